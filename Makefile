@@ -1,0 +1,37 @@
+# make demo    set up .venv and train the tutorial's task between two processes
+# make test    set up .venv and run the tests
+# make check   lint, types, generated code
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEMO_OPTIONS ?=
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.run
+	$(BIN)/secure-hfl demo $(DEMO_OPTIONS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHON=$(BIN)/python proto/generate.sh --check
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# phe is GPLv3 and comes with the extra "paillier"; the wheels of "fast" exist for x86-64 Linux only.
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[paillier,fast]'
+	touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[paillier,fast,dev]'
+	touch $@ $(VENV)/.run
