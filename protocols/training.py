@@ -1,0 +1,44 @@
+"""The host leads rounds; messages that carry no data.
+
+    host                                            collaborator
+    RoundStart (phase TRAIN or TEST, round r) --->  starts its iterator
+        ... batches: protocols/alignment.py and protocols/projection/ ...
+    TaskFinished(rounds)                      --->  saves its results
+                                              <---  FinishAcknowledged
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.message import Message
+
+
+@dataclass(frozen=True)
+class RoundStart(Message):
+    """Start the iterator of the phase and round in the envelope. `max_batches` 0 means all."""
+
+    max_batches: int
+
+    def __post_init__(self) -> None:
+        self.require_int("max_batches", 0, 1 << 31)
+
+
+@dataclass(frozen=True)
+class TaskFinished(Message):
+    """Training is over after this many rounds."""
+
+    rounds: int
+
+    def __post_init__(self) -> None:
+        self.require_int("rounds", 0, 1 << 31)
+
+
+@dataclass(frozen=True)
+class FinishAcknowledged(Message):
+    """The collaborator has saved its results."""
+
+    rounds: int
+
+    def __post_init__(self) -> None:
+        self.require_int("rounds", 0, 1 << 31)
