@@ -1,0 +1,25 @@
+"""Private set intersection by ECDH over Curve25519. The diagram: receiver.py; who learns what: messages.py."""
+
+from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids
+from protocols.psi.messages import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.psi.receiver import PsiReceiver
+from protocols.psi.role import Mapper, hash_ids
+from protocols.psi.sender import PsiSender
+from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS
+
+__all__ = [
+    "COLLABORATOR_SENDS",
+    "HOST_SENDS",
+    "MAX_IDS",
+    "MAX_ID_BYTES",
+    "PSI_CHUNK",
+    "Mapper",
+    "PsiDigests",
+    "PsiOpen",
+    "PsiPoints",
+    "PsiReceiver",
+    "PsiResult",
+    "PsiSender",
+    "check_ids",
+    "hash_ids",
+]

@@ -1,0 +1,122 @@
+"""Many points times one secret scalar on Curve25519, and digests of the results.
+
+    check  ->  X25519 (eight at a time where the processor can, else `cryptography`)  ->  SHA-256, 128 bits kept
+
+**What is refused** (`InvalidPoint`): u >= p or bit 255 set, so that a point has one spelling; the five u of low order
+on the curve and its twist, for which every scalar gives 0 (RFC 7748, section 6.1), before the multiplication because
+the multi-buffer kernel errs on one of them (see `protocols/multi_buffer.py`); and a result of 0, should one come.
+Other points of the twist are not refused: Curve25519 is twist-secure, and honest points are never there.
+
+**Limit.** A hostile peer could look for points on which the multi-buffer kernel errs for certain leading bits of the
+scalar, and see from the digests of P and P + T (T of low order) whether it did. For k bits that means finding roots of
+a polynomial of degree about 4^k, so it can show a few bits of a scalar that is used once. Who must exclude that too
+switches the kernels off.
+
+Reference: RFC 7748; Bernstein and Lange, SafeCurves (twist security).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from protocols import multi_buffer
+from protocols.errors import InvalidPoint
+from protocols.psi.encode import POINT_BYTES, domain, encode_to_curve
+from protocols.psi.ids import canonical
+from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiPoints
+from protocols.randomness import Randomness
+
+_P = 2**255 - 19
+LOW_ORDER = (
+    0,
+    1,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    _P - 1,
+)
+"""u of every point of order 1, 2, 4 or 8 on the curve or its twist."""
+
+_LOW_ORDER_WORDS = np.array([np.frombuffer(u.to_bytes(POINT_BYTES, "little"), "<u8") for u in LOW_ORDER])
+_P_WORDS = np.frombuffer(_P.to_bytes(POINT_BYTES, "little"), "<u8")
+
+
+class Scalar:
+    """A secret X25519 scalar, clamped: a multiple of 8 from 2^254 to 2^255 - 8. Not shown by repr."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, randomness: Randomness) -> None:
+        raw = bytearray(randomness.bytes(POINT_BYTES))
+        raw[0] &= 248
+        raw[31] = raw[31] & 127 | 64
+        self.value = bytes(raw)
+
+    def __repr__(self) -> str:
+        return "Scalar(<secret>)"
+
+
+def multiply(scalar: Scalar, points: bytes) -> bytes:
+    """[scalar] P for n points of 32 bytes; n results of 32 bytes. Raises `InvalidPoint` with the position from 0."""
+    check_points(points)
+    if multi_buffer.available():
+        products = multi_buffer.x25519_many(scalar.value, points)
+    else:
+        key, load = X25519PrivateKey.from_private_bytes(scalar.value), X25519PublicKey.from_public_bytes
+        pieces = range(0, len(points), POINT_BYTES)
+        products = b"".join([key.exchange(load(points[at : at + POINT_BYTES])) for at in pieces])
+    zero = ~np.frombuffer(products, "<u8").reshape(-1, 4).any(axis=1)
+    if zero.any():
+        raise InvalidPoint(f"point {int(zero.argmax())} has low order: its product is zero")
+    return products
+
+
+def check_points(points: bytes) -> None:
+    """Raise `InvalidPoint` at the first of n points that is not canonical or has low order."""
+    words = np.frombuffer(points, "<u8").reshape(-1, 4)
+    low, high = words[:, 0], words[:, 3]
+    middle_full = (words[:, 1:3] == _P_WORDS[1:3]).all(axis=1)
+    not_canonical = (high > _P_WORDS[3]) | ((high == _P_WORDS[3]) & middle_full & (low >= _P_WORDS[0]))
+    if not_canonical.any():
+        raise InvalidPoint(f"point {int(not_canonical.argmax())} is not canonical: u must be below 2^255 - 19")
+    low_order = np.zeros(len(words), dtype=np.bool_)
+    for row in _LOW_ORDER_WORDS:
+        low_order |= (words == row).all(axis=1)
+    if low_order.any():
+        raise InvalidPoint(f"point {int(low_order.argmax())} has low order: refused (RFC 7748, section 6.1)")
+
+
+def digest(session: bytes, points: bytes) -> bytes:
+    """16 bytes for each point: SHA-256 of a tag, the session id and the point, truncated.
+
+    Two of 2^27 x 2^27 ids agree by chance with a probability of 2^-74.
+    """
+    tagged = hashlib.sha256(b"secure-hfl-psi-v1:shared-point".ljust(32, b"\0") + session)  # one block, hashed once
+    digests = []
+    for at in range(0, len(points), POINT_BYTES):
+        state = tagged.copy()
+        state.update(points[at : at + POINT_BYTES])
+        digests.append(state.digest()[:DIGEST_BYTES])
+    return b"".join(digests)
+
+
+def encode_ids(session: bytes, ids: Sequence[str]) -> bytes:
+    """Q.x for every checked id, 32 bytes each."""
+    return encode_to_curve(domain(session), map(canonical, ids))
+
+
+def mask_ids(session: bytes, scalar: Scalar, ids: Sequence[str]) -> bytes:
+    """H(id)^scalar for every checked id, 32 bytes each."""
+    return multiply(scalar, encode_ids(session, ids))
+
+
+def raise_points(session: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
+    """The digests of a chunk of the peer's points times our scalar, in their order."""
+    try:
+        shared = multiply(scalar, message.points)
+    except InvalidPoint as error:
+        raise InvalidPoint(f"PsiPoints {message.index}: {error}") from None
+    return PsiDigests(message.index, digest(session, shared))

@@ -1,0 +1,106 @@
+"""Ids to points: RFC 9380's suite curve25519_XMD:SHA-512_ELL2_NU_, u-coordinates only, without the cofactor.
+
+    msg --expand_message_xmd(SHA-512)--> 48 bytes --mod p--> u --Elligator 2--> Q.x --X25519(scalar)--> sent
+
+**Cofactor.** The RFC clears it with P = 8 Q. Here Q goes out of this module, and every use multiplies it by a clamped
+X25519 scalar, a multiple of 8: [s] Q = [s / 8] P. So every value on the wire lies in the subgroup of prime order.
+
+**Half of the points is enough.** Elligator 2 reaches about half of the curve, so Q is not a uniform point. ECDH-PSI
+needs less: H(x)^s must look random next to H(x). Model SHA-512 as a random oracle and take a DDH challenge of
+random-self-reduced pairs (R_i, S_i). The reduction must program H(x_i) to be R_i, which it can when R_i has a preimage:
+Elligator 2 is invertible, and u is uniform, so Q is uniform over the image (u and -u, which share a point, aside).
+It drops the R_i without a preimage, half of them, and loses nothing else. (A uniform point, suite `_RO_`, costs twice.)
+
+**Steps.** Every id takes the same operations, with one Jacobi symbol: there is no hash-and-increment loop to watch. Big
+integers still are not constant-time; what their timing could show is about the party's own ids to its own machine.
+
+Reference: RFC 9380, sections 5.2, 5.3.1, 6.7.1 and 8.5; Bernstein, Hamburg, Krasnova, Lange, "Elligator" (CCS 2013).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import gmpy2
+from gmpy2 import mpz
+
+from protocols.errors import InvalidInput
+
+SUITE = "curve25519_XMD:SHA-512_ELL2_NU_"
+POINT_BYTES = 32
+SESSION_BYTES = 32
+
+P = mpz(2**255 - 19)
+J = mpz(486662)
+_J_SQUARED = J * J
+_SYMBOL_OF_J = gmpy2.jacobi(J, P)
+
+_FIELD_BYTES = 48
+"""L: ceil((255 + 128) / 8), so that the reduction mod p has a bias below 2^-128."""
+
+_BLOCK_BYTES = 128
+"""SHA-512's input block, the length of Z_pad."""
+
+
+def domain(session: bytes) -> bytes:
+    """The domain separation tag (DST) of a task: protocol, version, suite, and the 32 bytes of its session id."""
+    if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
+        raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
+    return b"secure-hfl-psi-v1:" + SUITE.encode() + b":" + session
+
+
+def encode_to_curve(dst: bytes, messages: Iterable[bytes]) -> bytes:
+    """Q.x for every message (the RFC's encode_to_curve before clear_cofactor), 32 bytes little-endian each."""
+    points = map_to_curve(hash_to_field(dst, messages))
+    return b"".join([point.to_bytes(POINT_BYTES, "little") for point in points])
+
+
+def hash_to_field(dst: bytes, messages: Iterable[bytes]) -> list[mpz]:
+    """One field element for every message: RFC 9380, hash_to_field with count = 1 (section 5.2)."""
+    if not 0 < len(dst) <= 255:
+        raise InvalidInput(f"a domain separation tag has 1 to 255 bytes, not {len(dst)}")
+    dst_prime = dst + bytes([len(dst)])
+    z_pad = hashlib.sha512(bytes(_BLOCK_BYTES))  # its state after one block is shared by all messages
+    tail = _FIELD_BYTES.to_bytes(2, "big") + b"\0" + dst_prime
+    last = b"\1" + dst_prime
+    sha512, from_bytes = hashlib.sha512, mpz.from_bytes
+    fields = []
+    for message in messages:
+        first = z_pad.copy()
+        first.update(message + tail)
+        uniform = sha512(first.digest() + last).digest()[:_FIELD_BYTES]
+        fields.append(from_bytes(uniform, "big") % P)
+    return fields
+
+
+def map_to_curve(fields: Sequence[mpz]) -> list[mpz]:
+    """Elligator 2 (RFC 9380, section 6.7.1, Z = 2), u-coordinates only.
+
+    With t = 2 u^2 and d = 1 + t the candidates are x1 = -J / d and x2 = -J - x1 = -J t / d. g(x1) is a square exactly
+    when J d (J^2 t - d^2) = g(x1) d^4 is, so the symbol needs no inversion. d is never 0, because -1/2 is no square.
+    """
+    numerators, denominators = [], []
+    jacobi = gmpy2.jacobi
+    for field in fields:
+        t = 2 * field * field % P
+        d = t + 1
+        square = jacobi(d * (_J_SQUARED * t - d * d) % P, P) == _SYMBOL_OF_J
+        numerators.append(-J if square else -J * t)
+        denominators.append(d)
+    return [n * inverse % P for n, inverse in zip(numerators, _invert_all(denominators))]
+
+
+def _invert_all(values: Sequence[mpz]) -> list[mpz]:
+    """Inverses mod p of numbers that are not 0, for one inversion and three products each (Montgomery's trick)."""
+    product, prefixes = mpz(1), []
+    for value in values:
+        prefixes.append(product)
+        product = product * value % P
+    inverse = gmpy2.invert(product, P)
+    inverses = []
+    for value, prefix in zip(reversed(values), reversed(prefixes)):
+        inverses.append(inverse * prefix % P)
+        inverse = inverse * value % P
+    inverses.reverse()
+    return inverses

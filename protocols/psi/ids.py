@@ -1,0 +1,77 @@
+"""Sample ids as every party must write them, so that equal ids hash to equal points.
+
+    str  ->  Unicode NFC  ->  UTF-8, 1 to 1024 bytes
+
+Only `str` is taken: whether 7, 7.0 and "007" are the same sample is the owner's knowledge, and a silent conversion that
+differs between parties loses samples without a trace. Errors name positions, never ids.
+
+Reference: Unicode Standard Annex #15 (NFC).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+from protocols.errors import InvalidInput
+
+MAX_IDS = 1 << 27
+"""Largest set of one party."""
+
+MAX_ID_BYTES = 1024
+"""Longest id after normalisation."""
+
+
+def canonical(sample_id: str) -> bytes:
+    """The bytes of one id that `check_ids` has accepted."""
+    return _normal(sample_id).encode()
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Raise unless `ids` is a set of ids that the protocol can take.
+
+    Raises:
+        InvalidInput: no ids, or too many; something that is not a str; an id that is empty, too long or not valid
+            Unicode; ids that are equal after normalisation. Names positions (from 0) and counts.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Sequence):
+        raise InvalidInput(f"sample ids must be a sequence of str, not {type(ids).__name__}; make a list of them")
+    if not ids:
+        raise InvalidInput("there are 0 sample ids: an empty set has no intersection; check where the ids come from")
+    if len(ids) > MAX_IDS:
+        raise InvalidInput(f"{len(ids)} sample ids are too many: the limit is {MAX_IDS}")
+    names = []
+    for position, sample_id in enumerate(ids):
+        if not isinstance(sample_id, str):
+            raise InvalidInput(
+                f"the sample id at position {position} is {type(sample_id).__name__}, not str; convert ids the same "
+                "way at every party"
+            )
+        normal = _normal(sample_id)
+        size = len(normal) if normal.isascii() else _utf8_bytes(normal, position)
+        if not 0 < size <= MAX_ID_BYTES:
+            raise InvalidInput(f"the sample id at position {position} has {size} bytes, not 1 to {MAX_ID_BYTES}")
+        names.append(normal)
+    if len(set(names)) != len(names):
+        raise _duplicates(names)
+
+
+def _normal(sample_id: str) -> str:
+    return sample_id if sample_id.isascii() else unicodedata.normalize("NFC", sample_id)
+
+
+def _utf8_bytes(normal: str, position: int) -> int:
+    try:
+        return len(normal.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(f"the sample id at position {position} is not valid Unicode (a lone surrogate)") from None
+
+
+def _duplicates(names: list[str]) -> InvalidInput:
+    """The error for repeated ids: how many, and where one pair stands."""
+    first: dict[str, int] = {}
+    repeats = [at for at, name in enumerate(names) if first.setdefault(name, at) != at]
+    return InvalidInput(
+        f"{len(repeats)} of {len(names)} sample ids repeat an earlier one (after Unicode normalisation), for example "
+        f"positions {first[names[repeats[0]]]} and {repeats[0]}; drop the repeats"
+    )

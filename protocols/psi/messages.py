@@ -1,0 +1,118 @@
+"""What crosses the wire in a PSI run. H = Host (receiver), C = collaborator (sender); n and m their set sizes.
+
+    both     PsiOpen(set_size, chunk, session, suite)
+    H -> C   PsiPoints   H(x)^h, shuffled            n points in chunks
+    C -> H   PsiPoints   H(y)^c, shuffled            m points in chunks
+    C -> H   PsiDigests  digest(H(x)^hc), in H's order   a chunk for each of H's
+    H -> C   PsiResult   which of C's shuffled points are in the final intersection
+
+Reference: Meadows 1986; Huberman, Franklin, Hogg 1999 (the DDH protocol); RFC 7748; RFC 9380.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from protocols.message import Message
+from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
+from protocols.psi.ids import MAX_IDS
+
+PSI_CHUNK = 4096
+"""Points in a chunk, unless a role is told otherwise: 128 KiB on the wire, some 20 ms of work."""
+
+MAX_CHUNK = 1 << 15
+"""Most points in a chunk: 1 MiB."""
+
+DIGEST_BYTES = 16
+
+
+@dataclass(frozen=True)
+class PsiOpen(Message):
+    """Opens a direction: how many points will come, in chunks of what size (the last may be shorter).
+
+    **Leaks**: the size of the sender's set, to the peer.
+    """
+
+    set_size: int
+    chunk: int
+    session: bytes
+    suite: str = SUITE
+
+    def __post_init__(self) -> None:
+        self.require_int("set_size", 1, MAX_IDS)
+        self.require_int("chunk", 1, MAX_CHUNK)
+        self.require_bytes("session", SESSION_BYTES)
+        self.require_text("suite", 64)
+
+
+@dataclass(frozen=True)
+class PsiPoints(Message):
+    """A chunk of masked ids, in the secret order of the party that sends them.
+
+    **Leaks**: nothing beyond the set size under DDH: the scalar and the order are fresh and secret.
+    **Shapes**: points: k u-coordinates of 32 bytes, little-endian.
+    """
+
+    index: int
+    points: bytes
+
+    def __post_init__(self) -> None:
+        _require_chunk(self, "points", POINT_BYTES)
+
+    @property
+    def items(self) -> int:
+        """How many points there are."""
+        return len(self.points) // POINT_BYTES
+
+
+@dataclass(frozen=True)
+class PsiDigests(Message):
+    """Digests of a chunk of the Host's points, raised by the collaborator, in the Host's order.
+
+    **Leaks**: with the collaborator's own points, the pairwise intersection, to the Host. Nothing about other ids: a
+    digest of H(x)^hc for an id that the collaborator lacks looks random.
+    **Shapes**: digests: k of 16 bytes.
+    """
+
+    index: int
+    digests: bytes
+
+    def __post_init__(self) -> None:
+        _require_chunk(self, "digests", DIGEST_BYTES)
+
+    @property
+    def items(self) -> int:
+        """How many digests there are."""
+        return len(self.digests) // DIGEST_BYTES
+
+
+@dataclass(frozen=True)
+class PsiResult(Message):
+    """Which of the collaborator's points, in its own shuffled order, are in the intersection of all parties.
+
+    **Leaks**: the final intersection, to the collaborator; no other id of the Host or of other collaborators, and with
+    more than two parties not the pairwise intersection either.
+    **Shapes**: matches: one bit a point, least significant bit first, padded with zero bits.
+    """
+
+    matches: bytes
+    count: int
+
+    def __post_init__(self) -> None:
+        self.require_int("count", 0, MAX_IDS)
+        self.require(isinstance(self.matches, bytes), "matches must be bytes")
+        self.require(0 < len(self.matches) <= MAX_IDS // 8, "matches must have one bit for each point")
+        ones = int(np.unpackbits(np.frombuffer(self.matches, np.uint8)).sum(dtype=np.int64))
+        self.require(ones == self.count, f"count says {self.count} matches, the bits say {ones}")
+
+
+def _require_chunk(message: Message, name: str, item_bytes: int) -> None:
+    message.require_int("index", 0, MAX_IDS - 1)
+    data = getattr(message, name)
+    message.require(isinstance(data, bytes), f"{name} must be bytes, not {type(data).__name__}")
+    message.require(
+        0 < len(data) <= MAX_CHUNK * item_bytes and len(data) % item_bytes == 0,
+        f"{name} must be 1 to {MAX_CHUNK} items of {item_bytes} bytes, not {len(data)} bytes",
+    )

@@ -1,0 +1,135 @@
+"""The Host's role in ECDH-PSI: it learns the pairwise intersection, and later says what the final one is.
+
+    Host (ids x, scalar h, order)                             Collaborator (ids y, scalar c, order)
+    open()                  -- PsiOpen ------------------>    receive_open()
+    receive_open()          <- PsiOpen -------------------    open()
+    masked_points()         -- PsiPoints x n/chunk ------>    H(x)^h in the Host's order
+    receive_points()        <- PsiPoints x m/chunk -------    masked_points(): H(y)^c in the collaborator's order
+    receive_digests()       <- PsiDigests x n/chunk ------    replies(): digest(H(x)^hc), in the Host's order
+    intersection()          digest(H(x)^hc) = digest(H(y)^ch)  where x = y
+    result(final)           -- PsiResult ---------------->    receive_result()
+
+Security: semi-honest, under DDH on Curve25519 with SHA-512 and SHA-256 as random oracles. A party that lies about its
+set (adds guesses to it) learns whether the guesses are members: no PSI prevents that.
+
+**Leaks**: to the Host: the collaborator's set size and the pairwise intersection. To the collaborator: the Host's set
+size and the final intersection.
+
+Reference: Meadows 1986; Huberman, Franklin, Hogg 1999; De Cristofaro, Tsudik 2010 (semi-honest analysis).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import CallOutOfOrder, InvalidInput, MalformedMessage
+from protocols.psi.curve import raise_points
+from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.psi.role import Role
+from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS, State, Stream
+
+
+class PsiReceiver(Role):
+    """The Host's side of one run with one collaborator. One-shot; arguments as `Role`.
+
+    Two threads may drive it at once: one calls `open`, `masked_points`; the other `receive_open`, `receive_points`,
+    `receive_digests`. They share nothing that changes. `intersection` and `result` come after both have ended.
+    """
+
+    _sends = HOST_SENDS
+    _receives = COLLABORATOR_SENDS
+
+    def receive_open(self, message: PsiOpen) -> None:
+        super().receive_open(message)
+        self._received.plan(PsiDigests, Stream(len(self._ids), self._chunk))
+        self._theirs: list[bytes] = []  # digests of the collaborator's points, in its order
+        self._ours: list[bytes] = []  # digests of our points, in our order
+        self._pairs: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None
+
+    def receive_points(self, messages: Iterable[PsiPoints]) -> None:
+        """Raise the collaborator's points to our scalar. Takes messages up to the last chunk, and none after it.
+
+        May be called several times with the parts of the stream. Work on a chunk starts when it arrives.
+
+        Raises:
+            MessageOutOfOrder: a chunk is missing, repeated or out of place.
+            MalformedMessage: a chunk is too short or too long for its place.
+            InvalidPoint: a point is not canonical or has low order; names the chunk and the position in it.
+        """
+        with self._peer_to_blame():
+            work = partial(raise_points, self._session, self._scalar)
+            for reply in self._mapper(work, self._accept_all(messages, PsiPoints)):
+                self._theirs.append(reply.digests)
+
+    def receive_digests(self, messages: Iterable[PsiDigests]) -> None:
+        """Take the collaborator's digests of our points, up to the last chunk. Errors as `receive_points`."""
+        for message in self._accept_all(messages, PsiDigests):
+            self._ours.append(message.digests)
+
+    def intersection(self) -> frozenset[str]:
+        """The ids, as this party writes them, that the collaborator has too; may be empty.
+
+        Raises:
+            CallOutOfOrder: digests are still to come.
+            MalformedMessage: the collaborator's points or digests repeat, so its set is not one.
+        """
+        positions, _ = self._matches()
+        return frozenset(self._ids[i] for i in positions.tolist())
+
+    def result(self, final: Collection[str]) -> PsiResult:
+        """Tell the collaborator which ids all parties share. Once.
+
+        Args:
+            final: a subset of `intersection()`, in the spelling found there.
+
+        Raises:
+            InvalidInput: `final` has ids outside of the pairwise intersection; says how many.
+        """
+        positions, theirs = self._matches()
+        wanted = frozenset(final)
+        kept = np.array([self._ids[i] in wanted for i in positions.tolist()], dtype=np.bool_)
+        count = int(kept.sum())
+        if count != len(wanted):
+            raise InvalidInput(f"{len(wanted) - count} of {len(wanted)} final ids are not in the pairwise intersection")
+        self._sent.claim(PsiResult, "result")
+        self._sent.step(PsiResult, "result")
+        bits = np.zeros(self._peer_size, dtype=np.bool_)
+        bits[theirs[kept]] = True
+        return PsiResult(np.packbits(bits, bitorder="little").tobytes(), count)
+
+    def _matches(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions in our ids and in the collaborator's shuffled list, pairwise equal."""
+        if self._received.state is not State.DIGESTS or not self._received.complete(PsiDigests):
+            raise CallOutOfOrder(f"there is no intersection in state {self._received.state.name}: receive all digests")
+        if self._pairs is None:
+            with self._peer_to_blame():
+                ours, theirs = match(self._ours, self._theirs)
+            self._pairs = self._order[ours], theirs
+            self._ours, self._theirs = [], []
+        return self._pairs
+
+
+def match(ours: list[bytes], theirs: list[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions (i, j) of equal 16-byte digests, ours[i] = theirs[j], in two lists of chunks of digests.
+
+    Sorts both together: about 50 bytes of memory a digest, and no Python object for any. Digests here are not
+    authenticators: what they tell is the result itself, so the comparison need not take constant time.
+
+    Raises:
+        MalformedMessage: one of the lists repeats a digest.
+    """
+    split = sum(map(len, ours)) // DIGEST_BYTES
+    chunks = [np.frombuffer(chunk, "<u8") for chunk in (*ours, *theirs)]
+    low, high = np.concatenate([words[0::2] for words in chunks]), np.concatenate([words[1::2] for words in chunks])
+    order = np.lexsort((high, low))  # stable: of two equal digests, ours comes first
+    low, high = low[order], high[order]
+    equal = np.flatnonzero((low[1:] == low[:-1]) & (high[1:] == high[:-1]))
+    first, second = order[equal], order[equal + 1]
+    for which, repeats in (("digests", second < split), ("points", first >= split)):
+        if repeats.any():
+            raise MalformedMessage(f"{int(repeats.sum())} of the collaborator's {which} repeat; a set has no repeats")
+    return first, second - split

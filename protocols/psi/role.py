@@ -1,0 +1,165 @@
+"""What both PSI roles do: open, mask their own ids, and take the peer's opening.
+
+    role.open()                -> PsiOpen
+    role.masked_points()       -> PsiPoints x chunks    [i] = H(ids[order[i]])^scalar, order and scalar fresh and secret
+    role.receive_open(PsiOpen)
+
+Heavy work goes through `mapper`, called as `mapper(function, iterable)` and giving the results lazily and in order,
+like the builtin `map` (the default). Functions and arguments pickle, so a process pool with a bounded window can be
+one. They contain the secret scalar: the pool's workers must be as trusted as this process.
+
+Reference: protocols/psi/messages.py has the whole diagram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from protocols.errors import InvalidInput, PeerViolation, WrongSession
+from protocols.message import Message
+from protocols.psi.curve import Scalar, encode_ids, mask_ids, multiply
+from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
+from protocols.psi.ids import check_ids
+from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
+from protocols.psi.transitions import Receiving, Sending, Stream, Table
+from protocols.randomness import Randomness
+
+T = TypeVar("T")
+R = TypeVar("R")
+M = TypeVar("M", bound=Message)
+
+
+class Mapper(Protocol):
+    """The builtin `map`, or anything that gives the same results in the same order."""
+
+    def __call__(self, function: Callable[[T], R], iterable: Iterable[T], /) -> Iterator[R]: ...
+
+
+def hash_ids(session: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> bytes:
+    """H(id) for every id, to be shared by the roles of one task (the Host has one role for each collaborator).
+
+    Args:
+        session: the task's 32-byte session id, the same for all pairs of the task.
+        ids: checked as the roles check them.
+        mapper: see the module's docstring.
+
+    Returns:
+        len(ids) points of 32 bytes, in the order of `ids`. Not secret from this party, but it must not leave it: a hash
+        of an id is as good as the id to whoever can guess ids.
+    """
+    check_ids(ids)
+    chunks = (ids[at : at + chunk] for at in range(0, len(ids), chunk))
+    return b"".join(mapper(partial(encode_ids, session), chunks))
+
+
+class Role:
+    """One party of one run. Base of `PsiReceiver` and `PsiSender`; its states are kept per direction.
+
+    Args:
+        session: the task's session id, 32 bytes, equal at both sides.
+        ids: this party's sample ids, distinct str.
+        randomness: draws the scalar and the order, here and nowhere else.
+        mapper: where heavy work runs; see the module's docstring.
+        hashed: `hash_ids` of the same session and ids, to share between roles; else ids are hashed as they go out.
+        chunk: points in a message.
+
+    Raises:
+        InvalidInput: `check_ids` refuses the ids, or another argument is wrong.
+    """
+
+    _sends: Table
+    _receives: Table
+
+    def __init__(
+        self,
+        session: bytes,
+        ids: Sequence[str],
+        randomness: Randomness,
+        mapper: Mapper = map,
+        *,
+        hashed: bytes | None = None,
+        chunk: int = PSI_CHUNK,
+    ) -> None:
+        check_ids(ids)
+        if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
+            raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
+        if not 1 <= chunk <= MAX_CHUNK:
+            raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} points, not {chunk}")
+        if hashed is not None and len(hashed) != POINT_BYTES * len(ids):
+            raise InvalidInput(f"{len(ids)} hashed ids have {POINT_BYTES} bytes each; got {len(hashed)} bytes")
+        self._session, self._ids, self._chunk, self._mapper = session, tuple(ids), chunk, mapper
+        self._hashed = None if hashed is None else np.frombuffer(hashed, np.uint8).reshape(-1, POINT_BYTES)
+        self._scalar = Scalar(randomness)
+        self._order = randomness.permutation(len(ids))
+        self._sent = Sending(self._sends)
+        self._sent.plan(PsiPoints, Stream(len(ids), chunk))
+        self._received = Receiving(self._receives)
+        self._peer_size = self._peer_chunk = 0
+
+    def __repr__(self) -> str:
+        states = f"sent={self._sent.state.name}, received={self._received.state.name}"
+        return f"{type(self).__name__}({len(self._ids)} ids, {states})"
+
+    def open(self) -> PsiOpen:
+        """The first message of this side. Once."""
+        self._sent.claim(PsiOpen, "open")
+        self._sent.step(PsiOpen, "open")
+        return PsiOpen(len(self._ids), self._chunk, self._session)
+
+    def masked_points(self) -> Iterator[PsiPoints]:
+        """This party's masked ids, shuffled, chunk by chunk as they are ready. Once, after `open`."""
+        self._sent.claim(PsiPoints, "masked_points")
+        self._sent.check(PsiPoints, "masked_points")
+        return self._masked_points()
+
+    def _masked_points(self) -> Iterator[PsiPoints]:
+        for index, points in enumerate(self._masked_chunks()):
+            self._sent.step(PsiPoints, "masked_points")
+            yield PsiPoints(index, points)
+
+    def _masked_chunks(self) -> Iterator[bytes]:
+        orders = (self._order[at : at + self._chunk] for at in range(0, len(self._order), self._chunk))
+        if self._hashed is None:
+            ids = self._ids
+            return self._mapper(
+                partial(mask_ids, self._session, self._scalar), ([ids[i] for i in order.tolist()] for order in orders)
+            )
+        hashed = self._hashed
+        return self._mapper(partial(multiply, self._scalar), (hashed[order].tobytes() for order in orders))
+
+    def receive_open(self, message: PsiOpen) -> None:
+        """The peer's first message.
+
+        Raises:
+            MessageOutOfOrder: it is not one.
+            WrongSession: it belongs to another task, or to another version of the protocol.
+        """
+        self._received.accept(message, PsiOpen)
+        for what, ours, theirs in (("session id", self._session, message.session), ("suite", SUITE, message.suite)):
+            if ours != theirs:
+                self._received.fail()
+                raise WrongSession(f"the peer's PSI run has another {what}: start one task, and one version, on both")
+        self._peer_size = message.set_size
+        self._peer_chunk = message.chunk
+        self._received.plan(PsiPoints, Stream(message.set_size, message.chunk))
+
+    def _accept_all(self, messages: Iterable[Message], wanted: type[M]) -> Iterator[M]:
+        """Check messages one by one, and take none after the last chunk of this kind: what follows is another kind."""
+        for message in messages:
+            yield self._received.accept(message, wanted)
+            if self._received.complete(wanted):
+                return
+
+    @contextmanager
+    def _peer_to_blame(self) -> Iterator[None]:
+        """A violation found while working on a message ends the role, as one found on arrival does."""
+        try:
+            yield
+        except PeerViolation:
+            self._received.fail()
+            raise

@@ -1,0 +1,78 @@
+"""The collaborator's role in ECDH-PSI: it lets the Host find the intersection, and learns the final one.
+
+    Collaborator (ids y, scalar c, order)                     Host (ids x, scalar h, order)
+    open()                  -- PsiOpen ------------------>    receive_open()
+    receive_open()          <- PsiOpen -------------------    open()
+    masked_points()         -- PsiPoints x m/chunk ------>    receive_points()
+    replies(points)         <- PsiPoints x n/chunk -------    masked_points()
+                            -- PsiDigests x n/chunk ----->    receive_digests()
+    receive_result()        <- PsiResult -----------------    result(final)
+
+**Leaks**: as protocols/psi/receiver.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+
+from protocols.errors import MalformedMessage, MessageOutOfOrder
+from protocols.psi.curve import raise_points
+from protocols.psi.messages import PsiDigests, PsiPoints, PsiResult
+from protocols.psi.role import Role
+from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS, Stream
+
+
+class PsiSender(Role):
+    """The collaborator's side of one run. One-shot; arguments as `Role`.
+
+    Two threads may drive it at once: one receives (`receive_open`, and what feeds `replies`), the other sends (`open`,
+    `masked_points`, then the messages of `replies`). `receive_result` comes after both have ended.
+    """
+
+    _sends = COLLABORATOR_SENDS
+    _receives = HOST_SENDS
+
+    def replies(self, messages: Iterable[PsiPoints]) -> Iterator[PsiDigests]:
+        """Raise the Host's points to our scalar; one reply for each chunk, in order.
+
+        Takes messages up to the last chunk, and none after it; may be called several times with the parts of the
+        stream. Replies may be sent only after the last of `masked_points`.
+
+        Raises:
+            CallOutOfOrder: own points are still to be sent.
+            MessageOutOfOrder: a chunk is missing, repeated or out of place.
+            MalformedMessage: a chunk is too short or too long for its place.
+            InvalidPoint: a point is not canonical or has low order; names the chunk and the position in it.
+        """
+        with self._peer_to_blame():
+            work = partial(raise_points, self._session, self._scalar)
+            for reply in self._mapper(work, self._accept_all(messages, PsiPoints)):
+                if reply.index == 0:  # the Host's size is known now; planned here, in the thread that sends
+                    self._sent.plan(PsiDigests, Stream(self._peer_size, self._peer_chunk))
+                self._sent.step(PsiDigests, "replies")
+                yield reply
+
+    def receive_result(self, message: PsiResult) -> frozenset[str]:
+        """The ids, as this party writes them, that all parties share; may be empty.
+
+        Raises:
+            MessageOutOfOrder: it is not the result, or comes before all digests have been sent.
+            MalformedMessage: its bits do not fit this party's set.
+        """
+        with self._peer_to_blame():
+            if not self._sent.complete(PsiDigests):
+                raise MessageOutOfOrder(f"{type(message).__name__} came before all digests were sent")
+            self._received.accept(message, PsiResult)
+            size, most = len(self._ids), min(len(self._ids), self._peer_size)
+            if len(message.matches) != (size + 7) // 8:
+                raise MalformedMessage(f"PsiResult has {len(message.matches)} bytes for a list of {size} points")
+            bits = np.unpackbits(np.frombuffer(message.matches, np.uint8), bitorder="little")
+            if bits[size:].any():
+                raise MalformedMessage(f"PsiResult marks positions after the last of {size} points")
+            if message.count > most:
+                raise MalformedMessage(f"PsiResult marks {message.count} points where at most {most} can match")
+        positions = self._order[np.flatnonzero(bits[:size])]
+        return frozenset(self._ids[i] for i in positions.tolist())

@@ -1,0 +1,125 @@
+"""Known answers: RFC 9380's for the map, and a whole run made by the second implementation in tests/vectors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from protocols import multi_buffer
+from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender
+from protocols.psi.curve import Scalar, multiply
+from protocols.psi.encode import encode_to_curve, hash_to_field, map_to_curve
+from protocols.psi.messages import PsiResult
+from protocols.randomness import SeededRandomness
+from tests.helpers import run_psi
+from tests.vectors import make_psi
+
+RFC_DST = b"QUUX-V01-CS02-with-curve25519_XMD:SHA-512_ELL2_NU_"
+
+# RFC 9380, appendix J.4.2: message, u, Q.x, P.x
+RFC_9380 = [
+    (
+        b"",
+        "608d892b641f0328523802a6603427c26e55e6f27e71a91a478148d45b5093cd",
+        "51125222da5e763d97f3c10fcc92ea6860b9ccbbd2eb1285728f566721c1e65b",
+        "1bb913f0c9daefa0b3375378ffa534bda5526c97391952a7789eb976edfe4d08",
+    ),
+    (
+        b"abc",
+        "46f5b22494bfeaa7f232cc8d054be68561af50230234d7d1d63d1d9abeca8da5",
+        "7d56d1e08cb0ccb92baf069c18c49bb5a0dcd927eff8dcf75ca921ef7f3e6eeb",
+        "7c22950b7d900fa866334262fcaea47a441a578df43b894b4625c9b450f9a026",
+    ),
+    (
+        b"abcdef0123456789",
+        "235fe40c443766ce7e18111c33862d66c3b33267efa50d50f9e8e5d252a40aaa",
+        "3fbe66b9c9883d79e8407150e7c2a1c8680bee496c62fabe4619a72b3cabe90f",
+        "31ad08a8b0deeb2a4d8b0206ca25f567ab4e042746f792f4b7973f3ae2096c52",
+    ),
+    (
+        b"q128_" + b"q" * 128,
+        "001e92a544463bda9bd04ddbe3d6eed248f82de32f522669efc5ddce95f46f5b",
+        "227e0bb89de700385d19ec40e857db6e6a3e634b1c32962f370d26f84ff19683",
+        "027877759d155b1997d0d84683a313eb78bdb493271d935b622900459d52ceaa",
+    ),
+]
+
+
+@pytest.fixture(params=["fast", "plain"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to multiply points; where there is no fast one, "fast" is whatever the machine has."""
+    monkeypatch.setenv(multi_buffer.SWITCH, "1" if request.param == "plain" else "0")
+
+
+@pytest.mark.parametrize(("message", "u", "q", "p"), RFC_9380, ids=lambda value: str(value)[:8])
+def test_rfc_9380(message: bytes, u: str, q: str, p: str) -> None:
+    fields = hash_to_field(RFC_DST, [message])
+    assert fields == [int(u, 16)]
+    assert map_to_curve(fields) == [int(q, 16)]
+    encoded = encode_to_curve(RFC_DST, [message])
+    assert encoded == bytes.fromhex(q)[::-1]
+    doubled = int(q, 16)  # the module leaves the cofactor to the scalar; here P = 8 Q by three doublings
+    for _ in range(3):
+        doubled = double(doubled)
+    assert doubled == int(p, 16)
+
+
+def double(u: int) -> int:
+    """u([2] P) on Curve25519."""
+    prime = make_psi.P
+    return (u * u - 1) ** 2 * pow(4 * u * (u * u + make_psi.A * u + 1), -1, prime) % prime
+
+
+def test_the_batch_is_the_messages_one_by_one() -> None:
+    messages = [message for message, *_ in RFC_9380] * 3
+    single = b"".join(encode_to_curve(RFC_DST, [message]) for message in messages)
+    assert encode_to_curve(RFC_DST, messages) == single
+    assert encode_to_curve(RFC_DST, []) == b""
+
+
+def test_the_second_implementation_agrees_on_many_fields() -> None:
+    random = SeededRandomness(1, "elligator")
+    fields = [int.from_bytes(random.bytes(32), "little") % make_psi.P for _ in range(50)]
+    fields += [0, 1, 2, make_psi.P - 1, (make_psi.P - 1) // 2]
+    assert map_to_curve(fields) == [make_psi.elligator2(field) for field in fields]
+
+
+@pytest.mark.usefixtures("path")
+def test_multiply_equals_the_ladder_and_cryptography() -> None:
+    random = SeededRandomness(2, "ladder")
+    scalar = Scalar(random)
+    points = encode_to_curve(RFC_DST, [bytes([i]) for i in range(11)])
+    key = X25519PrivateKey.from_private_bytes(scalar.value)
+    products = multiply(scalar, points)
+    for at in range(0, len(points), 32):
+        point = points[at : at + 32]
+        assert products[at : at + 32] == key.exchange(X25519PublicKey.from_public_bytes(point))
+        ladder = make_psi.x25519(scalar.value, int.from_bytes(point, "little"))
+        assert products[at : at + 32] == ladder.to_bytes(32, "little")
+
+
+def test_the_file_is_what_its_generator_makes() -> None:
+    assert json.loads(make_psi.FILE.read_text(encoding="ascii")) == make_psi.make()
+
+
+@pytest.mark.usefixtures("path")
+def test_the_product_reproduces_the_file() -> None:
+    vector = json.loads(make_psi.FILE.read_text(encoding="ascii"))
+    session, chunk = bytes.fromhex(vector["session"]), vector["chunk"]
+    host_ids, collaborator_ids = vector["host_ids"], vector["collaborator_ids"]
+    host = PsiReceiver(session, host_ids, SeededRandomness(1, "psi host"), chunk=chunk)
+    collaborator = PsiSender(session, collaborator_ids, SeededRandomness(1, "psi collaborator"), chunk=chunk)
+    run = run_psi(host, collaborator)
+
+    def points(key: str) -> list[PsiPoints]:
+        return [PsiPoints(i, bytes.fromhex(text)) for i, text in enumerate(vector[key])]
+
+    digests = [PsiDigests(i, bytes.fromhex(text)) for i, text in enumerate(vector["digests"])]
+    result = PsiResult(bytes.fromhex(vector["result"]), len(vector["host_learns"]))
+    assert run.from_host == [PsiOpen(len(host_ids), chunk, session), *points("host_points"), result]
+    opening = PsiOpen(len(collaborator_ids), chunk, session)
+    assert run.from_collaborator == [opening, *points("collaborator_points"), *digests]
+    assert sorted(run.host_learns) == vector["host_learns"]
+    assert sorted(run.collaborator_learns) == vector["collaborator_learns"]
