@@ -1,0 +1,132 @@
+"""What the projection layer asks of an encryption scheme: one product, with a plaintext factor, into a ring.
+
+    key owner                                             evaluator
+    secret.public_key()             -- public key -->     backend.load_public(bytes)
+    secret.encrypt(M)               -- [M] ---------->    public.load_operand([M])
+    secret.decrypt(reply, m, n)     <-- [X M + R] ----    public.multiply_add(X, [M], R)
+
+M: [k, n] in Z_{2^RING_BITS} (may fill the ring); X: [m, k] small signed integers, known to the evaluator; R: [m, n] in
+the ring. The key owner learns X M + R mod 2^RING_BITS and nothing else: replies are re-randomised, flooded by at least
+`parameters.flooding_bits`, and what carries no result is uniform. Secret and public sides are different types, so a
+secret key cannot be handed to code that sends things.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.message import Array, Message
+
+RING_BITS = 59
+"""Z_{2^59}: the largest power of two that SEAL takes as a BFV plain modulus."""
+
+RING_MASK = np.uint64((1 << RING_BITS) - 1)
+
+MAX_DIMENSION = 1 << 16
+"""Longest side of a matrix in a product."""
+
+
+@dataclass(frozen=True)
+class MatrixShape:
+    """The shapes of one product [m, k] x [k, n] and the size of the plaintext factor.
+
+    Args:
+        m, k, n: dimensions, each at least 1.
+        factor_bits: |x| < 2^factor_bits for every entry of the plaintext factor.
+    """
+
+    m: int
+    k: int
+    n: int
+    factor_bits: int
+
+
+@dataclass(frozen=True)
+class CiphertextBundle(Message):
+    """Ciphertexts of one matrix, in the order the scheme's layout gives. Checked again by the scheme that reads them."""
+
+    parts: tuple[bytes, ...]
+
+
+class SecretSide(ABC):
+    """Holds a secret key. Never leaves the process; its repr and errors show nothing of it."""
+
+    @abstractmethod
+    def public_key(self) -> bytes:
+        """The public key and parameters, to be sent once per session."""
+
+    @abstractmethod
+    def encrypt(self, matrix: NDArray[np.uint64], shape: MatrixShape) -> CiphertextBundle:
+        """Encrypt M [k, n], ring elements, laid out for a product of this shape."""
+
+    @abstractmethod
+    def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        """X M + R mod 2^RING_BITS, [m, n]. Raises `InvalidCiphertext` on anything that is not a valid reply."""
+
+    def prepare(self, shape: MatrixShape) -> int:
+        """Make one unit of precomputed randomness for `encrypt` with this shape, where the scheme has any to make.
+
+        Safe to call from one background thread while others encrypt. Returns how many units are in stock.
+        """
+        return 0
+
+
+class PublicSide(ABC):
+    """Holds a peer's public key; can multiply, and cannot decrypt."""
+
+    @abstractmethod
+    def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> EncryptedOperand:
+        """Check and parse the peer's [M] once, so that it can serve several products of the same k, n."""
+
+    @abstractmethod
+    def multiply_add(
+        self, factor: NDArray[np.int64], operand: EncryptedOperand, addend: NDArray[np.uint64], shape: MatrixShape
+    ) -> CiphertextBundle:
+        """[X M + R], re-randomised and flooded. X: [m, k] int64; R: [m, n] ring elements."""
+
+    @abstractmethod
+    def prepare(self, shape: MatrixShape) -> int:
+        """Make one unit of precomputed randomness (encryptions of zero, flooding, r^n) for products of this shape.
+
+        Safe to call from one background thread while others multiply. Returns how many units are in stock.
+        """
+
+
+class EncryptedOperand(ABC):
+    """A peer's encrypted matrix, checked and in the evaluator's working form. Opaque."""
+
+
+class Backend(ABC):
+    """One encryption scheme with one frozen, named parameter set."""
+
+    name: str
+
+    @abstractmethod
+    def generate(self, randomness_label: str = "") -> SecretSide:
+        """A fresh key pair from the operating system's randomness."""
+
+    @abstractmethod
+    def load_public(self, public_key: bytes) -> PublicSide:
+        """Check a peer's public key against this parameter set. Raises `InvalidCiphertext` if it does not fit."""
+
+    @abstractmethod
+    def check(self, shape: MatrixShape) -> None:
+        """Raise `InvalidInput` unless products of this shape leave enough noise budget to flood and to decrypt.
+
+        Computed from the parameters (worst case), so that a task that could go wrong does not start.
+        """
+
+
+def as_signed(ring: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Centred representatives: ring elements as int64 in [-2^(RING_BITS-1), 2^(RING_BITS-1))."""
+    shift = np.uint64(64 - RING_BITS)
+    return (ring << shift).view(np.int64) >> np.int64(64 - RING_BITS)
+
+
+def as_ring(signed: Array) -> NDArray[np.uint64]:
+    """Signed integers reduced into the ring."""
+    return np.ascontiguousarray(signed, dtype=np.int64).view(np.uint64) & RING_MASK

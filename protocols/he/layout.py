@@ -1,0 +1,172 @@
+"""Where the entries of a matrix product sit in polynomials: coefficient packing with tiles, no rotations.
+
+    operand tile [K, n']   M[a, j]  at coefficient  j K + a
+    factor tile  [rows, K] X[i, a]  at coefficient  i K n' + K - 1 - a
+    product                         at coefficient  i K n' + j K + K - 1   is  sum_a X[i, a] M[a, j]
+
+with K = k_tile, n' = n_tile and rows K n' <= N. Any other pair (a, b) of the sum lands b - a places away, a distance
+of 1 to K - 1, so never on a result; what wraps past N lands, negated, on coefficients 0 to K - 2, which hold none.
+
+Products of several k tiles add up under encryption. So with fewer rows of M per ciphertext more operands travel, and
+fewer replies, as each reply holds N / (K n') rows of results: `best_layout` takes the tiling with the fewest bytes. At
+128 x 20 x 20 that is two operands of [10, 20] and four replies, not one and seven.
+
+**Shapes**: X [m, k], M [k, n], result [m, n]; polynomials [N] uint64 in Z_{2^RING_BITS}.
+
+Reference: Huang, Lu, Hong, Ding: Cheetah (USENIX Security 2022), section 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import InvalidInput
+from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
+from protocols.he.parameters import BfvParameters
+
+Ring = NDArray[np.uint64]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One product cut into tiles. Made by `best_layout` or `layout_with_tiles`, which check it."""
+
+    shape: MatrixShape
+    k_tile: int
+    n_tile: int
+    rows: int
+    degree: int
+
+    @property
+    def k_tiles(self) -> int:
+        return -(-self.shape.k // self.k_tile)
+
+    @property
+    def n_tiles(self) -> int:
+        return -(-self.shape.n // self.n_tile)
+
+    @property
+    def groups(self) -> int:
+        """Groups of `rows` rows of the factor."""
+        return -(-self.shape.m // self.rows)
+
+    @property
+    def operand_parts(self) -> int:
+        """Ciphertexts of M, ordered by n tile, then k tile."""
+        return self.n_tiles * self.k_tiles
+
+    @property
+    def reply_parts(self) -> int:
+        """Ciphertexts of the result, ordered by row group, then n tile."""
+        return self.groups * self.n_tiles
+
+    @property
+    def terms(self) -> int:
+        """Factor coefficients that may differ from zero behind one reply: what the noise bound counts."""
+        return min(self.rows, self.shape.m) * self.shape.k
+
+    def operand(self, matrix: Ring) -> Ring:
+        """M [k, n] as polynomials [operand_parts, N]."""
+        padded = np.zeros((self.k_tiles * self.k_tile, self.n_tiles * self.n_tile), np.uint64)
+        padded[: self.shape.k, : self.shape.n] = matrix
+        tiles = padded.reshape(self.k_tiles, self.k_tile, self.n_tiles, self.n_tile).transpose(2, 0, 3, 1)
+        out = np.zeros((self.operand_parts, self.degree), np.uint64)
+        out[:, : self.k_tile * self.n_tile] = tiles.reshape(self.operand_parts, -1)
+        return out
+
+    def factor(self, factor: NDArray[np.int64], group: int) -> Ring:
+        """The rows of X [m, k] in one group as polynomials [k_tiles, N]."""
+        block = factor[group * self.rows : (group + 1) * self.rows]
+        padded = np.zeros((len(block), self.k_tiles * self.k_tile), np.int64)
+        padded[:, : self.shape.k] = block
+        tiles = padded.reshape(len(block), self.k_tiles, self.k_tile).transpose(1, 0, 2)[:, :, ::-1]
+        out = np.zeros((self.k_tiles, self.degree), np.uint64)
+        stride = self.k_tile * self.n_tile
+        blocks = out[:, : len(block) * stride].reshape(self.k_tiles, len(block), stride)
+        blocks[:, :, : self.k_tile] = as_ring(tiles)
+        return out
+
+    def window(self, group: int, n_index: int) -> tuple[slice, slice]:
+        """The part of the result [m, n] that one reply holds."""
+        rows = slice(group * self.rows, min((group + 1) * self.rows, self.shape.m))
+        return rows, slice(n_index * self.n_tile, min((n_index + 1) * self.n_tile, self.shape.n))
+
+    def places(self, group: int, n_index: int) -> Places:
+        """The coefficients of one reply that hold results, in the row-major order of its window."""
+        rows, columns = self.window(group, n_index)
+        i = np.arange(rows.stop - rows.start)[:, None] * (self.k_tile * self.n_tile)
+        places: Places = i + np.arange(columns.stop - columns.start) * self.k_tile + self.k_tile - 1
+        return places.reshape(-1)
+
+
+def _check_shape(shape: MatrixShape) -> None:
+    for name in ("m", "k", "n"):
+        side = getattr(shape, name)
+        if type(side) is not int or not 1 <= side <= MAX_DIMENSION:
+            raise InvalidInput(f"a matrix product's {name} must be an integer from 1 to {MAX_DIMENSION}, not {side!r}")
+    if type(shape.factor_bits) is not int or not 1 <= shape.factor_bits <= RING_BITS:
+        raise InvalidInput(f"factor_bits must be an integer from 1 to {RING_BITS}, not {shape.factor_bits!r}")
+
+
+def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int, n_tile: int) -> Layout:
+    """The layout for given tile sizes, with as many rows in a reply as fit and as the noise bound allows.
+
+    Raises:
+        InvalidInput: the shape is out of range, the tiles do not fit it, or not one row stays within the noise bound.
+    """
+    _check_shape(shape)
+    if not (1 <= k_tile <= shape.k and 1 <= n_tile <= shape.n and k_tile * n_tile <= parameters.degree):
+        raise InvalidInput(f"tiles of {k_tile} x {n_tile} do not fit a [{shape.k}, {shape.n}] matrix")
+    quiet_rows = _quiet_rows(shape, parameters)
+    rows = min(parameters.degree // (k_tile * n_tile), quiet_rows, shape.m)
+    return Layout(shape, k_tile, n_tile, rows, parameters.degree)
+
+
+def _quiet_rows(shape: MatrixShape, parameters: BfvParameters) -> int:
+    rows = parameters.max_terms(shape.factor_bits) // shape.k
+    if not rows:
+        raise InvalidInput(
+            f"a product over k = {shape.k} with a factor of {shape.factor_bits} bits is noisier than {parameters.name} "
+            f"can flood ({parameters.max_terms(shape.factor_bits)} terms at most); use smaller factors or another set"
+        )
+    return rows
+
+
+def _tile_sizes(side: int, most: int) -> NDArray[np.int64]:
+    """Every size of tile, at most `most`, that a cut of `side` into equal tiles can have."""
+    return np.unique(np.minimum(-(-side // np.arange(1, side + 1)), most))
+
+
+def best_layout(shape: MatrixShape, parameters: BfvParameters) -> Layout:
+    """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
+
+    Both sides call it for the same shape and get the same answer: integers only. Raises `InvalidInput` as
+    `layout_with_tiles` does.
+    """
+    _check_shape(shape)
+    return _search(shape, parameters)
+
+
+@lru_cache(maxsize=256)
+def _search(shape: MatrixShape, parameters: BfvParameters) -> Layout:
+    degree = parameters.degree
+    quiet_rows = _quiet_rows(shape, parameters)
+    k_tile = _tile_sizes(shape.k, degree)[:, None]
+    n_tile = _tile_sizes(shape.n, degree)[None, :]
+    rows = np.minimum(np.maximum(degree // (k_tile * n_tile), 1), min(quiet_rows, shape.m))
+    n_tiles = -(-shape.n // n_tile)
+    operands = -(-shape.k // k_tile) * n_tiles
+    replies = -(-shape.m // rows) * n_tiles
+    operand_bits = sum(prime.bit_length() for prime in parameters.data_primes)
+    reply_bits = sum(prime.bit_length() for prime in parameters.reply_primes)
+    cost = operands * operand_bits + replies * reply_bits
+    fits = k_tile * n_tile <= degree
+    cheapest = cost == cost[fits].min()
+    candidates = np.argwhere(cheapest & fits)
+    chosen = min(candidates.tolist(), key=lambda at: (int(operands[at[0], at[1]]), at))
+    return layout_with_tiles(shape, parameters, int(k_tile[chosen[0], 0]), int(n_tile[0, chosen[1]]))

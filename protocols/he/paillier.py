@@ -1,0 +1,336 @@
+"""Scheme "paillier": matrix products under packed Paillier encryption. The fewest bytes of all encrypted schemes.
+
+    key owner                                                     evaluator
+    p, q; n = p q; h = -x^2 mod n     -- n, h ----------------->  checks; hs = h^n mod n^2
+    [M]_k = (1 + n pack(M_k)) hs^b_k  -- k rows --------------->  checks; window tables, once
+                                                                  row_i = prod_k [M]_k^(x_ik)
+    unpack(decrypt), mod 2^59         <-- m rows ---------------  row_i (1 + n pack(R_i + 2^59 (K + r_i))) hs^a_i
+
+The n columns of a row lie in the slots of one plaintext, as many as fit (`paillier_parameters`).
+
+**Leaks**: the key owner decrypts every slot as an integer and can take the n-th root of what is left, so both must
+hide X.
+* Slots: r_i is uniform and 40 bits longer than what it hides; the argument is in `paillier_parameters`.
+* Roots: the owner finds h^E with E = sum_k b_k x_ik + a_i and, since it knows p and q, might even find E (discrete
+  logarithms modulo p and q are only as hard as their 1536 bits). a_i is uniform and 132 bits longer than any b_k, the
+  sum's range at most 79, so E is within statistical distance 2^-53 of one that does not depend on X. No assumption is
+  needed, other than that the owner made [M] as written (semi-honest).
+
+The evaluator sees encryptions only. Their secrecy rests on decisional composite residuosity and on this: powers of h
+with exponents of half the length of n cannot be told from random elements of what h generates. Goldreich and Rosen
+reduce that to factoring, Damgard, Jurik and Nielsen build on it, and keys are made as they ask (p = q = 3 mod 4,
+gcd(p-1, q-1) = 2). Shorter exponents (448 or 512 bits are in use elsewhere) are an assumption of their own; they
+would win two thirds of work that is done ahead of time, and nothing online. The -full sets rest on residuosity alone:
+every re-randomiser is r^n for a fresh uniform r, which hides X from the owner's root perfectly, whatever it sent as
+[M].
+
+A hostile owner is outside of the model: with an h of small order, with [M]_k that are not powers of h, or with M
+outside of the ring, it learns combinations of X. n is checked as far as its bytes show (length, n = 1 mod 4,
+composite, no small factor, no power); h for range and Jacobi symbol; that hs is an n-th residue needs no check, the
+evaluator makes it.
+
+**Reference**: Paillier, EUROCRYPT '99; Damgard, Jurik and Nielsen, Int. J. Inf. Secur. 9 (2010), section 4 (h = -x^2,
+half-length exponents); Goldreich and Rosen, "On the security of modular exponentiation with application to the
+construction of pseudorandom generators", J. Cryptology 16 (2003)."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable
+
+import gmpy2
+import numpy as np
+from gmpy2 import mpz
+from numpy.typing import NDArray
+
+from protocols.errors import InvalidInput, MissingExtra, OutOfRange
+from protocols.he.interface import (
+    RING_BITS,
+    Backend,
+    CiphertextBundle,
+    EncryptedOperand,
+    MatrixShape,
+    PublicSide,
+    SecretSide,
+)
+from protocols.he.multi_exponentiation import DIGIT_BITS, FixedBase, SharedBases
+from protocols.he.paillier_math import (
+    OPERAND,
+    REPLY,
+    Guarded,
+    PrivateKey,
+    PublicKey,
+    admissible,
+    below,
+    pack,
+    pack_masked,
+    unpack,
+)
+from protocols.he.paillier_parameters import PAILLIER_3072, PaillierLayout, PaillierParameters
+from protocols.message import Array, check_array
+from protocols.randomness import OsRandomness, Randomness
+
+COVER_DIGITS = 22
+"""The evaluator's exponents are longer than the owner's by 22 digits of 6 bits, 132 bits; k 2^(factor_bits + 1) takes
+at most 79 of them."""
+
+
+class PaillierBackend(Backend):
+    """Paillier with one parameter set.
+
+    Args:
+        parameters: from `paillier_parameters.PARAMETER_SETS`.
+        randomness: the operating system's, except for vectors and tests.
+    """
+
+    def __init__(self, parameters: PaillierParameters = PAILLIER_3072, randomness: Randomness | None = None) -> None:
+        self.parameters = parameters
+        self.name = parameters.name
+        self._randomness = randomness or OsRandomness()
+
+    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
+        """A fresh key pair. Primes come from `phe`, which takes them from the operating system whatever the label.
+
+        Raises:
+            MissingExtra: `phe` is not installed.
+        """
+        p, q = _generate_primes(self.parameters.key_bits)
+        return self.from_primes(p, q)
+
+    def from_primes(self, p: int, q: int) -> PaillierSecretSide:
+        """The secret side of a known key. Raises `InvalidInput` if the primes are not admissible."""
+        key = PrivateKey(self.parameters, mpz(p), mpz(q), self._randomness)
+        return PaillierSecretSide(key, self._randomness)
+
+    def load_public(self, public_key: bytes) -> PaillierPublicSide:
+        return PaillierPublicSide(PublicKey(self.parameters, public_key), self._randomness)
+
+    def check(self, shape: MatrixShape) -> None:
+        """Slots fit for every shape in range: the widest has 179 bits, the shortest plaintext 2047."""
+        self.parameters.layout(shape)
+
+
+def _generate_primes(key_bits: int) -> tuple[mpz, mpz]:
+    try:
+        from phe import paillier
+    except ImportError:
+        raise MissingExtra("the paillier scheme needs `phe`: pip install secure-hfl[paillier]") from None
+    found: list[mpz] = []  # any two of them will do: one pair of phe's in six is admissible, and it is slow to find
+    while True:
+        _, private = paillier.generate_paillier_keypair(n_length=key_bits)
+        found += [mpz(private.p), mpz(private.q)]
+        for p, q in itertools.combinations(found, 2):
+            if (p * q).bit_length() == key_bits and admissible(p, q):
+                return p, q
+
+
+class _Pool:
+    """One-time randomisers: taken out when used, made on the spot when there are none."""
+
+    def __init__(self, make: Callable[[int], list[mpz]]) -> None:
+        self._make = make
+        self._stock: deque[mpz] = deque()  # append and popleft are atomic
+
+    def add(self, count: int) -> int:
+        """Make `count` more. Returns how many times `count` are in stock."""
+        self._stock.extend(self._make(count))
+        return len(self._stock) // count
+
+    def take(self, count: int) -> list[mpz]:
+        """`count` randomisers that nobody else gets."""
+        taken: list[mpz] = []
+        while len(taken) < count:
+            try:
+                taken.append(self._stock.popleft())
+            except IndexError:
+                return taken + self._make(count - len(taken))
+        return taken
+
+
+def _exponent_digits(key_bits: int) -> int:
+    """Digits of the owner's exponents: half the length of n."""
+    return -(-key_bits // (2 * DIGIT_BITS))
+
+
+def _random_digits(randomness: Randomness, count: int) -> bytes:
+    drawn = np.frombuffer(randomness.bytes(count), dtype=np.uint8)
+    return (drawn & ((1 << DIGIT_BITS) - 1)).tobytes()
+
+
+class PaillierSecretSide(Guarded, SecretSide):
+    """The key owner. Made by `PaillierBackend.generate`."""
+
+    def __init__(self, key: PrivateKey, randomness: Randomness) -> None:
+        self._key = key
+        self._public = key.public
+        self._randomness = randomness
+        self._pool = _Pool(self._owner_randomizers())
+
+    def _owner_randomizers(self) -> Callable[[int], list[mpz]]:
+        """hs^b by the Chinese remainder theorem, or uniform n-th residues for a -full set."""
+        key, public, randomness = self._key, self._public, self._randomness
+        if public.h is None:
+            return lambda count: key.residues(randomness, count)
+        digits = _exponent_digits(public.parameters.key_bits)
+        of_p = FixedBase(gmpy2.powmod(public.h, public.n, key.p_square), key.p, digits)
+        of_q = FixedBase(gmpy2.powmod(public.h, public.n, key.q_square), key.q, digits)
+
+        def power() -> mpz:
+            exponent = _random_digits(randomness, digits)
+            return key.join(of_p.power(exponent), of_q.power(exponent))
+
+        return lambda count: [power() for _ in range(count)]
+
+    def public_key(self) -> bytes:
+        return self._public.encoded
+
+    def prepare(self, shape: MatrixShape) -> int:
+        """Make the randomisers of one [M] of this shape ahead of time; returns how many such are in stock.
+
+        Safe to call from one background thread while others encrypt.
+        """
+        return self._pool.add(self._public.parameters.layout(shape).operand_ciphertexts)
+
+    def encrypt(self, matrix: NDArray[np.uint64], shape: MatrixShape) -> CiphertextBundle:
+        """Encrypt M.
+
+        **Shapes**: matrix [k, n] uint64, every element below 2^59.
+        """
+        layout = self._public.parameters.layout(shape)
+        _check_ring("matrix", matrix, (shape.k, shape.n))
+        n, square = self._public.n, self._public.square
+        packed = [pack(matrix[:, columns], layout.slot_bytes) for columns in layout.chunks]
+        plaintexts = [m for row in zip(*packed) for m in row]
+        randomizers = self._pool.take(len(plaintexts))
+        ciphertexts = [(1 + n * m) * s % square for m, s in zip(plaintexts, randomizers)]
+        return self._public.write(ciphertexts, OPERAND, layout)
+
+    def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        """X M + R mod 2^59.
+
+        **Shapes**: result [m, n] uint64.
+
+        Raises:
+            InvalidCiphertext: the reply is malformed, of another key or shape, or not made by this protocol.
+        """
+        layout = self._public.parameters.layout(shape)
+        plaintexts = self._key.decrypt(self._public.read(reply, REPLY, layout))
+        result = np.empty((shape.m, shape.n), dtype=np.uint64)
+        chunks = layout.chunks
+        for index, columns in enumerate(chunks):
+            width = columns.stop - columns.start
+            slots = unpack(plaintexts[index :: len(chunks)], layout.fold * width, layout.slot_bytes)
+            result[:, columns] = slots.reshape(-1, width)[: shape.m]
+        return result
+
+
+class PaillierOperand(EncryptedOperand):
+    """A peer's [M] as window tables, one set a chunk of columns. Serves products of any m."""
+
+    def __init__(self, key_id: bytes, layout: PaillierLayout, tables: tuple[SharedBases, ...]) -> None:
+        self.key_id = key_id
+        self.layout = layout
+        self.tables = tables
+
+
+class PaillierPublicSide(Guarded, PublicSide):
+    """The evaluator. Holds no key, but its stock of randomisers is secret from the key owner."""
+
+    def __init__(self, key: PublicKey, randomness: Randomness) -> None:
+        self._key = key
+        self._randomness = randomness
+        self._pool = _Pool(self._evaluator_randomizers())
+
+    def _evaluator_randomizers(self) -> Callable[[int], list[mpz]]:
+        """hs^a with a longer than the owner's exponents, or r^n for a -full set."""
+        key, randomness = self._key, self._randomness
+        if key.h is None:
+            return lambda count: gmpy2.powmod_base_list(
+                [below(randomness, key.n) for _ in range(count)], key.n, key.square
+            )
+        digits = _exponent_digits(key.parameters.key_bits) + COVER_DIGITS
+        base = FixedBase(gmpy2.powmod(key.h, key.n, key.square), key.n, digits)
+        return lambda count: [base.power(_random_digits(randomness, digits)) for _ in range(count)]
+
+    def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> PaillierOperand:
+        """Check [M] and make its window tables. Their size suits `shape.m`; they serve products of any m.
+
+        Raises:
+            InvalidCiphertext: the bundle is malformed, or of another key or shape.
+        """
+        layout = self._key.parameters.layout(shape)
+        ciphertexts = self._key.read(bundle, OPERAND, layout)
+        count = len(layout.chunks)
+        tables = tuple(
+            SharedBases(ciphertexts[index::count], self._key.n, shape.factor_bits, shape.m) for index in range(count)
+        )
+        return PaillierOperand(self._key.id, layout, tables)
+
+    def prepare(self, shape: MatrixShape) -> int:
+        return self._pool.add(self._key.parameters.layout(shape).row_products)
+
+    def multiply_add(
+        self, factor: NDArray[np.int64], operand: EncryptedOperand, addend: NDArray[np.uint64], shape: MatrixShape
+    ) -> CiphertextBundle:
+        """[X M + R].
+
+        Args:
+            factor: X [m, k] int64, |x| < 2^shape.factor_bits.
+            operand: [M], loaded for the same k, n and factor_bits.
+            addend: R [m, n] uint64 ring elements.
+            shape: the product.
+
+        Raises:
+            InvalidInput: a wrong type, shape or operand.
+            OutOfRange: X or R is larger than it may be.
+        """
+        layout = self._key.parameters.layout(shape)
+        tables = self._tables(operand, layout)
+        _check_factor(factor, shape)
+        _check_ring("addend", addend, (shape.m, shape.n))
+        replies = [
+            self._chunk(factor, table, addend[:, columns], layout) for table, columns in zip(tables, layout.chunks)
+        ]
+        return self._key.write([c for group in zip(*replies) for c in group], REPLY, layout)
+
+    def _tables(self, operand: EncryptedOperand, layout: PaillierLayout) -> tuple[SharedBases, ...]:
+        if not isinstance(operand, PaillierOperand) or operand.key_id != self._key.id:
+            raise InvalidInput("the operand was not loaded with this public key")
+        loaded, wanted = operand.layout.shape, layout.shape
+        if (loaded.k, loaded.n, loaded.factor_bits) != (wanted.k, wanted.n, wanted.factor_bits):
+            raise InvalidInput("the operand was loaded for another k, n or factor_bits than this product's")
+        return operand.tables
+
+    def _chunk(
+        self, factor: NDArray[np.int64], table: SharedBases, addend: NDArray[np.uint64], layout: PaillierLayout
+    ) -> list[mpz]:
+        """The reply's ciphertexts for one chunk of columns."""
+        n, square, fold = self._key.n, self._key.square, layout.fold
+        rows, width = addend.shape
+        products = table.products(factor)
+        products = [row * s % square for row, s in zip(products, self._pool.take(rows))]
+        padded = np.zeros((-(-rows // fold) * fold, width), dtype=np.uint64)
+        padded[:rows] = addend
+        plaintexts = pack_masked(padded.reshape(-1, fold * width), layout, self._randomness)
+        shift = mpz(1) << (8 * layout.slot_bytes * width)
+        replies = []
+        for group, plaintext in enumerate(plaintexts):
+            folded, *others = reversed(products[group * fold : (group + 1) * fold])
+            for row in others:
+                folded = gmpy2.powmod(folded, shift, square) * row % square
+            replies.append(folded * (1 + n * plaintext) % square)
+        return replies
+
+
+def _check_ring(where: str, matrix: Array, shape: tuple[int, int]) -> None:
+    check_array(where, matrix, np.uint64, 2, shape)
+    if int(matrix.max()) >> RING_BITS:
+        raise OutOfRange(f"{where} must hold ring elements, below 2^{RING_BITS}")
+
+
+def _check_factor(factor: Array, shape: MatrixShape) -> None:
+    check_array("factor", factor, np.int64, 2, (shape.m, shape.k))
+    limit = 1 << shape.factor_bits
+    if not (-limit < int(factor.min()) and int(factor.max()) < limit):
+        raise OutOfRange(f"the factor's entries must be smaller than 2^{shape.factor_bits} in size")

@@ -1,0 +1,303 @@
+"""BFV products against integer products mod 2^59, misuse, and the stock of masks."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tenseal.sealapi as seal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.he import seal_wire as wire
+from protocols.he.bfv import BfvBackend, flooding_noise
+from protocols.he.interface import MatrixShape, as_signed
+from protocols.he.layout import best_layout
+from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.randomness import OsRandomness, SeededRandomness
+from tests.protocols.he.bfv_lab import T, Watched, backend, compose, public, scaled_noise, secret
+
+SIDES = st.integers(1, 45)
+
+
+def expected(factor, matrix, addend):
+    return ((factor.astype(object) @ matrix.astype(object) + addend.astype(object)) % T).astype(np.uint64)
+
+
+def inputs(shape, seed=0):
+    stream = SeededRandomness(seed, "bfv test")
+    wide = stream.ring((shape.m, shape.k), min(shape.factor_bits + 1, 59)).astype(np.int64)
+    factor = wide - (1 << min(shape.factor_bits, 58))
+    factor = np.maximum(factor, 1 - (1 << shape.factor_bits))
+    return factor, stream.ring((shape.k, shape.n), 59), stream.ring((shape.m, shape.n), 59)
+
+
+def exchange(parameters, shape, factor, matrix, addend):
+    bundle = secret(parameters).encrypt(matrix, shape)
+    operand = public(parameters).load_operand(bundle, shape)
+    reply = public(parameters).multiply_add(factor, operand, addend, shape)
+    return secret(parameters).decrypt(reply, shape)
+
+
+@settings(max_examples=12, deadline=None)
+@given(SIDES, SIDES, SIDES, st.integers(1, 26), st.integers(0, 1 << 30))
+def test_products_are_exact(m, k, n, factor_bits, seed):
+    shape = MatrixShape(m, k, n, factor_bits)
+    factor, matrix, addend = inputs(shape, seed)
+    assert (exchange(TRAINING, shape, factor, matrix, addend) == expected(factor, matrix, addend)).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
+    [(128, 20, 20), (20, 128, 20), (1, 1, 1), (129, 7, 1), (3, 200, 90), (1, 1, 9000), (1, 9000, 1), (9000, 1, 1)],
+)
+def test_products_larger_than_a_ciphertext(m, k, n):
+    shape = MatrixShape(m, k, n, 26)
+    factor, matrix, addend = inputs(shape)
+    assert (exchange(TRAINING, shape, factor, matrix, addend) == expected(factor, matrix, addend)).all()
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(5, 20, 20), (20, 33, 3)])
+def test_factors_that_fill_the_ring(m, k, n):
+    shape = MatrixShape(m, k, n, 59)
+    stream = OsRandomness()
+    factor = as_signed(stream.ring((m, k), 59))
+    matrix, addend = stream.ring((k, n), 59), stream.ring((m, n), 59)
+    assert (exchange(TRIPLES, shape, factor, matrix, addend) == expected(factor, matrix, addend)).all()
+
+
+@pytest.mark.parametrize(("parameters", "factor_bits"), [(TRAINING, 26), (TRIPLES, 58), (TRIPLES, 59)])
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize("entry", [T - 1, T // 2, 0])
+def test_edges_of_the_range(parameters, factor_bits, sign, entry):
+    shape = MatrixShape(7, 19, 5, factor_bits)
+    factor = np.full((7, 19), sign * ((1 << factor_bits) - 1), np.int64)
+    matrix, addend = np.full((19, 5), entry, np.uint64), np.full((7, 5), T - 1, np.uint64)
+    assert (exchange(parameters, shape, factor, matrix, addend) == expected(factor, matrix, addend)).all()
+
+
+def test_a_factor_of_zeros_still_hides_the_addend_under_encryption():
+    shape = MatrixShape(5, 20, 3, 26)
+    _, matrix, addend = inputs(shape)
+    assert (exchange(TRAINING, shape, np.zeros((5, 20), np.int64), matrix, addend) == addend).all()
+
+
+def test_an_operand_serves_other_batch_sizes():
+    first = MatrixShape(128, 20, 20, 26)
+    _, matrix, _ = inputs(first)
+    operand = public().load_operand(secret().encrypt(matrix, first), first)
+    for m, factor_bits in ((1, 26), (16, 19), (300, 20), (128, 26)):
+        shape = MatrixShape(m, 20, 20, factor_bits)
+        factor, _, addend = inputs(shape, m)
+        reply = public().multiply_add(factor, operand, addend, shape)
+        assert (secret().decrypt(reply, shape) == expected(factor, matrix, addend)).all()
+
+
+def test_two_threads_at_once_lose_and_share_no_mask():
+    """One prepares while the other multiplies. A mask prepared may be taken before it is counted: 0 is a true count."""
+    shape = MatrixShape(40, 20, 20, 26)
+    factor, matrix, addend = inputs(shape)
+    evaluator, made = Watched(), []
+    make = evaluator._make_mask
+    evaluator._make_mask = lambda: made.append(None) or make()
+    operand = evaluator.load_operand(secret().encrypt(matrix, shape), shape)
+
+    def work(number):
+        if number % 2:
+            evaluator.prepare(shape)
+            return None
+        return evaluator.multiply_add(factor, operand, addend, shape)
+
+    with ThreadPoolExecutor(2) as pool:
+        replies = [reply for reply in pool.map(work, range(12)) if reply is not None]
+    for reply in replies:
+        assert (secret().decrypt(reply, shape) == expected(factor, matrix, addend)).all()
+    assert len(made) == len(evaluator.seen) + len(evaluator._stock)
+    c1 = {seen[1].tobytes() for seen in evaluator.seen}
+    assert len(c1) == sum(len(reply.parts) for reply in replies) == 6 * best_layout(shape, TRAINING).reply_parts
+
+
+def test_the_bytes_of_a_training_batch():
+    """Operands and replies of the three products of one batch: 1.86 MB, where 3 MB is the most that is acceptable."""
+    total = 0
+    for m, k, n, bits in ((128, 20, 20, 26), (128, 20, 20, 19), (20, 128, 20, 21)):
+        shape = MatrixShape(m, k, n, bits)
+        factor, matrix, addend = inputs(shape)
+        bundle = secret().encrypt(matrix, shape)
+        reply = public().multiply_add(factor, public().load_operand(bundle, shape), addend, shape)
+        total += sum(len(part) for part in (*bundle.parts, *reply.parts))
+    assert total < 1_900_000
+
+
+# ---- misuse
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [MatrixShape(1, 1, 1, 45), MatrixShape(1, 20000, 1, 26), MatrixShape(0, 1, 1, 26), MatrixShape(1, 1, 1, 60)],
+)
+def test_check_refuses_what_cannot_be_flooded(shape):
+    with pytest.raises(InvalidInput):
+        backend().check(shape)
+    with pytest.raises(InvalidInput):
+        secret().encrypt(np.zeros((max(shape.k, 1), 1), np.uint64), shape)
+    with pytest.raises(InvalidInput):
+        public().prepare(shape)
+
+
+def test_check_accepts_the_shapes_of_training():
+    for shape in (MatrixShape(128, 20, 20, 26), MatrixShape(4096, 512, 512, 26), MatrixShape(512, 4096, 512, 21)):
+        backend().check(shape)
+    backend(TRIPLES).check(MatrixShape(4096, 512, 512, 59))
+
+
+SHAPE = MatrixShape(3, 4, 5, 20)
+
+
+def operand_for(shape=SHAPE):
+    return public().load_operand(secret().encrypt(np.ones((shape.k, shape.n), np.uint64), shape), shape)
+
+
+@pytest.mark.parametrize(
+    ("factor", "addend", "shape", "error"),
+    [
+        (np.zeros((3, 5), np.int64), None, SHAPE, InvalidInput),
+        (np.zeros((3, 4), np.int32), None, SHAPE, InvalidInput),
+        (np.zeros((3, 4)), None, SHAPE, InvalidInput),
+        (np.full((3, 4), 1 << 20), None, SHAPE, OutOfRange),
+        (np.full((3, 4), -(1 << 20)), None, SHAPE, OutOfRange),
+        (np.full((3, 4), -(1 << 63)), None, SHAPE, OutOfRange),
+        (None, np.zeros((3, 4), np.uint64), SHAPE, InvalidInput),
+        (None, np.zeros((3, 5), np.int64), SHAPE, InvalidInput),
+        (None, np.full((3, 5), T, np.uint64), SHAPE, OutOfRange),
+        (None, None, MatrixShape(3, 4, 6, 20), InvalidInput),
+        (None, None, MatrixShape(3, 3, 5, 20), InvalidInput),
+        (None, None, MatrixShape(3, 4, 5, 50), InvalidInput),
+    ],
+)
+def test_bad_products_are_refused(factor, addend, shape, error):
+    factor = np.zeros((3, 4), np.int64) if factor is None else factor
+    addend = np.zeros((3, 5), np.uint64) if addend is None else addend
+    with pytest.raises(error):
+        public().multiply_add(factor, operand_for(), addend, shape)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "error"),
+    [
+        (np.zeros((4, 4), np.uint64), InvalidInput),
+        (np.zeros((4, 5), np.int64), InvalidInput),
+        (np.full((4, 5), T, np.uint64), OutOfRange),
+        ([[0] * 5] * 4, InvalidInput),
+    ],
+)
+def test_bad_operands_are_refused(matrix, error):
+    with pytest.raises(error):
+        secret().encrypt(matrix, SHAPE)
+
+
+def test_an_operand_of_another_key_is_refused():
+    with pytest.raises(InvalidInput, match="public key"):
+        public(TRAINING, 1).multiply_add(
+            np.zeros((3, 4), np.int64), operand_for(), np.zeros((3, 5), np.uint64), SHAPE
+        )
+    with pytest.raises(InvalidCiphertext, match="another key"):
+        public(TRAINING, 1).load_operand(secret().encrypt(np.ones((4, 5), np.uint64), SHAPE), SHAPE)
+
+
+def test_an_operand_of_another_scheme_is_refused():
+    with pytest.raises(InvalidInput):
+        public().multiply_add(np.zeros((3, 4), np.int64), object(), np.zeros((3, 5), np.uint64), SHAPE)
+
+
+@pytest.mark.parametrize("side", [secret, public], ids=["secret", "public"])
+def test_sides_cannot_be_pickled_and_show_only_their_public_name(side):
+    with pytest.raises(InvalidInput, match="stays in its process"):
+        pickle.dumps(side())
+    key_id = wire.key_id_of(secret().public_key()).hex()
+    assert repr(side()) == f"<{type(side()).__name__} {TRAINING.name} key {key_id}>"
+
+
+# ---- masks
+
+
+def test_prepared_masks_are_used_once_and_then_made_afresh():
+    evaluator = Watched()
+    replies = best_layout(SHAPE, TRAINING).reply_parts
+    made = []
+    make = evaluator._make_mask
+    evaluator._make_mask = lambda: made.append(make()) or made[-1]
+    assert [evaluator.prepare(SHAPE) for _ in range(2)] == [1, 2]
+    operand, zero = operand_for(), np.zeros((3, 4), np.int64)
+    for used in range(1, 4):
+        evaluator.multiply_add(zero, operand, np.zeros((3, 5), np.uint64), SHAPE)
+        assert len(evaluator._stock) == max(0, 2 - used) * replies
+        assert len(made) == max(2, used) * replies
+    assert evaluator.prepare(SHAPE) == 1
+
+
+def test_replies_to_one_product_share_no_c1_no_noise_and_no_fill():
+    evaluator, owner = Watched(), secret()
+    operand = evaluator.load_operand(owner.encrypt(np.ones((4, 5), np.uint64), SHAPE), SHAPE)
+    evaluator.prepare(SHAPE)
+    replies = [
+        evaluator.multiply_add(np.ones((3, 4), np.int64), operand, np.zeros((3, 5), np.uint64), SHAPE) for _ in range(3)
+    ]
+    assert len({reply.parts for reply in replies}) == 3
+    for one, other in ((0, 1), (0, 2), (1, 2)):  # residues mod a 57-bit prime agree by chance once in 2^44 tests
+        assert (evaluator.seen[one][:, 0] != evaluator.seen[other][:, 0]).all()
+    noise = [scaled_noise(owner, seen) for seen in evaluator.seen]
+    for one, other in ((0, 1), (0, 2), (1, 2)):  # as far apart as fresh flooding is; the rest of the noise is tiny
+        apart = np.abs(noise[one] - noise[other]).astype(float) / T
+        assert np.median(apart) > 2.0 ** (TRAINING.flood_bits - 1)
+    filled = [decrypted(owner, seen) for seen in evaluator.seen]
+    places = best_layout(SHAPE, TRAINING).places(0, 0)
+    assert (filled[0][places] == 4).all()
+    assert (filled[1][places] == 4).all()
+    rest = np.delete(np.arange(TRAINING.degree), places)
+    assert (filled[0][rest] != filled[1][rest]).all()
+    assert 0.28 < (filled[0][rest] / T).std() < 0.30  # 12^-1/2 for a uniform value
+
+
+def decrypted(owner, polynomials):
+    """What the owner would decrypt if the whole ciphertext were sent before primes are dropped."""
+    plain = seal.Plaintext()
+    owner._decryptor.decrypt(owner._seal.ciphertext(polynomials, owner._seal.data_level), plain)
+    return wire.saved_plaintext(owner._seal.save(plain), TRAINING.degree)
+
+
+def test_flooding_is_uniform_over_its_whole_range():
+    for parameters in (TRAINING, TRIPLES):
+        noise = compose(flooding_noise(SeededRandomness(1, "flood"), parameters), parameters.data_primes)
+        modulus = np.prod(np.array(parameters.data_primes, object))
+        scaled = np.where(noise > modulus // 2, noise - modulus, noise) / 2.0**parameters.flood_bits
+        scaled = scaled.astype(float)
+        assert -1 <= scaled.min() < -0.99
+        assert 0.99 < scaled.max() <= 1
+        assert abs(scaled.mean()) < 0.03
+        assert abs(scaled.std() - 3**-0.5) < 0.03
+        low = noise % 2**20  # negative values wrap at q, which is odd
+        assert len(set(low.tolist())) > 0.99 * len(low)
+
+
+def test_flooding_residues_are_those_of_one_integer():
+    class Words(SeededRandomness):
+        def ring(self, shape, bits):
+            return self.kept.setdefault(bits, super().ring(shape, bits))
+
+    for parameters in (TRAINING, TRIPLES):
+        stream = Words(2, "words")
+        stream.kept = {}
+        residues = flooding_noise(stream, parameters)
+        low = parameters.flood_bits + 1 - 64
+        exact = stream.kept[64].astype(object) * 2**low + stream.kept[low] - 2**parameters.flood_bits
+        for row, prime in zip(residues, parameters.data_primes, strict=True):
+            assert (row == exact % prime).all()
+
+
+def test_a_backend_shares_nothing_between_key_pairs():
+    one, other = BfvBackend().generate(), backend().generate()
+    assert one.public_key()[wire.HEADER_BYTES :] != other.public_key()[wire.HEADER_BYTES :]

@@ -1,0 +1,184 @@
+"""Everything a peer can get wrong in bytes, and the bit packing."""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.errors import InvalidCiphertext, InvalidInput
+from protocols.he import seal_wire as wire
+from protocols.he.interface import CiphertextBundle, MatrixShape
+from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.randomness import SeededRandomness
+from tests.protocols.he.bfv_lab import backend, public, secret
+
+SHAPE = MatrixShape(128, 20, 20, 26)
+HEADER = wire.HEADER_BYTES
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 57), st.integers(1, 70), st.integers(0, 1 << 20))
+def test_packing_is_exact_to_the_bit(width, count, seed):
+    values = SeededRandomness(seed, "pack").ring((count,), width)
+    packed = wire.pack(values, width)
+    as_integer = sum(int(value) << (width * i) for i, value in enumerate(values))
+    assert packed == as_integer.to_bytes(-(-count * width // 8), "little")
+    assert (wire.unpack(packed, count, width) == values).all()
+
+
+@pytest.mark.parametrize("data", [bytes(5), bytes(3), b"\x00\x00\x00\x80"])
+def test_unpacking_refuses_other_lengths_and_stray_bits(data):
+    with pytest.raises(InvalidCiphertext):
+        wire.unpack(data, 3, 10)
+
+
+def test_a_residue_at_its_prime_is_refused_and_below_it_is_not():
+    primes = TRAINING.reply_primes
+    for residue, good in ((primes[1] - 1, True), (primes[1], False), ((1 << 17) - 1, False)):
+        packed = wire.pack(np.array([5], np.uint64), 57) + wire.pack(np.array([residue], np.uint64), 17)
+        if good:
+            assert wire.unpack_residues(packed, primes, 1).tolist() == [[5], [residue]]
+        else:
+            with pytest.raises(InvalidCiphertext, match="below its 17-bit prime"):
+                wire.unpack_residues(packed, primes, 1)
+
+
+@lru_cache
+def sent(kind):
+    """A good message of each kind as (parts, reader of parts)."""
+    if kind == "key":
+        return (secret().public_key(),), lambda parts: backend().load_public(parts[0])
+    bundle = secret().encrypt(np.ones((20, 20), np.uint64), SHAPE)
+    if kind == "operand":
+        return bundle.parts, lambda parts: public().load_operand(CiphertextBundle(parts), SHAPE)
+    operand = public().load_operand(bundle, SHAPE)
+    reply = public().multiply_add(np.ones((128, 20), np.int64), operand, np.zeros((128, 20), np.uint64), SHAPE)
+    return reply.parts, lambda parts: secret().decrypt(CiphertextBundle(parts), SHAPE)
+
+
+def set_at(at, value):
+    return lambda part: part[:at] + value + part[at + len(value) :]
+
+
+def flip(at):
+    return lambda part: set_at(at, bytes([part[at] ^ 1]))(part)
+
+
+BYTE_FAULTS = {
+    "magic": flip(0),
+    "version": flip(4),
+    "kind": flip(5),
+    "kind unknown": set_at(5, b"\xff"),
+    "parameter set": flip(6),
+    "key id": flip(8),
+    "key id, last byte": flip(23),
+    "index": flip(24),
+    "truncated": lambda part: part[:-1],
+    "only a header": lambda part: part[:HEADER],
+    "less than a header": lambda part: part[: HEADER - 1],
+    "empty": lambda part: b"",
+    "extended": lambda part: part + b"\x00",
+    "not bytes": lambda part: bytearray(part),
+    "nothing": lambda part: None,
+    "residue too large": lambda part: part[:-16] + b"\xff" * 16,
+}
+
+
+@pytest.mark.parametrize("kind", ["key", "operand", "reply"])
+@pytest.mark.parametrize("fault", BYTE_FAULTS)
+def test_every_malformed_byte_field_is_refused(kind, fault):
+    parts, read = sent(kind)
+    read(parts)
+    for at in {0, len(parts) - 1}:
+        broken = (*parts[:at], BYTE_FAULTS[fault](parts[at]), *parts[at + 1 :])
+        with pytest.raises(InvalidCiphertext):
+            read(broken)
+
+
+@pytest.mark.parametrize("kind", ["operand", "reply"])
+@pytest.mark.parametrize("tiles", [(0, 20), (10, 0), (21, 20), (10, 21), (20, 20), (5, 20), (0xFFFFFFFF, 0xFFFFFFFF)])
+def test_tiles_that_do_not_fit_are_refused(kind, tiles):
+    parts, read = sent(kind)
+    change = set_at(28, struct.pack("<II", *tiles))
+    with pytest.raises(InvalidCiphertext):
+        read(tuple(change(part) for part in parts))
+    with pytest.raises(InvalidCiphertext):
+        read((*parts[:-1], change(parts[-1])))
+
+
+BUNDLE_FAULTS = {
+    "a part missing": lambda parts: parts[:-1],
+    "a part too many": lambda parts: (*parts, parts[-1]),
+    "swapped": lambda parts: (parts[1], parts[0], *parts[2:]),
+    "one part twice": lambda parts: (parts[0], *parts[:-1]),
+    "no part": lambda parts: (),
+    "a list": list,
+}
+
+
+@pytest.mark.parametrize("kind", ["operand", "reply"])
+@pytest.mark.parametrize("fault", BUNDLE_FAULTS)
+def test_malformed_bundles_are_refused(kind, fault):
+    parts, read = sent(kind)
+    with pytest.raises(InvalidCiphertext):
+        read(BUNDLE_FAULTS[fault](parts))
+
+
+def test_a_transparent_reply_is_refused():
+    parts, read = sent("reply")
+    c1 = wire.residues_size(TRAINING.degree, TRAINING.reply_primes)
+    with pytest.raises(InvalidCiphertext, match="transparent"):
+        read((parts[0][:-c1] + bytes(c1), *parts[1:]))
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_a_transparent_key_is_refused(half):
+    (key,), read = sent("key")
+    size = wire.residues_size(TRAINING.degree, TRAINING.primes)
+    with pytest.raises(InvalidCiphertext, match="transparent"):
+        read((set_at(HEADER + half * size, bytes(size))(key),))
+
+
+@pytest.mark.parametrize(("sent_kind", "read_kind"), [("operand", "reply"), ("reply", "operand")])
+def test_operands_and_replies_are_not_exchangeable(sent_kind, read_kind):
+    with pytest.raises(InvalidCiphertext, match="kind"):
+        sent(read_kind)[1](sent(sent_kind)[0])
+
+
+def test_a_reply_under_another_key_is_refused():
+    with pytest.raises(InvalidCiphertext, match="another key"):
+        secret(TRAINING, 1).decrypt(CiphertextBundle(sent("reply")[0]), SHAPE)
+
+
+def test_a_key_of_another_set_is_refused():
+    with pytest.raises(InvalidCiphertext, match="parameter set"):
+        backend().load_public(secret(TRIPLES).public_key())
+
+
+def test_a_bundle_of_another_type_is_refused():
+    with pytest.raises(InvalidCiphertext):
+        public().load_operand(None, SHAPE)
+
+
+def test_a_bad_shape_is_blamed_on_this_side():
+    with pytest.raises(InvalidInput):
+        secret().decrypt(CiphertextBundle(sent("reply")[0]), MatrixShape(128, 20, 20, 60))
+
+
+@pytest.mark.parametrize("shape", [MatrixShape(127, 20, 20, 26), MatrixShape(128, 20, 19, 26)])
+def test_a_reply_for_another_shape_is_refused(shape):
+    with pytest.raises(InvalidCiphertext):
+        secret().decrypt(CiphertextBundle(sent("reply")[0]), shape)
+
+
+def test_refusals_show_no_values():
+    parts, read = sent("reply")
+    with pytest.raises(InvalidCiphertext) as caught:
+        read((BYTE_FAULTS["residue too large"](parts[0]), *parts[1:]))
+    assert "144115188075593729" not in str(caught.value)
+    assert "57-bit" not in str(caught.value)

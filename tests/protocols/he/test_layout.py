@@ -1,0 +1,118 @@
+"""The layout against integer matrix products, with polynomials multiplied in the clear."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocols.errors import InvalidInput
+from protocols.he.interface import MatrixShape
+from protocols.he.layout import best_layout, layout_with_tiles
+from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.randomness import SeededRandomness
+from tests.protocols.he.bfv_lab import T, negacyclic
+
+SIDES = st.integers(1, 40)
+
+
+def product_in_the_clear(layout, factor, matrix):
+    operand = layout.operand(matrix)
+    out = np.full((layout.shape.m, layout.shape.n), -1, object)
+    for group in range(layout.groups):
+        tiles = layout.factor(factor, group)
+        for n_index in range(layout.n_tiles):
+            own = operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
+            total = sum(negacyclic(x, m) for x, m in zip(tiles, own, strict=True)) % T
+            window = layout.window(group, n_index)
+            assert (out[window] == -1).all()
+            out[window] = total[layout.places(group, n_index)].reshape(out[window].shape)
+    return out
+
+
+@settings(max_examples=12, deadline=None)
+@given(SIDES, SIDES, SIDES, st.data())
+def test_results_are_where_places_says(m, k, n, data):
+    shape = MatrixShape(m, k, n, 26)
+    tiles = data.draw(st.integers(1, k)), data.draw(st.integers(1, n))
+    layout = layout_with_tiles(shape, TRAINING, *tiles)
+    stream = SeededRandomness(m * 10000 + k * 100 + n, "layout")
+    factor = stream.ring((m, k), 27).astype(np.int64) - (1 << 26)
+    matrix = stream.ring((k, n), 59)
+    expected = factor.astype(object) @ matrix.astype(object) % T
+    assert (product_in_the_clear(layout, factor, matrix) == expected).all()
+
+
+@pytest.mark.parametrize(("k_tile", "n_tile"), [(90, 91), (8192, 1), (1, 8192), (64, 128), (1, 1)])
+def test_full_polynomials_do_not_wrap_onto_results(k_tile, n_tile):
+    rows = 8192 // (k_tile * n_tile)
+    shape = MatrixShape(min(rows, 5), k_tile, n_tile, 20) if rows < 8192 else MatrixShape(8192, 1, 1, 20)
+    layout = layout_with_tiles(shape, TRAINING, k_tile, n_tile)
+    stream = SeededRandomness(k_tile, "wrap")
+    factor = stream.ring((shape.m, shape.k), 20).astype(np.int64)
+    matrix = stream.ring((shape.k, shape.n), 59)
+    expected = factor.astype(object) @ matrix.astype(object) % T
+    assert (product_in_the_clear(layout, factor, matrix) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "operands", "replies"),
+    [(128, 20, 20, 2, 4), (20, 128, 20, 2, 4), (1, 1, 1, 1, 1), (4096, 20, 20, 10, 21)],
+)
+def test_tiles_balance_operands_and_replies(m, k, n, operands, replies):
+    layout = best_layout(MatrixShape(m, k, n, 26), TRAINING)
+    assert (layout.operand_parts, layout.reply_parts) == (operands, replies)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30))
+def test_no_tiling_sends_less(m, k, n):
+    shape = MatrixShape(m, k, n, 26)
+
+    def cost(layout):
+        return layout.operand_parts * 146 + layout.reply_parts * 74
+
+    best = cost(best_layout(shape, TRAINING))
+    assert best == min(
+        cost(layout_with_tiles(shape, TRAINING, a, b)) for a in range(1, k + 1) for b in range(1, n + 1)
+    )
+
+
+@pytest.mark.parametrize("shape", [MatrixShape(128, 512, 512, 26), MatrixShape(4096, 512, 1, 26)])
+def test_layouts_keep_within_the_noise_bound(shape):
+    assert best_layout(shape, TRAINING).terms <= TRAINING.max_terms(26)
+
+
+def test_the_noise_bound_limits_rows():
+    layout = layout_with_tiles(MatrixShape(4096, 512, 1, 26), TRAINING, 1, 1)
+    assert layout.rows == TRAINING.max_terms(26) // 512 < 8192
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        MatrixShape(0, 1, 1, 26),
+        MatrixShape(1, -1, 1, 26),
+        MatrixShape(1, 1, 1 << 17, 26),
+        MatrixShape(True, 1, 1, 26),
+        MatrixShape(1, 1.0, 1, 26),
+        MatrixShape(1, 1, 1, 0),
+        MatrixShape(1, 1, 1, 60),
+        MatrixShape(1, 1, 1, 45),
+        MatrixShape(1, 65536, 1, 26),
+    ],
+)
+def test_shapes_refused(shape):
+    with pytest.raises(InvalidInput):
+        best_layout(shape, TRAINING)
+
+
+def test_the_wide_set_takes_what_the_narrow_one_refuses():
+    assert best_layout(MatrixShape(128, 20, 20, 59), TRIPLES).terms == 800
+
+
+@pytest.mark.parametrize("tiles", [(0, 1), (1, 0), (21, 1), (1, 21), (8192, 8192)])
+def test_tiles_refused(tiles):
+    with pytest.raises(InvalidInput):
+        layout_with_tiles(MatrixShape(1, 20, 20, 26), TRAINING, *tiles)
