@@ -13,7 +13,10 @@ MAX_ROUND = (1 << 31) - 1
 
 
 class Phase(IntEnum):
-    """Where in a task a message belongs. Values are wire constants."""
+    """Where in a task a message belongs. Values are wire constants.
+
+    OFFLINE is a lane of its own: preparation (one-time masks) that goes on beside all other phases.
+    """
 
     JOIN = 1
     PSI = 2
@@ -22,6 +25,7 @@ class Phase(IntEnum):
     TRAIN = 5
     TEST = 6
     FINISH = 7
+    OFFLINE = 8
 
 
 @dataclass(frozen=True)

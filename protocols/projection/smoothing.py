@@ -1,0 +1,57 @@
+"""Smoothing noise: why an exact result is not safe to reveal, and what is added to it.
+
+Every row of an exact z is an integer combination of the columns of W^T with small coefficients, so some sixty rows and
+LLL give W, and with it every feature; likewise da and dz. Gaussian noise above the smoothing parameter of the lattice
+that W spans makes what is revealed say no more than a real-valued z would. It is added by the party whose secret it
+protects, inside the ciphertext or the share.
+
+The noise of a row comes from a PRF over (weights version, the row), so that the same query gets the same answer and
+asking again does not average it away:
+
+    seed = HMAC-SHA256(key, version || scale || row)    noise = Gaussian(ChaCha20(seed))
+
+**Reference** Micciancio, Regev 2007 (smoothing parameter); tests/attacks/test_lattice.py for the attack.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.randomness import Randomness, box_muller, expand
+
+
+class SmoothingNoise:
+    """A party's PRF-keyed Gaussian noise. The key never leaves the party."""
+
+    def __init__(self, randomness: Randomness) -> None:
+        self._key = randomness.bytes(32)
+
+    def __repr__(self) -> str:
+        return "SmoothingNoise(<secret>)"
+
+    def draw(self, version: int, scale: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+        """Standard normal noise for the results of these rows.
+
+        Args:
+            version: of the weights.
+            scale: whatever else the query consists of (the exponent of a block).
+            rows: [B, k] the quantised small factor.
+            width: columns of the result.
+
+        **Shapes** [B, width] float64.
+        """
+        head = version.to_bytes(8, "big") + scale.to_bytes(4, "big", signed=True) + width.to_bytes(4, "big")
+        # HMAC's two SHA-256 blocks over the key are computed once, not for every row.
+        keyed = hmac.new(self._key, head, hashlib.sha256)
+        half = (width + 1) // 2
+        streams = []
+        for row in np.ascontiguousarray(rows):
+            one = keyed.copy()
+            one.update(row.tobytes())
+            streams.append(expand(one.digest()).bytes(16 * half))
+        words = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(rows), 2, half)
+        return box_muller(words).reshape(len(rows), 2 * half)[:, :width]
