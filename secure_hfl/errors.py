@@ -1,0 +1,114 @@
+"""The engine's errors, under the project's root in `protocols.errors`."""
+
+from __future__ import annotations
+
+from protocols.errors import SecureHflError
+
+
+class ConfigurationError(SecureHflError):
+    """An option, an environment variable or a scheduler's argument does not make sense."""
+
+
+class StepError(SecureHflError):
+    """`self.optimizer` was used in a way that has no meaning in the protocol."""
+
+
+class UserCodeError(SecureHflError):
+    """A method that the user implements raised an error or returned something it may not."""
+
+
+class TaskFailed(SecureHflError):
+    """A task ended without a result. The text is one line, the same reason at every party.
+
+    Attributes:
+        reason: what all parties were told.
+        detail: what only this party may know, or "".
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason} ({detail})" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows instead of a traceback."""
+        return [f"TaskFailed: {self}"]
+
+
+class TransportError(SecureHflError):
+    """Something went wrong between two parties."""
+
+
+class ConnectionLost(TransportError):
+    """The connection to a peer broke, or the peer is gone."""
+
+
+class PeerTimeout(TransportError):
+    """A peer owed something and did not deliver in time."""
+
+
+class MessageTooLarge(TransportError):
+    """A message is longer than this party accepts."""
+
+
+class PeerRefused(TransportError):
+    """A peer could not be reached, did not join in time, or refused us."""
+
+
+class PeerAborted(TransportError):
+    """A peer stopped the task and said why."""
+
+    def __init__(self, party: str, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.party = party
+        self.reason = reason
+        self.code = code
+
+
+class PeerFault(TransportError):
+    """A peer sent what the protocol does not allow. Names the peer; the cause says what."""
+
+    def __init__(self, peer: str, error: SecureHflError) -> None:
+        super().__init__(f"{peer}: {error}")
+        self.peer = peer
+        self.error = error
+
+
+class IdentityError(SecureHflError):
+    """A key, a certificate or a directory that holds them is not as it must be."""
+
+
+class TaskError(SecureHflError):
+    """Something about a task's record, or about what it was asked to do."""
+
+
+class TaskNotFound(TaskError):
+    """No task matches, or several do. Lists them."""
+
+
+class TaskExists(TaskError):
+    """The task is in this home already."""
+
+
+class TaskStateError(TaskError):
+    """The task is not in a state in which this can be done."""
+
+
+class DataCheckFailed(TaskError):
+    """The task's last data check failed, so it does not start."""
+
+
+class InvalidInvite(TaskError):
+    """An invite is malformed, or not for this party. Says what is wrong and where."""
+
+
+class SchemeMismatch(TaskError):
+    """The parties have not agreed on one scheme; plain needs both to say so."""
+
+
+class DemoFailed(SecureHflError):
+    """A party of the demo failed."""
+
+
+class EmptyIntersection(SecureHflError):
+    """The parties have no sample id in common."""

@@ -1,0 +1,405 @@
+# mypy: disable-error-code="type-arg"
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DTYPE_UNSPECIFIED: _ClassVar[DType]
+    FLOAT32: _ClassVar[DType]
+    FLOAT64: _ClassVar[DType]
+    INT32: _ClassVar[DType]
+    INT64: _ClassVar[DType]
+    UINT8: _ClassVar[DType]
+    UINT64: _ClassVar[DType]
+
+class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PHASE_UNSPECIFIED: _ClassVar[Phase]
+    JOIN: _ClassVar[Phase]
+    PSI: _ClassVar[Phase]
+    ALIGN: _ClassVar[Phase]
+    SETUP: _ClassVar[Phase]
+    TRAIN: _ClassVar[Phase]
+    TEST: _ClassVar[Phase]
+    FINISH: _ClassVar[Phase]
+    OFFLINE: _ClassVar[Phase]
+DTYPE_UNSPECIFIED: DType
+FLOAT32: DType
+FLOAT64: DType
+INT32: DType
+INT64: DType
+UINT8: DType
+UINT64: DType
+PHASE_UNSPECIFIED: Phase
+JOIN: Phase
+PSI: Phase
+ALIGN: Phase
+SETUP: Phase
+TRAIN: Phase
+TEST: Phase
+FINISH: Phase
+OFFLINE: Phase
+
+class Frame(_message.Message):
+    __slots__ = ("message_length", "chunk", "end")
+    MESSAGE_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    message_length: int
+    chunk: bytes
+    end: bool
+    def __init__(self, message_length: _Optional[int] = ..., chunk: _Optional[bytes] = ..., end: _Optional[bool] = ...) -> None: ...
+
+class Tensor(_message.Message):
+    __slots__ = ("dtype", "shape", "data")
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    dtype: DType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    data: bytes
+    def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class Envelope(_message.Message):
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    PSI_OPEN_FIELD_NUMBER: _ClassVar[int]
+    PSI_POINTS_FIELD_NUMBER: _ClassVar[int]
+    PSI_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    PSI_RESULT_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BATCH_OPEN_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_END_FIELD_NUMBER: _ClassVar[int]
+    ROUND_START_FIELD_NUMBER: _ClassVar[int]
+    TASK_FINISHED_FIELD_NUMBER: _ClassVar[int]
+    FINISH_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_SHAPE_FIELD_NUMBER: _ClassVar[int]
+    STEP_SKIPPED_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_KEY_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_SHARE_FIELD_NUMBER: _ClassVar[int]
+    HOST_SHARE_FIELD_NUMBER: _ClassVar[int]
+    COLLABORATOR_SHARE_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    STEP_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    CHECK_QUERY_FIELD_NUMBER: _ClassVar[int]
+    CHECK_REPLY_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    phase: Phase
+    round: int
+    batch: int
+    abort: Abort
+    hello: Hello
+    manifest: Manifest
+    manifest_accepted: ManifestAccepted
+    psi_open: PsiOpen
+    psi_points: PsiPoints
+    psi_digests: PsiDigests
+    psi_result: PsiResult
+    split_digest: SplitDigest
+    batch_open: BatchOpen
+    epoch_end: EpochEnd
+    round_start: RoundStart
+    task_finished: TaskFinished
+    finish_acknowledged: FinishAcknowledged
+    feature_shape: FeatureShape
+    step_skipped: StepSkipped
+    plain_features: PlainFeatures
+    plain_gradient: PlainGradient
+    projection_key: ProjectionKey
+    initial_factor: InitialFactor
+    initial_share: InitialShare
+    host_share: HostShare
+    collaborator_share: CollaboratorShare
+    projection: Projection
+    step_gradient: StepGradient
+    feature_gradient: FeatureGradient
+    weight_gradient: WeightGradient
+    check_query: CheckQuery
+    check_reply: CheckReply
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ...) -> None: ...
+
+class Abort(_message.Message):
+    __slots__ = ("reason", "party", "code")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    PARTY_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    party: str
+    code: str
+    def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    IS_FEATURE_TRAINABLE_FIELD_NUMBER: _ClassVar[int]
+    IS_REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    task_id: str
+    feature_key: str
+    scheme: str
+    is_feature_trainable: bool
+    is_reproducible: bool
+    nonce: bytes
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ...) -> None: ...
+
+class Manifest(_message.Message):
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout")
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    ID_NORMALISATION_FIELD_NUMBER: _ClassVar[int]
+    HOST_FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
+    HOST_NONCE_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_KEYS_FIELD_NUMBER: _ClassVar[int]
+    NONCES_FIELD_NUMBER: _ClassVar[int]
+    TRAINABLE_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_WIDTHS_FIELD_NUMBER: _ClassVar[int]
+    HAS_PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    IS_REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
+    CALCULATION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    protocol_version: int
+    task_id: str
+    session: bytes
+    scheme: str
+    scheme_parameters: str
+    id_normalisation: str
+    host_feature_key: str
+    host_nonce: bytes
+    feature_keys: _containers.RepeatedScalarFieldContainer[str]
+    nonces: _containers.RepeatedScalarFieldContainer[bytes]
+    trainable: _containers.RepeatedScalarFieldContainer[bool]
+    projection_widths: _containers.RepeatedScalarFieldContainer[int]
+    has_projection: bool
+    is_reproducible: bool
+    calculation_timeout: float
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ...) -> None: ...
+
+class ManifestAccepted(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    def __init__(self, digest: _Optional[bytes] = ...) -> None: ...
+
+class PsiOpen(_message.Message):
+    __slots__ = ("set_size", "chunk", "session", "suite")
+    SET_SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    set_size: int
+    chunk: int
+    session: bytes
+    suite: str
+    def __init__(self, set_size: _Optional[int] = ..., chunk: _Optional[int] = ..., session: _Optional[bytes] = ..., suite: _Optional[str] = ...) -> None: ...
+
+class PsiPoints(_message.Message):
+    __slots__ = ("index", "points")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    points: bytes
+    def __init__(self, index: _Optional[int] = ..., points: _Optional[bytes] = ...) -> None: ...
+
+class PsiDigests(_message.Message):
+    __slots__ = ("index", "digests")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    digests: bytes
+    def __init__(self, index: _Optional[int] = ..., digests: _Optional[bytes] = ...) -> None: ...
+
+class PsiResult(_message.Message):
+    __slots__ = ("matches", "count")
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    matches: bytes
+    count: int
+    def __init__(self, matches: _Optional[bytes] = ..., count: _Optional[int] = ...) -> None: ...
+
+class SplitDigest(_message.Message):
+    __slots__ = ("train_count", "train_set", "train_order", "test_count", "test_set", "test_order")
+    TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_SET_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_ORDER_FIELD_NUMBER: _ClassVar[int]
+    TEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    TEST_SET_FIELD_NUMBER: _ClassVar[int]
+    TEST_ORDER_FIELD_NUMBER: _ClassVar[int]
+    train_count: int
+    train_set: bytes
+    train_order: bytes
+    test_count: int
+    test_set: bytes
+    test_order: bytes
+    def __init__(self, train_count: _Optional[int] = ..., train_set: _Optional[bytes] = ..., train_order: _Optional[bytes] = ..., test_count: _Optional[int] = ..., test_set: _Optional[bytes] = ..., test_order: _Optional[bytes] = ...) -> None: ...
+
+class BatchOpen(_message.Message):
+    __slots__ = ("rows", "ids")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    IDS_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    ids: bytes
+    def __init__(self, rows: _Optional[int] = ..., ids: _Optional[bytes] = ...) -> None: ...
+
+class EpochEnd(_message.Message):
+    __slots__ = ("batches",)
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    batches: int
+    def __init__(self, batches: _Optional[int] = ...) -> None: ...
+
+class RoundStart(_message.Message):
+    __slots__ = ("max_batches",)
+    MAX_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    max_batches: int
+    def __init__(self, max_batches: _Optional[int] = ...) -> None: ...
+
+class TaskFinished(_message.Message):
+    __slots__ = ("rounds",)
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    rounds: int
+    def __init__(self, rounds: _Optional[int] = ...) -> None: ...
+
+class FinishAcknowledged(_message.Message):
+    __slots__ = ("rounds",)
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    rounds: int
+    def __init__(self, rounds: _Optional[int] = ...) -> None: ...
+
+class FeatureShape(_message.Message):
+    __slots__ = ("rows", "width")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    rows: int
+    width: int
+    def __init__(self, rows: _Optional[int] = ..., width: _Optional[int] = ...) -> None: ...
+
+class StepSkipped(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PlainFeatures(_message.Message):
+    __slots__ = ("features",)
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    features: Tensor
+    def __init__(self, features: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class PlainGradient(_message.Message):
+    __slots__ = ("gradient",)
+    GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    gradient: Tensor
+    def __init__(self, gradient: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class ProjectionKey(_message.Message):
+    __slots__ = ("public_key",)
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    public_key: bytes
+    def __init__(self, public_key: _Optional[bytes] = ...) -> None: ...
+
+class InitialFactor(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class InitialShare(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class HostShare(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class CollaboratorShare(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class Projection(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class StepGradient(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class WeightGradient(_message.Message):
+    __slots__ = ("version", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class CheckQuery(_message.Message):
+    __slots__ = ("version", "parts", "combination")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    COMBINATION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    combination: Tensor
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ..., combination: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class CheckReply(_message.Message):
+    __slots__ = ("version", "parts", "masked")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    masked: Tensor
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ..., masked: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class FeatureGradient(_message.Message):
+    __slots__ = ("version", "exponent", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    exponent: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., exponent: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...

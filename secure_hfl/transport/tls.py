@@ -1,0 +1,68 @@
+"""gRPC's settings: mutual TLS in which the only roots are the pinned certificates themselves, and the bounds.
+
+Both ends are gRPC, whose TLS library offers 1.2 and 1.3 and agrees with itself on 1.3; a test sees it do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import grpc
+
+from secure_hfl.identity import TLS_NAME, Identity
+from secure_hfl.transport.frames import CHUNK_BYTES, FRAME_SLACK
+from secure_hfl.transport.secure_hfl_pb2 import DESCRIPTOR
+
+SERVICE = DESCRIPTOR.services_by_name["Party"].full_name
+METHOD = "Exchange"
+TASK_ID_KEY = "task-id"
+ACCEPTED_KEY = "accepted"
+
+_Options = tuple[tuple[str, int | str], ...]
+
+_COMMON: _Options = (
+    ("grpc.max_receive_message_length", CHUNK_BYTES + FRAME_SLACK),
+    ("grpc.max_send_message_length", CHUNK_BYTES + FRAME_SLACK),
+    ("grpc.max_metadata_size", 8 << 10),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+)
+
+SERVER_OPTIONS: _Options = (
+    *_COMMON,
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 4),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+CLIENT_OPTIONS: _Options = (
+    *_COMMON,
+    ("grpc.ssl_target_name_override", TLS_NAME),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+
+def server_credentials(identity: Identity, pinned: Callable[[], tuple[bytes, ...]]) -> grpc.ServerCredentials:
+    """TLS that asks every client for one of the certificates that are pinned at that moment."""
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        # gRPC wants at least one root. Our own certificate lets nobody in: its key is here.
+        roots = b"".join((identity.certificate_pem, *pinned()))
+        pair = (identity.private_key_pem, identity.certificate_pem)
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
+
+
+def channel_credentials(identity: Identity, host_certificate_pem: bytes) -> grpc.ChannelCredentials:
+    """TLS that accepts this one host."""
+    return grpc.ssl_channel_credentials(host_certificate_pem, identity.private_key_pem, identity.certificate_pem)
