@@ -1,0 +1,1 @@
+"""The `secure-hfl` command. Each module registers its commands on the app; none imports torch before it needs it."""

@@ -1,0 +1,276 @@
+"""The doctor's checks. Each yields rows; none changes more than the first run of any command does."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+import shlex
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+
+from protocols.errors import SecureHflError
+from secure_hfl.errors import IdentityError
+from secure_hfl.home import home_directory, privacy_problem
+from secure_hfl.identity import Identity
+from secure_hfl.tasks import TaskRecord, TaskStore, split_address
+from secure_hfl.tasks.record import utc_now
+
+Status = Literal["ok", "warn", "fail"]
+
+DISTRIBUTION = "secure-hfl"
+CONNECT_SECONDS = 2.0
+EXPIRES_SOON = timedelta(days=60)
+CLOCK_TOLERANCE = timedelta(minutes=5)
+DISK_FAIL_BYTES = 100 << 20
+DISK_WARN_BYTES = 1 << 30
+# Without these nothing trains; without the others some scheme or speed is missing.
+REQUIRED = ("torch", "torchvision", "grpcio", "cryptography", "gmpy2")
+OPTIONAL = ("tenseal", "phe", "ipp-crypto")
+MNIST_FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the doctor's report."""
+
+    check: str
+    status: Status
+    detail: str
+    fix: str = ""
+
+
+def check_versions() -> Iterator[Row]:
+    """Python and the packages, against the ranges that this package declares."""
+    ranges = declared_ranges()
+    if ranges is None:
+        yield Row("secure-hfl", "warn", "not installed as a package, so version ranges are unknown", "pip install -e .")
+        ranges = {}
+    python = platform.python_version()
+    wanted = ranges.get("python", "")
+    fits = version_fits(python, wanted)
+    yield Row("python", "ok" if fits else "fail", _range_text(python, wanted), "" if fits else f"use Python {wanted}")
+    for name in (*REQUIRED, *OPTIONAL):
+        yield _package_row(name, ranges.get(name, ""))
+
+
+def _package_row(name: str, wanted: str) -> Row:
+    bad: Status = "fail" if name in REQUIRED else "warn"
+    fix = f"pip install '{name}{wanted}'"
+    try:
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return Row(name, bad, "not installed" + ("" if name in REQUIRED else " (optional)"), fix)
+    if not version_fits(version, wanted):
+        return Row(name, bad, _range_text(version, wanted), fix)
+    return Row(name, "ok", _range_text(version, wanted))
+
+
+def declared_ranges() -> dict[str, str] | None:
+    """Version ranges by package name, extras included, and "python"; None when the metadata is not installed."""
+    from packaging.requirements import Requirement
+
+    try:
+        own = metadata.distribution(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return None
+    requirements = [Requirement(text) for text in own.requires or ()]
+    ranges = {requirement.name: str(requirement.specifier) for requirement in requirements}
+    return {**ranges, "python": str(own.metadata.json.get("requires_python", ""))}
+
+
+def version_fits(version: str, wanted: str) -> bool:
+    """Whether a version is in a range such as ">=2.4,<2.14"; pre-releases count."""
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(wanted).contains(version, prereleases=True)
+
+
+def _range_text(version: str, wanted: str) -> str:
+    return f"{version} (wants {wanted})" if wanted else version
+
+
+def check_torchvision() -> Iterator[Row]:
+    """torchvision is built for one torch; the wrong pair installs and then does not import."""
+    try:
+        from secure_hfl.torchvision_ops import declare_missing_operators
+
+        declared = declare_missing_operators()
+        importlib.import_module("torchvision")
+    except Exception as error:  # a broken pair raises RuntimeError, OSError or ImportError
+        fix = "install torchvision for this torch: https://pytorch.org/get-started/locally"
+        yield Row("torchvision import", "fail", f"{type(error).__name__}: {error}", fix)
+        return
+    yield Row("torchvision import", "ok", "its C++ operators do not load; not needed here" if declared else "works")
+
+
+def check_fast_path() -> Iterator[Row]:
+    """The AVX-512 kernels: never needed, but several times faster."""
+    if importlib.util.find_spec("protocols.multi_buffer") is None:
+        return
+    multi_buffer = importlib.import_module("protocols.multi_buffer")
+    if multi_buffer.available():
+        yield Row("fast path", "ok", "AVX-512 multi-buffer kernels")
+    else:
+        why = str(multi_buffer.why_unavailable())
+        yield Row("fast path", "warn", f"slower kernels: {why}", "pip install 'secure-hfl[fast]', if the CPU has IFMA")
+
+
+def check_modes(home: Path) -> Iterator[Row]:
+    """The home directory and the secrets in it belong to this user, and nobody else may look in."""
+    secrets = (home / "identity", home / "identity" / "key.pem", home / "tasks", home / "tasks.sqlite")
+    problems = {path: _privacy_problem(path) for path in (home, *secrets)}
+    bad = {path: problem for path, problem in problems.items() if problem is not None}
+    if not bad:
+        yield Row("home directory", "ok", str(home))
+    for path, problem in bad.items():
+        yield Row("home directory", "fail", problem, f"chmod go= {shlex.quote(str(path))}")
+
+
+def _privacy_problem(path: Path) -> str | None:
+    try:
+        return privacy_problem(path, path.stat())
+    except FileNotFoundError:  # not made yet, which is no problem
+        return None
+
+
+def check_identity(home: Path) -> Iterator[Row]:
+    """The key can be read, and the certificate is valid for a while."""
+    name = "identity"
+    if not (home / "identity").exists():
+        yield Row(name, "warn", "none yet", "secure-hfl identity --name NAME")
+        return
+    try:
+        own = Identity.load_or_create(home)
+    except IdentityError as error:
+        # Its message says what to do.
+        yield Row(name, "fail", str(error), "see the detail, and the clock below")
+        return
+    expires = x509.load_pem_x509_certificate(own.certificate_pem).not_valid_after_utc
+    left = expires - utc_now()
+    detail = f"{own.name} {own.fingerprint}, expires {expires:%Y-%m-%d}"
+    if left < EXPIRES_SOON:
+        fix = f"before then: move {home / 'identity'} away, run secure-hfl identity, and give peers the new certificate"
+        yield Row(name, "warn", f"{detail}: {left.days} days left", fix)
+    else:
+        yield Row(name, "ok", detail)
+
+
+def check_disk(home: Path) -> Iterator[Row]:
+    """Room for checkpoints and transcripts."""
+    free = shutil.disk_usage(home).free
+    status: Status = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
+    fix = "" if status == "ok" else f"free some space, or move {home} (SECURE_HFL_HOME)"
+    yield Row("disk", status, f"{free / (1 << 30):.1f} GiB free at {home}", fix)
+
+
+def check_clock(home: Path) -> Iterator[Row]:
+    """The wall clock against what has happened here already, and the clock that timeouts use."""
+    now = utc_now()
+    marks = {"the newest file in the home directory": _newest(home)}
+    certificate = home / "identity" / "certificate.pem"
+    if certificate.exists():
+        begins = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_before_utc
+        marks["the beginning of the certificate"] = begins
+    late = {what: when - now for what, when in marks.items() if when - now > CLOCK_TOLERANCE}
+    if not late:
+        yield Row("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+    for what, by in late.items():
+        detail = f"the clock is {by.total_seconds() / 3600:.1f} h behind {what}"
+        yield Row("clock", "fail", detail, "set the clock (timedatectl set-ntp true)")
+    first = time.monotonic()
+    steady = time.get_clock_info("monotonic").monotonic and time.monotonic() >= first
+    fix = "" if steady else "timeouts cannot be trusted on this system; use another"
+    yield Row("monotonic clock", "ok" if steady else "fail", "steady" if steady else "runs backwards", fix)
+
+
+def _newest(home: Path) -> datetime:
+    newest = 0.0
+    for path in home.rglob("*"):
+        with suppress(FileNotFoundError):  # SQLite's journals come and go
+            newest = max(newest, path.lstat().st_mtime)
+    return datetime.fromtimestamp(newest, timezone.utc)
+
+
+def check_tasks(home: Path) -> Iterator[Row]:
+    """For each unfinished task: can the host listen, can a collaborator reach the host."""
+    store = TaskStore(home)
+    for record in store.list():
+        if not record.finished:
+            yield _port_row(store, record) if record.role == "host" else _reach_row(record)
+
+
+def _port_row(store: TaskStore, record: TaskRecord) -> Row:
+    name = f"task {record.task_id[:8]} ({record.name})"
+    if store.is_live(record.task_id):
+        return Row(name, "ok", "running now")
+    _, port = split_address(record.address)
+    try:
+        with socket.create_server(("", port)):
+            pass
+    except OSError as error:
+        fix = "stop what listens there, or create the task with another port"
+        return Row(name, "fail", f"cannot listen on port {port}: {error.strerror}", fix)
+    return Row(name, "ok", f"port {port} is free")
+
+
+def _reach_row(record: TaskRecord) -> Row:
+    name = f"task {record.task_id[:8]} ({record.name})"
+    try:
+        with socket.create_connection(split_address(record.address), timeout=CONNECT_SECONDS):
+            pass
+    except OSError as error:
+        # The host may simply not have started yet, so this does not make the machine unfit.
+        fix = f"start the host {record.host.name!r}, and let TCP through to it"
+        return Row(name, "warn", f"no connection to {record.address}: {error.strerror or error}", fix)
+    return Row(name, "ok", f"{record.address} answers")
+
+
+def check_mnist() -> Iterator[Row]:
+    """The example's data, which the demo needs."""
+    # The packed files, not data_dir(): that one unpacks them, and a doctor should leave things as they are.
+    packed = files("secure_hfl.examples.mnist") / "data"
+    missing = [name for name in MNIST_FILES if not (packed / name).is_file()]
+    if missing:
+        fix = "reinstall secure-hfl; only the demo and the examples need the data"
+        yield Row("MNIST data", "warn", f"missing in {packed}: {', '.join(missing)}", fix)
+    else:
+        yield Row("MNIST data", "ok", str(packed))
+
+
+def check_all() -> Iterator[Row]:
+    """Every check. One that breaks down is a failed check, and the others still run."""
+    for check in (check_versions, check_torchvision, check_fast_path, check_mnist):
+        yield from _survive(check.__name__, check)
+    try:
+        home = home_directory()
+    except SecureHflError as error:
+        yield Row("home directory", "fail", str(error), "see the detail; the checks of what it holds were left out")
+        return
+    for home_check in (check_modes, check_identity, check_clock, check_disk, check_tasks):
+        yield from _survive(home_check.__name__, partial(home_check, home))
+
+
+def _survive(name: str, check: Callable[[], Iterator[Row]]) -> Iterator[Row]:
+    try:
+        yield from check()
+    except Exception as error:  # a sick machine may raise anything
+        what = name.removeprefix("check_").replace("_", " ")
+        yield Row(what, "fail", f"{type(error).__name__}: {error}", "repair what the detail says")

@@ -1,0 +1,181 @@
+"""`secure-hfl host SCRIPT` and `secure-hfl collaborator SCRIPT`: run a user's script with options from outside."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from protocols.errors import SecureHflError
+from secure_hfl.cli.output import print_error
+
+FALLBACK_LOG = "secure-hfl.log"
+
+Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The Python script to run.")]
+Task = Annotated[
+    str | None, typer.Option(help="Task id, its first characters, or its name. Default: the only unfinished task.")
+]
+Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds, instead of the script's max_rounds.")]
+Batches = Annotated[int | None, typer.Option(min=1, help="At most so many batches a round.")]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="A run that can be repeated. NOT SECRET: for tests; both sides must ask for it."),
+]
+Scheme = Annotated[str | None, typer.Option(help="How the projection layer is protected; plain must be said by both.")]
+Projection = Annotated[bool | None, typer.Option(help="With or without the projection layer (plain only without).")]
+Traceback = Annotated[
+    bool, typer.Option("--traceback", help="Print the traceback of an error, not its last line only.")
+]
+
+
+class ScriptError(SecureHflError):
+    """The user's script raised an error of its own."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add `host` and `collaborator`."""
+    app.command(help="Run SCRIPT as the Host of a task: the party with the labels.")(host)
+    app.command(help="Run SCRIPT as a Collaborator of a task.")(collaborator)
+
+
+def host(
+    script: Script,
+    task: Task = None,
+    rounds: Rounds = None,
+    batches: Batches = None,
+    seed: Seed = None,
+    scheme: Scheme = None,
+    projection: Projection = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """Run a script that launches a Host scheduler."""
+    _start(script, show_traceback, task, rounds, batches, seed, scheme, projection)
+
+
+def collaborator(
+    script: Script,
+    task: Task = None,
+    rounds: Rounds = None,
+    batches: Batches = None,
+    seed: Seed = None,
+    scheme: Scheme = None,
+    projection: Projection = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """Run a script that launches a Collaborator scheduler."""
+    _start(script, show_traceback, task, rounds, batches, seed, scheme, projection)
+
+
+def _start(
+    script: Path,
+    show_traceback: bool,
+    task: str | None,
+    rounds: int | None,
+    batches: int | None,
+    seed: int | None,
+    scheme: str | None,
+    projection: bool | None,
+) -> None:
+    from secure_hfl.run_options import RunOptions, activate
+
+    activate(RunOptions(task=task, rounds=rounds, batches=batches, seed=seed, scheme=scheme, projection=projection))
+    run_script(script, task, show_traceback)
+
+
+def run_script(script: Path, task: str | None, show_traceback: bool = False) -> None:
+    """Run a script as `python SCRIPT` would, and turn what it raises into one of our errors.
+
+    The traceback goes to the task's log, or to `$SECURE_HFL_HOME/secure-hfl.log` when it is not clear which task.
+
+    Raises:
+        ScriptError: the script raised; says what, and where in the script.
+        SecureHflError: one of this project's own errors, unchanged.
+    """
+    log = _log_file(task)
+    try:
+        _mend_torchvision()
+        with _as_main(script):
+            runpy.run_path(str(script), run_name="__main__")
+    except Exception as error:  # user code may raise anything
+        _drop_our_frames(error)
+        text = "".join(traceback.format_exception(error))
+        _append(log, text)
+        if show_traceback:
+            sys.stderr.write(text)
+        if isinstance(error, SecureHflError):
+            raise
+        hint = "" if show_traceback else f"; traceback in {log}"
+        message = f"{script}: {type(error).__name__}: {error} ({_place(error, script)}){hint}"
+        raise ScriptError(message) from error
+
+
+@contextmanager
+def _as_main(script: Path) -> Iterator[None]:
+    arguments, path = sys.argv, list(sys.path)
+    sys.argv = [str(script)]
+    sys.path.insert(0, str(script.resolve().parent))
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        sys.path[:] = path
+
+
+def _mend_torchvision() -> None:
+    # Scripts import torchvision before they import us, so this is the last moment (see torchvision_ops).
+    if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("torchvision") is not None:
+        from secure_hfl.torchvision_ops import declare_missing_operators
+
+        declare_missing_operators()
+
+
+def _log_file(task: str | None) -> Path:
+    from secure_hfl.home import home_directory
+    from secure_hfl.tasks import TaskStore, resolve_task
+
+    home = home_directory()
+    store = TaskStore(home)
+    try:
+        return store.log_file(resolve_task(store, "YOUR_TASK_ID", task).task_id)
+    except SecureHflError:
+        # The script may name its task itself; if it does not, it is the one to say what is wrong.
+        return home / FALLBACK_LOG
+
+
+def _append(log: Path, text: str) -> None:
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as problem:
+        print_error(f"{log}: {problem.strerror}; the traceback below could not be kept")
+        sys.stderr.write(text)
+
+
+def _drop_our_frames(error: BaseException) -> None:
+    """Start the traceback in the script: how we and runpy got there says nothing about it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
+        frames = frames.tb_next
+    if frames is not None:
+        error.__traceback__ = frames
+
+
+def _place(error: BaseException, script: Path) -> str:
+    """File and line of the last frame beside the script, where the user can do something, else of the last one."""
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return script.name
+    own = [frame for frame in frames if Path(frame.filename).resolve().parent == script.resolve().parent]
+    frame = (own or frames)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

@@ -1,0 +1,247 @@
+"""`secure-hfl task`: create, join, list and show tasks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secure_hfl.cli.output import console, plain, print_json, table
+from secure_hfl.errors import TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+    from secure_hfl.identity import Identity
+    from secure_hfl.tasks import Participant, TaskRecord, TaskStore
+
+MAX_CERTIFICATE_FILE = 16 * 1024
+DEFAULT_SCHEME = "bfv"
+_COLOURS = {"created": "cyan", "running": "yellow", "interrupted": "magenta", "finished": "green", "failed": "red"}
+
+tasks = typer.Typer(help="Create, join, list and show tasks.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="What people call the task.")]
+Reference = Annotated[str, typer.Argument(metavar="ID", help="Task id, its first characters, or its name.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CollaboratorOption = Annotated[
+    list[str],
+    typer.Option(
+        "--collaborator", metavar="NAME=CERT.pem", help="A collaborator and its certificate; repeat for more."
+    ),
+]
+AddressOption = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="Where collaborators reach this party.")
+]
+SchemeOption = Annotated[str, typer.Option("--scheme", help="How projections are protected: bfv, paillier, ...")]
+JoinScheme = Annotated[
+    str | None, typer.Option("--scheme", help="Accept this scheme only. Needed for plain, which does not encrypt.")
+]
+InviteOption = Annotated[Path, typer.Option("--invite", dir_okay=False, help="The invite file to write.")]
+InviteArgument = Annotated[Path, typer.Argument(metavar="INVITE", help="The invite file that the host sent.")]
+NewInvite = Annotated[Path, typer.Argument(metavar="FILE", dir_okay=False, help="The invite file to write.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `task` group."""
+    app.add_typer(tasks, name="task")
+
+
+@tasks.command()
+def create(
+    name: Name,
+    collaborator: CollaboratorOption,
+    address: AddressOption,
+    invite: InviteOption,
+    scheme: SchemeOption = DEFAULT_SCHEME,
+) -> None:
+    """Create a task that this party hosts, and write the invite for its collaborators."""
+    from secure_hfl.tasks import create_task
+
+    certificates = _read_certificates(collaborator)
+    if invite.exists():
+        raise TaskError(f"{invite}: File exists; give a new file name")
+    record, made = create_task(
+        store=_store(),
+        identity=_identity(),
+        name=name,
+        address=address,
+        scheme=scheme,
+        collaborators=certificates,
+    )
+    made.write(invite)
+    out = console()
+    out.print(plain(f"Created task {record.task_id} ({record.name})"))
+    out.print(plain(f"Invite for the collaborators: {invite}"))
+    _print_parties(record.participants)
+
+
+@tasks.command()
+def join(invite: InviteArgument, scheme: JoinScheme = None) -> None:
+    """Join a task that another party hosts."""
+    from secure_hfl.tasks import Invite, join_task
+
+    record = join_task(_store(), _identity(), Invite.read(invite), scheme)
+    out = console()
+    out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))
+    _print_parties(record.participants)
+
+
+@tasks.command("invite")
+def write_invite(reference: Reference, file: NewInvite) -> None:
+    """Write the invite of a task that this party hosts once more."""
+    from secure_hfl.tasks import Invite
+
+    record = _store().get(reference)
+    if record.role != "host":
+        raise TaskError(f"task {record.task_id} is hosted by {record.host.name!r}; only the host gives invites")
+    Invite.of(record).write(file)
+    console().print(plain(f"Invite for the collaborators: {file}"))
+    _print_parties(record.participants)
+
+
+@tasks.command("list")
+def list_tasks(as_json: Json = False) -> None:
+    """List this party's tasks, the newest first."""
+    store = _store()
+    records = store.list()
+    if as_json:
+        print_json(json.dumps([_to_json(store, record) for record in records], indent=2))
+        return
+    if not records:
+        console().print("No tasks here yet. Create one, or join one with an invite.")
+        return
+    grid = table("ID", "Name", "Role", "State", "Data check", "Rounds", "Scheme", "Updated (UTC)")
+    for record in records:
+        state = _state(store, record)
+        check = "-" if record.data_check is None else "passed" if record.data_check.passed else "failed"
+        grid.add_row(
+            plain(record.task_id),
+            plain(record.name),
+            record.role,
+            plain(state, _COLOURS[state]),
+            check,
+            str(record.rounds_finished),
+            plain(record.scheme),
+            f"{record.updated_at:%Y-%m-%d %H:%M}",
+        )
+    console().print(grid)
+
+
+@tasks.command()
+def show(reference: Reference, as_json: Json = False) -> None:
+    """Show one task: parties and fingerprints, data check, state, results."""
+    store = _store()
+    record = store.get(reference)
+    if as_json:
+        print_json(json.dumps(_to_json(store, record), indent=2))
+        return
+    out = console()
+    out.print(_details(store, record))
+    _print_parties(record.participants)
+    if record.metrics:
+        grid = table("Metric", "Value")
+        for name, value in record.metrics.items():
+            grid.add_row(plain(name), plain(json.dumps(value)))
+        out.print(grid)
+    if record.artifacts:
+        grid = table("Artifact", "Bytes")
+        for path in record.artifacts:
+            size = artifact_size(path)
+            grid.add_row(plain(path), "missing" if size is None else f"{size:,}")
+        out.print(grid)
+
+
+def artifact_size(path: str) -> int | None:
+    """Bytes of a file, or None if it is gone."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+def _details(store: TaskStore, record: TaskRecord) -> Table:
+    state = _state(store, record)
+    check = record.data_check
+    verdict = "not done" if check is None else f"{'passed' if check.passed else 'FAILED'}: {check.message}"
+    when = "" if check is None else f" ({check.checked_at:%Y-%m-%d %H:%M} UTC)"
+    rows = {
+        "Task": record.task_id,
+        "Name": record.name,
+        "This party": f"{record.party} ({record.role})",
+        "Address": record.address,
+        "Scheme": record.scheme + (" (NOT ENCRYPTED)" if record.scheme == "plain" else ""),
+        "State": state,
+        "Data check": verdict + when,
+        "Rounds finished": str(record.rounds_finished),
+        "Failure": record.failure,
+        "Created": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
+        "Updated": f"{record.updated_at:%Y-%m-%d %H:%M} UTC",
+        "Files": str(store.directory(record.task_id)),
+    }
+    grid = table("", "", header=False)
+    for label, value in rows.items():
+        if value is not None:
+            grid.add_row(label, plain(value, _COLOURS[state] if label == "State" else ""))
+    return grid
+
+
+def _to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
+    values: dict[str, object] = record.model_dump(mode="json")
+    values["state"] = _state(store, record)
+    values["participants"] = [
+        {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants
+    ]
+    values["artifacts"] = [{"path": path, "bytes": artifact_size(path)} for path in record.artifacts]
+    return values
+
+
+def _state(store: TaskStore, record: TaskRecord) -> str:
+    """The stored state, but "interrupted" where the process that ran the task is gone."""
+    state = record.state.value
+    return "interrupted" if state == "running" and not store.is_live(record.task_id) else state
+
+
+def _read_certificates(options: Iterable[str]) -> dict[str, bytes]:
+    certificates: dict[str, bytes] = {}
+    for option in options:
+        name, equals, path = option.partition("=")
+        if not (name and equals and path):
+            raise TaskError(f"--collaborator {option}: write NAME=CERT.pem, for example bank=bank.pem")
+        if name in certificates:
+            raise TaskError(f"--collaborator {option}: the name {name!r} is given twice")
+        try:
+            with open(path, "rb") as file:
+                certificates[name] = file.read(MAX_CERTIFICATE_FILE + 1)
+        except OSError as error:
+            raise TaskError(f"--collaborator {option}: {error.strerror}") from error
+        if len(certificates[name]) > MAX_CERTIFICATE_FILE:
+            raise TaskError(f"--collaborator {option}: the file is too large for a certificate")
+    return certificates
+
+
+def _print_parties(parties: Iterable[Participant]) -> None:
+    out = console()
+    grid = table("Participant", "Role", "Certificate fingerprint")
+    for party in parties:
+        grid.add_row(plain(party.name), party.role, plain(party.fingerprint))
+    out.print(grid)
+    out.print("Compare the fingerprints with the other parties by another channel, the telephone for example.")
+
+
+def _store() -> TaskStore:
+    from secure_hfl.home import home_directory
+    from secure_hfl.tasks import TaskStore
+
+    return TaskStore(home_directory())
+
+
+def _identity() -> Identity:
+    from secure_hfl.home import home_directory
+    from secure_hfl.identity import Identity
+
+    return Identity.load_or_create(home_directory(), None)

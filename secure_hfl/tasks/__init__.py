@@ -1,0 +1,18 @@
+"""Tasks: what a party keeps about each (`TaskStore`), and the invite with which a Host shares one."""
+
+from secure_hfl.tasks.invite import Invite, create_task, join_task, resolve_task
+from secure_hfl.tasks.record import DataCheck, Participant, TaskRecord, TaskState, split_address
+from secure_hfl.tasks.store import TaskStore
+
+__all__ = [
+    "DataCheck",
+    "Invite",
+    "Participant",
+    "TaskRecord",
+    "TaskState",
+    "TaskStore",
+    "create_task",
+    "join_task",
+    "resolve_task",
+    "split_address",
+]

@@ -1,0 +1,199 @@
+"""What a party knows about a task: one frozen, validated record. The store keeps it, the command line shows it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+)
+
+from protocols.randomness import OsRandomness
+from secure_hfl.errors import IdentityError
+from secure_hfl.identity import check_certificate, fingerprint_of
+
+PLAIN_SCHEME = "plain"
+MAX_CERTIFICATE_BYTES = 16 * 1024
+MAX_COLLABORATORS = 64
+MAX_SHOWN = 64
+
+
+def new_task_id() -> str:
+    """128 unguessable bits as 26 characters of lower-case base32, so that it is easy to select, copy and read out."""
+    return base64.b32encode(OsRandomness().bytes(16)).decode("ascii").rstrip("=").lower()
+
+
+def utc_now() -> datetime:
+    """The wall clock, with its zone."""
+    return datetime.now(timezone.utc)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of "host:port"; an IPv6 host stands in brackets and is returned without them.
+
+    Raises:
+        ValueError: not such an address.
+    """
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", address)
+    if match is None or not 1 <= int(match[3]) <= 65535:
+        raise ValueError(f"an address reads host:port with a port from 1 to 65535, not {address!r}")
+    return match[1] or match[2], int(match[3])
+
+
+def _check_label(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must be printable text on one line without spaces at its ends")
+    return value
+
+
+def _check_address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_check_label)]
+Address = Annotated[str, Field(max_length=300), AfterValidator(_check_address)]
+TaskId = Annotated[str, Field(pattern=r"^[0-9a-z]{26,32}$")]
+SchemeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+CertificatePem = Annotated[bytes, Field(min_length=1, max_length=MAX_CERTIFICATE_BYTES)]
+Role = Literal["host", "collaborator"]
+
+
+class Model(BaseModel):
+    """Frozen, strict, and closed: an unknown or mistyped field is an error, not a guess."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class TaskState(str, Enum):
+    """created → running → finished or failed; a failed task may run again."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+
+class Participant(Model):
+    """A party of a task: the name the task knows it by, and the certificate that its peers pin."""
+
+    name: Label
+    role: Role
+    certificate_pem: CertificatePem
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's fingerprint, to be compared over the telephone."""
+        return fingerprint_of(self.certificate_pem)
+
+
+class DataCheck(Model):
+    """The verdict of the last `DataChecker` that ran for the task."""
+
+    passed: bool
+    message: str
+    checked_at: AwareDatetime
+
+
+def check_participants(host: Participant, collaborators: tuple[Participant, ...]) -> None:
+    """Raise `ValueError` unless this is one host and its collaborators, all with different names and certificates."""
+    everyone = (host, *collaborators)
+    wrong = [p.name for p in everyone if p.role != ("host" if p is host else "collaborator")]
+    if wrong:
+        raise ValueError(f"participant {wrong[0]!r} has the wrong role: a task has one host, the others collaborate")
+    if not 1 <= len(collaborators) <= MAX_COLLABORATORS:
+        raise ValueError(f"a task has 1 to {MAX_COLLABORATORS} collaborators, not {len(collaborators)}")
+    names: set[str] = set()
+    owners: dict[str, str] = {}
+    for party in everyone:
+        # Names that differ in case only would be told apart by the program and mixed up by people.
+        if party.name.casefold() in names:
+            raise ValueError(f"two participants are called {party.name!r}; give each a name of its own")
+        if party.fingerprint in owners:
+            raise ValueError(f"{owners[party.fingerprint]!r} and {party.name!r} have the same certificate")
+        names.add(party.name.casefold())
+        owners[party.fingerprint] = party.name
+
+
+def check_certificates(participants: Iterable[Participant]) -> None:
+    """Raise `ValueError` unless every certificate is one that this project accepts, today.
+
+    Invites are checked so; stored records are not, or an expired certificate would hide the tasks it was used in.
+    """
+    for party in participants:
+        try:
+            check_certificate(party.certificate_pem)
+        except IdentityError as error:
+            raise ValueError(f"the certificate of {party.name!r}: {error}") from error
+
+
+class TaskRecord(Model):
+    """One task as this party sees it.
+
+    `participants` has the host first. `metrics` is whatever JSON the Host's tests reported; `artifacts` are paths of
+    files that the task left here. Times are UTC.
+    """
+
+    task_id: TaskId
+    name: Label
+    role: Role
+    party: Label
+    address: Address
+    scheme: SchemeName
+    participants: tuple[Participant, ...]
+    state: TaskState = TaskState.CREATED
+    data_check: DataCheck | None = None
+    rounds_finished: int = Field(default=0, ge=0)
+    failure: str | None = None
+    metrics: dict[str, JsonValue] = Field(default_factory=dict)
+    artifacts: tuple[str, ...] = ()
+    created_at: AwareDatetime = Field(default_factory=utc_now)
+    updated_at: AwareDatetime = Field(default_factory=utc_now)
+
+    @model_validator(mode="after")
+    def _check_parties(self) -> TaskRecord:
+        if not self.participants:
+            raise ValueError("a task has participants")
+        check_participants(self.participants[0], self.participants[1:])
+        if not any(p.name == self.party and p.role == self.role for p in self.participants):
+            raise ValueError(f"{self.party!r} is not a {self.role} among the participants")
+        return self
+
+    @property
+    def host(self) -> Participant:
+        """The party that holds the labels and serves the others."""
+        return self.participants[0]
+
+    @property
+    def collaborators(self) -> tuple[Participant, ...]:
+        """The parties that connect to the host, in the invite's order."""
+        return self.participants[1:]
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more can happen to this task."""
+        return self.state is TaskState.FINISHED
+
+
+def describe(error: ValidationError) -> str:
+    """One line for the first problems that pydantic found: where, and what."""
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False, include_context=False)[:3]:
+        # A part may be an unknown field's name, which a stranger chose.
+        where = ".".join(str(part)[:MAX_SHOWN] for part in detail["loc"])
+        what = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{where}: {what}" if where else what)
+    more = error.error_count() - len(problems)
+    return "; ".join(problems) + (f"; and {more} more" if more > 0 else "")

@@ -1,0 +1,143 @@
+"""`secure-hfl task`: from two certificates to a joined task, and what is shown of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from secure_hfl.identity import Identity
+from secure_hfl.tasks import TaskStore
+from tests.cli.helpers import User, fails, fingerprints
+
+CREATE = ("task", "create", "digits", "--collaborator", "bank=bank.pem", "--address", "localhost:50051")
+
+
+def _create(clinic: User, *options: str) -> str:
+    result = clinic.run(*CREATE, "--invite", "invite.json", *options)
+    assert result.exit_code == 0, result.output
+    return TaskStore(clinic.home).list()[0].task_id
+
+
+def _fingerprints(*users: User) -> list[str]:
+    return [Identity.load_or_create(user.home).fingerprint for user in users]
+
+
+def test_create_and_join_show_the_fingerprints_to_compare(clinic: User, bank: User):
+    created = clinic.run(*CREATE, "--invite", "invite.json")
+    assert created.exit_code == 0
+    assert fingerprints(created.stdout) == _fingerprints(clinic, bank)
+    joined = bank.run("task", "join", "invite.json")
+    assert joined.exit_code == 0
+    assert fingerprints(joined.stdout) == _fingerprints(clinic, bank)
+    theirs, ours = TaskStore(clinic.home).list()[0], TaskStore(bank.home).list()[0]
+    assert theirs.task_id == ours.task_id
+    assert ours.scheme == "bfv"
+    assert theirs.task_id in created.stdout
+    assert theirs.task_id in joined.stdout
+
+
+def test_a_plain_task_needs_both_sides_to_say_so(clinic: User, bank: User):
+    _create(clinic, "--scheme", "plain")
+    fails(bank.run("task", "join", "invite.json"), "unencrypted", "--scheme plain")
+    fails(bank.run("task", "join", "invite.json", "--scheme", "bfv"), "agree with the host")
+    assert bank.run("task", "join", "invite.json", "--scheme", "plain").exit_code == 0
+    assert "NOT ENCRYPTED" in bank.run("task", "show", "digits").stdout
+
+
+@pytest.mark.parametrize(
+    ("collaborator", "problem"),
+    [
+        ("bank.pem", "write NAME=CERT.pem"),
+        ("=bank.pem", "write NAME=CERT.pem"),
+        ("bank=", "write NAME=CERT.pem"),
+        ("bank=none.pem", "No such file"),
+        ("bank=huge.pem", "too large"),
+        ("bank=junk.pem", "the certificate of 'bank'"),
+        ("ba\tnk=bank.pem", "must be printable"),
+        ("bank=clinic.pem", "same certificate"),
+    ],
+)
+def test_a_bad_collaborator_is_one_line_and_leaves_nothing_behind(
+    clinic: User, bank: User, collaborator: str, problem: str
+):
+    clinic.write("huge.pem", "x" * 20_000)
+    clinic.write("junk.pem", "junk")
+    command = ("task", "create", "digits", "--address", "localhost:1", "--invite", "invite.json")
+    fails(clinic.run(*command, "--collaborator", collaborator), problem)
+    assert TaskStore(clinic.home).list() == ()
+    assert not (clinic.directory / "invite.json").exists()
+
+
+def test_a_collaborator_given_twice_is_refused(clinic: User, bank: User):
+    fails(clinic.run(*CREATE, "--collaborator", "bank=bank.pem", "--invite", "invite.json"), "given twice")
+
+
+def test_an_invite_is_never_overwritten_and_can_be_written_again(clinic: User, bank: User):
+    task_id = _create(clinic)
+    fails(clinic.run(*CREATE, "--invite", "invite.json"), "invite.json: File exists")
+    assert len(TaskStore(clinic.home).list()) == 1
+    assert clinic.run("task", "invite", task_id, "again.json").exit_code == 0
+    assert (clinic.directory / "again.json").read_bytes() == (clinic.directory / "invite.json").read_bytes()
+    assert bank.run("task", "join", "again.json").exit_code == 0
+    fails(bank.run("task", "invite", task_id, "third.json"), "only the host gives invites")
+
+
+def test_a_bad_invite_is_one_line(clinic: User, bank: User):
+    fails(bank.run("task", "join", bank.write("bad.json", '{"version": 1')), "bad.json: Invalid JSON")
+    fails(bank.run("task", "join", "none.json"), "none.json: No such file")
+
+
+def test_list_shows_every_task_and_its_state(clinic: User, bank: User):
+    assert "No tasks here yet" in clinic.run("task", "list").stdout
+    task_id = _create(clinic)
+    store = TaskStore(clinic.home)
+    assert "created" in clinic.run("task", "list").stdout
+    store.record_data_check(task_id, True, "fine")
+    store.start(task_id)
+    shown = clinic.run("task", "list").stdout
+    assert "running" in shown
+    assert "passed" in shown
+    assert task_id in shown
+    store.fail(task_id, "no power")
+    (entry,) = json.loads(clinic.run("task", "list", "--json").stdout)
+    assert (entry["task_id"], entry["state"], entry["failure"]) == (task_id, "failed", "no power")
+
+
+def test_a_task_whose_process_died_is_shown_as_interrupted(clinic: User, bank: User):
+    task_id = _create(clinic)
+    code = (
+        f"from secure_hfl.tasks import *; from secure_hfl.home import *; TaskStore(home_directory()).start({task_id!r})"
+    )
+    process = clinic.start("host", clinic.write("die.py", f"{code}\nimport os\nos._exit(9)\n"))
+    process.communicate()
+    assert process.returncode == 9
+    assert "interrupted" in clinic.run("task", "list").stdout
+    assert json.loads(clinic.run("task", "show", task_id, "--json").stdout)["state"] == "interrupted"
+
+
+def test_show_prints_everything(clinic: User, bank: User, tmp_path: Path):
+    task_id = _create(clinic)
+    store = TaskStore(clinic.home)
+    model = store.directory(task_id) / "model.safetensors"
+    model.write_bytes(bytes(12345))
+    store.record_data_check(task_id, True, "60000 images")
+    store.start(task_id)
+    store.record_round(task_id, 3)
+    store.finish(task_id, {"accuracy": 0.98, "[red]": [1]}, [model, tmp_path / "gone.bin"])
+    shown = clinic.run("task", "show", task_id[:6]).stdout
+    assert fingerprints(shown) == _fingerprints(clinic, bank)
+    for text in (task_id, "passed: 60000 images", "finished", "0.98", "[red]", str(model), "12,345", "missing"):
+        assert text in shown
+    values = json.loads(clinic.run("task", "show", "digits", "--json").stdout)
+    assert values["rounds_finished"] == 3
+    assert values["metrics"] == {"accuracy": 0.98, "[red]": [1]}
+    assert values["artifacts"][0] == {"path": str(model), "bytes": 12345}
+    assert values["artifacts"][1]["bytes"] is None
+    assert [party["fingerprint"] for party in values["participants"]] == _fingerprints(clinic, bank)
+    assert values["data_check"]["passed"] is True
+
+
+def test_show_says_why_a_task_failed(clinic: User, bank: User):
+    task_id = _create(clinic)
+    TaskStore(clinic.home).fail(task_id, "bank went away")
+    assert "bank went away" in clinic.run("task", "show", task_id).stdout
