@@ -202,7 +202,7 @@ def make_manifest(
     calculation_timeout: float,
     randomness: Randomness,
 ) -> Manifest:
-    """The host's manifest over checked hellos. `projection_widths` 0 means "as wide as the features"; None: no layer."""
+    """The host's manifest over checked hellos. A projection width of 0 is "as wide as the features"; None: no layer."""
     keys = tuple(hello.feature_key for hello in hellos)
     if len(set(keys)) != len(keys) or host_feature_key in keys:
         raise PeerViolation(f"two parties use the same feature_key among: {host_feature_key}, {', '.join(keys)}")

@@ -5,6 +5,17 @@ from __future__ import annotations
 from protocols.agreement import Hello, Manifest, ManifestAccepted
 from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.control import Abort
+from protocols.masking.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
 from protocols.message import Message
 from protocols.projection.messages import (
     CheckQuery,
@@ -54,4 +65,13 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     WeightGradient,
     CheckQuery,
     CheckReply,
+    TripleRequest,
+    TripleOperand,
+    TripleProduct,
+    MaskedShare,
+    MaskedFeatures,
+    MaskedGradientFeatures,
+    MaskedGradient,
+    MaskedStep,
+    MaskedCheck,
 )

@@ -30,7 +30,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class Envelope:
-    """One message with its place: sequence counts from 0 per direction, round from 1 (0 before training), batch from 0."""
+    """One message with its place: sequence from 0 per direction, round from 1 (0 before training), batch from 0."""
 
     sequence: int
     phase: Phase

@@ -41,6 +41,10 @@ class CallOutOfOrder(LocalMisuse):
     """A role's method was called in a state in which the transition table does not allow it."""
 
 
+class PoolExhausted(LocalMisuse):
+    """No triple of this kind is in stock. One-time masks are never used twice: wait until more have been made."""
+
+
 class PeerViolation(ProtocolError):
     """The other side is to blame: what it sent is not what the protocol allows here."""
 

@@ -19,9 +19,15 @@ Both sides work at once: the collaborator on the weight gradient while the host 
 bottom model while the host refreshes its share. Evaluation is `Projection` alone.
 
 One batch in `check_every`, the first included, the host asks for a random linear combination of z under a fresh mask
-(CheckQuery, CheckReply) and compares: an error of the encryption library, or shares that drifted apart, is not silent.
+(CheckQuery, CheckReply) and compares with z = a U^T + own, own the collaborator's part: an error of the encryption
+library, or a product with an old [U], is not silent. A row of z that is wrong by a multiple of 2^j passes with
+probability 2^(j - 59); errors that large leave the range. What the check cannot see are wrong products of messages 3
+and 4: those change W or da, and z still fits the shares.
 
-**Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained, else nothing.
+**Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
+nothing. W starts orthogonal, so for o >= d the first z show norms and inner products of features, if not the features.
+Noise repeats while the weights' version does; a host that steps with lr dz = 0 makes new versions of the same W, and
+sees a row of a frozen bottom model under fresh noise each time.
 
 **Reference** the ideal functionality: protocols/projection/reference.py. Packing and flooding: protocols/he/. Check:
 Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
@@ -35,7 +41,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
+from protocols.errors import CallOutOfOrder, MalformedMessage, RoleAlreadyUsed, VerificationFailed
 from protocols.he.interface import (
     RING_BITS,
     Backend,
@@ -70,27 +76,29 @@ STOCK = 2
 
 
 class Ahead:
-    """Keeps `STOCK` units of one kind of precomputed randomness ready, and no more.
+    """Keeps `STOCK` units of one kind of precomputed randomness ready, and little more.
 
-    `use` belongs to the thread that consumes, `top_up` to the one that prepares.
+    `use` belongs to the thread that consumes, `top_up` to the one that prepares. Kinds may share a scheme's stock, and
+    a batch of other rows takes other than a unit, so what is left is what the scheme says, not what was counted; the
+    count only says when to ask.
     """
 
     def __init__(self, make: Callable[[MatrixShape], int], shape: MatrixShape) -> None:
         self._make, self._shape = make, shape
-        self._made = self._used = 0
+        self._enough_until = self._used = 0
 
     def use(self) -> None:
         """One unit is about to be consumed; if none was ready it is made on the spot by who needs it."""
         self._used += 1
 
     def top_up(self) -> bool:
-        """Make one unit, unless enough are ready."""
-        self._made = max(self._made, self._used)
-        if self._made - self._used >= STOCK:
+        """Make one unit, unless enough are ready; whether to come back for more."""
+        used = self._used
+        if self._enough_until - used >= STOCK:
             return False
-        self._make(self._shape)
-        self._made += 1
-        return True
+        ready = self._make(self._shape)
+        self._enough_until = used + ready
+        return 0 < ready < STOCK
 
 
 class _Keys(LayerEnd):
@@ -99,6 +107,14 @@ class _Keys(LayerEnd):
     _secret: SecretSide
     _public: PublicSide
     _ahead: tuple[Ahead, ...] = ()
+
+    def _begin_setup(self) -> None:
+        if hasattr(self, "_secret"):
+            raise RoleAlreadyUsed(f"the layer of {self._spec.feature_key} is set up once")
+
+    def _begin_batch(self) -> None:
+        if not hasattr(self, "_share"):
+            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} must be set up before its first batch")
 
     def _parts(self, message: CiphertextMessage | FeatureGradient, version: int | None = None) -> CiphertextBundle:
         self._check_version(type(message).__name__, message.version, version)
@@ -128,6 +144,7 @@ class EncryptedHost(_Keys, HostEnd):
         self._peer_share: CollaboratorShare | None = None
 
     def setup(self) -> Steps[None]:
+        self._begin_setup()
         shapes = self._shapes
         self._secret, self._public = yield from exchange_keys(self._backend, self._spec.feature_key)
         self._share = yield from host_initial_share(shapes, self._public, self._randomness, self._masks)
@@ -146,6 +163,7 @@ class EncryptedHost(_Keys, HostEnd):
             self._peer_share = received((yield Receive(CollaboratorShare)), CollaboratorShare)
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
+        self._begin_batch()
         self._awaited_rows = rows if training else 0
         reply = received((yield Receive(Projection)), Projection)
         ring = self._secret.decrypt(self._parts(reply), self._shapes.forward(rows))
@@ -205,6 +223,7 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
         self._awaits_share = False
 
     def setup(self) -> Steps[None]:
+        self._begin_setup()
         shapes = self._shapes
         self._secret, self._public = yield from exchange_keys(self._backend, self._spec.feature_key)
         self._share = yield from collaborator_initial_share(shapes, self._secret, self._randomness)
@@ -228,6 +247,9 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
         self._operand = self._public.load_operand(self._parts(share), self._shapes.forward(self._spec.rows))
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        self._begin_batch()
+        if self._awaits_share:
+            raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
         quantised = self._quantise_features(features)
         own = self._own_projection(quantised.forward)
         self._projections.use()

@@ -22,7 +22,7 @@ from protocols.fixed_point import (
     encode_stochastic,
 )
 from protocols.he.interface import as_signed
-from protocols.message import Array
+from protocols.message import Array, check_array
 from protocols.projection.layer import Integers, LayerShapes, QuantisedFeatures, Ring, add, matmul, noise_in_ring
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.roles import (
@@ -109,7 +109,7 @@ class HostEnd(LayerEnd, HostProjection):
         where, rows = f"gradient for {self._spec.feature_key}'s projection", len(dz)
         if rows != self._awaited_rows:
             raise CallOutOfOrder(f"no batch of {rows} rows of {self._spec.feature_key} is waiting for a gradient")
-        check_rows(where, dz, rows, self._shapes.o)
+        check_array(where, dz, np.float32, 2, (rows, self._shapes.o))
         self._awaited_rows = 0
         mantissas, exponent = encode_block(where, dz)
         limit = self._parameters.step_limit

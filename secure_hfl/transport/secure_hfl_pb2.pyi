@@ -67,7 +67,7 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply")
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,15 @@ class Envelope(_message.Message):
     WEIGHT_GRADIENT_FIELD_NUMBER: _ClassVar[int]
     CHECK_QUERY_FIELD_NUMBER: _ClassVar[int]
     CHECK_REPLY_FIELD_NUMBER: _ClassVar[int]
+    TRIPLE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TRIPLE_OPERAND_FIELD_NUMBER: _ClassVar[int]
+    TRIPLE_PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    MASKED_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MASKED_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MASKED_GRADIENT_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    MASKED_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    MASKED_STEP_FIELD_NUMBER: _ClassVar[int]
+    MASKED_CHECK_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     phase: Phase
     round: int
@@ -134,7 +143,16 @@ class Envelope(_message.Message):
     weight_gradient: WeightGradient
     check_query: CheckQuery
     check_reply: CheckReply
-    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ...) -> None: ...
+    triple_request: TripleRequest
+    triple_operand: TripleOperand
+    triple_product: TripleProduct
+    masked_share: MaskedShare
+    masked_features: MaskedFeatures
+    masked_gradient_features: MaskedGradientFeatures
+    masked_gradient: MaskedGradient
+    masked_step: MaskedStep
+    masked_check: MaskedCheck
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("reason", "party", "code")
@@ -403,3 +421,103 @@ class FeatureGradient(_message.Message):
     exponent: int
     parts: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, version: _Optional[int] = ..., exponent: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class TripleRequest(_message.Message):
+    __slots__ = ("kind", "index", "count")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    index: int
+    count: int
+    def __init__(self, kind: _Optional[str] = ..., index: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class TripleOperand(_message.Message):
+    __slots__ = ("index", "product", "parts")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    product: str
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, index: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class TripleProduct(_message.Message):
+    __slots__ = ("index", "product", "parts")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    product: str
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, index: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class MaskedShare(_message.Message):
+    __slots__ = ("index", "version", "share")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    share: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., share: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class MaskedFeatures(_message.Message):
+    __slots__ = ("index", "version", "features", "projection")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    features: Tensor
+    projection: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., features: _Optional[_Union[Tensor, _Mapping]] = ..., projection: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class MaskedGradientFeatures(_message.Message):
+    __slots__ = ("index", "version", "features")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    features: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., features: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class MaskedGradient(_message.Message):
+    __slots__ = ("index", "version", "exponent", "gradient", "feature_gradient")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_GRADIENT_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    exponent: int
+    gradient: Tensor
+    feature_gradient: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., exponent: _Optional[int] = ..., gradient: _Optional[_Union[Tensor, _Mapping]] = ..., feature_gradient: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class MaskedStep(_message.Message):
+    __slots__ = ("index", "version", "share_follows", "step")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    share_follows: bool
+    step: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., share_follows: _Optional[bool] = ..., step: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class MaskedCheck(_message.Message):
+    __slots__ = ("index", "version", "combination", "share")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    COMBINATION_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    version: int
+    combination: Tensor
+    share: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., combination: _Optional[_Union[Tensor, _Mapping]] = ..., share: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
