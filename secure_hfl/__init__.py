@@ -1,0 +1,54 @@
+"""secure-hfl: train one PyTorch network over columns of the same samples that different organisations hold.
+
+    from secure_hfl import DataChecker, HeteroNNCollaboratorScheduler, HeteroNNHostScheduler, logger
+
+Names are loaded on first use, so that `import secure_hfl` costs nothing and changes nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from secure_hfl.data_checker import DataChecker
+    from secure_hfl.log import logger
+    from secure_hfl.optimizer import SecureOptimizer
+    from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
+    from secure_hfl.schedulers.host import HeteroNNHostScheduler
+    from secure_hfl.schemes import Scheme, register_scheme
+
+_HOMES = {
+    "DataChecker": "secure_hfl.data_checker",
+    "HeteroNNCollaboratorScheduler": "secure_hfl.schedulers.collaborator",
+    "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
+    "Scheme": "secure_hfl.schemes",
+    "SecureOptimizer": "secure_hfl.optimizer",
+    "logger": "secure_hfl.log",
+    "register_scheme": "secure_hfl.schemes",
+}
+
+__all__ = [
+    "DataChecker",
+    "HeteroNNCollaboratorScheduler",
+    "HeteroNNHostScheduler",
+    "Scheme",
+    "SecureOptimizer",
+    "__version__",
+    "logger",
+    "register_scheme",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

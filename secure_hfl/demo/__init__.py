@@ -1,0 +1,1 @@
+"""`secure-hfl demo`: the tutorial's task between real processes on this machine."""

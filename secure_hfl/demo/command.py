@@ -1,0 +1,53 @@
+"""`secure-hfl demo`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+BATCHES = 79
+"""Batches in a round of the tutorial's task."""
+
+
+def demo(
+    scheme: Annotated[str, typer.Option(help="bfv, paillier, masked or plain.")] = "bfv",
+    projection: Annotated[
+        bool | None, typer.Option("--projection/--no-projection", help="With or without the projection layer.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Outputs of each projection layer; default 20.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 1,
+    batches: Annotated[int | None, typer.Option(min=1, help="At most so many batches a round.")] = None,
+    collaborators: Annotated[int, typer.Option(min=1, max=16, help="Cut the images into so many strips and one.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Repeatable, NOT SECRET; for tests and comparisons.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Directory for homes, logs and results.")] = None,
+) -> None:
+    """Train the tutorial's MNIST task between real processes on this machine, and say what happened."""
+    from secure_hfl.demo.display import Display
+    from secure_hfl.demo.report import print_report, report
+    from secure_hfl.demo.runner import Demo, DemoOptions
+
+    directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run = Demo(DemoOptions(scheme, rounds, batches, collaborators, seed, projection, width), directory)
+    console = Console()
+    console.print(f"[bold]secure-hfl demo[/bold]: MNIST in {collaborators + 1} strips, scheme {scheme}")
+    run.prepare()
+    with Display(console, [party.name for party in run.parties], rounds, batches or BATCHES) as display:
+        for name, event in run.run():
+            display.take(name, event)
+    result = report(run)
+    print_report(console, run, result)
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=1))
+        console.print(f"Figures: {json_file}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)

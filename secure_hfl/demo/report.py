@@ -1,0 +1,104 @@
+"""What the demo says at the end: a table for people, JSON for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from secure_hfl.demo.display import human_bytes
+from secure_hfl.demo.runner import HOST, Demo
+from secure_hfl.schemes import load_scheme
+
+
+def report(demo: Demo) -> dict[str, Any]:
+    """The run as plain data. Times in seconds, memory in MB, bytes as counted at the host."""
+    host = demo.parties[0].metrics
+    psi = dict(host["psi"])
+    if len(psi["collaborator_ids"]) == 1:
+        psi["collaborator_ids"] = next(iter(psi["collaborator_ids"].values()))
+    rounds = [
+        {
+            **{name: each[name] for name in ("round", "batches", "train_seconds", "test_seconds")},
+            **{name: each[name] for name in ("accuracy", "average_loss")},
+            "host_bytes_sent": each["bytes_sent"],
+            "host_bytes_received": each["bytes_received"],
+            "host_seconds_by_step": each["seconds_by_step"],
+        }
+        for each in host["rounds"]
+    ]
+    memory = {party.name: party.metrics["peak_rss_mb"] for party in demo.parties}
+    memory.setdefault("collaborator", max(mb for name, mb in memory.items() if name != HOST))
+    return {
+        "task_id": demo.task_id,
+        "scheme": host["scheme"],
+        "seed": host["seed"],
+        "collaborators": demo.options.collaborators,
+        "psi": psi,
+        "rounds": rounds,
+        "batch_losses": host["batch_losses"],
+        "messages": host["messages"],
+        "seconds": host["seconds"],
+        "online_seconds": sum(each["train_seconds"] + (each["test_seconds"] or 0.0) for each in host["rounds"]),
+        "offline_seconds": max(party.metrics["offline_seconds"] for party in demo.parties),
+        "bytes_sent": host["bytes_sent"],
+        "bytes_received": host["bytes_received"],
+        "peak_rss_mb": memory,
+    }
+
+
+def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
+    """The tables at the end of the demo."""
+    psi = result["psi"]
+    console.print(
+        f"\n[bold]Private set intersection[/bold]: {psi['intersection']} ids in common, of the host's "
+        f"{psi['host_ids']} and the others' {psi['collaborator_ids']}, in {psi['seconds']:.2f} s and "
+        f"{human_bytes(psi['bytes_sent'] + psi['bytes_received'])}"
+    )
+    table = Table(title=f"Scheme {result['scheme']}: {len(result['rounds'])} rounds", title_justify="left")
+    for heading in ("round", "batches", "train", "test", "accuracy", "loss", "host sent", "host received"):
+        table.add_column(heading, justify="right")
+    for each in result["rounds"]:
+        table.add_row(
+            str(each["round"]),
+            str(each["batches"]),
+            f"{each['train_seconds']:.2f} s",
+            "-" if each["test_seconds"] is None else f"{each['test_seconds']:.2f} s",
+            "-" if each["accuracy"] is None else f"{each['accuracy']:.2%}",
+            "-" if each["average_loss"] is None else f"{each['average_loss']:.4f}",
+            human_bytes(each["host_bytes_sent"]),
+            human_bytes(each["host_bytes_received"]),
+        )
+    console.print(table)
+    steps = result["rounds"][-1]["host_seconds_by_step"]
+    where = Table(title="Where the host's last round went", title_justify="left")
+    where.add_column("step")
+    where.add_column("seconds", justify="right")
+    for step, seconds in sorted(steps.items(), key=lambda item: -item[1]):
+        where.add_row(step, f"{seconds:.2f}")
+    console.print(where)
+    by_type = Table(title="What crossed the wire, as the host counts it", title_justify="left")
+    for heading in ("message", "sent", "bytes", "received", "bytes"):
+        by_type.add_column(heading, justify="left" if heading == "message" else "right")
+    for name, ways in sorted(result["messages"].items(), key=lambda item: -_bytes(item[1])):
+        by_type.add_row(
+            name,
+            str(ways.get("sent_messages", "")),
+            human_bytes(ways["sent_bytes"]) if "sent_bytes" in ways else "",
+            str(ways.get("received_messages", "")),
+            human_bytes(ways["received_bytes"]) if "received_bytes" in ways else "",
+        )
+    console.print(by_type)
+    scheme = load_scheme(result["scheme"])
+    console.print("[bold]What each party learned[/bold]")
+    console.print(f"  host: the collaborators' set sizes, each pairwise intersection; {scheme.host_learns}")
+    console.print(f"  collaborators: the host's set size, the final intersection; {scheme.collaborator_learns}")
+    memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in result["peak_rss_mb"].items())
+    console.print(f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
+                  f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire")
+    console.print(f"Homes, logs and results: {demo.directory}")
+
+
+def _bytes(ways: dict[str, int]) -> int:
+    return ways.get("sent_bytes", 0) + ways.get("received_bytes", 0)

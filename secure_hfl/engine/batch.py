@@ -1,0 +1,103 @@
+"""One training batch at the host: what `self.optimizer` steps on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.overrides import TorchFunctionMode
+
+from protocols.message import check_finite
+from protocols.projection.roles import HostProjection
+from secure_hfl.metrics import Stopwatch
+from secure_hfl.optimizer import clear_gradients, gradients_of
+from secure_hfl.session import Link
+
+
+class HostBatch:
+    """The leaves that `train_a_batch` sees, and the backward half of the protocol.
+
+    Args:
+        own_key: the Host's feature key.
+        own: the Host's features, with the graph of its bottom model behind them.
+        received: the projected features of each collaborator, [rows, o] float32.
+        links: the collaborators.
+        projections: their layers.
+        watch: where the time goes.
+    """
+
+    def __init__(
+        self,
+        own_key: str,
+        own: torch.Tensor,
+        received: Mapping[str, NDArray[np.float32]],
+        links: Mapping[str, Link],
+        projections: Mapping[str, HostProjection],
+        watch: Stopwatch,
+    ) -> None:
+        self._own_key, self._own = own_key, own
+        self._links, self._projections, self._watch = links, projections, watch
+        self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
+        for key, values in received.items():
+            self.leaves[key] = torch.tensor(values, device=own.device).requires_grad_()
+
+    def zero_grad(self) -> None:
+        """Forget the features' gradients."""
+        clear_gradients(self.leaves.values())
+
+    def step(self, learning_rates: Mapping[str, float], step_local: Callable[[], None]) -> None:
+        """Check everything, then send, then run our own backward pass while the collaborators run theirs."""
+        gradients = gradients_of(self.leaves)
+        outgoing = {
+            key: gradient.detach().to("cpu", torch.float32).contiguous().numpy()
+            for key, gradient in gradients.items()
+            if key != self._own_key
+        }
+        for key, gradient in outgoing.items():
+            check_finite(f"gradient of the loss for feature_projection[{key!r}]", gradient)
+        with self._watch("send gradients"):
+            pending = [
+                self._links[key].start(self._projections[key].backward(gradient, learning_rates.get(key, 0.0)))
+                for key, gradient in outgoing.items()
+            ]
+        with self._watch("bottom model, backward and step"):
+            if self._own.requires_grad:
+                self._own.backward(gradients[self._own_key])
+            step_local()
+        with self._watch("wait for weight gradients"):
+            for conversation in pending:
+                conversation.finish()
+
+    def skip(self) -> None:
+        """The user did not step: tell the collaborators to drop the batch."""
+        for key, projection in self._projections.items():
+            self._links[key].run(projection.skip())
+
+
+class LossRecorder(TorchFunctionMode):
+    """Sees `loss.backward()` inside `train_a_batch`, so that a run can show its loss without asking the user for it.
+
+    Active in this thread and this block only.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[torch.Tensor] = []
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.backward and args[0].numel() == 1:
+            self.losses.append(args[0].detach())
+        return func(*args, **(kwargs or {}))
+
+    def value(self, returned: object) -> float:
+        """The batch's loss: what `train_a_batch` returned if it is a number, else what went backward, or NaN."""
+        if isinstance(returned, torch.Tensor) and returned.numel() == 1:
+            return float(returned)
+        if isinstance(returned, (int, float)) and not isinstance(returned, bool):
+            return float(returned)
+        return float(torch.stack([loss.reshape(()) for loss in self.losses]).sum()) if self.losses else float("nan")

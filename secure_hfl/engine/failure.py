@@ -1,0 +1,67 @@
+"""From an exception to one line that every party may read, and one that only this party may.
+
+What peers are told names the party, where it happened and the kind of error. Texts that could hold values of tensors,
+ids, paths or anything of the user's code stay at home: in the local line and in the task's log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.errors import LocalMisuse, SecureHflError
+from secure_hfl.errors import (
+    ConfigurationError,
+    ConnectionLost,
+    PeerAborted,
+    StepError,
+    TaskFailed,
+    UserCodeError,
+)
+from secure_hfl.session import Place
+
+MAX_REASON = 500
+"""What fits into an Abort message."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task ends: `party` and `code` for programs, `reason` for everyone, `detail` for this party only."""
+
+    party: str
+    code: str
+    reason: str
+    detail: str = ""
+    from_peer: bool = False
+
+    def error(self) -> TaskFailed:
+        """The exception that `launch_task` raises."""
+        return TaskFailed(self.reason, self.detail)
+
+
+def one_line(text: str, limit: int = MAX_REASON) -> str:
+    """Printable, on one line, and not longer than a limit."""
+    flat = " ".join(text.split())
+    clean = "".join(character if character.isprintable() else "?" for character in flat) or "no reason given"
+    return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def diagnose(error: BaseException, party: str, place: Place) -> Failure:
+    """Say who failed, and what may be told to whom.
+
+    Args:
+        error: what ended the run here.
+        party: this party's feature key.
+        place: where in the task this party was.
+    """
+    code = type(error).__name__
+    if isinstance(error, PeerAborted):
+        return Failure(error.party, error.code, error.reason, from_peer=True)
+    if isinstance(error, KeyboardInterrupt):
+        return Failure(party, "Stopped", f"{party} was stopped by its user in {place}")
+    if isinstance(error, ConnectionLost):
+        return Failure(party, code, one_line(f"{error}, in {place}"))
+    if isinstance(error, (LocalMisuse, UserCodeError)) or not isinstance(error, SecureHflError):
+        return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
+    if isinstance(error, (ConfigurationError, StepError)):
+        return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
+    return Failure(party, code, one_line(str(error)))

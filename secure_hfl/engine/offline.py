@@ -1,0 +1,190 @@
+"""Preparation beside training: one-time triples for scheme "masked", made between the parties in a lane of their own.
+
+The host decides what to make and how much; collaborators serve. Training takes from the pools, and waits at the gate when
+they are empty. Pools are bounded by what the rest of the task can use and by memory.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from protocols.errors import SecureHflError
+from protocols.masking.messages import TripleRequest
+from protocols.masking.pool import CollaboratorTriples, HostTriples
+from protocols.masking.triples import TEST, TRAIN
+from protocols.projection.roles import ProjectionSpec
+from protocols.steps import received
+from secure_hfl.errors import PeerTimeout
+from secure_hfl.log import logger
+from secure_hfl.session import Link
+
+POOL_BYTES = 64 << 20
+"""Most memory that the pools of one link may take at one party, about."""
+
+BATCH = 4
+"""Triples made in one conversation: while one side decrypts, the other works on the next."""
+
+
+@dataclass
+class Demand:
+    """How many triples of each kind one link will need, as far as is known.
+
+    Args:
+        a_round: for one round.
+        in_all: for the whole task; None: no end is known.
+        capacity: that may be in stock at once.
+    """
+
+    a_round: dict[str, int]
+    in_all: dict[str, int | None]
+    capacity: int
+
+    @classmethod
+    def of(cls, spec: ProjectionSpec, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
+        """For a task of so many training and test batches a round, and so many rounds of each."""
+        o, d = spec.width_out or 0, spec.width_in
+        size = 8 * (4 * spec.rows * (d + o) + 4 * d * o)  # masks and shares of the three products, about
+        in_all: dict[str, int | None] = {}
+        for kind, count in a_round.items():
+            times = rounds[kind]
+            # One more triple in a thousand, and one to begin with, is for the checks.
+            in_all[kind] = None if times is None else times * count + times * count // 1000 + 1
+        most = 2 * max(a_round.values()) + BATCH
+        return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // size)))
+
+
+class _Worker:
+    """A background thread that ends with the task, and keeps the error that ended it early."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="offline", daemon=True)
+        self._error: SecureHflError | None = None
+        self._stopping = False
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except SecureHflError as error:
+            logger.debug("Preparation has ended.", exc_info=error)
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _work(self) -> None:
+        raise NotImplementedError  # pragma: no cover - both subclasses have one
+
+
+class HostPreparation(_Worker):
+    """Fills the host's pools, one link after the other.
+
+    Args:
+        lanes: the offline lane, the pool and the demand of each link.
+        timeout: seconds training may wait for a triple.
+    """
+
+    def __init__(self, lanes: Sequence[tuple[Link, HostTriples, Demand]], timeout: float) -> None:
+        super().__init__()
+        self._lanes = lanes
+        self._timeout = timeout
+        self._made = [dict.fromkeys((TRAIN, TEST), 0) for _ in lanes]
+
+    def wait_for_round(self) -> None:
+        """Until there is enough for a round, or the pools are full."""
+        for (_, pool, demand), made in zip(self._lanes, self._made):
+            for kind, count in demand.a_round.items():
+                total = demand.in_all[kind]
+                left = count if total is None else min(count, total - made[kind] + pool.stock(kind))
+                self._wait(pool, kind, min(left, demand.capacity), None)
+
+    def wait_for(self, at: int, kind: str, count: int) -> None:
+        """Until the next batch of the link at this position has its triples.
+
+        Raises:
+            SecureHflError: what went wrong in the background.
+            PeerTimeout: they were not ready in time.
+        """
+        _, pool, demand = self._lanes[at]
+        if pool.stock(kind) >= count and self._error is None:
+            self._notify()
+            return
+        with self._changed:
+            total, made = demand.in_all[kind], self._made[at][kind]
+            if total is not None:  # the user's iterator has more batches than ids / batch size
+                demand.in_all[kind] = max(total, made + count)
+        self._wait(pool, kind, count, self._timeout)
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _wait(self, pool: HostTriples, kind: str, count: int, timeout: float | None) -> None:
+        def is_over() -> bool:
+            return self._error is not None or pool.stock(kind) >= count
+
+        with self._changed:
+            self._changed.notify_all()  # something may have been taken: the worker looks again
+            if not self._changed.wait_for(is_over, timeout):
+                raise PeerTimeout(f"no masks were ready for {timeout:g} s")
+            if self._error is not None:
+                raise self._error
+
+    def stop(self) -> None:
+        """Finish the conversation in hand, and end."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopping or self._next_job() is not None)
+                job = self._next_job()
+            if self._stopping or job is None:
+                return
+            at, kind, count = job
+            link, pool, _ = self._lanes[at]
+            started = time.perf_counter()
+            link.run(pool.generate(kind, count))
+            self.seconds += time.perf_counter() - started
+            with self._changed:
+                self._made[at][kind] += count
+                self._changed.notify_all()
+
+    def _next_job(self) -> tuple[int, str, int] | None:
+        """The link and kind with the least in stock, relative to a round."""
+        jobs = []
+        for at, ((_, pool, demand), made) in enumerate(zip(self._lanes, self._made)):
+            for kind, a_round in demand.a_round.items():
+                total, stock = demand.in_all[kind], pool.stock(kind)
+                wanted = demand.capacity - stock
+                if total is not None:
+                    wanted = min(wanted, total - made[kind])
+                if wanted > 0 and a_round:
+                    jobs.append((stock / a_round, at, kind, min(wanted, BATCH)))
+        return min(jobs)[1:] if jobs else None
+
+
+class CollaboratorPreparation(_Worker):
+    """Serves the host's requests until the connection is closed."""
+
+    def __init__(self, lane: Link, pool: CollaboratorTriples) -> None:
+        super().__init__()
+        self._lane, self._pool = lane, pool
+
+    def _work(self) -> None:
+        while True:
+            request = received(self._lane.receive(TripleRequest), TripleRequest)
+            started = time.perf_counter()
+            self._lane.run(self._pool.serve(request))
+            self.seconds += time.perf_counter() - started

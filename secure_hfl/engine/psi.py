@@ -1,0 +1,182 @@
+"""Runs the PSI roles over the links: streamed, in both directions at once, and with all collaborators at once.
+
+The host sends its points in a thread of its own while it takes the collaborator's, so that neither side waits for the
+other to read. A collaborator sends first and answers then; the channels hold what arrives meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from protocols.errors import PeerViolation, SecureHflError
+from protocols.message import Message
+from protocols.psi import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
+from protocols.randomness import ChaCha20Randomness, OsRandomness
+from protocols.steps import received
+from secure_hfl.errors import EmptyIntersection, PeerFault
+from secure_hfl.log import logger
+from secure_hfl.metrics import PsiMetrics
+from secure_hfl.session import Link
+
+if TYPE_CHECKING:
+    from secure_hfl.engine.collaborator import CollaboratorRun
+    from secure_hfl.engine.host import HostRun
+    from secure_hfl.progress import Progress
+
+M = TypeVar("M", bound=Message)
+
+
+def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
+    """The ids that the host and all its collaborators hold.
+
+    Raises:
+        EmptyIntersection: there is none.
+        InvalidInput: the ids cannot be used; nothing was sent.
+        PeerFault: a collaborator broke the protocol.
+    """
+    started, before = time.perf_counter(), run.bytes_now()
+    mapper = run.executor.mapper(len(ids) // PSI_CHUNK)
+    hashed = hash_ids(run.manifest.session, ids, mapper)
+    pairs = [
+        _HostPair(link, PsiReceiver(run.manifest.session, ids, _fresh(), mapper, hashed=hashed), run.progress)
+        for link in run.links.values()
+    ]
+    with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
+        pairwise = list(pool.map(_HostPair.run, pairs))
+    final = frozenset.intersection(*pairwise)
+    sizes = {pair.link.name: pair.peer_size for pair in pairs}
+    if not final:
+        run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+        counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise EmptyIntersection(f"no id is held by all parties: the host has {len(ids)} ids, {counts}")
+    for pair in pairs:
+        pair.link.send(pair.role.result(final))
+    _keep_metrics(run, started, before, len(ids), sizes, len(final))
+    return final
+
+
+class _HostPair:
+    """The host with one collaborator."""
+
+    def __init__(self, link: Link, role: PsiReceiver, progress: Progress) -> None:
+        self.link, self.role, self._progress = link, role, progress
+        self.peer_size = 0
+
+    def run(self) -> frozenset[str]:
+        """Both directions; the pairwise intersection."""
+        with ThreadPoolExecutor(1, thread_name_prefix="psi-send") as sender:
+            sending = sender.submit(self._send)
+            try:
+                common = self._receive()
+            except SecureHflError as error:
+                self.link.channel.fail(error)  # wakes the sending thread
+                raise
+            sending.result()
+        return common
+
+    def _send(self) -> None:
+        self.link.send(self.role.open())
+        for message in self.role.masked_points():
+            self.link.send(message)
+
+    def _receive(self) -> frozenset[str]:
+        link, role = self.link, self.role
+        with _blaming(link):
+            opening = received(link.receive(PsiOpen), PsiOpen)
+            role.receive_open(opening)
+            self.peer_size = opening.set_size
+            chunks = -(-opening.set_size // opening.chunk)
+            points = _incoming(link, PsiPoints)
+            role.receive_points(_counted(points, self._progress, f"points of {link.name}", chunks))
+            role.receive_digests(_incoming(link, PsiDigests))
+            return role.intersection()
+
+
+def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[str]:
+    """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
+    started, before = time.perf_counter(), run.bytes_now()
+    link = run.link
+    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(len(ids) // PSI_CHUNK))
+    run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+    link.send(role.open())
+    total = -(-len(ids) // PSI_CHUNK)
+    for message in _counted(role.masked_points(), run.progress, "own points", total):
+        link.send(message)
+    with _blaming(link):
+        opening = received(link.receive(PsiOpen), PsiOpen)
+        role.receive_open(opening)
+        chunks = -(-opening.set_size // opening.chunk)
+        incoming = _counted(_incoming(link, PsiPoints), run.progress, f"points of {link.name}", chunks)
+        for reply in role.replies(incoming):
+            link.send(reply)
+        common = role.receive_result(received(link.receive(PsiResult), PsiResult))
+    _keep_metrics(run, started, before, opening.set_size, {run.party: len(ids)}, len(common))
+    return common
+
+
+def _fresh() -> ChaCha20Randomness:
+    """Every pair of parties has a scalar and an order of its own."""
+    return ChaCha20Randomness(OsRandomness().seed())
+
+
+class _blaming:
+    """What a role finds wrong with the peer's messages is the peer's fault, by name."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, PeerViolation):
+            raise PeerFault(self._link.name, error) from error
+
+
+def _incoming(link: Link, kind: type[M]) -> Iterator[M]:
+    """The peer's stream of one kind; the role takes as many as belong to it."""
+    while True:
+        yield received(link.receive(kind), kind)
+
+
+def _counted(messages: Iterable[M], progress: Progress, step: str, total: int) -> Iterator[M]:
+    for done, message in enumerate(messages, 1):
+        yield message
+        progress.emit("psi", step=step, done=done, total=total)
+
+
+def _keep_metrics(
+    run: HostRun | CollaboratorRun,
+    started: float,
+    before: tuple[int, int],
+    host_ids: int,
+    collaborator_ids: dict[str, int],
+    intersection: int,
+) -> None:
+    sent, got = run.bytes_now()
+    run.metrics.psi = PsiMetrics(
+        seconds=time.perf_counter() - started,
+        host_ids=host_ids,
+        collaborator_ids=collaborator_ids,
+        intersection=intersection,
+        bytes_sent=sent - before[0],
+        bytes_received=got - before[1],
+    )
+    logger.info(f"{intersection} ids in common, found in {run.metrics.psi.seconds:.2f} s.")
+    run.progress.emit("psi_done", **run.metrics.psi.model_dump())
+
+
+def describe_format(ids: Sequence[str]) -> str:
+    """What this party's own ids look like, for its own eyes: kinds of characters and lengths, never an id."""
+    shapes: dict[str, int] = {}
+    for item in ids:
+        kind = re.sub(r"[0-9]+", "digits", re.sub(r"[^\W\d_]+", "letters", item))
+        shapes[kind] = shapes.get(kind, 0) + 1
+    lengths = [len(item) for item in ids]
+    common = sorted(shapes, key=lambda kind: -shapes[kind])[:3]
+    listed = ", ".join(f"{kind[:60]!r} ({shapes[kind]})" for kind in common)
+    return f"this party's ids have {min(lengths)} to {max(lengths)} characters and look like {listed}"

@@ -1,0 +1,101 @@
+"""Numbers a run leaves behind, as plain data that goes into JSON."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class PsiMetrics(BaseModel):
+    """One party's private set intersection. Bytes are this party's, over all its peers."""
+
+    seconds: float
+    host_ids: int
+    collaborator_ids: dict[str, int]
+    intersection: int
+    bytes_sent: int
+    bytes_received: int
+
+
+class RoundMetrics(BaseModel):
+    """One round at one party. `accuracy` and `average_loss` are what `test` wrote to `tb_writer`, at the host."""
+
+    round: int
+    batches: int
+    train_seconds: float = 0.0
+    test_seconds: float | None = None
+    accuracy: float | None = None
+    average_loss: float | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds_by_step: dict[str, float] = Field(default_factory=dict)
+
+
+class RunMetrics(BaseModel):
+    """Everything measured at one party.
+
+    `offline_seconds` is what was spent on work that does not depend on data: processor time of the background thread,
+    and for scheme "masked" the time of making triples with the peers.
+    """
+
+    party: str
+    role: str
+    scheme: str
+    seed: int | None = None
+    psi: PsiMetrics | None = None
+    rounds: list[RoundMetrics] = Field(default_factory=list)
+    batch_losses: list[float] = Field(default_factory=list)
+    scalars: dict[str, list[tuple[int, float]]] = Field(default_factory=dict)
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    messages: dict[str, dict[str, int]] = Field(default_factory=dict)
+    seconds: float = 0.0
+    offline_seconds: float = 0.0
+    peak_rss_mb: float = 0.0
+
+    def last_scalar(self, tag: str, round_number: int) -> float | None:
+        """The last value written under a tag in a round."""
+        found = [value for step, value in self.scalars.get(tag, []) if step == round_number]
+        return found[-1] if found else None
+
+
+class Stopwatch:
+    """Wall time by step of the work."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Add the time of the block to this step."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(step, time.perf_counter() - started)
+
+    def add(self, step: str, seconds: float) -> None:
+        """Add (or with a negative number, move away) time."""
+        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    def take(self) -> dict[str, float]:
+        """The times so far; starts again from nothing."""
+        seconds, self.seconds = self.seconds, {}
+        return seconds
+
+
+def peak_rss_mb() -> float:
+    """The largest resident set of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def to_json(value: BaseModel | Mapping[str, Any]) -> dict[str, Any]:
+    """Plain JSON data."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else dict(value)

@@ -1,0 +1,88 @@
+"""What a party keeps when a task has finished: its own models, its half of the projections, metrics, TensorBoard logs.
+
+    <task directory>/results/
+        feature_model.safetensors       this party's bottom model
+        infer_model.safetensors         the top model (host)
+        projection.<key>.safetensors    this party's half of each projection layer, if it holds one
+        metrics.json                    `secure_hfl.metrics.RunMetrics`
+        tensorboard/                    what `tb_writer` wrote
+
+Files are 0600: model weights are a party's own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save as save_tensors
+from torch import nn
+
+from protocols.message import Array
+from secure_hfl.metrics import RunMetrics
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def write_private(path: Path, data: bytes) -> Path:
+    """Write a file that only its owner reads, whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return path
+
+
+def save_model(path: Path, model: nn.Module) -> Path:
+    """A model's parameters and buffers under their state_dict names."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        tensors[name] = tensor.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
+    return write_private(path, save_tensors(tensors))
+
+
+def save_results(
+    directory: Path,
+    models: Mapping[str, nn.Module],
+    projections: Mapping[str, Mapping[str, Array]],
+    metrics: RunMetrics,
+) -> list[Path]:
+    """Write everything but the TensorBoard logs, which are there already. Returns the files."""
+    saved = [save_model(directory / f"{name}.safetensors", model) for name, model in models.items()]
+    for key, arrays in projections.items():
+        if arrays:
+            name = re.sub(r"[^A-Za-z0-9._-]", "_", key)
+            data = save_arrays({part: np.ascontiguousarray(array) for part, array in arrays.items()})
+            saved.append(write_private(directory / f"projection.{name}.safetensors", data))
+    text = metrics.model_dump_json(indent=1)  # writes NaN and infinity as null: they are not JSON
+    saved.append(write_private(directory / "metrics.json", text.encode()))
+    logs = sorted(path for path in (directory / "tensorboard").rglob("*") if path.is_file())
+    for path in logs:
+        path.chmod(0o600)
+    return saved + logs
+
+
+def recording_writer(directory: Path, scalars: dict[str, list[tuple[int, float]]]) -> SummaryWriter:
+    """A TensorBoard writer whose scalars are kept in `scalars` as well: tag -> [(step, value)]."""
+    # TensorBoard takes half a second to import, and the collaborator rarely needs it.
+    from torch.utils.tensorboard import SummaryWriter
+
+    class RecordingWriter(SummaryWriter):
+        """Also keeps what it writes."""
+
+        def add_scalar(self, tag: str, scalar_value: Any, global_step: Any = None, *args: Any, **more: Any) -> None:
+            """As `SummaryWriter.add_scalar`."""
+            scalars.setdefault(tag, []).append((int(global_step or 0), float(scalar_value)))
+            super().add_scalar(tag, scalar_value, global_step, *args, **more)
+
+    return RecordingWriter(str(directory))

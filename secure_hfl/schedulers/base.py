@@ -1,0 +1,169 @@
+"""What Host and Collaborator share: the tutorial's names, and the checks on what the user's methods return."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from protocols.agreement import MAX_NAME
+from protocols.alignment import SampleId
+from secure_hfl.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+    from secure_hfl.engine.run import TaskRun
+
+
+MAX_TIMEOUT = 1e7
+"""Seconds; four months. Longer ones overflow where threads wait."""
+
+
+class HeteroNNScheduler(ABC):
+    """One party of a heterogeneous neural network task.
+
+    Args:
+        feature_key: the name under which the Host's `train_a_batch` finds this party's features; unique in the task.
+        name: a name for the task in logs; default its id.
+        schedule_timeout: seconds to wait for the other parties to join.
+        is_feature_trainable: whether this party's bottom model is trained. If not, it is shown no gradient.
+        scheme: how features and gradients are protected; default what the task record says.
+    """
+
+    def __init__(
+        self,
+        feature_key: str,
+        name: str | None = None,
+        schedule_timeout: float = 30,
+        is_feature_trainable: bool = True,
+        scheme: str | None = None,
+    ) -> None:
+        self.feature_key = feature_key
+        self.name = name
+        self.schedule_timeout = schedule_timeout
+        self.is_feature_trainable = is_feature_trainable
+        self.scheme = scheme
+        self._run: TaskRun[Any] | None = None
+        self._context_is_valid = False
+
+    # What the user implements ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def load_local_ids(self) -> list[str]:
+        """The ids of all samples this party holds, as text, without duplicates."""
+
+    @abstractmethod
+    def split_dataset(self, id_intersection: set[str]) -> tuple[Iterable[SampleId], Iterable[SampleId]]:
+        """Training ids and test ids, by a rule that all parties share. Sets, or lists whose order is kept."""
+
+    @abstractmethod
+    def build_feature_model(self) -> nn.Module:
+        """This party's bottom model: returns [batch, features] float32."""
+
+    @abstractmethod
+    def build_feature_optimizer(self, feature_model: nn.Module) -> Optimizer | None:
+        """The optimizer of the bottom model."""
+
+    @abstractmethod
+    def iterate_train_feature(self, feature_model: nn.Module, train_ids: set[Any]) -> Iterator[Any]:
+        """One round of training batches, in an order that all parties share."""
+
+    @abstractmethod
+    def iterate_test_feature(self, feature_model: nn.Module, test_ids: set[Any]) -> Iterator[Any]:
+        """The test batches, in an order that all parties share."""
+
+    def validate_context(self) -> None:
+        """Check what a run needs. Override to add checks, and call `super().validate_context()` first.
+
+        Raises:
+            ConfigurationError: an argument of the constructor does not make sense.
+        """
+        key = self.feature_key
+        if not isinstance(key, str) or not 0 < len(key) <= MAX_NAME or not key.isprintable():
+            raise ConfigurationError(f"feature_key must be printable text of at most {MAX_NAME} characters")
+        if not 0 < self.schedule_timeout < MAX_TIMEOUT:
+            raise ConfigurationError(f"schedule_timeout must be positive seconds, not {self.schedule_timeout}")
+        self._context_is_valid = True
+
+    # What the user calls ---------------------------------------------------------------------------------------------
+
+    def launch_task(self, task_id: str) -> None:
+        """Join the task and run it to its end.
+
+        Args:
+            task_id: the task's id, its first characters, or its name (`secure-hfl task list`). The tutorial's
+                placeholder 'YOUR_TASK_ID' stands for $SECURE_HFL_TASK, or for the only unfinished task here.
+
+        Raises:
+            TaskFailed: the task ended without a result, at this party or another; every party gets the same reason.
+                In a script it is printed on one line and the exit code is 1; in a notebook it is shown on one line.
+        """
+        from secure_hfl.engine.launch import launch
+
+        launch(self, task_id)
+
+    def confirm_batch_ids(self, ids: Iterable[SampleId]) -> None:
+        """Optional, from inside an iterator before it yields: these are the ids of the next batch, in its order.
+
+        When the Host and a collaborator both say so, keyed digests are compared before the batch is trained on.
+        """
+        self._running.confirm_batch_ids(ids)
+
+    # What the engine provides ----------------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> TaskRun[Any]:
+        if self._run is None:
+            raise ConfigurationError("this is known once launch_task() is running")
+        return self._run
+
+    @property
+    def task_id(self) -> str:
+        """The id of the running task."""
+        return self._running.record.task_id
+
+    @property
+    def current_round(self) -> int:
+        """The round under way, from 1; 0 before training."""
+        return 0 if self._run is None else self._run.current_round
+
+    @property
+    def id_intersection(self) -> set[str]:
+        """The ids that all parties hold."""
+        return set(self._running.id_intersection)
+
+    @property
+    def train_ids(self) -> Any:
+        """What `split_dataset` returned for training; a set iterates in the same order at every party."""
+        return self._running.train_ids
+
+    @property
+    def test_ids(self) -> Any:
+        """What `split_dataset` returned for testing."""
+        return self._running.test_ids
+
+    @property
+    def feature_model(self) -> nn.Module:
+        """This party's bottom model."""
+        return self._running.feature_model
+
+    @property
+    def tb_writer(self) -> SummaryWriter:
+        """A TensorBoard writer whose logs are exported with the results."""
+        return self._running.tb_writer
+
+    @abstractmethod
+    def _make_run(self, reference: str) -> TaskRun[Any]:
+        """The engine's run for this role."""
+
+
+def seed_everything(number: int, label: str) -> None:
+    """Torch's generators for a reproducible run, different at every party."""
+    from protocols.randomness import SeededRandomness
+
+    torch.manual_seed(int.from_bytes(SeededRandomness(number, f"torch at {label}").bytes(8), "little") >> 1)

@@ -1,0 +1,143 @@
+"""The Host: holds the labels and its own features, fuses all features, and leads the task."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from protocols.projection.roles import MAX_WIDTH
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.optimizer import SecureOptimizer
+from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
+
+if TYPE_CHECKING:
+    from secure_hfl.engine.host import HostRun
+
+
+class HeteroNNHostScheduler(HeteroNNScheduler):
+    """Subclass, implement, and call `launch_task`. Its iterators yield (features, labels).
+
+    Args:
+        feature_key: see `HeteroNNScheduler`.
+        max_rounds: rounds after which the task is finished; 0 only with an `is_task_finished` of your own.
+        name: see `HeteroNNScheduler`.
+        calculation_timeout: seconds a party may owe a message before the task fails.
+        schedule_timeout: seconds to wait for the collaborators to join.
+        log_rounds: test after the first round, every so many rounds, and after the last; 0: never.
+        is_feature_trainable: whether the Host's own bottom model is trained.
+        projection: output width of each collaborator's projection layer by feature key, or one width for all; True:
+            as wide as the features; False: none (scheme "plain" only). Default: none for "plain", True otherwise.
+        projection_lr: learning rate of the projection layers (plain SGD).
+        scheme: see `HeteroNNScheduler`.
+    """
+
+    def __init__(
+        self,
+        feature_key: str,
+        max_rounds: int = 0,
+        name: str | None = None,
+        calculation_timeout: float = 300,
+        schedule_timeout: float = 30,
+        log_rounds: int = 0,
+        is_feature_trainable: bool = True,
+        projection: Mapping[str, int] | int | None = None,
+        projection_lr: float = 0.01,
+        scheme: str | None = None,
+    ) -> None:
+        super().__init__(
+            feature_key=feature_key,
+            name=name,
+            schedule_timeout=schedule_timeout,
+            is_feature_trainable=is_feature_trainable,
+            scheme=scheme,
+        )
+        self.max_rounds = max_rounds
+        self.calculation_timeout = calculation_timeout
+        self.log_rounds = log_rounds
+        self.projection = projection
+        self.projection_lr = projection_lr
+
+    # What the user implements ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_infer_model(self) -> nn.Module:
+        """The top model, from the fused features to the output."""
+
+    @abstractmethod
+    def build_infer_optimizer(self, infer_model: nn.Module) -> Optimizer:
+        """The optimizer of the top model."""
+
+    @abstractmethod
+    def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> Any:
+        """Fuse, run the top model, and call `self.optimizer.zero_grad()`, `loss.backward()`, `self.optimizer.step()`.
+
+        May return the loss; otherwise it is taken from the call of `backward()`.
+        """
+
+    @abstractmethod
+    def test(
+        self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]
+    ) -> None:
+        """Evaluate; called without gradients and with both models in eval mode."""
+
+    def is_task_finished(self) -> bool:
+        """Asked after every round. By default true when the configured max rounds are reached."""
+        return self._is_reach_max_rounds()
+
+    @property
+    def decides_when_finished(self) -> bool:
+        """Whether the user has overridden `is_task_finished`."""
+        return type(self).is_task_finished is not HeteroNNHostScheduler.is_task_finished
+
+    def _is_reach_max_rounds(self) -> bool:
+        return self.current_round >= self.max_rounds
+
+    def validate_context(self) -> None:
+        """Check what a run needs. Override to add checks, and call `super().validate_context()` first."""
+        super().validate_context()
+        for name, low in (("max_rounds", 0), ("log_rounds", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < low:
+                raise ConfigurationError(f"{name} must be an integer of at least {low}, not {value!r}")
+        if self.max_rounds == 0 and not self.decides_when_finished:
+            raise ConfigurationError("max_rounds must be at least 1, or override is_task_finished")
+        if not 0 < self.calculation_timeout < MAX_TIMEOUT:
+            raise ConfigurationError(f"calculation_timeout must be positive seconds, not {self.calculation_timeout}")
+        if not 0 <= self.projection_lr < 1e6:
+            raise ConfigurationError(f"projection_lr must be a learning rate, not {self.projection_lr}")
+        projection = self.projection
+        if projection is not None and projection is not False:
+            for width in projection.values() if isinstance(projection, Mapping) else [projection]:
+                if width is not True and not (type(width) is int and 1 <= width <= MAX_WIDTH):
+                    raise ConfigurationError(f"a projection's width must be True or 1 to {MAX_WIDTH}, not {width!r}")
+
+    # What the engine provides ----------------------------------------------------------------------------------------
+
+    @property
+    def optimizer(self) -> SecureOptimizer:
+        """Drives the feature, projection and infer optimizers of the task."""
+        return self._host_run.optimizer
+
+    @property
+    def infer_model(self) -> nn.Module:
+        """The top model."""
+        return self._host_run.infer_model
+
+    @property
+    def _host_run(self) -> HostRun:
+        from secure_hfl.engine.host import HostRun
+
+        run = self._running
+        if not isinstance(run, HostRun):
+            raise ConfigurationError("this scheduler is not running as a host")
+        return run
+
+    def _make_run(self, reference: str) -> HostRun:
+        from secure_hfl.engine.host import HostRun
+
+        return HostRun(self, reference)

@@ -1,0 +1,27 @@
+"""Scheme "plain": nothing is hidden. The baseline."""
+
+from __future__ import annotations
+
+from protocols.message import Message
+from protocols.projection.plain import PlainCollaborator, PlainFeatures, PlainGradient, PlainHost
+from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from secure_hfl.schemes import Scheme, register_scheme
+
+
+@register_scheme("plain")
+class Plain(Scheme):
+    """Features and gradients in the clear, with or without the projection layer."""
+
+    needs_projection = False
+    is_plaintext = True
+    host_learns = "every feature of every collaborator, IN THE CLEAR"
+    collaborator_learns = "the gradient of its features for every batch, IN THE CLEAR, which tells about labels"
+
+    def host(self, spec: ProjectionSpec) -> HostProjection:
+        return PlainHost(spec)
+
+    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+        return PlainCollaborator(spec)
+
+    def messages(self) -> tuple[type[Message], ...]:
+        return (PlainFeatures, PlainGradient)

@@ -1,0 +1,179 @@
+"""The only pump between roles, channels and (through the channels' observers) the transcript.
+
+A `Link` is one peer: it drives role conversations (`protocols.steps`) over a channel, stamps every message with its
+place in the task, refuses messages from another place, and turns what goes wrong into an error that names the peer.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from protocols.envelope import Envelope, Phase
+from protocols.errors import MessageOutOfOrder, PeerViolation
+from protocols.message import Message
+from protocols.steps import Receive, Send, Steps
+from secure_hfl.errors import PeerFault, PeerTimeout
+from secure_hfl.transport.channel import Channel
+
+T = TypeVar("T")
+
+PHASE_TEXT: Mapping[Phase, str] = {
+    Phase.JOIN: "joining",
+    Phase.PSI: "private set intersection",
+    Phase.ALIGN: "comparing the split",
+    Phase.SETUP: "setting up the models",
+    Phase.TRAIN: "training",
+    Phase.TEST: "testing",
+    Phase.FINISH: "finishing",
+    Phase.OFFLINE: "preparing masks",
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the task a message belongs. Rounds count from 1 (0 before training), batches from 0."""
+
+    phase: Phase
+    round: int = 0
+    batch: int = 0
+
+    def __str__(self) -> str:
+        if self.phase in (Phase.TRAIN, Phase.TEST):
+            return f"{PHASE_TEXT[self.phase]} round {self.round}, batch {self.batch + 1}"
+        return PHASE_TEXT[self.phase]
+
+
+class Inbox:
+    """Sorts what arrives on one channel into two lanes: preparation (Phase.OFFLINE) and everything else.
+
+    One thread a lane. Whichever finds its lane empty reads the channel, for both.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._lanes: dict[bool, deque[Envelope]] = {False: deque(), True: deque()}
+        self._changed = threading.Condition()
+        self._is_being_read = False
+
+    def receive(self, is_offline: bool, timeout: float | None) -> Envelope:
+        """The next envelope of a lane. Errors as `Channel.receive`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        lane = self._lanes[is_offline]
+        while True:
+            with self._changed:
+                remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not self._changed.wait_for(lambda: lane or not self._is_being_read, remaining):
+                    raise PeerTimeout(f"{self._channel.peer} sent nothing for {timeout:g} s")
+                if lane:
+                    return lane.popleft()
+                self._is_being_read = True
+            try:
+                envelope = self._channel.receive(remaining)
+                self._lanes[envelope.phase == Phase.OFFLINE].append(envelope)
+            finally:
+                with self._changed:
+                    self._is_being_read = False
+                    self._changed.notify_all()
+
+
+class Link:
+    """One peer, seen from here.
+
+    Args:
+        channel: the open channel.
+        timeout: seconds the peer may owe a message; None: it owes nothing.
+    """
+
+    def __init__(self, channel: Channel, timeout: float | None) -> None:
+        self.channel = channel
+        self.name = channel.peer
+        self.timeout = timeout
+        self.place = Place(Phase.JOIN)
+        self.wait_seconds = 0.0
+        self._inbox = Inbox(channel)
+        self._is_offline = False
+
+    def offline_lane(self) -> Link:
+        """A second link to the same peer, for preparation in another thread. It waits as long as it takes."""
+        lane = Link(self.channel, None)
+        lane.name, lane.place = self.name, Place(Phase.OFFLINE)
+        lane._inbox, lane._is_offline = self._inbox, True
+        return lane
+
+    def send(self, message: Message) -> None:
+        """Send at the current place."""
+        place = self.place
+        self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
+
+    def receive(self, *types: type[Message]) -> Message:
+        """The next message, which must be of one of these types and of the current place."""
+        envelope = self.receive_anywhere(*types)
+        got = Place(envelope.phase, envelope.round, envelope.batch)
+        if got != self.place:
+            sent = type(envelope.message).__name__
+            raise PeerFault(self.name, MessageOutOfOrder(f"{sent} is of {got}, but this is {self.place}"))
+        return envelope.message
+
+    def receive_anywhere(self, *types: type[Message]) -> Envelope:
+        """The next message, which must be of one of these types, with its place.
+
+        Raises:
+            PeerTimeout: it did not come within `timeout` seconds.
+            PeerFault: the peer sent something else.
+        """
+        started = time.perf_counter()
+        wanted = Receive(*types)
+        try:
+            envelope = self._inbox.receive(self._is_offline, self.timeout)
+        except PeerTimeout:
+            raise PeerTimeout(f"{self.name} owed {wanted.names} for {self.timeout:g} s in {self.place}") from None
+        except PeerViolation as error:
+            raise PeerFault(self.name, error) from error
+        self.wait_seconds += time.perf_counter() - started
+        if not isinstance(envelope.message, types):
+            sent = type(envelope.message).__name__
+            raise PeerFault(self.name, MessageOutOfOrder(f"sent {sent} instead of {wanted.names} in {self.place}"))
+        return envelope
+
+    def start(self, steps: Steps[T]) -> Conversation[T]:
+        """Run a conversation up to the first message it waits for."""
+        return Conversation(self, steps)
+
+    def run(self, steps: Steps[T]) -> T:
+        """Run a conversation to its end."""
+        return self.start(steps).finish()
+
+
+class Conversation(Generic[T]):
+    """A role's conversation under way: everything it could send without an answer is sent."""
+
+    def __init__(self, link: Link, steps: Steps[T]) -> None:
+        self._link = link
+        self._steps = steps
+        self._awaited: Receive | None = None
+        self._result: T
+        self._advance(None)
+
+    def finish(self) -> T:
+        """Wait for the peer until the conversation ends; its result."""
+        while self._awaited is not None:
+            self._advance(self._link.receive(*self._awaited.types))
+        return self._result
+
+    def _advance(self, answer: Message | None) -> None:
+        try:
+            # A generator is started by next(), that is send(None).
+            step = self._steps.send(answer)  # type: ignore[arg-type]
+            while isinstance(step, Send):
+                self._link.send(step.message)
+                step = next(self._steps)
+            self._awaited = step
+        except StopIteration as end:
+            self._awaited, self._result = None, end.value
+        except PeerViolation as error:
+            raise PeerFault(self._link.name, error) from error
