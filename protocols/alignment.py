@@ -23,6 +23,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from protocols.errors import InvalidInput, PeerViolation
 from protocols.message import Message
@@ -57,6 +58,19 @@ class OrderedIds(frozenset[SampleId]):
 
     def __repr__(self) -> str:
         return f"OrderedIds(<{len(self)} ids>)"
+
+    # A set made from this one keeps its order; frozenset's own operators would give a plain frozenset.
+    def __and__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) & other)
+
+    def __or__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) | other)
+
+    def __sub__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) - other)
+
+    def __xor__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) ^ other)
 
 
 def check_ids(where: str, ids: object) -> Sequence[SampleId] | OrderedIds:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from secure_hfl import run_options
 from secure_hfl.home import home_directory
 from secure_hfl.log import ensure_visible, logger
+from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.tasks.invite import resolve_task
 from secure_hfl.tasks.store import TaskStore
 
@@ -36,8 +37,9 @@ class DataChecker(ABC):
         Raises:
             TaskNotFound: no task matches, or several do; the message lists them.
         """
-        self._store = TaskStore(home_directory())
-        self.task_id = resolve_task(self._store, task_id, run_options.current().task).task_id
+        with one_line_errors():
+            self._store = TaskStore(home_directory())
+            self.task_id = resolve_task(self._store, task_id, run_options.current().task).task_id
 
     @abstractmethod
     def verify_data(self) -> tuple[bool, str]:
@@ -50,7 +52,8 @@ class DataChecker(ABC):
         """
         ensure_visible()
         passed, message = self._verdict()
-        self._store.record_data_check(self.task_id, passed, message)
+        with one_line_errors():
+            self._store.record_data_check(self.task_id, passed, message)
         if passed:
             logger.info("Data check passed for task %s: %s", self.task_id, message)
         else:

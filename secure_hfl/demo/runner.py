@@ -77,8 +77,8 @@ class Demo:
         self.options = options
         self.directory = directory
         if scripts is None:
-            names = ("host.py", "collaborator.py")
-            host, collaborator = (SCRIPTS / (name if options.uses_listings else f"strips_{name}") for name in names)
+            files = ("host.py", "collaborator.py")
+            host, collaborator = (SCRIPTS / (name if options.uses_listings else f"strips_{name}") for name in files)
             scripts = (host, collaborator)
         self._scripts = {HOST: scripts[0], "collaborator": scripts[1]}
         names = [HOST, *(f"collaborator{n or ''}" for n in range(1, options.collaborators + 1))]

@@ -28,8 +28,9 @@ from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.session import Link
 from secure_hfl.transport.client import connect
 
-GRACE = 10.0
-"""Seconds a collaborator waits longer than the host would, so that the host's explanation arrives first."""
+def with_grace(timeout: float) -> float:
+    """A collaborator waits longer than the host would, so that the host's explanation arrives first."""
+    return timeout + min(60.0, 2.0 + timeout / 4)
 
 
 class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
@@ -58,7 +59,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             self.record.address, self.record.task_id, self.identity, host.certificate_pem, timeout, host.name
         )
         # The host answers once everyone has joined, which may take its whole schedule_timeout.
-        self.link = Link(channel, timeout + GRACE)
+        self.link = Link(channel, with_grace(timeout))
         channel.on_failure(self.interrupter.task_failed)
         self.links = {self.link.name: self.link}
 
@@ -74,7 +75,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         )
         self.go_to(Phase.JOIN)
         self.manifest = self.link.run(CollaboratorAgreement(hello, self.scheme.parameters()).run())
-        self.link.timeout = self.manifest.calculation_timeout + GRACE
+        self.link.timeout = with_grace(self.manifest.calculation_timeout)
         logger.info(f"{len(self.manifest.feature_keys)} collaborators have joined; the scheme is {self.scheme.name}.")
 
     def _intersect_and_split(self) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 from protocols.agreement import Hello, ManifestAccepted, check_hello, make_manifest
 from protocols.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
 from protocols.envelope import Phase
-from protocols.errors import SecureHflError, VerificationFailed
+from protocols.errors import MessageOutOfOrder, SecureHflError, VerificationFailed
 from protocols.masking.triples import TEST, TRAIN
 from protocols.message import Array
 from protocols.projection.masked import MaskedHost
@@ -24,7 +24,7 @@ from secure_hfl.engine.batch import HostBatch, LossRecorder
 from secure_hfl.engine.offline import Demand, HostPreparation
 from secure_hfl.engine.psi import run_host_psi
 from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun, check_features
-from secure_hfl.errors import ConfigurationError, PeerFault, UserCodeError
+from secure_hfl.errors import ConfigurationError, PeerFault, PeerRefused, UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics
 from secure_hfl.optimizer import SecureOptimizer
@@ -66,7 +66,12 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         participants = {p.name: p.certificate_pem for p in self.record.participants if p.role == "collaborator"}
         lobby = self._server.open_task(self.record.task_id, participants)
         logger.info(f"Waiting at {self.record.address} for {', '.join(participants)}.")
-        channels = lobby.wait(scheduler.schedule_timeout)
+        try:
+            channels = lobby.wait(scheduler.schedule_timeout)
+        except PeerRefused:
+            # Those who came hear who did not.
+            self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in lobby.arrived().items()}
+            raise
         self.links = {name: Link(channel, scheduler.calculation_timeout) for name, channel in channels.items()}
         for link in self.links.values():
             link.channel.on_failure(self._poison_others)
@@ -336,10 +341,11 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         own_ids = self.take_batch_ids()
         for key, message in opened.items():
             ended = isinstance(message, EpochEnd)
+            if ended and message.batches != count:
+                raise PeerFault(key, MessageOutOfOrder(f"EpochEnd after {message.batches} batches, but sent {count}"))
             if (own is None) != ended:
-                ours = f"{count} batches" if own is None else f"more than {count} batches"
-                theirs = f"{count} batches" if ended else f"more than {count} batches"
-                raise Misaligned(f"{self.place}: the host has {ours}, {key} has {theirs}. Use the same batch size")
+                ours, theirs = (f"{count} batches" if over else f"more than {count}" for over in (own is None, ended))
+                raise Misaligned(f"{self.place}: the host has {ours}, {key} has {theirs}. Use the same ids and batch size")
             if own is not None:
                 compare_batches(len(own[0]), own_ids, message, key, str(self.place))
 

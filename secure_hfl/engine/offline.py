@@ -1,4 +1,4 @@
-"""Preparation beside training: one-time triples for scheme "masked", made between the parties in a lane of their own.
+"""Preparation beside training: triples for scheme "masked", made between the parties in a lane of their own.
 
 The host decides what to make and how much; collaborators serve. Training takes from the pools, and waits at the gate when
 they are empty. Pools are bounded by what the rest of the task can use and by memory.
@@ -24,7 +24,7 @@ from secure_hfl.session import Link
 POOL_BYTES = 64 << 20
 """Most memory that the pools of one link may take at one party, about."""
 
-BATCH = 4
+BATCH = 8
 """Triples made in one conversation: while one side decrypts, the other works on the next."""
 
 

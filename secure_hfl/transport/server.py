@@ -70,6 +70,11 @@ class Lobby:
                 )
             return {name: self._channels[name] for name in self._fingerprints}
 
+    def arrived(self) -> dict[str, Channel]:
+        """The open channels of those who are here."""
+        with self._changed:
+            return {name: channel for name, channel in self._channels.items() if channel.is_usable}
+
     def close(self) -> None:
         """Admit nobody more. Open channels stay open."""
         self._on_close()
