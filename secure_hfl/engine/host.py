@@ -344,8 +344,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             if ended and message.batches != count:
                 raise PeerFault(key, MessageOutOfOrder(f"EpochEnd after {message.batches} batches, but sent {count}"))
             if (own is None) != ended:
-                ours, theirs = (f"{count} batches" if over else f"more than {count}" for over in (own is None, ended))
-                raise Misaligned(f"{self.place}: the host has {ours}, {key} has {theirs}. Use the same ids and batch size")
+                ours, theirs = (f"{'' if over else 'more than '}{count} batches" for over in (own is None, ended))
+                raise Misaligned(f"{self.place}: the host has {ours}, {key} has {theirs}. Use the same ids and sizes")
             if own is not None:
                 compare_batches(len(own[0]), own_ids, message, key, str(self.place))
 

@@ -30,7 +30,10 @@ from secure_hfl.schemes import Scheme, register_scheme
 class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
 
-    host_learns = "the smoothed projection z of each batch, an unknown linear image of the features"
+    host_learns = (
+        "the smoothed projection z of each batch: a linear image of the features under weights that nobody knows, which "
+        "shows about their norms and inner products"
+    )
     collaborator_learns = "the smoothed gradient of its features, if its bottom model is trained; else nothing"
 
     def __init__(self, parameters: ProjectionParameters | None = None) -> None:

@@ -1,13 +1,13 @@
 """What a key owner learns of the evaluator's factor X from c1 and from noise, and that replies tell it nothing.
 
-Two attacks, each run against a backend with one protection switched off, where it finds X exactly, and against the
+Two attacks, each run against a backend with one protection switched off, where it finds X, and against the
 product as it is, where it finds nothing:
 
     from c1      without the encryption of zero, c1 of the reply is X * c1 of the operand, rounded when primes are
                  dropped. The owner knows both: a bounded-distance problem in a small lattice, solved by LLL.
                  Flooding, which is on c0 only, does not help.
     from noise   without flooding, the noise before primes are dropped is X * (noise of the operand) plus a little.
-                 The owner knows both: least squares over N equations. The encryption of zero does not help.
+                 The owner knows both: least squares, one equation a result. The encryption of zero does not help.
 
 Reference: Gentry (2009), section on circuit privacy, for why both are needed; Kannan (1987) for the embedding.
 """
@@ -36,7 +36,7 @@ from tests.protocols.he.bfv_lab import (
     secret,
 )
 
-SHAPE = MatrixShape(1, 6, 3, 26)
+SHAPE = MatrixShape(1, 6, 1300, 26)
 BOUND = 1 << SHAPE.factor_bits
 
 
@@ -81,16 +81,17 @@ def recover_from_c1(operand, reply, equations=4):
 
 
 def recover_from_noise(operand, polynomials):
-    """X by least squares from noise = X * (noise of the operand) + a little, N equations."""
+    """X by least squares from noise = X * (noise of the operand) + a little, where c0 is sent."""
+    places = best_layout(SHAPE, TRAINING).places(0, 0)
     own = scaled_noise(secret(), operand_polynomials(secret(), operand)).astype(float) / T
-    seen = scaled_noise(secret(), polynomials).astype(float) / T
+    seen = scaled_noise(secret(), polynomials).astype(float)[places] / T
     columns = []
     for a in range(SHAPE.k):  # multiplication by x^shift mod x^N + 1
         shift = SHAPE.k - 1 - a
         rolled = np.roll(own, shift)
         rolled[:shift] *= -1
         columns.append(rolled)
-    solved = np.linalg.lstsq(np.stack(columns, axis=1), seen, rcond=None)[0]
+    solved = np.linalg.lstsq(np.stack(columns, axis=1)[places], seen, rcond=None)[0]
     return [round(value) for value in solved]
 
 
@@ -100,9 +101,11 @@ def test_c1_without_an_encryption_of_zero_gives_the_factor_away():
 
 
 def test_noise_without_flooding_gives_the_factor_away():
+    """All but the last 5 of 26 bits: the encryption of zero leaves noise of 2^8.4, which 1300 results average away."""
     evaluator = WithoutFlooding()
     factor, operand, _ = one_product(evaluator)
-    assert recover_from_noise(operand, evaluator.seen[0]) == factor
+    guess = recover_from_noise(operand, evaluator.seen[0])
+    assert max(abs(found - true) for found, true in zip(guess, factor, strict=True)) < 1 << 5
 
 
 @pytest.mark.parametrize("evaluator", [Watched, WithoutFlooding])

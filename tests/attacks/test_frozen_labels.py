@@ -1,0 +1,88 @@
+"""Labels in the collaborator's view: none with a frozen bottom model, clear ones with a trained one.
+
+One sample a batch, labels as rare and as telling as in the norm attack: the gradient of a positive sample is nine times
+as long. The attacker sees all that the collaborator gets (messages, their sizes, their bytes) and all that it can make
+of it (decryptions under its own key, whether or not they were meant for it). A classifier is trained on half of the
+batches with their labels, more than a real attacker has, and judged on the other half.
+
+Reference: Li et al., Label Leakage and Protection in Two-party Split Learning (ICLR 2022), for the norm attack.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tenseal.sealapi as seal
+from numpy.typing import NDArray
+
+from protocols.he import seal_wire as wire
+from protocols.he.bfv import BfvSecret
+from protocols.message import Message
+from protocols.projection.messages import FeatureGradient, HostShare, StepGradient
+from tests.protocols.he.bfv_lab import operand_polynomials
+from tests.protocols.projection_lab import Layer, normal
+
+D, O = 4, 3  # noqa: E741
+
+
+def decrypted_with_own_key(owner: BfvSecret, part: bytes) -> NDArray[np.float64]:
+    """Mean and spread of what the collaborator's key makes of a ciphertext that is not under it."""
+    engine, plain = owner._seal, seal.Plaintext()
+    owner._decryptor.decrypt(engine.ciphertext(operand_polynomials(owner, part), engine.data_level), plain)
+    values = wire.saved_plaintext(engine.save(plain), engine.parameters.degree) / 2.0**59
+    return np.array([values.mean(), values.std(), values[: D * O].mean()])
+
+
+def traits(layer: Layer, messages: list[Message], da: NDArray[np.float32] | None) -> NDArray[np.float64]:
+    """Numbers that describe one batch's view."""
+    out: list[float] = [len(messages)]
+    for message in messages:
+        assert isinstance(message, (StepGradient, HostShare, FeatureGradient))
+        data = np.frombuffer(b"".join(message.parts), np.uint8)
+        counts = np.histogram(data, bins=4, range=(0, 256))[0]
+        out += [len(message.parts), len(data), data.mean(), data.std(), *(counts / len(data))]
+        if isinstance(message, FeatureGradient):
+            out.append(message.exponent)
+        else:
+            out += decrypted_with_own_key(layer.collaborator._secret, message.parts[0]).tolist()
+    if da is not None:
+        out.append(float(np.log(np.linalg.norm(da))))
+    return np.array(out)
+
+
+def views(trainable: bool, batches: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(traits of every batch, labels as -1 and 1, norms of da)."""
+    layer = Layer(D, O, 1, trainable)
+    labels = np.where(np.random.default_rng(1).permutation(batches) % 2, 1.0, -1.0)
+    rows, norms = [], []
+    for number, label in enumerate(labels):
+        direction = normal(3000 + number, 1, O, scale=0.1) + np.float32(0.5)
+        layer.forward(normal(number, 1, D))
+        start = len(layer.view.from_host)
+        da = layer.backward(direction * np.float32(0.9 if label > 0 else 0.1), 0.01)
+        rows.append(traits(layer, layer.view.from_host[start:], da))
+        norms.append(0.0 if da is None else float(np.linalg.norm(da)))
+    return np.stack(rows), labels, np.array(norms)
+
+
+def accuracy(rows: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+    """Ridge regression on standardised traits: trained on the first half, judged on the second."""
+    half = len(rows) // 2
+    centre, spread = rows[:half].mean(axis=0), rows[:half].std(axis=0)
+    features = np.where(spread > 1e-12, (rows - centre) / np.where(spread > 1e-12, spread, 1), rows - centre)
+    train = features[:half]
+    weights = np.linalg.solve(train.T @ train + 5.0 * np.eye(train.shape[1]), train.T @ labels[:half])
+    return float((np.sign(features[half:] @ weights) == labels[half:]).mean())
+
+
+def test_a_frozen_bottom_models_owner_learns_no_labels() -> None:
+    rows, labels, _ = views(trainable=False, batches=80)
+    assert 0.1 < accuracy(rows, labels) < 0.9  # 36 of 40 by chance: 1e-7
+    sizes = rows[:, [0, 1, 2, 12, 13]]
+    assert (sizes == sizes[0]).all()  # sizes and counts are constants, so they say nothing at all
+
+
+def test_a_trained_one_shows_them_so_the_attack_works() -> None:
+    rows, labels, norms = views(trainable=True, batches=60)
+    assert accuracy(rows, labels) > 0.9
+    guess = np.where(norms > np.median(norms), 1.0, -1.0)  # the norm attack, which needs no training
+    assert (guess == labels).mean() > 0.95

@@ -1,0 +1,76 @@
+"""Nothing that hides a value is used twice: not for the same batch, not in another run, not even with the same seed.
+
+The weak design takes its masks from the run's seed, as one does to make runs repeatable: its openings and the moves of
+its shares repeat in the second run, and their difference is the difference of what they hid.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from protocols.fixed_point import FEATURE_BITS
+from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
+from protocols.projection.layer import subtract
+from protocols.projection.messages import CheckQuery, CheckReply, ProjectionKey
+from protocols.projection.parameters import ProjectionParameters
+from protocols.projection.roles import StepSkipped
+from protocols.randomness import SeededRandomness
+from tests.protocols.projection_lab import Layer, normal
+
+CHECKED = ProjectionParameters(check_every=1)
+
+
+def seeded_masks(host: EncryptedHost, collaborator: EncryptedCollaborator) -> None:
+    for role, end in (("host", host), ("collaborator", collaborator)):
+        end._masks = SeededRandomness(7, role)
+
+
+def one_run(backend: str, prepare=lambda host, collaborator: None) -> tuple[list[bytes], list[np.ndarray]]:
+    """Every ciphertext, opening, share and move of a share in a run that sends the same batch twice; and its z."""
+    layer = Layer(4, 3, 6, backend=backend, parameters=CHECKED, seed=7, prepare=prepare)
+    a, dz = normal(1, 6, 4), normal(2, 6, 3, scale=0.1)
+    hidden: list[bytes] = []
+    z = []
+    for _ in range(2):
+        before = [end._share.copy() for end in (layer.host, layer.collaborator)]
+        z.append(layer.forward(a))
+        layer.skip()
+        z.append(layer.forward(a))
+        layer.backward(dz, 0.01)
+        moves = [subtract(end._share, old) for end, old in zip((layer.host, layer.collaborator), before)]
+        hidden += [array.tobytes() for array in (*before, *moves)]
+    for message in (*layer.view.from_host, *layer.view.from_collaborator):
+        if isinstance(message, (ProjectionKey, StepSkipped)):
+            continue
+        hidden += message.parts
+        if isinstance(message, CheckQuery):
+            hidden.append(message.combination.tobytes())
+        if isinstance(message, CheckReply):
+            hidden.append(message.masked.tobytes())
+    return hidden, z
+
+
+def repeated(*runs: list[bytes]) -> int:
+    """How many values occur more than once in all runs together."""
+    counts = Counter(hashlib.sha256(value).digest() for run in runs for value in run)
+    return sum(count > 1 for count in counts.values())
+
+
+@pytest.mark.parametrize("backend", ["bfv", "paillier"])
+def test_no_mask_ciphertext_or_opening_repeats(backend: str) -> None:
+    (first, z), (second, again) = one_run(backend), one_run(backend)
+    assert len(first) == len(second) > 30
+    assert repeated(first, second) == 0
+    # ... though both runs computed the very same thing:
+    assert all(np.abs(one - other).max() < 2.0**-FEATURE_BITS for one, other in zip(z[:2], again[:2]))
+    assert (z[0] == z[1]).all()  # and the same rows under the same weights got the same noise
+
+
+def test_masks_from_the_runs_seed_would() -> None:
+    (first, _), (second, _) = one_run("bfv", seeded_masks), one_run("bfv", seeded_masks)
+    assert repeated(first, second) > 5
+    assert repeated(first) == 0
