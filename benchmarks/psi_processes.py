@@ -2,8 +2,8 @@
 
     python -m benchmarks.psi_processes [--ids 25000 1000000] [--json FILE]
 
-Seconds and bytes are the host's own count for the PSI phase; memory is each process's peak over the whole run, with torch
-(about 450 MB) and the list of ids. Worker processes are counted apart by the operating system.
+Seconds and bytes are the host's own count for the PSI phase; memory is each process's peak over the whole run, with
+torch (some 380 MB) and the list of ids. Worker processes are counted apart by the operating system.
 """
 
 from __future__ import annotations

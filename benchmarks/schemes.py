@@ -1,10 +1,10 @@
-"""Every scheme on the tutorial's task, interleaved in one run, beside the same models in one PyTorch process.
+"""Every scheme on the tutorial's task, interleaved in one run, beside the same models in one process.
 
-    python -m benchmarks.schemes [--schemes plain bfv masked paillier] [--rounds 1] [--runs 3] [--json FILE] [--plot FILE]
+    python -m benchmarks.schemes [--schemes plain bfv masked] [--rounds 1] [--runs 3] [--json FILE] [--plot FILE]
 
-"one process" trains both bottom models and the top model of the tutorial's listings in one process on all cores: same
-data loading, same batches, same optimizers. Ratios are of medians over the runs; all runs of one kind use the same seed.
-Losses of each scheme are compared with plain training that has the projection layer, from the same seed.
+"one process" trains both bottom models and the top model of the tutorial's listings in one process on all cores:
+same data loading, same batches, same optimizers. Ratios are of medians over the runs; all runs of one kind use the
+same seed. Losses of each scheme are compared with plain training that has the projection layer, from the same seed.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Messages about the conversation itself.
 
-    any party  ──── Abort ────▶  its peers        at any time; the receiver stops
+any party  ──── Abort ────▶  its peers        at any time; the receiver stops
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ class Message:
         if value and not value.isprintable():
             raise self.fail(f"{name} must be printable text on one line")
 
-    def require_array(
-        self, name: str, dtype: DTypeLike, ndim: int, shape: Sequence[int | None] | None = None
-    ) -> None:
+    def require_array(self, name: str, dtype: DTypeLike, ndim: int, shape: Sequence[int | None] | None = None) -> None:
         """Raise unless the field is an array of this dtype and rank, no axis empty; None in `shape` is any length."""
         check_array(f"{type(self).__name__}.{name}", getattr(self, name), dtype, ndim, shape)
 

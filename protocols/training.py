@@ -1,10 +1,10 @@
 """The host leads rounds; messages that carry no data.
 
-    host                                            collaborator
-    RoundStart (phase TRAIN or TEST, round r) --->  starts its iterator
-        ... batches: protocols/alignment.py and protocols/projection/ ...
-    TaskFinished(rounds)                      --->  saves its results
-                                              <---  FinishAcknowledged
+host                                            collaborator
+RoundStart (phase TRAIN or TEST, round r) --->  starts its iterator
+    ... batches: protocols/alignment.py and protocols/projection/ ...
+TaskFinished(rounds)                      --->  saves its results
+                                          <---  FinishAcknowledged
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from protocols.errors import SecureHflError
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Around what a user's script calls. Only once it has failed is `sys.excepthook` changed, and only for our errors."""
+    """Around what a user's script calls. Changes `sys.excepthook` once that has failed, and for our errors only."""
     try:
         yield
     except (SecureHflError, KeyboardInterrupt):

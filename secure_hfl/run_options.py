@@ -1,12 +1,12 @@
 """Options of one run that override what a script says: the command line's flags, or `SECURE_HFL_*` variables.
 
-    SECURE_HFL_TASK         task id, name or prefix, used where a script still has the placeholder YOUR_TASK_ID
-    SECURE_HFL_SCHEME       plain | ... (see `secure_hfl.schemes`)
-    SECURE_HFL_ROUNDS       instead of max_rounds (host)
-    SECURE_HFL_BATCHES      at most so many batches a round (host)
-    SECURE_HFL_SEED         a reproducible run, for tests and comparisons; NOT SECRET, both sides must ask for it
-    SECURE_HFL_PROJECTION   1 or 0: with or without the projection layer (host)
-    SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
+SECURE_HFL_TASK         task id, name or prefix, used where a script still has the placeholder YOUR_TASK_ID
+SECURE_HFL_SCHEME       plain | ... (see `secure_hfl.schemes`)
+SECURE_HFL_ROUNDS       instead of max_rounds (host)
+SECURE_HFL_BATCHES      at most so many batches a round (host)
+SECURE_HFL_SEED         a reproducible run, for tests and comparisons; NOT SECRET, both sides must ask for it
+SECURE_HFL_PROJECTION   1 or 0: with or without the projection layer (host)
+SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ class PsiHost(HeteroNNHostScheduler):
         nn.functional.mse_loss(self.infer_model(fused), labels).backward()
         self.optimizer.step()
 
-    def test(self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]) -> None:
+    def test(
+        self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]
+    ) -> None:
         """Nothing to test."""
 
 

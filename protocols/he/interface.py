@@ -7,7 +7,7 @@
 
 M: [k, n] in Z_{2^RING_BITS} (may fill the ring); X: [m, k] small signed integers, known to the evaluator; R: [m, n] in
 the ring. The key owner learns X M + R mod 2^RING_BITS and nothing else: replies are re-randomised, flooded by at least
-`parameters.flooding_bits`, and what carries no result is uniform. Secret and public sides are different types, so a
+40 bits, and what carries no result is uniform or not sent. Secret and public sides are different types, so a
 secret key cannot be handed to code that sends things.
 """
 
@@ -37,17 +37,20 @@ class MatrixShape:
     Args:
         m, k, n: dimensions, each at least 1.
         factor_bits: |x| < 2^factor_bits for every entry of the plaintext factor.
+        row_sum: bound on the sum of |x| over a row of the factor, where one is known that is below k 2^factor_bits:
+            schemes whose noise grows with that sum then fit more rows into a reply. None: no such bound.
     """
 
     m: int
     k: int
     n: int
     factor_bits: int
+    row_sum: int | None = None
 
 
 @dataclass(frozen=True)
 class CiphertextBundle(Message):
-    """Ciphertexts of one matrix, in the order the scheme's layout gives. Checked again by the scheme that reads them."""
+    """Ciphertexts of one matrix, in the order of the scheme's layout. Checked again by the scheme that reads them."""
 
     parts: tuple[bytes, ...]
 
@@ -96,7 +99,7 @@ class PublicSide(ABC):
         """
 
 
-class EncryptedOperand(ABC):
+class EncryptedOperand(ABC):  # noqa: B024 - opaque on purpose
     """A peer's encrypted matrix, checked and in the evaluator's working form. Opaque."""
 
 

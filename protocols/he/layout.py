@@ -8,7 +8,8 @@ with K = k_tile, n' = n_tile and rows K n' <= N. Any other pair (a, b) of the su
 of 1 to K - 1, so never on a result; what wraps past N lands, negated, on coefficients 0 to K - 2, which hold none.
 
 Products of several k tiles add up under encryption. So with fewer rows of M per ciphertext more operands travel, and
-fewer replies, as each reply holds N / (K n') rows of results: `best_layout` takes the tiling with the fewest bytes. At
+fewer replies, as each reply holds N / (K n') rows of results: `best_layout` takes the tiling with the fewest bytes. An
+operand and a reply cost both parties together about the same time, so that is close to the least work as well. At
 128 x 20 x 20 that is two operands of [10, 20] and four replies, not one and seven.
 
 **Shapes**: X [m, k], M [k, n], result [m, n]; polynomials [N] uint64 in Z_{2^RING_BITS}.
@@ -27,6 +28,9 @@ from numpy.typing import NDArray
 from protocols.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
 from protocols.he.parameters import BfvParameters
+
+MAX_ROW_SUM = 1 << 46
+"""So that MAX_DIMENSION entries that are no larger add up in an int64. A larger bound would say nothing."""
 
 Ring = NDArray[np.uint64]
 Places = NDArray[np.int64]
@@ -66,18 +70,16 @@ class Layout:
         return self.groups * self.n_tiles
 
     @property
-    def terms(self) -> int:
-        """Factor coefficients that may differ from zero behind one reply: what the noise bound counts."""
-        return min(self.rows, self.shape.m) * self.shape.k
+    def norm(self) -> int:
+        """Bound on the sum of |x| over the factor coefficients behind one reply: what the noise bound counts."""
+        return self.rows * _row_norm(self.shape)
 
     def operand(self, matrix: Ring) -> Ring:
-        """M [k, n] as polynomials [operand_parts, N]."""
+        """M [k, n] as the first k_tile * n_tile coefficients of polynomials, [operand_parts, k_tile * n_tile]."""
         padded = np.zeros((self.k_tiles * self.k_tile, self.n_tiles * self.n_tile), np.uint64)
         padded[: self.shape.k, : self.shape.n] = matrix
         tiles = padded.reshape(self.k_tiles, self.k_tile, self.n_tiles, self.n_tile).transpose(2, 0, 3, 1)
-        out = np.zeros((self.operand_parts, self.degree), np.uint64)
-        out[:, : self.k_tile * self.n_tile] = tiles.reshape(self.operand_parts, -1)
-        return out
+        return tiles.reshape(self.operand_parts, -1)
 
     def factor(self, factor: NDArray[np.int64], group: int) -> Ring:
         """The rows of X [m, k] in one group as polynomials [k_tiles, N]."""
@@ -97,11 +99,23 @@ class Layout:
         return rows, slice(n_index * self.n_tile, min((n_index + 1) * self.n_tile, self.shape.n))
 
     def places(self, group: int, n_index: int) -> Places:
-        """The coefficients of one reply that hold results, in the row-major order of its window."""
+        """The coefficients of one reply that hold results, in the row-major order of its window. Read-only."""
         rows, columns = self.window(group, n_index)
-        i = np.arange(rows.stop - rows.start)[:, None] * (self.k_tile * self.n_tile)
-        places: Places = i + np.arange(columns.stop - columns.start) * self.k_tile + self.k_tile - 1
-        return places.reshape(-1)
+        return _places(rows.stop - rows.start, columns.stop - columns.start, self.k_tile, self.n_tile)
+
+
+@lru_cache(maxsize=64)
+def _places(rows: int, columns: int, k_tile: int, n_tile: int) -> Places:
+    i = np.arange(rows)[:, None] * (k_tile * n_tile)
+    places: Places = (i + np.arange(columns) * k_tile + k_tile - 1).reshape(-1)
+    places.flags.writeable = False
+    return places
+
+
+def _row_norm(shape: MatrixShape) -> int:
+    """Bound on the sum of |x| over one row of the factor, whose entries are lifted centred."""
+    largest = shape.k * min((1 << shape.factor_bits) - 1, 1 << (RING_BITS - 1))
+    return largest if shape.row_sum is None else min(largest, shape.row_sum)
 
 
 def _check_shape(shape: MatrixShape) -> None:
@@ -111,6 +125,8 @@ def _check_shape(shape: MatrixShape) -> None:
             raise InvalidInput(f"a matrix product's {name} must be an integer from 1 to {MAX_DIMENSION}, not {side!r}")
     if type(shape.factor_bits) is not int or not 1 <= shape.factor_bits <= RING_BITS:
         raise InvalidInput(f"factor_bits must be an integer from 1 to {RING_BITS}, not {shape.factor_bits!r}")
+    if shape.row_sum is not None and (type(shape.row_sum) is not int or not 1 <= shape.row_sum <= MAX_ROW_SUM):
+        raise InvalidInput(f"row_sum must be None or an integer from 1 to 2^46, not {shape.row_sum!r}")
 
 
 def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int, n_tile: int) -> Layout:
@@ -128,11 +144,12 @@ def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int
 
 
 def _quiet_rows(shape: MatrixShape, parameters: BfvParameters) -> int:
-    rows = parameters.max_terms(shape.factor_bits) // shape.k
+    rows = parameters.max_norm // _row_norm(shape)
     if not rows:
         raise InvalidInput(
             f"a product over k = {shape.k} with a factor of {shape.factor_bits} bits is noisier than {parameters.name} "
-            f"can flood ({parameters.max_terms(shape.factor_bits)} terms at most); use smaller factors or another set"
+            f"can flood (sums of {parameters.max_norm.bit_length() - 1} bits at most); use smaller factors, declare "
+            "their row_sum, or take another set"
         )
     return rows
 

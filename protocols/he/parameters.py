@@ -7,17 +7,18 @@ Notation: N the degree, t = 2^59 the plain modulus, q the product of the data pr
 A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer polynomial, and decrypts while
 |v| < q / 2t. Bounds on |v| are infinity norms and hold always, not with high probability:
 
-    fresh operand     SEAL adds round(q m / t), not floor(q/t) m, so |v| <= 21 + 1/2: error plus that rounding.
+    fresh operand     made of round(q m / t), not floor(q/t) m, so |v| <= 21 + 1/2: error plus that rounding.
     product with X    |v| <= ||X||_1 (21 + 1/2). Because the phase is the *rational* q/t times X m, a carry of X m
                       over t adds a multiple of q, that is nothing: there is no (q mod t) * carry term as there is with
-                      floor(q/t). X is lifted centred, so a coefficient is at most min(2^factor_bits - 1, t/2), and
-                      only `terms` of them can differ from zero.
-    zero encryption   made under key and special prime P, then divided by P: |v| <= 21 (2N + 1) / P + (N + 1) / 2.
+                      floor(q/t). ||X||_1 sums |x| over the coefficients behind one reply, X lifted centred: at most
+                      rows * k * min(2^factor_bits - 1, t/2), or rows * row_sum where the shape bounds a row's sum.
+    zero encryption   (b u, a u + e2) for the public key b = -(a s + e) and ternary u: the phase is e2 s - e u, so
+                      |v| <= 2 * 21 N, as s and u are ternary. The error that textbooks add to b u is the flooding.
     addend            one more rounding, 1/2.
     flooding          uniform in [-2^flood_bits, 2^flood_bits), the same for every product under one set.
     a prime dropped   |v| is divided by it; rounding both halves adds (1 + N) / 2, as the key is ternary.
 
-**Leaks**: every v above depends on X, so flooding covers their sum: it is refused unless product_noise(...) times
+**Leaks**: every v above depends on X or u, so flooding covers their sum: it is refused unless product_noise(...) times
 2^FLOODING_BITS <= 2^flood_bits. A coefficient then lies within statistical distance product_noise / 2^(flood_bits + 1)
 <= 2^-41 of one whose noise does not depend on X, and a reply of m x n results within m n 2^-41.
 
@@ -44,8 +45,13 @@ ERROR_BOUND = 21
 MAX_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438, 32768: 881}
 """Largest total modulus by degree for 128-bit security, special prime included."""
 
-MAX_PRIME_BITS = 57
-"""So that a residue shifted by up to 7 bits stays in one word when it is bit-packed."""
+MAX_PRIME_BITS = 60
+"""SEAL's own limit."""
+
+
+def packs(bits: int) -> bool:
+    """Whether values of this width stay in one word at the shifts that bit-packing gives them: up to 58 bits, or 60."""
+    return bits + 8 - math.gcd(bits, 8) <= 64
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,8 @@ class BfvParameters:
         name: what a task's manifest calls the set.
         identifier: its number on the wire, 1 to 65535.
         degree: N, a power of two in the security table.
-        primes: data primes in the order SEAL keeps them (a reply drops from the end), then the special prime.
+        primes: data primes in the order SEAL keeps them (a reply drops from the end), then the one that SEAL sets apart
+            for key switching, which is never done here: no value is modulo that prime.
         reply_levels: how many of the first primes a reply keeps.
         flood_bits: flooding noise is uniform in [-2^flood_bits, 2^flood_bits).
     """
@@ -82,15 +89,16 @@ class BfvParameters:
             raise InvalidInput(f"{self.name}: a reply keeps at least one data prime and drops at least one")
         if not 64 <= self.flood_bits < 127:
             raise InvalidInput(f"{self.name}: flood_bits must be from 64 to 126, not {self.flood_bits}")
-        if self.max_terms(1) < 1 or self.decryption_margin_bits < 0.25:
+        if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
             raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
 
     def _check_primes(self) -> None:
         for prime in self.primes:
-            if prime.bit_length() > MAX_PRIME_BITS or prime % (2 * self.degree) != 1 or not gmpy2.is_prime(prime):
-                raise InvalidInput(
-                    f"{self.name}: {prime} is not a prime of at most {MAX_PRIME_BITS} bits that is 1 mod 2N"
-                )
+            bits = prime.bit_length()
+            if bits > MAX_PRIME_BITS or not packs(bits):
+                raise InvalidInput(f"{self.name}: primes have up to 58 bits or {MAX_PRIME_BITS}, not {bits}")
+            if prime % (2 * self.degree) != 1 or not gmpy2.is_prime(prime):
+                raise InvalidInput(f"{self.name}: {prime} is not a prime that is 1 mod 2N")
         if len(set(self.primes)) != len(self.primes):
             raise InvalidInput(f"{self.name}: primes must differ")
 
@@ -106,25 +114,22 @@ class BfvParameters:
 
     @property
     def zero_noise(self) -> int:
-        """Bound on the noise of a public-key encryption of zero."""
-        fresh = -(-ERROR_BOUND * (2 * self.degree + 1) // self.primes[-1])
-        return fresh + (self.degree + 2) // 2
+        """Bound on the noise of an encryption of zero, before flooding."""
+        return 2 * ERROR_BOUND * self.degree
 
-    def product_noise(self, terms: int, factor_bits: int) -> int:
+    def product_noise(self, norm: int) -> int:
         """Bound on all noise of a reply that depends on the evaluator's secrets, before flooding.
 
         Args:
-            terms: coefficients of the plaintext factors behind one reply that may be other than zero.
-            factor_bits: |x| < 2^factor_bits for each.
+            norm: bound on the sum of |x| over the coefficients of the plaintext factors behind one reply.
         """
-        largest = min((1 << factor_bits) - 1, 1 << (RING_BITS - 1))
-        return -(-terms * largest * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + 1
+        return -(-norm * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + 1
 
-    def max_terms(self, factor_bits: int) -> int:
-        """The most `terms` that flooding still covers by `FLOODING_BITS`; 0 if none."""
+    @property
+    def max_norm(self) -> int:
+        """The largest `norm` that flooding still covers by `FLOODING_BITS`; 0 if none."""
         room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - 1
-        largest = min((1 << factor_bits) - 1, 1 << (RING_BITS - 1))
-        return max(0, 2 * room // (largest * (2 * ERROR_BOUND + 1)))
+        return max(0, 2 * room // (2 * ERROR_BOUND + 1))
 
     def reply_noise(self) -> int:
         """Bound on the noise of a flooded reply after its primes are dropped: the same for every product."""
@@ -139,34 +144,35 @@ class BfvParameters:
         limit = math.prod(self.reply_primes) >> (RING_BITS + 1)
         return math.log2(limit / self.reply_noise()) if limit else -math.inf
 
-    def distance_bits(self, terms: int, factor_bits: int) -> float:
+    def distance_bits(self, norm: int) -> float:
         """-log2 of the statistical distance, per revealed coefficient, from a view that is independent of X."""
-        return self.flood_bits + 1 - math.log2(self.product_noise(terms, factor_bits))
+        return self.flood_bits + 1 - math.log2(self.product_noise(norm))
 
 
 TRAINING = BfvParameters(
-    name="bfv-8192-146",
+    name="bfv-8192-138",
     identifier=1,
     degree=8192,
-    primes=(144115188075593729, 114689, 68719230977, 68718428161, 137438822401),
+    primes=(1152921504606830593, 163841, 1152921504606748673, 65537),
     reply_levels=2,
-    flood_bits=84,
+    flood_bits=77,
 )
-"""Small factors: 26 bits and 12,000 terms. 57+17+36+36 bits of data, 183 in all: 35 bits inside the 128-bit limit.
+"""Small factors: sums of 32 bits in a reply. 60+18+60 bits of data, 155 in all: 63 bits inside the 128-bit limit.
 
-The kept primes are 57+17 rather than 37+37 because SEAL compresses what it saves: full words and short words cost a
-third of the time of half-full ones, and the bytes sent are the same.
+Three data primes are the fewest: 59 bits of message, 40 of flooding and 32 of factors do not go into two. The kept ones
+are 60+18 rather than 39+39 because SEAL compresses what it saves, and full and short words are faster than half-full
+ones over a batch.
 """
 
 TRIPLES = BfvParameters(
     name="bfv-8192-180",
     identifier=2,
     degree=8192,
-    primes=(144115188075593729, 114689, 9007199254429697, 9007199254364161, 137438822401),
+    primes=(144115188075593729, 114689, 9007199254429697, 9007199254364161, 65537),
     reply_levels=2,
     flood_bits=118,
 )
-"""Factors that fill the ring (offline triples): 59 bits and 48,000 terms. 57+17+53+53 bits of data, 217 in all."""
+"""Factors that fill the ring (offline triples): 59 bits and 48,000 of them. 57+17+53+53 bits of data, 197 in all."""
 
 PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, TRIPLES)}
 """Every set by its name."""

@@ -2,13 +2,13 @@
 
     peer's bytes -> parse header, unpack bits, check every residue -> arrays -> SEAL's format, written here -> SEAL
 
-so that SEAL never parses a byte that a peer chose. Residues are packed to the bit: a 57-bit prime takes 57 bits.
+so that SEAL never parses a byte that a peer chose. Residues are packed to the bit: an 18-bit prime takes 18 bits.
 
     part     = header | body
     header   = magic "SHBV" | version u8 | kind u8 | parameter set u16 | key id 16 | index u32 | k_tile u32 | n_tile u32
     operand  : seed 64 | c0 mod each data prime                (SEAL expands the seed to c1)
     reply    : c0 mod each kept prime, result places only | c1 mod each kept prime
-    key      : c0 mod each prime | c1 mod each prime           (key id, index and tiles are zero)
+    key      : as an operand, of zero                          (key id, index and tiles are zero)
 
 Integers are little-endian. `key id` is the start of the SHA-256 of the public key's part, so that an operand or a reply
 under another key is told apart by name; whether a ciphertext is what it claims to be cannot be seen from outside.
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
@@ -32,7 +33,7 @@ from protocols.he.parameters import BfvParameters
 Residues = NDArray[np.uint64]
 
 MAGIC = b"SHBV"
-VERSION = 1
+VERSION = 2
 KEY_ID_BYTES = 16
 SEED_BYTES = 64
 NO_KEY = bytes(KEY_ID_BYTES)
@@ -97,29 +98,38 @@ def packed_size(count: int, width: int) -> int:
     return -(-count * width // 8)
 
 
+def lanes(width: int) -> tuple[int, int]:
+    """How many values of `width` bits fill whole bytes, and how many bytes they fill."""
+    count = 8 // math.gcd(width, 8)
+    return count, count * width // 8
+
+
 def pack(values: Residues, width: int) -> bytes:
-    """Values below 2^width, to the bit. Eight values at a time fill exactly `width` bytes."""
-    groups = -(-len(values) // 8)
-    lanes = np.zeros((groups, 8), "<u8")
-    lanes.reshape(-1)[: len(values)] = values
-    out = np.zeros((groups, width + 8), np.uint8)
-    for lane in range(8):
+    """Values below 2^width, to the bit. `width` is such that a value with its shift stays in a word (`parameters`)."""
+    per_group, size = lanes(width)
+    groups = -(-len(values) // per_group)
+    missing = groups * per_group - len(values)
+    padded = np.concatenate((values, np.zeros(missing, np.uint64))) if missing else values
+    grouped = padded.astype("<u8", copy=False).reshape(groups, per_group)
+    out = np.zeros((groups, size + 8), np.uint8)
+    for lane in range(per_group):
         start, shift = divmod(lane * width, 8)
-        shifted = np.ascontiguousarray(lanes[:, lane] << np.uint64(shift))
+        shifted = grouped[:, lane] << np.uint64(shift)
         out[:, start : start + 8] |= shifted.view(np.uint8).reshape(groups, 8)
-    return out[:, :width].tobytes()[: packed_size(len(values), width)]
+    return out[:, :size].tobytes()[: packed_size(len(values), width)]
 
 
 def unpack(data: bytes, count: int, width: int) -> Residues:
     """The inverse of `pack`; refuses a wrong length and bits set beyond the last value."""
     if len(data) != packed_size(count, width):
         raise InvalidCiphertext(f"{count} residues of {width} bits take {packed_size(count, width)} bytes")
-    groups = -(-count // 8)
-    raw = np.zeros((groups, width + 8), np.uint8)
-    padded = data + bytes(groups * width - len(data))
-    raw[:, :width] = np.frombuffer(padded, np.uint8).reshape(groups, width)
-    out = np.empty((groups, 8), np.uint64)
-    for lane in range(8):
+    per_group, size = lanes(width)
+    groups = -(-count // per_group)
+    raw = np.zeros((groups, size + 8), np.uint8)
+    padded = data + bytes(groups * size - len(data))
+    raw[:, :size] = np.frombuffer(padded, np.uint8).reshape(groups, size)
+    out = np.empty((groups, per_group), np.uint64)
+    for lane in range(per_group):
         start, shift = divmod(lane * width, 8)
         window = np.ascontiguousarray(raw[:, start : start + 8]).view("<u8")[:, 0]
         out[:, lane] = (window >> np.uint64(shift)) & np.uint64((1 << width) - 1)
@@ -173,29 +183,36 @@ _CIPHERTEXT = struct.Struct("<32sBQQQdQ")  # parms_id, is NTT form, polynomials,
 _BLAKE2XB = 1
 
 
-def _seal_object(body: bytes) -> bytes:
-    return _SEAL_HEADER.pack(0xA15E, _SEAL_HEADER.size, 4, 3, 0, 0, _SEAL_HEADER.size + len(body)) + body
+Chunks = list[memoryview]
+"""Bytes that make one object when they are written one after the other: spares copies of the arrays."""
 
 
-def _seal_array(values: Residues) -> bytes:
-    return _seal_object(struct.pack("<Q", values.size) + np.ascontiguousarray(values, "<u8").tobytes())
+def _seal_object(*chunks: bytes | memoryview) -> Chunks:
+    size = _SEAL_HEADER.size + sum(map(len, chunks))
+    header = _SEAL_HEADER.pack(0xA15E, _SEAL_HEADER.size, 4, 3, 0, 0, size)
+    return [memoryview(chunk) for chunk in (header, *chunks)]
 
 
-def seal_plaintext(ring: Residues) -> bytes:
+def _seal_array(*values: Residues) -> Chunks:
+    words = [np.ascontiguousarray(part, "<u8").reshape(-1).view(np.uint8).data for part in values]
+    return _seal_object(struct.pack("<Q", sum(part.size for part in values)), *words)
+
+
+def seal_plaintext(ring: Residues) -> Chunks:
     """Coefficients [N] below the plain modulus, as SEAL loads a Plaintext."""
-    return _seal_object(struct.pack("<32sQd", bytes(32), len(ring), 1.0) + _seal_array(ring))
+    return _seal_object(struct.pack("<32sQd", bytes(32), len(ring), 1.0), *_seal_array(ring))
 
 
-def seal_ciphertext(parms_id: bytes, polynomials: Residues, ntt: bool = False) -> bytes:
-    """Residues [2, primes, N], as SEAL loads a Ciphertext or a PublicKey."""
-    size, primes, degree = polynomials.shape
-    return _seal_object(_CIPHERTEXT.pack(parms_id, ntt, size, degree, primes, 1.0, 1) + _seal_array(polynomials))
+def seal_ciphertext(parms_id: bytes, c0: Residues, c1: Residues, ntt: bool = False) -> Chunks:
+    """Residues of c0 and c1, [primes, N] each, as SEAL loads a Ciphertext."""
+    fields = _CIPHERTEXT.pack(parms_id, ntt, 2, c0.shape[1], c0.shape[0], 1.0, 1)
+    return _seal_object(fields, *_seal_array(c0, c1))
 
 
-def seal_seeded(parms_id: bytes, c0: Residues, seed: bytes) -> bytes:
+def seal_seeded(parms_id: bytes, c0: Residues, seed: bytes) -> Chunks:
     """Residues of c0 [primes, N] and the seed of c1, as SEAL loads a Ciphertext and expands it."""
     fields = _CIPHERTEXT.pack(parms_id, False, 2, c0.shape[1], c0.shape[0], 1.0, 1)
-    return _seal_object(fields + _seal_array(c0) + _seal_object(struct.pack("<B", _BLAKE2XB) + seed))
+    return _seal_object(fields, *_seal_array(c0), *_seal_object(struct.pack("<B", _BLAKE2XB) + seed))
 
 
 def _inflate(saved: bytes) -> bytes:
@@ -217,7 +234,7 @@ def _array_at(body: bytes, at: int, count: int) -> tuple[Residues, int]:
 
 
 def saved_ciphertext(saved: bytes, primes: int, degree: int) -> Residues:
-    """Residues [2, primes, N] of a Ciphertext or PublicKey that SEAL saved here."""
+    """Residues [2, primes, N] of a Ciphertext that SEAL saved here."""
     values, _ = _array_at(_inflate(saved), _CIPHERTEXT.size, 2 * primes * degree)
     return values.reshape(2, primes, degree)
 

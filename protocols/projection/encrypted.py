@@ -148,15 +148,19 @@ class EncryptedHost(_Keys, HostEnd):
         shapes = self._shapes
         self._secret, self._public = yield from exchange_keys(self._backend, self._spec.feature_key)
         self._share = yield from host_initial_share(shapes, self._public, self._randomness, self._masks)
-        yield from self._exchange_shares()
         rows = self._spec.rows
         self._steps = Ahead(self._secret.prepare, shapes.weight_gradient(rows))
+        self._shares = Ahead(self._secret.prepare, shapes.forward(rows))
         self._gradients = Ahead(self._public.prepare, shapes.feature_gradient(rows))
-        self._ahead = (self._steps, self._gradients) if self._spec.trainable else (self._steps,)
+        yield from self._exchange_shares()
+        self._ahead = (self._steps, self._shares)
+        if self._spec.trainable:
+            self._ahead = (*self._ahead, self._gradients)
 
     def _exchange_shares(self) -> Steps[None]:
         """[V] for our next gradient, [U] for the next projection."""
         shape = self._shapes.forward(self._spec.rows)
+        self._shares.use()
         encrypted = self._secret.encrypt(np.ascontiguousarray(self._share.T), shape)
         yield Send(HostShare(self._version, encrypted.parts))
         if self._spec.trainable:

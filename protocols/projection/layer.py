@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,9 @@ class LayerShapes:
         parameters.check_gradient_width(spec.width_out)
         self.d, self.o = spec.width_in, spec.width_out
         self._bits = parameters.feature_bits
+        # Cauchy-Schwarz on a sample's norm, and half a step of rounding for each of its features.
+        largest = math.ceil(parameters.feature_norm * 2**FEATURE_BITS)
+        self._row_sum = math.isqrt(self.d * largest**2) + self.d
 
     @property
     def initial(self) -> MatrixShape:
@@ -39,7 +43,7 @@ class LayerShapes:
 
     def forward(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T]_H [d, o]."""
-        return MatrixShape(rows, self.d, self.o, self._bits)
+        return MatrixShape(rows, self.d, self.o, self._bits, self._row_sum)
 
     def feature_gradient(self, rows: int) -> MatrixShape:
         """dz [rows, o] times [V]_C [o, d]."""
@@ -51,7 +55,7 @@ class LayerShapes:
 
     def check(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T r]_H [d, 1]."""
-        return MatrixShape(rows, self.d, 1, self._bits)
+        return MatrixShape(rows, self.d, 1, self._bits, self._row_sum)
 
     def check_budget(self, backend: Backend, rows: int) -> None:
         """Raise `InvalidInput` unless every product of such a batch leaves noise budget to flood and decrypt."""

@@ -95,8 +95,10 @@ def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
     console.print(f"  host: the collaborators' set sizes, each pairwise intersection; {scheme.host_learns}")
     console.print(f"  collaborators: the host's set size, the final intersection; {scheme.collaborator_learns}")
     memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in result["peak_rss_mb"].items())
-    console.print(f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
-                  f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire")
+    console.print(
+        f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
+        f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire"
+    )
     console.print(f"Homes, logs and results: {demo.directory}")
 
 

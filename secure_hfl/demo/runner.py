@@ -84,9 +84,7 @@ class Demo:
         names = [HOST, *(f"collaborator{n or ''}" for n in range(1, options.collaborators + 1))]
         if options.collaborators == 1:
             names = [HOST, "collaborator"]
-        self.parties = [
-            Party(name, HOST if name == HOST else "collaborator", directory / name) for name in names
-        ]
+        self.parties = [Party(name, HOST if name == HOST else "collaborator", directory / name) for name in names]
         self.task_id = ""
 
     def prepare(self) -> None:
@@ -190,9 +188,7 @@ class Demo:
                     party.process.wait()
 
 
-def _forward(
-    name: str, descriptor: int, events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]]
-) -> None:
+def _forward(name: str, descriptor: int, events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]]) -> None:
     with os.fdopen(descriptor, "rb") as lines:
         for line in lines:
             events.put((name, json.loads(line)))

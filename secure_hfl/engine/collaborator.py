@@ -28,6 +28,7 @@ from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.session import Link
 from secure_hfl.transport.client import connect
 
+
 def with_grace(timeout: float) -> float:
     """A collaborator waits longer than the host would, so that the host's explanation arrives first."""
     return timeout + min(60.0, 2.0 + timeout / 4)
@@ -147,9 +148,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             if training:
                 prepared = None
 
-    def _round(
-        self, training: bool, number: int, max_batches: int, prepared: Iterator[torch.Tensor] | None
-    ) -> None:
+    def _round(self, training: bool, number: int, max_batches: int, prepared: Iterator[torch.Tensor] | None) -> None:
         self.current_round = number
         self.go_to(Phase.TRAIN if training else Phase.TEST, number)
         self.set_mode(training)
@@ -200,4 +199,3 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
 
     def _projections(self) -> dict[str, dict[str, Array]]:
         return {self.party: self.projection.weights()}
-

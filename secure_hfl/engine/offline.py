@@ -1,7 +1,7 @@
 """Preparation beside training: triples for scheme "masked", made between the parties in a lane of their own.
 
-The host decides what to make and how much; collaborators serve. Training takes from the pools, and waits at the gate when
-they are empty. Pools are bounded by what the rest of the task can use and by memory.
+The host decides what to make and how much; collaborators serve. Training takes from the pools, and waits at the gate
+when they are empty. Pools are bounded by what the rest of the task can use and by memory.
 """
 
 from __future__ import annotations

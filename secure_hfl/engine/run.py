@@ -1,7 +1,7 @@
 """One party's run of one task: what both roles share.
 
-    join ─▶ agree ─▶ intersect ─▶ split and compare ─▶ set up the projections ─▶ rounds ─▶ results
-      └────────┴─────────┴───────────────┴──────── any failure: tell every peer why, keep the log, raise TaskFailed
+join ─▶ agree ─▶ intersect ─▶ split and compare ─▶ set up the projections ─▶ rounds ─▶ results
+  └────────┴─────────┴───────────────┴──────── any failure: tell every peer why, keep the log, raise TaskFailed
 """
 
 from __future__ import annotations

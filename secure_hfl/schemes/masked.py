@@ -30,8 +30,8 @@ class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
     host_learns = (
-        "the smoothed projection z of each batch: a linear image of the features under weights that nobody knows, which "
-        "shows about their norms and inner products"
+        "the smoothed projection z of each batch: a linear image of the features under weights that nobody knows, "
+        "which shows about their norms and inner products"
     )
     collaborator_learns = "the smoothed gradient of its features, if its bottom model is trained; else nothing"
 

@@ -12,10 +12,10 @@ from flint import fmpz_poly
 from numpy.typing import NDArray
 
 from protocols.he import seal_wire as wire
-from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret, flooding_noise
+from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret, Mask
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING, BfvParameters
-from protocols.randomness import OsRandomness, expand
+from protocols.randomness import OsRandomness, Randomness
 
 T = 1 << RING_BITS
 
@@ -41,50 +41,36 @@ def _party(parameters: BfvParameters, number: int) -> tuple[BfvBackend, BfvSecre
 
 
 class Watched(BfvPublic):
-    """Keeps a copy of every ciphertext as it is before primes are dropped, [2, data primes, N]."""
+    """Keeps a copy of every ciphertext as it is before primes are dropped, [2, data primes, N], and its places."""
 
     def __init__(self, parameters: BfvParameters = TRAINING) -> None:
         super().__init__(backend(parameters)._seal, secret(parameters).public_key(), OsRandomness())
         self.seen: list[NDArray[np.uint64]] = []
+        self.places: list[NDArray[np.int64]] = []
 
     def _reply_body(self, hidden: Any, places: NDArray[np.int64]) -> bytes:
         parameters = self._seal.parameters
         saved = self._seal.save(hidden)
         self.seen.append(wire.saved_ciphertext(saved, len(parameters.data_primes), parameters.degree).copy())
+        self.places.append(places)
         return super()._reply_body(hidden, places)
 
 
 class WithoutFlooding(Watched):
     """Adds the encryption of zero, and no flooding noise."""
 
-    def _make_mask(self) -> Any:
-        mask = seal.Ciphertext(self._seal.context)
-        self._encryptor.encrypt_zero(mask)
-        self._seal.evaluator.transform_to_ntt_inplace(mask)
-        return mask
+    def _flooding(self, stream: Randomness, count: int) -> NDArray[np.uint64]:
+        return np.zeros((len(self._seal.parameters.data_primes), count), np.uint64)
 
 
 class WithoutZero(Watched):
-    """Adds flooding noise, and no encryption of zero."""
+    """Adds flooding noise, and no encryption of zero: u and e2 are 0."""
 
-    def _make_mask(self) -> Any:
-        """NTT(zero + flooding) - NTT(zero), because SEAL refuses to transform a transparent ciphertext."""
+    def _make_mask(self) -> Mask:
         parameters = self._seal.parameters
-        shape = (2, len(parameters.data_primes), parameters.degree)
-        noise = np.zeros(shape, np.uint64)
-        noise[0] = flooding_noise(expand(self._randomness.seed()), parameters)
-        zero = seal.Ciphertext(self._seal.context)
-        self._encryptor.encrypt_zero(zero)
-        flooded = seal.Ciphertext(self._seal.context)
-        self._seal.evaluator.add(zero, self._seal.ciphertext(noise, self._seal.data_level), flooded)
-        transformed = []
-        for part in (flooded, zero):
-            self._seal.evaluator.transform_to_ntt_inplace(part)
-            transformed.append(wire.saved_ciphertext(self._seal.save(part), *shape[1:]))
-        primes = np.array(parameters.data_primes, np.uint64)[None, :, None]
-        difference = (transformed[0] + primes - transformed[1]) % primes
-        raw = wire.seal_ciphertext(self._seal.data_level, difference, ntt=True)
-        return self._seal.load(seal.Ciphertext(self._seal.context), raw)
+        nothing = np.zeros((len(parameters.data_primes), parameters.degree), np.uint64)
+        raw = wire.seal_ciphertext(self._seal.data_level, nothing, nothing, ntt=True)
+        return Mask(self._seal.load(seal.Ciphertext(self._seal.context), raw), nothing)
 
 
 def compose(residues: NDArray[np.uint64], primes: tuple[int, ...]) -> NDArray[Any]:
