@@ -34,6 +34,7 @@ from protocols.projection.plain import PlainFeatures, PlainGradient
 from protocols.projection.roles import FeatureShape, StepSkipped
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.transcript.messages import Checkpoint, Countersignature
 
 MESSAGE_TYPES: tuple[type[Message], ...] = (
     Abort,
@@ -74,4 +75,6 @@ MESSAGE_TYPES: tuple[type[Message], ...] = (
     MaskedGradient,
     MaskedStep,
     MaskedCheck,
+    Checkpoint,
+    Countersignature,
 )

@@ -112,3 +112,7 @@ class DemoFailed(SecureHflError):
 
 class EmptyIntersection(SecureHflError):
     """The parties have no sample id in common."""
+
+
+class TranscriptNotWritten(SecureHflError):
+    """What crosses the wire cannot be recorded, so nothing more may cross it."""

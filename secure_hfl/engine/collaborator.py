@@ -63,6 +63,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         self.link = Link(channel, with_grace(timeout))
         channel.on_failure(self.interrupter.task_failed)
         self.links = {self.link.name: self.link}
+        self.keep_transcript(self.link, host.certificate_pem)
 
     def _agree(self) -> None:
         hello = Hello(
@@ -76,16 +77,19 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         )
         self.go_to(Phase.JOIN)
         self.manifest = self.link.run(CollaboratorAgreement(hello, self.scheme.parameters()).run())
+        self.checkpoint()
         self.link.timeout = with_grace(self.manifest.calculation_timeout)
         logger.info(f"{len(self.manifest.feature_keys)} collaborators have joined; the scheme is {self.scheme.name}.")
 
     def _intersect_and_split(self) -> None:
         self.go_to(Phase.PSI)
         self.id_intersection = run_collaborator_psi(self, self.local_ids())
+        self.checkpoint()
         self.go_to(Phase.ALIGN)
         self.split()
         own = SplitDigest.of(self.manifest.session, self.train_ids, self.test_ids)
         self.link.run(CollaboratorAlignment(own).run())
+        self.checkpoint()
 
     def _set_up(self) -> Iterator[torch.Tensor]:
         """Take the first training batch to learn how wide the features are; it is used in round 1 as it is."""
@@ -100,6 +104,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         self.link.send(FeatureShape(rows, width))
         self.projection = self.scheme.collaborator(self._spec(rows, width))
         self.link.run(self.projection.setup())
+        self.checkpoint()
         self.keep_stock([self.projection.prepare])
         if isinstance(self.projection, MaskedCollaborator):
             self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.triples)
@@ -137,6 +142,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
                 if self._preparation is not None:
                     self.metrics.offline_seconds += self._preparation.seconds
                 self.link.send(FinishAcknowledged(command.rounds))
+                self.checkpoint()
                 return
             training = envelope.phase == Phase.TRAIN
             expected = len(self.metrics.rounds) + (1 if training else 0)
@@ -169,6 +175,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
                 self.progress.emit("batch", round=number, batch=count, training=training, sent=sent, received=got)
             self.go_to(self.place.phase, number, count)
             self.link.send(EpochEnd(count))
+            self.checkpoint()
         if training:
             self.metrics.rounds.append(RoundMetrics(round=number, batches=count))
             self.store.record_round(self.record.task_id, number)

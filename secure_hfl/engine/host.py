@@ -73,7 +73,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in lobby.arrived().items()}
             raise
         self.links = {name: Link(channel, scheduler.calculation_timeout) for name, channel in channels.items()}
-        for link in self.links.values():
+        for name, link in self.links.items():
+            self.keep_transcript(link, participants[name])
             link.channel.on_failure(self._poison_others)
             link.channel.on_failure(self.interrupter.task_failed)
 
@@ -109,6 +110,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         for key, link in by_key.items():
             link.name = key  # from here on parties are known by their feature keys, as in the user's code
         self.links = by_key
+        self.checkpoint()
         logger.info(f"All have joined: {', '.join(by_key)}; the scheme is {self.scheme.name}.")
 
     def _projection_widths(self, keys: list[str]) -> list[int] | None:
@@ -132,11 +134,13 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     def _intersect_and_split(self) -> None:
         self.go_to(Phase.PSI)
         self.id_intersection = run_host_psi(self, self.local_ids())
+        self.checkpoint()
         self.go_to(Phase.ALIGN)
         self.split()
         own = SplitDigest.of(self.manifest.session, self.train_ids, self.test_ids)
         for link in self.links.values():
             link.run(HostAlignment(own, link.name).run())
+        self.checkpoint()
 
     def _build(self) -> None:
         self.go_to(Phase.SETUP)
@@ -168,6 +172,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             self._specs[key] = self._spec(key, shape)
             self.projections[key] = self.scheme.host(self._specs[key])
             link.run(self.projections[key].setup())
+        self.checkpoint()
         self.keep_stock([projection.prepare for projection in self.projections.values()])
         self._prepare_masks(len(first[0]))
         return chain([first], iterator)
@@ -266,6 +271,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 self.progress.emit(
                     "batch", round=number, batch=metrics.batches, batches=total, loss=loss, sent=sent, received=got
                 )
+            self.checkpoint()
         self.metrics.rounds.append(metrics)
         self.account(metrics, True, bytes_before)
         self.store.record_round(self.record.task_id, number)
@@ -297,6 +303,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
                 features.append({self.party: own, **others})
                 all_labels.append(labels)
+            self.checkpoint()
             self.user("test", self.scheduler.test, features, all_labels)
         metrics = self.metrics.rounds[-1]
         metrics.accuracy = self.metrics.last_scalar("test_results/accuracy", number)
@@ -373,6 +380,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             link.send(TaskFinished(self.current_round))
         for link in self.links.values():
             received(link.receive(FinishAcknowledged), FinishAcknowledged)
+        self.checkpoint()
+        for link in self.links.values():
             link.channel.close(FLUSH_SECONDS)
 
     def _models(self) -> dict[str, nn.Module]:

@@ -39,6 +39,7 @@ from secure_hfl.schemes import load_scheme
 from secure_hfl.session import Link, Place
 from secure_hfl.stock import StockKeeper
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
+from secure_hfl.transcript import Transcript
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -80,6 +81,7 @@ class TaskRun(ABC, Generic[SchedulerT]):
         self.party = scheduler.feature_key
         self.place = Place(Phase.JOIN)
         self.links: dict[str, Link] = {}
+        self.transcripts: list[tuple[Link, Transcript]] = []
         self.progress = progress_for(self.options.progress)
         self.executor = LocalExecutor()
         self.stock = StockKeeper(())
@@ -162,7 +164,8 @@ class TaskRun(ABC, Generic[SchedulerT]):
 
     def _finish(self) -> None:
         metrics = self.metrics
-        self.store.finish(self.record.task_id, self._summary(), self._artifacts)
+        transcripts = [transcript.path for _, transcript in self.transcripts]
+        self.store.finish(self.record.task_id, self._summary(), [*self._artifacts, *transcripts])
         logger.info(f"Task {self.record.task_id} finished after {self.current_round} rounds; results: {self._results}")
         self.progress.emit("end", ok=True, reason="", metrics=metrics.model_dump(mode="json"))
 
@@ -205,6 +208,8 @@ class TaskRun(ABC, Generic[SchedulerT]):
                 link.channel.close(FLUSH_SECONDS)
             except SecureHflError as error:
                 logger.debug(f"closing the connection to {link.name}: {error}")
+        for _, transcript in self.transcripts:
+            transcript.close()
         self.executor.close()
 
     # What the roles use ----------------------------------------------------------------------------------------------
@@ -312,6 +317,21 @@ class TaskRun(ABC, Generic[SchedulerT]):
         """From now on, make ahead of time what these can."""
         self.stock = StockKeeper(prepares)
         self.stock.start()
+
+    def keep_transcript(self, link: Link, peer_certificate: bytes) -> None:
+        """From now on, record everything that is sent to and received from this peer."""
+        directory = self.store.directory(self.record.task_id) / "transcripts"
+        transcript = Transcript(
+            directory, link.channel, self.role, self.identity, peer_certificate, self.options.seed
+        )
+        self.transcripts.append((link, transcript))
+
+    def checkpoint(self) -> None:
+        """At a boundary of phases or rounds: sign, with every peer, everything that has crossed the wire."""
+        place = self.place
+        begun = [link.start(transcript.exchange(place.phase, place.round)) for link, transcript in self.transcripts]
+        for conversation in begun:
+            conversation.finish()
 
     def bytes_now(self) -> tuple[int, int]:
         """Wire bytes sent and received so far, over all peers."""

@@ -370,7 +370,9 @@ def test_results(table: Table, name: str) -> None:
     for who in (HOST, OTHER):
         record = table.lab.store(who).get(table.tasks[name])
         assert record.rounds_finished == 2
-        files = [path for path in table.results(name, who).rglob("*") if path.is_file()]
+        transcripts = list((table.results(name, who).parent / "transcripts").iterdir())
+        assert [path.suffix for path in transcripts] == [".transcript"]
+        files = [path for path in table.results(name, who).rglob("*") if path.is_file()] + transcripts
         assert {str(path) for path in files} == set(record.artifacts)
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 

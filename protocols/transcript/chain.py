@@ -1,0 +1,90 @@
+"""The hash chains of a transcript: one for each pair of parties and direction, over the exact wire bytes.
+
+    head_0     = SHA-256("secure-hfl transcript v1: chain\n" || agreement || sender)
+    head_{n+1} = SHA-256("secure-hfl transcript v1: entry\n" || head_n || entry_n)
+
+`agreement` (agreed.py) binds the session, both certificates and everything else that was agreed on; `sender` is one
+letter; `entry` is the text of one line of the transcript (format.py): place, type, length and SHA-256 of the message.
+Both ends hold the same two chains, whatever crosses in flight.
+
+**Reference** Schneier, Kelsey, Secure Audit Logs to Support Computer Forensics (1999); Haber, Stornetta (1991).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from hashlib import sha256
+
+DOMAIN = b"secure-hfl transcript v1: "
+_CHAIN, _ENTRY = DOMAIN + b"chain\n", DOMAIN + b"entry\n"
+
+MAX_RECENT = 1024
+"""Heads kept of messages of preparation, which may be sent while a checkpoint is being signed."""
+
+
+class Sender(str, Enum):
+    """Whose messages a chain holds. Values are constants of the format."""
+
+    HOST = "h"
+    COLLABORATOR = "c"
+
+    @property
+    def other(self) -> Sender:
+        """The peer."""
+        return Sender.COLLABORATOR if self is Sender.HOST else Sender.HOST
+
+    @property
+    def role(self) -> str:
+        """In words."""
+        return self.name.lower()
+
+
+class Chain:
+    """What one party sent to one other, up to now. Constant memory.
+
+    Attributes:
+        at: (count, head): replaced at once, so that another thread reads both of the same moment.
+        recent: the heads that a checkpoint sent now may be about, by count: that after the last message which was not
+            preparation, and those after the preparation that followed it.
+    """
+
+    def __init__(self, agreement: bytes, sender: Sender) -> None:
+        head = sha256(_CHAIN + agreement + sender.value.encode()).digest()
+        self.at = (0, head)
+        self.recent = {0: head}
+
+    def append(self, entry: bytes, is_preparation: bool) -> None:
+        """One more message."""
+        count, head = self.at
+        count, head = count + 1, sha256(_ENTRY + head + entry).digest()
+        self.at = (count, head)
+        if not is_preparation:
+            self.recent.clear()
+        elif len(self.recent) >= MAX_RECENT:
+            del self.recent[next(iter(self.recent))]
+        self.recent[count] = head
+
+
+def statement(
+    agreement: bytes, record: bytes, sender: Sender, phase: int, round_number: int, count: int, head: bytes
+) -> bytes:
+    """What a checkpoint of `sender`'s chain, and its countersignature, sign.
+
+    Args:
+        agreement: the digest of what was agreed on.
+        record: the digest of what the sender's transcript says about itself.
+        sender, count, head: the chain.
+        phase, round_number: where in the task.
+    """
+    fields = f"{agreement.hex()} {record.hex()} {sender.value} {phase} {round_number} {count} {head.hex()}"
+    return DOMAIN + b"checkpoint\n" + fields.encode()
+
+
+def seal_data(running: bytes) -> bytes:
+    """What the writer of a transcript signs of its file: the hash over all lines so far."""
+    return DOMAIN + b"seal\n" + running
+
+
+def digest_of(what: str, text: bytes) -> bytes:
+    """SHA-256 of a line's text, told apart by what it is."""
+    return sha256(DOMAIN + what.encode() + b"\n" + text).digest()

@@ -1,0 +1,213 @@
+r"""The lines of a transcript, written and read. protocols/README.md says what they mean, for people who write a second reader.
+
+secure-hfl-transcript 1                                       each line ends in a space and a check value:
+agreed {...}                                                  the first 16 hex digits of the hash over all lines
+own {...}                                                     so far, running_n = SHA-256(running_{n-1} || text_n)
+seal SIGNATURE
+e h 17 Projection 5 1 3 262411 0 TAG DIGEST                   sender sequence type phase round batch length facts
+checkpoint h 5 1 17 HEAD RECORD SIGNATURE                     sender phase round count
+countersignature h 5 1 17 HEAD SIGNATURE
+x h 18 Abort ...                                              an Abort that overtook what was not yet received
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
+from typing import NamedTuple
+
+from protocols.transcript.chain import Sender
+from protocols.transcript.errors import MalformedTranscript
+
+HEADER = b"secure-hfl-transcript 1"
+MAX_LINE = 1 << 18
+"""Bytes of a line; only that of what was agreed on can be long."""
+
+CHECK_DIGITS = 16
+TAG_BYTES = 64
+"""A fresh message's tag is over so many bytes at its end, where every ciphertext and mask has its payload."""
+
+NONE = b"-"
+
+
+class Entry(NamedTuple):
+    """One message. `overtook`: an Abort that was seen before messages sent earlier, and is not in the chain."""
+
+    overtook: bool
+    sender: Sender
+    sequence: int
+    type: str
+    phase: int
+    round: int
+    batch: int
+    length: int
+    facts: tuple[int, ...]
+    tag: bytes
+    digest: bytes
+
+    def __str__(self) -> str:
+        return f"{self.sender.role} message {self.sequence} ({self.type})"
+
+
+class Signed(NamedTuple):
+    """A checkpoint of a sender's chain, or (record None) its countersignature by the other party."""
+
+    sender: Sender
+    phase: int
+    round: int
+    messages: int
+    head: bytes
+    record: bytes | None
+    signature: bytes
+
+
+class Seal(NamedTuple):
+    """The writer's signature over all lines before."""
+
+    signature: bytes
+
+
+class Preamble(NamedTuple):
+    """One of the lines before the first message: "agreed" or "own", and its JSON."""
+
+    kind: str
+    text: str
+
+
+Record = Entry | Signed | Seal | Preamble
+
+_N = rb"(0|[1-9][0-9]{0,18})"
+_HEX = rb"((?:[0-9a-f]{2}){%d})"
+_SIGNATURE = rb"((?:[0-9a-f]{2}){8,72})"
+_PLACE = rb"([1-8]) " + _N
+_FACTS = rb"(-|[0-9]{1,19}(?:,[0-9]{1,19}){0,3})"
+_ENTRY_LINE = re.compile(
+    rb"([ex]) ([hc]) %b ([A-Za-z]{1,40}) %b %b %b %b (-|[0-9a-f]{16}) ([0-9a-f]{64})" % (_N, _PLACE, _N, _N, _FACTS)
+)
+_CHECKPOINT = re.compile(rb"checkpoint ([hc]) %b %b %b %b %b" % (_PLACE, _N, _HEX % 32, _HEX % 32, _SIGNATURE))
+_COUNTERSIGNATURE = re.compile(rb"countersignature ([hc]) %b %b %b %b" % (_PLACE, _N, _HEX % 32, _SIGNATURE))
+_SEAL = re.compile(rb"seal %b" % _SIGNATURE)
+_SENDERS = {sender.value.encode(): sender for sender in Sender}
+
+
+def entry_text(
+    sender: Sender,
+    sequence: int,
+    kind: str,
+    place: tuple[int, int, int],
+    length: int,
+    facts: tuple[int, ...],
+    tag: str,
+    digest: str,
+) -> bytes:
+    """An entry's text, which the chain hashes. `place`: phase, round, batch."""
+    phase, round_number, batch = place
+    shown = ",".join(map(str, facts)) if facts else "-"
+    return (
+        f"e {sender.value} {sequence} {kind} {phase} {round_number} {batch} {length} {shown} {tag or '-'} {digest}"
+    ).encode()
+
+
+def checkpoint_text(signed: Signed) -> bytes:
+    """The text of a checkpoint's or countersignature's line."""
+    name = "countersignature" if signed.record is None else "checkpoint"
+    record = "" if signed.record is None else f" {signed.record.hex()}"
+    sender, phase, round_number, count, head = signed[:5]
+    fields = f"{sender.value} {phase} {round_number} {count} {head.hex()}{record} {signed.signature.hex()}"
+    return f"{name} {fields}".encode()
+
+
+def parse(text: bytes, line: int) -> Record:
+    """What one line says. Raises `MalformedTranscript`."""
+    match = _ENTRY_LINE.fullmatch(text)
+    if match is not None:
+        kind, sender, sequence, name, phase, number, batch, length, facts, tag, digest = match.groups()
+        return Entry(
+            kind == b"x",
+            _SENDERS[sender],
+            int(sequence),
+            name.decode(),
+            int(phase),
+            int(number),
+            int(batch),
+            int(length),
+            _facts(facts),
+            tag,
+            digest,
+        )
+    return _parse_other(text, line)
+
+
+@lru_cache(4096)
+def _facts(text: bytes) -> tuple[int, ...]:
+    return () if text == NONE else tuple(map(int, text.split(b",")))
+
+
+def _parse_other(text: bytes, line: int) -> Record:
+    if match := _CHECKPOINT.fullmatch(text) or _COUNTERSIGNATURE.fullmatch(text):
+        sender, phase, number, count, *rest = match.groups()
+        head, *record, signature = (bytes.fromhex(value.decode()) for value in rest)
+        place = _SENDERS[sender], int(phase), int(number), int(count)
+        return Signed(*place, head, record[0] if record else None, signature)
+    if match := _SEAL.fullmatch(text):
+        return Seal(bytes.fromhex(match[1].decode()))
+    kind, _, value = text.partition(b" ")
+    if kind in (b"agreed", b"own") and value.isascii():
+        return Preamble(kind.decode(), value.decode())
+    raise MalformedTranscript("a line that is none of this format's", "see protocols/README.md", line=line)
+
+
+class Running:
+    """The hash over all lines, which each line shows the beginning of."""
+
+    def __init__(self) -> None:
+        self.value = bytes(32)
+        self.lines = 0
+
+    def write(self, text: bytes) -> bytes:
+        """The next line."""
+        self.value = sha256(self.value + text).digest()
+        self.lines += 1
+        return b"%b %b\n" % (text, self.value.hex()[:CHECK_DIGITS].encode())
+
+    def read(self, line: bytes) -> bytes:
+        """The text of the next line.
+
+        Raises:
+            MalformedTranscript: the line is too long, has no end, or it or one before was changed.
+        """
+        number = self.lines + 1
+        text, _, check = line[:-1].rpartition(b" ")
+        if line[-1:] != b"\n" or len(line) > MAX_LINE:
+            raise MalformedTranscript(
+                "a line that is too long, or has no end", f"{MAX_LINE} bytes at most", line=number
+            )
+        value = sha256(self.value + text).digest()
+        expected = value.hex()[:CHECK_DIGITS].encode()
+        if not compare_digest(check, expected):
+            raise MalformedTranscript(
+                "the check value does not fit the lines up to here", f"{expected.decode()} at its end", line=number
+            )
+        self.value = value
+        self.lines = number
+        return text
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines, their ends included, out of pieces of a file; the last may have no end. Memory is bounded by `MAX_LINE`.
+
+    A longer line comes out cut, and is refused by `Running.read`.
+    """
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+        if len(rest) > MAX_LINE:
+            yield rest
+            return
+    if rest:
+        yield rest

@@ -1,0 +1,67 @@
+"""Messages by which two parties sign what has crossed the wire between them; the conversation is in checkpoints.py.
+
+each side    Checkpoint(count, head, record, signature)     of what it has sent
+each side    Countersignature(count, head, signature)       of what it has received: the peer's Checkpoint
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.message import Message
+
+HASH_BYTES = 32
+MAX_COUNT = (1 << 63) - 1
+MIN_SIGNATURE, MAX_SIGNATURE = 8, 72
+"""Bytes of an ECDSA P-256 signature in DER form."""
+
+
+@dataclass(frozen=True)
+class _Signed(Message):
+    def require_signed(self) -> None:
+        """Raise unless count, head and signature are well-formed."""
+        self.require_int("count", 0, MAX_COUNT)
+        self.require_bytes("head", HASH_BYTES)
+        signature = getattr(self, "signature", None)
+        size = len(signature) if isinstance(signature, bytes) else 0
+        self.require(
+            MIN_SIGNATURE <= size <= MAX_SIGNATURE, f"a signature has {MIN_SIGNATURE} to {MAX_SIGNATURE} bytes"
+        )
+
+
+@dataclass(frozen=True)
+class Checkpoint(_Signed):
+    """The sender signs the chain of what it has sent, at a boundary of a phase or round.
+
+    Attributes:
+        count: messages in the chain; all that were sent before this one, but for preparation that overtook it.
+        head: the chain's head there.
+        record: digest of what the sender's transcript says about the sender itself (software, seed commitment).
+        signature: the sender's, of `protocols.transcript.chain.statement`.
+
+    **Leaks** nothing: a digest of messages that the receiver has.
+    """
+
+    count: int
+    head: bytes
+    record: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        self.require_signed()
+        self.require_bytes("record", HASH_BYTES)
+
+
+@dataclass(frozen=True)
+class Countersignature(_Signed):
+    """The receiver of a Checkpoint has received just that: it signs the same statement.
+
+    **Leaks** nothing.
+    """
+
+    count: int
+    head: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        self.require_signed()

@@ -1,0 +1,177 @@
+"""What a transcript says before its first message: what both parties agreed on, and what its writer says of itself.
+
+    agreed {...}    the same bytes at both ends; its digest goes into both chains and every signature
+    own {...}       the writer's software and seed commitment; its digest goes into every checkpoint of the writer
+
+Both are JSON on one line with sorted keys, no spaces and ASCII only. The session id does not appear: it keys the
+digests of sample ids in other messages. A tag stands for it, which tells whether two runs are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+from protocols.agreement import MAX_NAME, MAX_PARTIES, Manifest
+from protocols.errors import InvalidInput
+from protocols.transcript.certificates import Certificate
+from protocols.transcript.chain import Sender, digest_of
+
+MAX_PARAMETERS = 10_000
+MAX_SOFTWARE = 64
+
+T = TypeVar("T", bound="_Record")
+
+
+@dataclass(frozen=True)
+class _Record:
+    def text(self) -> str:
+        """The record in its one spelling."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> bytes:
+        """What chains and signatures are bound to."""
+        return digest_of(type(self).__name__.lower(), self.text().encode())
+
+    @classmethod
+    def parse(cls: type[T], text: str) -> T:
+        """The record that a line holds. Raises `InvalidInput`."""
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput("not JSON") from error
+        names = {each.name for each in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise InvalidInput(f"must have exactly the fields {', '.join(sorted(names))}")
+        record = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        if record.text() != text:
+            raise InvalidInput("not in the canonical spelling: sorted keys, no spaces, ASCII")
+        return record
+
+    def require(self, condition: bool, problem: str) -> None:
+        """Raise `InvalidInput` unless `condition` holds."""
+        if not condition:
+            raise InvalidInput(problem)
+
+
+def _is_text(value: object, most: int = MAX_NAME, may_be_empty: bool = False) -> bool:
+    return isinstance(value, str) and len(value) <= most and (value.isprintable() if value else may_be_empty)
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class Agreed(_Record):
+    """What host and collaborator agreed on, as the manifest says it, and who they are.
+
+    Attributes:
+        collaborator: the feature key of this transcript's collaborator; one of `collaborators`.
+        is_trainable: does this collaborator receive gradients?
+        projection_width: of its layer; 0 is "as wide as the features".
+        manifest_digest: of the manifest that every collaborator has accepted.
+        session_tag: stands for the session id.
+        host_certificate, collaborator_certificate: PEM.
+    """
+
+    protocol_version: int
+    task_id: str
+    scheme: str
+    scheme_parameters: str
+    id_normalisation: str
+    host: str
+    collaborators: tuple[str, ...]
+    collaborator: str
+    is_trainable: bool
+    has_projection: bool
+    projection_width: int
+    is_reproducible: bool
+    manifest_digest: str
+    session_tag: str
+    host_certificate: str
+    collaborator_certificate: str
+
+    def __post_init__(self) -> None:
+        for name in ("task_id", "scheme", "id_normalisation", "host", "collaborator"):
+            self.require(_is_text(getattr(self, name)), f"{name} must be one line of text")
+        self.require(
+            _is_text(self.scheme_parameters, MAX_PARAMETERS, True), "scheme_parameters must be one line of text"
+        )
+        self.require(isinstance(self.collaborators, tuple), "collaborators must be a list")
+        self.require(1 <= len(self.collaborators) <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators")
+        self.require(all(_is_text(key) for key in self.collaborators), "collaborators must be lines of text")
+        self.require(self.collaborator in self.collaborators, "the collaborator must be one of the collaborators")
+        for name in ("is_trainable", "has_projection", "is_reproducible"):
+            self.require(type(getattr(self, name)) is bool, f"{name} must be true or false")
+        self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
+        self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
+        self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
+        certificates = [self.certificate(sender) for sender in Sender]
+        self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
+
+    def certificate(self, sender: Sender) -> Certificate:
+        """A party's certificate. Raises `InvalidInput` unless it is one, in its canonical spelling."""
+        pem = getattr(self, f"{sender.role}_certificate")
+        self.require(isinstance(pem, str) and pem.isascii(), "a certificate is PEM text")
+        certificate = Certificate(pem.encode())
+        self.require(certificate.pem == pem.encode(), "a certificate is PEM text in its canonical spelling")
+        return certificate
+
+    def name(self, sender: Sender) -> str:
+        """A party's feature key."""
+        return self.host if sender is Sender.HOST else self.collaborator
+
+    @classmethod
+    def of(cls, manifest: Manifest, collaborator: str, host: Certificate, other: Certificate) -> Agreed:
+        """What a manifest means for one pair of parties."""
+        at = manifest.feature_keys.index(collaborator)
+        return cls(
+            protocol_version=manifest.protocol_version,
+            task_id=manifest.task_id,
+            scheme=manifest.scheme,
+            scheme_parameters=manifest.scheme_parameters,
+            id_normalisation=manifest.id_normalisation,
+            host=manifest.host_feature_key,
+            collaborators=manifest.feature_keys,
+            collaborator=collaborator,
+            is_trainable=manifest.trainable[at],
+            has_projection=manifest.has_projection,
+            projection_width=manifest.projection_widths[at],
+            is_reproducible=manifest.is_reproducible,
+            manifest_digest=manifest.digest().hex(),
+            session_tag=digest_of("session", manifest.session).hex(),
+            host_certificate=host.pem.decode(),
+            collaborator_certificate=other.pem.decode(),
+        )
+
+
+@dataclass(frozen=True)
+class Own(_Record):
+    """What the writer of a transcript says of itself.
+
+    Attributes:
+        writer: "host" or "collaborator".
+        software: versions by name.
+        seed_commitment: of a reproducible run, in hexadecimal, or empty.
+    """
+
+    writer: str
+    software: Mapping[str, str] = field(default_factory=dict)
+    seed_commitment: str = ""
+
+    def __post_init__(self) -> None:
+        self.require(self.writer in {sender.role for sender in Sender}, "writer must be host or collaborator")
+        self.require(
+            isinstance(self.software, dict) and len(self.software) <= MAX_SOFTWARE, "software must be an object"
+        )
+        known: dict[Any, Any] = dict(self.software)
+        self.require(all(_is_text(text) for pair in known.items() for text in pair), "software must be lines of text")
+        self.require(self.seed_commitment == "" or _is_digest(self.seed_commitment), "seed_commitment: 64 hex digits")
+
+    @property
+    def sender(self) -> Sender:
+        """The writer."""
+        return Sender[self.writer.upper()]

@@ -1,0 +1,141 @@
+"""What an audit found, for people and programs. Frozen and plain, so that `dataclasses.asdict` gives the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from protocols.ledger import RunLedger
+from protocols.transcript.errors import Severity, TranscriptError
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or to be noted.
+
+    Attributes:
+        kind: name of the `TranscriptError`.
+        file: which transcript.
+        line: of the file, from 1; 0 for the whole.
+        entry: which message, in words; may be empty.
+        problem, expected, meaning: what was found, what should have been there, what it may mean.
+    """
+
+    kind: str
+    severity: Severity
+    file: str
+    line: int
+    entry: str
+    problem: str
+    expected: str
+    meaning: str
+
+    @classmethod
+    def of(cls, error: TranscriptError, file: str, line: int = 0) -> Finding:
+        """An error as a finding."""
+        at = error.line or line
+        kind, severity = type(error).__name__, error.severity
+        return cls(kind, severity, file, at, error.entry, error.problem, error.expected, error.may_mean)
+
+    def __str__(self) -> str:
+        place = f"{self.file}, line {self.line}" if self.line else self.file
+        entry = f", {self.entry}" if self.entry else ""
+        expected = f" Expected: {self.expected}." if self.expected else ""
+        return f"{self.severity.value}: {place}{entry}: {self.problem}.{expected} {self.meaning}".rstrip()
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Messages of one type, sender, phase and round. `bytes` without framing, TLS and HTTP/2."""
+
+    sender: str
+    type: str
+    phase: str
+    round: int
+    messages: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who one end is: feature key, role, and SHA-256 of its certificate, to be compared out of band."""
+
+    name: str
+    role: str
+    fingerprint: str
+    software: dict[str, str]
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """One transcript.
+
+    Attributes:
+        name: as the caller calls it.
+        writer: its party's role.
+        lines, messages: how long it is.
+        signed_by_both: messages (from the host, from the collaborator) up to the last countersigned checkpoint.
+        sealed_lines: lines under the writer's last seal.
+        is_finished: the task ended as it should, with everything signed by both.
+    """
+
+    name: str
+    writer: str
+    lines: int
+    messages: int
+    signed_by_both: tuple[int, int]
+    sealed_lines: int
+    is_finished: bool
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The outcome of an audit.
+
+    Attributes:
+        task_id, scheme, scheme_parameters: what the run was; empty if the file does not get that far.
+        parties: host, then collaborator.
+        files: one for each transcript.
+        findings: all that are wrong or to be noted, by file and line; at most `MAX_FINDINGS` for a file.
+        traffic: what crossed the wire, in order of first appearance.
+        ledger: who learned what.
+    """
+
+    task_id: str
+    scheme: str
+    scheme_parameters: str
+    parties: tuple[Party, ...]
+    files: tuple[FileSummary, ...]
+    findings: tuple[Finding, ...]
+    traffic: tuple[Traffic, ...]
+    ledger: RunLedger | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything was checked and nothing is wrong or missing: no finding but notes."""
+        return all(finding.severity is Severity.NOTE for finding in self.findings)
+
+    @property
+    def by_type(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(messages, bytes) by (sender, type)."""
+        return self._sum(lambda each: (each.sender, each.type))
+
+    @property
+    def by_phase(self) -> dict[str, tuple[int, int]]:
+        """(messages, bytes) by phase."""
+        return self._sum(lambda each: each.phase)
+
+    @property
+    def by_round(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """(messages, bytes) by (phase, round)."""
+        return self._sum(lambda each: (each.phase, each.round))
+
+    def _sum(self, key: Callable[[Traffic], K]) -> dict[K, tuple[int, int]]:
+        out: dict[K, tuple[int, int]] = {}
+        for each in self.traffic:
+            messages, size = out.get(key(each), (0, 0))
+            out[key(each)] = (messages + each.messages, size + each.bytes)
+        return out
