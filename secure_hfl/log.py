@@ -6,10 +6,24 @@ import logging
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.logging import RichHandler
+
 logger = logging.getLogger("secure_hfl")
 """What user code imports as `from secure_hfl import logger`."""
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+_console: Console | None = None
+
+
+def terminal() -> Console | None:
+    """The terminal behind stderr, if there is one. Log lines and progress bars share it without a clash."""
+    global _console
+    if _console is None and sys.stderr.isatty():
+        _console = Console(stderr=True, emoji=False, markup=False, highlight=False)
+    return _console
 
 
 def ensure_visible() -> None:
@@ -19,8 +33,12 @@ def ensure_visible() -> None:
     """
     if logger.hasHandlers():
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    console = terminal()
+    if console is None:
+        handler: logging.Handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    else:
+        handler = RichHandler(console=console, show_path=False, log_time_format="%H:%M:%S", markup=False)
     logger.addHandler(handler)
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)

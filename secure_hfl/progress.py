@@ -18,6 +18,11 @@ import os
 import threading
 from typing import Any, Protocol
 
+import rich.progress
+from rich.console import Console
+
+from secure_hfl.log import terminal
+
 
 class Progress(Protocol):
     """A listener. Called from the engine's threads; must return quickly and must not raise."""
@@ -53,6 +58,52 @@ class JsonLines:
                 self._open = False
 
 
+class Bars:
+    """A bar on the terminal: the private set intersection's chunks, then the batches of each round."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bars = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=True,
+        )
+        self._task: rich.progress.TaskID | None = None
+        self._lock = threading.Lock()
+
+    def emit(self, event: str, **values: Any) -> None:
+        """Move, start or end the bar."""
+        with self._lock:
+            if event == "psi":
+                self._show("private set intersection", values["done"], values["total"], values["step"])
+            elif event == "batch":
+                loss = values.get("loss")
+                note = "" if loss is None else f"loss {loss:.4f}"
+                what = "training" if values.get("training", True) else "testing"
+                self._show(f"{what}, round {values['round']}", values["batch"], values.get("batches"), note)
+            elif event in ("round", "psi_done", "end"):
+                self._hide()
+
+    def _show(self, what: str, done: int, total: int | None, note: str) -> None:
+        if self._task is None:
+            self._task = self._bars.add_task(what, total=total, note=note)
+            self._bars.start()
+        self._bars.update(self._task, description=what, completed=done, total=total, note=note)
+
+    def _hide(self) -> None:
+        if self._task is not None:
+            self._bars.stop()
+            self._bars.remove_task(self._task)
+            self._task = None
+
+
 def progress_for(descriptor: int | None) -> Progress:
-    """The sink that a run's options ask for."""
-    return Silent() if descriptor is None else JsonLines(descriptor)
+    """The sink that a run's options ask for; without one, bars if somebody is looking."""
+    if descriptor is not None:
+        return JsonLines(descriptor)
+    console = terminal()
+    return Silent() if console is None else Bars(console)

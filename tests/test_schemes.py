@@ -1,0 +1,83 @@
+"""The scheme registry: built-in schemes, entry points of other packages, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from protocols.catalogue import MESSAGE_TYPES
+from protocols.errors import InvalidInput
+from protocols.projection.parameters import ProjectionParameters
+from secure_hfl import schemes
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.schemes import GROUP, load_scheme, register_scheme, scheme_names
+from secure_hfl.schemes.plain import Plain
+
+PLUG_IN = """
+from secure_hfl.schemes import register_scheme
+from secure_hfl.schemes.plain import Plain
+
+@register_scheme("{registers}")
+class Mine(Plain):
+    '''A scheme of another package.'''
+"""
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A package on the path that the entry-point group names as the scheme "mine"."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(schemes, "_registered", dict(schemes._registered))
+    points = EntryPoints([EntryPoint("mine", "mine_scheme", GROUP)])
+    monkeypatch.setattr(schemes, "entry_points", lambda **chosen: points.select(**chosen))
+    monkeypatch.delitem(sys.modules, "mine_scheme", raising=False)
+    return tmp_path / "mine_scheme.py"
+
+
+def test_every_built_in_scheme_loads_and_names_its_messages() -> None:
+    for name in ("bfv", "masked", "paillier", "plain"):
+        scheme = load_scheme(name)
+        assert scheme.name == name
+        assert set(scheme.messages()) <= set(MESSAGE_TYPES)
+        assert scheme.is_plaintext == (name == "plain")
+        assert scheme.needs_projection == (name != "plain")
+
+
+def test_a_scheme_of_another_package_is_found_by_its_entry_point(installed: Path) -> None:
+    installed.write_text(PLUG_IN.format(registers="mine"))
+    assert "mine" in scheme_names()
+    assert type(load_scheme("mine")).__name__ == "Mine"
+    assert load_scheme("mine").name == "mine"
+
+
+def test_an_entry_point_that_registers_nothing_is_refused(installed: Path) -> None:
+    installed.write_text("")
+    with pytest.raises(ConfigurationError, match=r"no scheme 'mine'"):
+        load_scheme("mine")
+
+
+def test_a_name_belongs_to_one_scheme(installed: Path) -> None:
+    installed.write_text(PLUG_IN.format(registers="plain"))
+    load_scheme("plain")
+    with pytest.raises(ConfigurationError, match="already registered by secure_hfl.schemes.plain"):
+        load_scheme("mine")
+
+
+def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigurationError, match="known: bfv, masked, paillier, plain"):
+        load_scheme("rot13")
+
+
+def test_registering_the_same_class_again_changes_nothing() -> None:
+    assert register_scheme("plain")(Plain) is Plain
+
+
+def test_parameters_name_what_both_sides_must_share() -> None:
+    texts = {name: load_scheme(name).parameters() for name in ("bfv", "masked", "paillier", "plain")}
+    assert len(set(texts.values())) == 4
+    assert "8.0" in texts["bfv"]
+    with pytest.raises(InvalidInput):
+        ProjectionParameters(feature_norm=1024.0)

@@ -1,0 +1,70 @@
+"""The background thread that makes randomness ahead of time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from protocols.errors import InvalidInput
+from secure_hfl.stock import StockKeeper
+
+
+class Shelf:
+    """Wants `target` units; says when it is full."""
+
+    def __init__(self, target: int) -> None:
+        self.made = 0
+        self.target = target
+        self.full = threading.Event()
+
+    def prepare(self) -> bool:
+        """Make one unit unless full."""
+        if self.made >= self.target:
+            self.full.set()
+            return False
+        self.made += 1
+        return True
+
+
+def test_it_fills_every_shelf_and_stops_there() -> None:
+    shelves = [Shelf(3), Shelf(5)]
+    keeper = StockKeeper([shelf.prepare for shelf in shelves])
+    keeper.start()
+    assert all(shelf.full.wait(10) for shelf in shelves)
+    keeper.stop()
+    assert [shelf.made for shelf in shelves] == [3, 5]
+
+
+def test_it_goes_on_when_something_was_used() -> None:
+    shelf = Shelf(2)
+    keeper = StockKeeper([shelf.prepare])
+    keeper.start()
+    assert shelf.full.wait(10)
+    shelf.full.clear()
+    shelf.target = 4
+    keeper.wake()
+    assert shelf.full.wait(10)
+    keeper.stop()
+    assert shelf.made == 4
+
+
+def test_what_goes_wrong_is_raised_where_the_work_is_done() -> None:
+    called = threading.Event()
+
+    def prepare() -> bool:
+        called.set()
+        raise InvalidInput("no more")
+
+    keeper = StockKeeper([prepare])
+    keeper.start()
+    assert called.wait(10)
+    keeper.stop()
+    with pytest.raises(InvalidInput, match="no more"):
+        keeper.wake()
+
+
+def test_stopping_twice_or_before_the_start_is_harmless() -> None:
+    keeper = StockKeeper([])
+    keeper.stop()
+    keeper.stop()
