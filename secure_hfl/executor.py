@@ -9,20 +9,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from loky import ProcessPoolExecutor
 from loky.backend import get_context
 
+from protocols.work import Mapper
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class Mapper(Protocol):
-    """Like the builtin `map`: lazy and in order."""
-
-    def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]: ...
 
 
 class Executor(Protocol):
@@ -77,3 +74,13 @@ class LocalExecutor:
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=True)
             self._pool = None
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="work")
+
+
+def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+    """A mapper over threads, for functions that spend their time in libraries that release the interpreter's lock."""
+    return _threads().map(function, items)

@@ -70,6 +70,7 @@ from protocols.he.paillier_math import (
 from protocols.he.paillier_parameters import PAILLIER_3072, PaillierLayout, PaillierParameters
 from protocols.message import Array, check_array
 from protocols.randomness import OsRandomness, Randomness
+from protocols.work import Mapper
 
 COVER_DIGITS = 22
 """The evaluator's exponents are longer than the owner's by 22 digits of 6 bits, 132 bits; k 2^(factor_bits + 1) takes
@@ -82,12 +83,19 @@ class PaillierBackend(Backend):
     Args:
         parameters: from `paillier_parameters.PARAMETER_SETS`.
         randomness: the operating system's, except for vectors and tests.
+        mapper: where the halves of decryptions run; threads of this process, or the builtin `map`.
     """
 
-    def __init__(self, parameters: PaillierParameters = PAILLIER_3072, randomness: Randomness | None = None) -> None:
+    def __init__(
+        self,
+        parameters: PaillierParameters = PAILLIER_3072,
+        randomness: Randomness | None = None,
+        mapper: Mapper = map,
+    ) -> None:
         self.parameters = parameters
         self.name = parameters.name
         self._randomness = randomness or OsRandomness()
+        self._mapper = mapper
 
     def generate(self, randomness_label: str = "") -> PaillierSecretSide:
         """A fresh key pair. Primes come from `phe`, which takes them from the operating system whatever the label.
@@ -100,7 +108,7 @@ class PaillierBackend(Backend):
 
     def from_primes(self, p: int, q: int) -> PaillierSecretSide:
         """The secret side of a known key. Raises `InvalidInput` if the primes are not admissible."""
-        key = PrivateKey(self.parameters, mpz(p), mpz(q), self._randomness)
+        key = PrivateKey(self.parameters, mpz(p), mpz(q), self._randomness, self._mapper)
         return PaillierSecretSide(key, self._randomness)
 
     def load_public(self, public_key: bytes) -> PaillierPublicSide:

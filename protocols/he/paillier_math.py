@@ -30,6 +30,7 @@ from protocols.errors import InvalidCiphertext, InvalidInput, LocalMisuse
 from protocols.he.interface import RING_BITS, RING_MASK, CiphertextBundle
 from protocols.he.paillier_parameters import PaillierLayout, PaillierParameters
 from protocols.randomness import Randomness
+from protocols.work import Mapper
 
 KEY_ID_BYTES = 16
 OPERAND, REPLY = 1, 2
@@ -177,17 +178,21 @@ class PrivateKey(Guarded):
         parameters: the set.
         p, q: primes, both 3 modulo 4, with gcd(p - 1, q - 1) = 2, whose product has exactly `key_bits` bits.
         randomness: where h comes from.
+        mapper: where the two halves of a decryption run; they hold the primes and must stay in this process.
 
     Raises:
         InvalidInput: the primes are not admissible.
     """
 
-    def __init__(self, parameters: PaillierParameters, p: mpz, q: mpz, randomness: Randomness) -> None:
+    def __init__(
+        self, parameters: PaillierParameters, p: mpz, q: mpz, randomness: Randomness, mapper: Mapper = map
+    ) -> None:
         n = p * q
         if n.bit_length() != parameters.key_bits or not admissible(p, q):
             raise InvalidInput(f"these primes do not make a {parameters.name} key; call generate()")
         h = None if parameters.full_randomness else -(below(randomness, n) ** 2) % n
         self.public = PublicKey(parameters, PublicKey.encode(parameters, n, h))
+        self._mapper = mapper
         self.p, self.q = p, q
         self.p_square, self.q_square = p * p, q * q
         self._to_p = gmpy2.invert(-q, p)  # ((1 + n)^(p-1) mod p^2 - 1) / p = -q mod p
@@ -198,12 +203,9 @@ class PrivateKey(Guarded):
     def decrypt(self, ciphertexts: Sequence[mpz]) -> list[mpz]:
         """The plaintexts, 0 <= m < n. Ciphertexts must be units."""
         p, q = self.p, self.q
-        halves = zip(
-            _power_all(ciphertexts, p - 1, self.p_square),
-            _power_all(ciphertexts, q - 1, self.q_square),
-        )
+        jobs = ((ciphertexts, p - 1, self.p_square), (ciphertexts, q - 1, self.q_square))
         plaintexts = []
-        for of_p, of_q in halves:
+        for of_p, of_q in zip(*self._mapper(_power_job, jobs)):
             mod_p = (of_p - 1) // p * self._to_p % p
             mod_q = (of_q - 1) // q * self._to_q % q
             plaintexts.append(mod_p + p * ((mod_q - mod_p) * self._p_inverse % q))
@@ -221,6 +223,10 @@ class PrivateKey(Guarded):
             _power_all([below(randomness, q) for _ in range(count)], q, self.q_square),
         )
         return [self.join(of_p, of_q) for of_p, of_q in halves]
+
+
+def _power_job(job: tuple[Sequence[mpz], mpz, mpz]) -> list[mpz]:
+    return _power_all(*job)
 
 
 def admissible(p: mpz, q: mpz) -> bool:

@@ -3,7 +3,7 @@
 from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids
 from protocols.psi.messages import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.receiver import PsiReceiver
-from protocols.psi.role import Mapper, hash_ids
+from protocols.psi.role import hash_ids
 from protocols.psi.sender import PsiSender
 from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS
 
@@ -13,7 +13,6 @@ __all__ = [
     "MAX_IDS",
     "MAX_ID_BYTES",
     "PSI_CHUNK",
-    "Mapper",
     "PsiDigests",
     "PsiOpen",
     "PsiPoints",

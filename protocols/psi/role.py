@@ -13,10 +13,10 @@ Reference: protocols/psi/messages.py has the whole diagram.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,16 +28,9 @@ from protocols.psi.ids import check_ids
 from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
 from protocols.psi.transitions import Receiving, Sending, Stream, Table
 from protocols.randomness import Randomness
+from protocols.work import Mapper
 
-T = TypeVar("T")
-R = TypeVar("R")
 M = TypeVar("M", bound=Message)
-
-
-class Mapper(Protocol):
-    """The builtin `map`, or anything that gives the same results in the same order."""
-
-    def __call__(self, function: Callable[[T], R], iterable: Iterable[T], /) -> Iterator[R]: ...
 
 
 def hash_ids(session: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> bytes:

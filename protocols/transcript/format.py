@@ -1,4 +1,4 @@
-r"""The lines of a transcript, written and read. protocols/README.md says what they mean, for people who write a second reader.
+r"""The lines of a transcript, written and read. What they mean, for a second reader: protocols/README.md.
 
 secure-hfl-transcript 1                                       each line ends in a space and a check value:
 agreed {...}                                                  the first 16 hex digits of the hash over all lines

@@ -24,6 +24,7 @@ from protocols.projection.messages import (
 )
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from secure_hfl.executor import thread_map
 from secure_hfl.schemes import Scheme, register_scheme
 
 
@@ -99,7 +100,7 @@ class Paillier(EncryptedScheme):
     def backend(self) -> Backend:
         from protocols.he.paillier import PaillierBackend
 
-        return PaillierBackend()
+        return PaillierBackend(mapper=thread_map)
 
     @property
     def parameter_set(self) -> str:
