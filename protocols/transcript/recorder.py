@@ -73,6 +73,7 @@ class TranscriptRecorder:
         self._waiting: list[tuple[Sender, Envelope, bytes]] = []
         self._counts = dict.fromkeys(Sender, 0)
         self._chains: dict[Sender, Chain] = {}
+        self._countersigned = dict.fromkeys(Sender, 0)
         self._candidates: dict[int, bytes] = {}
         self._collaborator = ""
         self._peer_record: bytes | None = None
@@ -154,8 +155,10 @@ class TranscriptRecorder:
         if isinstance(message, Countersignature):
             signed = Signed(sender.other, *place, message.count, message.head, None, message.signature)
             written += self._running.write(checkpoint_text(signed))
-        ends_here = isinstance(message, Abort) or (isinstance(message, Countersignature) and sender is not self.party)
-        return written + self._seal() if ends_here else written
+            self._countersigned[sender] += 1
+            # Another thread may observe the peer's before ours is sent: whichever is last ends the exchange.
+            return written + self._seal() if len(set(self._countersigned.values())) == 1 else written
+        return written + self._seal() if isinstance(message, Abort) else written
 
     def _seal(self) -> bytes:
         return self._running.write(b"seal " + self._sign(seal_data(self._running.value)).hex().encode())

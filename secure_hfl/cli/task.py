@@ -134,7 +134,7 @@ def list_tasks(as_json: Json = False) -> None:
 
 @tasks.command()
 def show(reference: Reference, as_json: Json = False) -> None:
-    """Show one task: parties and fingerprints, data check, state, results."""
+    """Show one task: parties and fingerprints, data check, state, results, transcripts."""
     store = _store()
     record = store.get(reference)
     if as_json:
@@ -148,12 +148,32 @@ def show(reference: Reference, as_json: Json = False) -> None:
         for name, value in record.metrics.items():
             grid.add_row(plain(name), plain(json.dumps(value)))
         out.print(grid)
-    if record.artifacts:
-        grid = table("Artifact", "Bytes")
-        for path in record.artifacts:
-            size = artifact_size(path)
-            grid.add_row(plain(path), "missing" if size is None else f"{size:,}")
-        out.print(grid)
+    transcripts = transcripts_of(store, record)
+    _print_files("Artifact", [path for path in record.artifacts if path not in transcripts])
+    _print_files("Transcript", transcripts)
+    if transcripts:
+        out.print("Check what crossed the wire: secure-hfl audit TRANSCRIPT; while the task runs: with --live.")
+
+
+def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
+    """Every transcript of the task, of failed and running attempts too, the oldest attempt first."""
+
+    def order(path: Path) -> tuple[str, int]:
+        peer, _, run = path.stem.rpartition("-")
+        return peer, int(run) if run.isdecimal() else 0
+
+    found = store.directory(record.task_id).glob("transcripts/*.transcript")
+    return [str(path) for path in sorted(found, key=order)]
+
+
+def _print_files(heading: str, paths: list[str]) -> None:
+    if not paths:
+        return
+    grid = table(heading, "Bytes")
+    for path in paths:
+        size = artifact_size(path)
+        grid.add_row(plain(path), "missing" if size is None else f"{size:,}")
+    console().print(grid)
 
 
 def artifact_size(path: str) -> int | None:
@@ -197,6 +217,8 @@ def _to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
         {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants
     ]
     values["artifacts"] = [{"path": path, "bytes": artifact_size(path)} for path in record.artifacts]
+    transcripts = transcripts_of(store, record)
+    values["transcripts"] = [{"path": path, "bytes": artifact_size(path)} for path in transcripts]
     return values
 
 

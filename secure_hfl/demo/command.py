@@ -29,8 +29,9 @@ def demo(
 ) -> None:
     """Train the tutorial's MNIST task between real processes on this machine, and say what happened."""
     from secure_hfl.demo.display import Display
-    from secure_hfl.demo.report import print_report, report
+    from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
     from secure_hfl.demo.runner import Demo, DemoOptions
+    from secure_hfl.errors import DemoFailed
 
     directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -42,10 +43,15 @@ def demo(
         for name, event in run.run():
             display.take(name, event)
     result = report(run)
+    audits = audit_transcripts(run, run.fingerprints)
+    result["transcripts_hold"] = all(each.holds for each in audits)
     print_report(console, run, result)
+    print_audits(console, run, audits)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1))
         console.print(f"Figures: {json_file}")
+    if not result["transcripts_hold"]:
+        raise DemoFailed("the transcripts do not hold: see above")
 
 
 def register(app: typer.Typer) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from protocols.transcript.report import AuditReport
+from secure_hfl.audit.files import audit_files
+from secure_hfl.audit.words import summarise
 from secure_hfl.demo.display import human_bytes
 from secure_hfl.demo.runner import HOST, Demo
-from secure_hfl.schemes import load_scheme
 
 
 def report(demo: Demo) -> dict[str, Any]:
@@ -90,16 +93,26 @@ def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
             human_bytes(ways["received_bytes"]) if "received_bytes" in ways else "",
         )
     console.print(by_type)
-    scheme = load_scheme(result["scheme"])
-    console.print("[bold]What each party learned[/bold]")
-    console.print(f"  host: the collaborators' set sizes, each pairwise intersection; {scheme.host_learns}")
-    console.print(f"  collaborators: the host's set size, the final intersection; {scheme.collaborator_learns}")
     memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in result["peak_rss_mb"].items())
     console.print(
         f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
         f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
     console.print(f"Homes, logs and results: {demo.directory}")
+
+
+def audit_transcripts(demo: Demo, fingerprints: Collection[str]) -> list[AuditReport]:
+    """Audit both ends' transcripts of every pair of host and collaborator, as `secure-hfl audit` would."""
+    return [audit_files(own, peer, trusted=fingerprints).report for own, peer in demo.transcripts()]
+
+
+def print_audits(console: Console, demo: Demo, reports: Sequence[AuditReport]) -> None:
+    """What the audits found: the verdict, and who learned what."""
+    for audited, (own, peer) in zip(reports, demo.transcripts()):
+        console.print("\n[bold]Audit of both transcripts[/bold]")
+        for line in summarise(audited):
+            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  Again, in detail: secure-hfl audit {own} {peer} --html audit.html", soft_wrap=True)
 
 
 def _bytes(ways: dict[str, int]) -> int:

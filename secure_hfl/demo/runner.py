@@ -86,6 +86,7 @@ class Demo:
             names = [HOST, "collaborator"]
         self.parties = [Party(name, HOST if name == HOST else "collaborator", directory / name) for name in names]
         self.task_id = ""
+        self.fingerprints: tuple[str, ...] = ()
 
     def prepare(self) -> None:
         """Identities, the task, the invite, and the data."""
@@ -99,6 +100,7 @@ class Demo:
             TaskStore(host.home), identities[HOST], "mnist-demo", address, self.options.scheme, pems, HOST
         )
         self.task_id = record.task_id
+        self.fingerprints = tuple(identity.fingerprint for identity in identities.values())
         for party in self.parties[1:]:
             join_task(TaskStore(party.home), identities[party.name], invite, self.options.scheme)
         os.environ["SECURE_HFL_DATA"] = str(self.directory / "data")
@@ -133,6 +135,14 @@ class Demo:
         if failed:
             tail = failed[0].output.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
             raise DemoFailed(f"{failed[0].name}: {failed[0].reason or tail[0]} (its output: {failed[0].output})")
+
+    def transcripts(self) -> list[tuple[Path, Path]]:
+        """For each collaborator: the host's transcript, and its own."""
+        host, *others = self.parties
+        return [(self._transcript(host, other.name), self._transcript(other, HOST)) for other in others]
+
+    def _transcript(self, party: Party, peer: str) -> Path:
+        return TaskStore(party.home).directory(self.task_id) / "transcripts" / f"{peer}-1.transcript"
 
     def _start(self, party: Party, index: int, events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]]) -> None:
         reader, writer = os.pipe()

@@ -321,9 +321,7 @@ class TaskRun(ABC, Generic[SchedulerT]):
     def keep_transcript(self, link: Link, peer_certificate: bytes) -> None:
         """From now on, record everything that is sent to and received from this peer."""
         directory = self.store.directory(self.record.task_id) / "transcripts"
-        transcript = Transcript(
-            directory, link.channel, self.role, self.identity, peer_certificate, self.options.seed
-        )
+        transcript = Transcript(directory, link.channel, self.role, self.identity, peer_certificate, self.options.seed)
         self.transcripts.append((link, transcript))
 
     def checkpoint(self) -> None:

@@ -54,6 +54,19 @@ def test_an_exchange_signs_what_was_sent() -> None:
     assert answer.count == 4  # Hello, ManifestAccepted, Checkpoint, Countersignature
 
 
+@pytest.mark.parametrize("theirs_first", [False, True])
+def test_an_exchange_is_sealed_when_the_second_has_signed(theirs_first: bool) -> None:
+    wire = joined()
+    ours = half_way(wire)  # not sent yet: another thread may read the peer's answer first
+    before = texts_of(wire.files[H])
+    wire.send(C, Countersignature(0, HEAD, SIGNATURE))
+    steps = [lambda: wire.send(H, ours), lambda: wire.receive(H)]
+    for step in reversed(steps) if theirs_first else steps:
+        assert not any(text.startswith(b"seal") for text in texts_of(wire.files[H])[len(before) :])
+        step()
+    assert texts_of(wire.files[H])[-1].startswith(b"seal")
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,0 +1,342 @@
+"""What transcripts cost: recording a message, bytes for each entry and batch, and how fast they are audited.
+
+    python -m benchmarks.transcript                             synthetic transcripts of 10,000 and 100,000 messages
+    python -m benchmarks.transcript --entries 1000000           other sizes
+    python -m benchmarks.transcript --schemes bfv masked plain  also the demo's task, five rounds between processes
+    python -m benchmarks.transcript --json FILE                 the same figures for a machine
+
+The synthetic transcripts are legal from end to end: a task in the order and with the sizes of scheme "paillier" for
+1 x 1 features, over random bytes instead of ciphertexts, with real signatures. An entry is a message's line; a batch
+has seven. Recording is what one party pays for one message: its digest, the chain, the line, and handing it to the
+operating system (`secure_hfl.transcript`). Times are processor seconds of one core, best of `--repeats`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.machine import machine
+from protocols.agreement import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.envelope import Envelope, Phase
+from protocols.he.paillier_parameters import PARAMETER_SETS
+from protocols.message import Message
+from protocols.projection import messages as layer
+from protocols.projection.parameters import ProjectionParameters
+from protocols.projection.roles import FeatureShape
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.randomness import OsRandomness
+from protocols.steps import Receive, Send
+from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.transcript.certificates import Certificate
+from protocols.transcript.chain import Sender
+from protocols.transcript.checkpoints import exchange_checkpoints
+from protocols.transcript.facts import FACTS, no_facts
+from protocols.transcript.format import TAG_BYTES
+from protocols.transcript.recorder import TranscriptRecorder
+from protocols.transcript.records import Agreed
+from protocols.transcript.sizes import TaskSizes, body, header
+from secure_hfl.audit.files import Verdict, audit_files
+from secure_hfl.audit.page import page
+from secure_hfl.identity import Identity
+from secure_hfl.transcript import Transcript
+from secure_hfl.transport.channel import Direction
+
+H, C = Sender.HOST, Sender.COLLABORATOR
+BATCHES = 100
+"""Batches in a round of a synthetic task."""
+
+PER_BATCH = 7
+PARTS = (b"x",)  # stands for ciphertexts: what is recorded of them comes from the wire bytes
+
+
+@dataclass
+class Line:
+    """One row of the table."""
+
+    what: str
+    entries: int
+    seconds: float
+    microseconds_per_entry: float
+    bytes_per_entry: float = 0.0
+    bytes_per_batch: float = 0.0
+    entries_per_second: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+class SyntheticTask:
+    """Both ends' transcripts of a task that never was.
+
+    Args:
+        directory: for the two files, host.transcript and patient.transcript.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.identities = {sender: Identity.create(sender.role) for sender in Sender}
+        pem = {sender: self.identities[sender].certificate_pem for sender in Sender}
+        self._recorders = {
+            sender: TranscriptRecorder(sender, pem[sender], pem[sender.other], self.identities[sender].sign, {})
+            for sender in Sender
+        }
+        self.paths = {H: directory / "host.transcript", C: directory / "patient.transcript"}
+        self._files = {sender: path.open("wb") for sender, path in self.paths.items()}
+        self._sequences = dict.fromkeys(Sender, 0)
+        self._inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
+        self._place = (Phase.JOIN, 0, 0)
+        hello, self._manifest = agreement()
+        self._sizes = TaskSizes(Agreed.of(self._manifest, "patient", Certificate(pem[H]), Certificate(pem[C])))
+        self._hello = hello
+
+    def run(self, messages: int) -> None:
+        """A whole task with about so many messages."""
+        self._start()
+        rounds = max(1, round(messages / (BATCHES * PER_BATCH)))
+        version = 0
+        for number in range(1, rounds + 1):
+            self._place = (Phase.TRAIN, number, 0)
+            self._tell(H, RoundStart(0))
+            for batch in range(BATCHES):
+                self._place = (Phase.TRAIN, number, batch)
+                self._batch(version)
+                version += 1
+            self._place = (Phase.TRAIN, number, BATCHES)
+            self._tell(C, EpochEnd(BATCHES))
+            self._checkpoint()
+        self._place = (Phase.FINISH, 0, 0)
+        self._tell(H, TaskFinished(rounds))
+        self._tell(C, FinishAcknowledged(rounds))
+        self._checkpoint()
+        for file in self._files.values():
+            file.close()
+
+    def _start(self) -> None:
+        session, digest = self._manifest.session, bytes(32)
+        self._phase(Phase.JOIN, (C, self._hello), (H, self._manifest), (C, ManifestAccepted(digest)))
+        self._phase(
+            Phase.PSI,
+            *((sender, PsiOpen(8, 8, session)) for sender in Sender),
+            *((sender, PsiPoints(0, bytes(256))) for sender in Sender),
+            (C, PsiDigests(0, bytes(128))),
+            (H, PsiResult(b"\xff", 8)),
+        )
+        split = SplitDigest(8, digest, digest, 0, digest, digest)
+        self._phase(Phase.ALIGN, (C, split), (H, split))
+        self._phase(
+            Phase.SETUP,
+            (C, FeatureShape(1, 1)),
+            (H, layer.ProjectionKey(b"x")),
+            (C, layer.ProjectionKey(b"x")),
+            (C, layer.InitialFactor(0, PARTS)),
+            (H, layer.InitialShare(0, PARTS)),
+            (H, layer.HostShare(0, PARTS)),
+            (C, layer.CollaboratorShare(0, PARTS)),
+        )
+
+    def _phase(self, phase: Phase, *told: tuple[Sender, Message]) -> None:
+        self._place = (phase, 0, 0)
+        for sender, message in told:
+            self._tell(sender, message)
+        self._checkpoint()
+
+    def _batch(self, version: int) -> None:
+        self._tell(C, BatchOpen(1, b""))
+        self._tell(C, layer.Projection(version, PARTS))
+        self._tell(H, layer.StepGradient(version, PARTS))
+        self._tell(H, layer.FeatureGradient(version, 0, PARTS))
+        self._tell(C, layer.WeightGradient(version, PARTS))
+        self._tell(H, layer.HostShare(version + 1, PARTS))
+        self._tell(C, layer.CollaboratorShare(version + 1, PARTS))
+
+    def _tell(self, sender: Sender, message: Message) -> None:
+        self._send(sender, message)
+        self._receive(sender.other)
+
+    def _send(self, sender: Sender, message: Message) -> None:
+        envelope = Envelope(self._sequences[sender], *self._place, message)
+        self._sequences[sender] += 1
+        kind = type(message)
+        facts = FACTS.get(kind, ((), no_facts))[1](message)
+        self._sizes.note(sender, kind, facts)
+        bounds = self._sizes.bounds(sender, kind, facts)
+        if bounds is None:
+            raise RuntimeError(f"the size of {kind.__name__} cannot be told")
+        data = wire_bytes(header(envelope.sequence, *map(int, self._place)) + body(bounds[0]))
+        self._files[sender].write(self._recorders[sender].observe(True, envelope, data))
+        self._inboxes[sender.other].append((envelope, data))
+
+    def _receive(self, receiver: Sender) -> Message:
+        envelope, data = self._inboxes[receiver].popleft()
+        self._files[receiver].write(self._recorders[receiver].observe(False, envelope, data))
+        return envelope.message
+
+    def _checkpoint(self) -> None:
+        phase, number, _ = self._place
+        steps = {sender: exchange_checkpoints(self._recorders[sender], phase, number) for sender in Sender}
+        own = {sender: sent(next(conversation)) for sender, conversation in steps.items()}
+        for sender in Sender:
+            self._send(sender, own[sender])
+            next(steps[sender])
+        answers = {sender: sent(steps[sender].send(self._receive(sender))) for sender in Sender}
+        for sender in Sender:
+            self._send(sender, answers[sender])
+            next(steps[sender])
+        for sender in Sender:
+            try:
+                steps[sender].send(self._receive(sender))
+            except StopIteration:
+                continue
+            raise RuntimeError("an exchange of checkpoints has four messages")
+
+
+def sent(step: Send | Receive) -> Message:
+    """What a conversation wants to send."""
+    if not isinstance(step, Send):
+        raise RuntimeError("the conversation does not send here")
+    return step.message
+
+
+def agreement() -> tuple[Hello, Manifest]:
+    """How a synthetic task begins."""
+    hello = Hello(PROTOCOL_VERSION, "benchmark", "patient", "paillier", True, False, os.urandom(32))
+    bounds = json.loads(ProjectionParameters().canonical())
+    parameters = json.dumps({"encryption": next(iter(PARAMETER_SETS)), "layer": bounds})
+    return hello, make_manifest([hello], "hospital", parameters, [1], 30.0, OsRandomness())
+
+
+def wire_bytes(size: int) -> bytes:
+    """As many bytes as a message has, with random ones where a fresh message has them."""
+    return bytes(max(0, size - TAG_BYTES)) + os.urandom(min(size, TAG_BYTES))
+
+
+def best(repeats: int, work: Callable[[], object]) -> float:
+    """Processor seconds of the fastest of several calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def recording(size: int, count: int, repeats: int, directory: Path) -> Line:
+    """One party records messages of one size, through the class that the engine uses."""
+    host, patient = Identity.create("host"), Identity.create("patient")
+    channel: Any = SimpleNamespace(peer=f"patient-{size}", observers=[])
+    transcript = Transcript(directory, channel, "host", host, patient.certificate_pem, None)
+    (observe,) = channel.observers
+    hello, manifest = agreement()
+    observe(Direction.RECEIVED, Envelope(0, Phase.JOIN, 0, 0, hello), wire_bytes(200))
+    observe(Direction.SENT, Envelope(0, Phase.JOIN, 0, 0, manifest), wire_bytes(200))
+    data, message = wire_bytes(size), layer.StepGradient(7, PARTS)
+    envelopes = [Envelope(at, Phase.TRAIN, 1, 0, message) for at in range(1, count * repeats + 1)]
+    ahead = iter(envelopes)
+
+    def some() -> None:
+        for _ in range(count):
+            observe(Direction.SENT, next(ahead), data)
+
+    before = transcript.path.stat().st_size
+    seconds = best(repeats, some)
+    written = (transcript.path.stat().st_size - before) / len(envelopes)
+    transcript.close()
+    return Line(f"record a message of {size:,} bytes", count, seconds, seconds / count * 1e6, written)
+
+
+def auditing(what: str, paths: tuple[Path, Path], batches: int, repeats: int) -> Iterator[Line]:
+    """Audit one end, then both."""
+    audited = audit_files(*paths, with_timeline=True)
+    if audited.verdict is not Verdict.HOLDS:
+        raise RuntimeError(f"{what}: {audited.report.findings[:3]}")
+    entries = audited.report.files[0].messages
+    size = paths[0].stat().st_size
+    for ends, name in ((1, "one end"), (2, "both ends")):
+        count = entries * ends
+        seconds = best(repeats, partial(audit_files, paths[0], paths[1] if ends == 2 else None))
+        yield Line(
+            f"{what}: audit {name}",
+            count,
+            seconds,
+            seconds / count * 1e6,
+            size / entries,
+            size / batches,
+            count / seconds,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        )
+    seconds = best(repeats, lambda: page(audited))
+    yield Line(f"{what}: make the page", entries, seconds, seconds / entries * 1e6)
+
+
+def demo(scheme: str, rounds: int, repeats: int, directory: Path) -> Iterator[Line]:
+    """The demo's task between real processes, then the audit of its transcripts."""
+    from secure_hfl.demo.report import report
+    from secure_hfl.demo.runner import Demo, DemoOptions
+
+    run = Demo(DemoOptions(scheme, rounds), directory)
+    run.prepare()
+    deque(run.run(), maxlen=0)
+    batches = sum(each["batches"] for each in report(run)["rounds"])
+    yield from auditing(f"{scheme}, {rounds} rounds", run.transcripts()[0], batches, repeats)
+
+
+def show(lines: list[Line]) -> None:
+    table = Table(
+        "what", "entries", "seconds", "us / entry", "bytes / entry", "bytes / batch", "entries / s", "peak MB"
+    )
+    for line in lines:
+        rest = (line.bytes_per_entry, line.bytes_per_batch, line.entries_per_second, line.peak_memory_mb)
+        table.add_row(
+            line.what,
+            f"{line.entries:,}",
+            f"{line.seconds:.3f}",
+            f"{line.microseconds_per_entry:.2f}",
+            *(f"{value:,.0f}" if value else "" for value in rest),
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    """Run, print, save."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transcript", description="Time transcripts.")
+    parser.add_argument("--entries", nargs="*", type=int, default=[10_000, 100_000], help="of synthetic transcripts")
+    parser.add_argument("--schemes", nargs="*", default=[], help="also run the demo with these")
+    parser.add_argument("--rounds", type=int, default=5, help="of the demo")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the lines here as well")
+    options = parser.parse_args()
+    lines = []
+    with tempfile.TemporaryDirectory(prefix="secure-hfl-benchmark-") as name:
+        directory = Path(name)
+        for size, count in ((100, 20_000), (300_000, 500)):
+            lines.append(recording(size, count, options.repeats, directory / "recorded"))
+        for entries in options.entries:
+            task = SyntheticTask(directory)
+            task.run(entries)
+            batches = max(1, round(entries / (BATCHES * PER_BATCH))) * BATCHES
+            lines += auditing(f"synthetic {entries:,}", (task.paths[H], task.paths[C]), batches, options.repeats)
+        for scheme in options.schemes:
+            home = directory / scheme
+            home.mkdir(mode=0o700)
+            lines += demo(scheme, options.rounds, options.repeats, home)
+    show(lines)
+    if options.json:
+        values = {"machine": machine(), "lines": [asdict(line) for line in lines]}
+        options.json.write_text(json.dumps(values, indent=1) + "\n", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Follows the transcript of a running task, and shows how it goes.
+
+A file has no event for "something was appended" in the standard library, so the follower looks again after a short
+wait. It ends when the task ends, when no live process runs the task any more (its run lock is free), or with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from protocols.envelope import Phase
+from protocols.transcript.chain import Sender
+from protocols.transcript.errors import BrokenChain, MalformedTranscript, TranscriptError
+from protocols.transcript.file_audit import FileAuditor, FreshTags
+from protocols.transcript.format import Entry, lines_of
+from protocols.transcript.messages import Countersignature
+from protocols.transcript.report import Finding
+from secure_hfl.audit.files import Audited, audit_files, open_file
+from secure_hfl.audit.words import size
+from secure_hfl.cli.output import plain, table
+from secure_hfl.tasks import run_lock
+
+LOOK_AGAIN = 0.2
+"""Seconds between two looks at a file that has not grown."""
+
+PIECE = 1 << 16
+SHOWN_FINDINGS = 10
+
+Wait = Callable[[], None]
+
+
+def _sleep() -> None:
+    time.sleep(LOOK_AGAIN)
+
+
+def is_written(path: Path) -> bool:
+    """Whether a live process may still append to this transcript.
+
+    Transcripts lie in <task directory>/transcripts, beside the task's run lock. Where there is no lock, for instance
+    next to a copy, nobody can tell, and the answer is yes.
+    """
+    path = path.resolve()
+    lock = path.parent.parent / "run.lock"
+    if not lock.exists():
+        return True
+    return run_lock.is_held(lock) and not _next_run(path).exists()
+
+
+def _next_run(path: Path) -> Path:
+    """The transcript of the task's next attempt with the same peer."""
+    match = re.fullmatch(r"(.*)-(\d{1,9})\.transcript", path.name)
+    return path if match is None else path.with_name(f"{match[1]}-{int(match[2]) + 1}.transcript")
+
+
+def watch(
+    path: Path,
+    console: Console,
+    trusted: tuple[str, ...] = (),
+    *,
+    with_timeline: bool = False,
+    wait: Wait = _sleep,
+    is_live: Callable[[Path], bool] = is_written,
+) -> Audited:
+    """Follow a transcript to its end, then audit it as a whole.
+
+    Args:
+        path: the growing file.
+        console: where to show the progress; not a terminal: a line for each step.
+        trusted: fingerprints that the parties are known to have.
+        with_timeline: as for `audit_files`.
+        wait: returns when it is time to look again.
+        is_live: whether the file may still grow.
+
+    Raises:
+        TranscriptUnreadable: there is no such file, or it is not a transcript.
+    """
+    view = View(path.name, console)
+    follower = Follower(path, wait, is_live, view)
+    with open_file(path) as file, suppress(KeyboardInterrupt), view:
+        for line in lines_of(follower.pieces(file)):
+            view.feed(line)
+            if view.is_over:
+                break
+    return _with(audit_files(path, trusted=trusted, with_timeline=with_timeline), view.findings + follower.check())
+
+
+def _with(audited: Audited, seen: list[Finding]) -> Audited:
+    """The audit of the whole file, with what was wrong with it only while it was being watched."""
+    report = audited.report
+    passing = {"IncompleteTranscript"}
+    missing = [each for each in seen if each not in report.findings and each.kind not in passing]
+    return replace(audited, report=replace(report, findings=(*report.findings, *missing)))
+
+
+class Follower:
+    """A file's pieces as they come, and whether what was read stays what it was.
+
+    Args:
+        path: the file.
+        wait, is_live: as for `watch`.
+        view: shown anew whenever there is something, and asked whether the run has ended.
+    """
+
+    def __init__(self, path: Path, wait: Wait, is_live: Callable[[Path], bool], view: View) -> None:
+        self._path, self._wait, self._is_live, self._view = path, wait, is_live, view
+        self._digest = hashlib.sha256()
+        self._read = 0
+
+    def pieces(self, file: BinaryIO) -> Iterator[bytes]:
+        """Read on until the run is over or nobody writes any more."""
+        while True:
+            # Asked before reading: what the writer appended last is there when it has let go of the lock.
+            may_grow = self._is_live(self._path)
+            piece = file.read(PIECE)
+            if piece:
+                self._digest.update(piece)
+                self._read += len(piece)
+                yield piece
+                self._view.show()
+            elif not may_grow or self._was_replaced(file):
+                return
+            else:
+                self._wait()
+
+    def _was_replaced(self, file: BinaryIO) -> bool:
+        now = os.fstat(file.fileno())
+        try:
+            return now.st_size < self._read or not os.path.samestat(now, os.stat(self._path))
+        except FileNotFoundError:
+            return True
+
+    def check(self) -> list[Finding]:
+        """Read again what was read before: an append-only file still begins with it."""
+        digest, left = hashlib.sha256(), self._read
+        with open_file(self._path) as file:
+            while left and (piece := file.read(min(left, PIECE))):
+                digest.update(piece)
+                left -= len(piece)
+        if left:
+            return [self._finding(MalformedTranscript("the file has become shorter while it was being watched"))]
+        if digest.digest() != self._digest.digest():
+            return [self._finding(BrokenChain("the file was rewritten while it was being watched"))]
+        return []
+
+    def _finding(self, error: TranscriptError) -> Finding:
+        finding = Finding.of(error, self._path.name)
+        return replace(finding, expected="a file that only grows", meaning="Somebody replaced the evidence.")
+
+
+class View:
+    """What is known so far of a growing transcript; in place on a terminal, else line by line."""
+
+    def __init__(self, name: str, console: Console) -> None:
+        self._auditor = FileAuditor(name, FreshTags())
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._place = (0, 0)
+        self._signed_at: tuple[int, int] | None = None
+        self._said = 0
+
+    def __enter__(self) -> View:
+        if self._console.is_terminal:
+            self._live.start()
+            self.show()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """So far."""
+        return self._auditor.findings
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come: the run has ended and is sealed, or the file cannot be read on."""
+        summary = self._auditor.summary()
+        return self._auditor.is_over or (self._auditor.is_finished and summary.sealed_lines == summary.lines)
+
+    def feed(self, line: bytes) -> None:
+        """The next line."""
+        taken = self._auditor.feed(line)
+        if taken is None:
+            return
+        entry = taken[0]
+        if entry.phase != Phase.OFFLINE and (entry.phase, entry.round) != self._place:
+            self._place = (entry.phase, entry.round)
+            if not self._console.is_terminal:
+                self._console.print(plain(f"{self._words(self._place)}: {self._counts()}"))
+        if entry.type == Countersignature.__name__ and self._is_countersigned(entry):
+            self._signed_at = self._place
+
+    def _is_countersigned(self, entry: Entry) -> bool:
+        # Of the two countersignatures of a boundary, the one that this file's writer received.
+        own = self._auditor.own
+        return own is not None and entry.sender is not own.sender
+
+    def show(self) -> None:
+        """Draw, or say what was found since."""
+        if self._console.is_terminal:
+            self._live.update(self._table(), refresh=True)
+            return
+        for finding in self.findings[self._said :]:
+            self._console.print(plain(finding), soft_wrap=True)
+        self._said = len(self.findings)
+
+    def _words(self, place: tuple[int, int]) -> str:
+        phase, number = place
+        name = Phase(phase).name.lower() if phase else "waiting for the first message"
+        return f"{name}, round {number}" if number else name
+
+    def _counts(self) -> str:
+        parts = []
+        for sender in Sender:
+            total = sum(counted[1] for key, counted in self._auditor.traffic.items() if key[0] is sender)
+            parts.append(f"{self._auditor.count(sender):,} messages ({size(total)}) from the {sender.role}")
+        return ", ".join(parts)
+
+    def _table(self) -> Table:
+        auditor, grid = self._auditor, table("", "", header=False)
+        agreed, summary = auditor.agreed, auditor.summary()
+        if agreed is not None:
+            grid.add_row("Task", plain(f"{agreed.task_id}, scheme {agreed.scheme}"))
+            grid.add_row("Parties", plain(f"{agreed.host} (host), {agreed.collaborator}"))
+        grid.add_row("Now", self._words(self._place))
+        grid.add_row("Crossed the wire", self._counts())
+        signed = "nothing yet"
+        if self._signed_at is not None:
+            host, collaborator = summary.signed_by_both
+            signed = f"to the end of {self._words(self._signed_at)}: {host:,} and {collaborator:,} messages"
+        grid.add_row("Signed by both", signed)
+        grid.add_row("Findings", plain(len(self.findings) or "none so far", "red" if self.findings else "green"))
+        for finding in self.findings[:SHOWN_FINDINGS]:
+            grid.add_row("", plain(finding, "red"))
+        return grid

@@ -1,0 +1,113 @@
+"""An audit on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from protocols.transcript.errors import Severity
+from protocols.transcript.report import AuditReport
+from secure_hfl.audit.files import Audited, Verdict
+from secure_hfl.audit.words import (
+    State,
+    checks,
+    fingerprint,
+    headline,
+    learned,
+    remarks,
+    round_rows,
+    size,
+    type_rows,
+)
+from secure_hfl.cli.output import plain, table
+
+_VERDICTS = {Verdict.HOLDS: "bold green", Verdict.INCOMPLETE: "bold yellow", Verdict.FAILS: "bold red"}
+_SEVERITIES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "cyan"}
+_MARKS = {
+    State.HOLDS: ("✓", "green"),
+    State.PARTLY: ("~", "yellow"),
+    State.FAILS: ("✗", "red"),
+    State.SKIPPED: ("-", ""),
+}
+
+
+def print_audit(out: Console, audited: Audited) -> None:
+    """Verdict, findings, parties, checks, traffic, ledger."""
+    report = audited.report
+    out.print(plain(headline(audited), _VERDICTS[audited.verdict]))
+    print_findings(out, report)
+    for other in audited.others:
+        print_findings(out, other)
+    if report.parties:
+        _print_run(out, report)
+    _print_checks(out, audited)
+    if report.traffic:
+        _print_traffic(out, report)
+    _print_ledger(out, report)
+    for remark in remarks(audited):
+        out.print(plain(remark, "dim"))
+
+
+def print_findings(out: Console, report: AuditReport) -> None:
+    """One line each."""
+    for finding in report.findings:
+        out.print(plain(finding, _SEVERITIES[finding.severity]), soft_wrap=True)
+
+
+def _print_run(out: Console, report: AuditReport) -> None:
+    grid = table("", "", header=False)
+    grid.add_row("Task", plain(report.task_id))
+    grid.add_row("Scheme", plain(report.scheme + (" (NOT ENCRYPTED)" if report.scheme == "plain" else "")))
+    if report.scheme_parameters:
+        grid.add_row("Parameters", plain(report.scheme_parameters))
+    for party in report.parties:
+        grid.add_row(party.role.capitalize(), plain(party.name))
+        grid.add_row("", plain(fingerprint(party.fingerprint)))
+        if party.software:
+            grid.add_row("", plain(", ".join(" ".join(pair) for pair in party.software.items()), "dim"))
+    out.print(grid)
+
+
+def _print_checks(out: Console, audited: Audited) -> None:
+    grid = table("", "", "", header=False)
+    for check in checks(audited):
+        mark, style = _MARKS[check.state]
+        grid.add_row(Text(mark, style), check.name, plain(check.remark, "dim"))
+    out.print(grid)
+
+
+def _print_traffic(out: Console, report: AuditReport) -> None:
+    grid = table("Message", "From", "Content", "Messages", "Bytes")
+    for column in grid.columns[3:]:
+        column.justify = "right"
+    for row in type_rows(report):
+        grid.add_row(row.type, row.sender, row.content, f"{row.messages:,}", size(row.bytes))
+    out.print(grid)
+    grid = table("Phase", "Round", "Host's messages", "Bytes", "Collaborator's messages", "Bytes")
+    for column in grid.columns[1:]:
+        column.justify = "right"
+    for phase, number, senders in round_rows(report):
+        cells = [text for sender in ("host", "collaborator") for text in _cells(senders.get(sender))]
+        grid.add_row(phase, str(number or "-"), *cells)
+    out.print(grid)
+
+
+def _cells(counted: tuple[int, int] | None) -> tuple[str, str]:
+    return ("-", "-") if counted is None else (f"{counted[0]:,}", size(counted[1]))
+
+
+def _print_ledger(out: Console, report: AuditReport) -> None:
+    for name, role, knows, unseen in learned(report):
+        _print_list(out, f"{name} ({role}) learned", knows or ("nothing of the other party",))
+        _print_list(out, f"{name} did not see", unseen)
+    if report.ledger is not None:
+        _print_list(out, "Both learned of the run itself", report.ledger.both_learned)
+
+
+def _print_list(out: Console, heading: str, items: Iterable[str]) -> None:
+    out.print(plain(heading, "bold"))
+    for item in items:
+        out.print(Padding(plain(f"- {item}"), (0, 0, 0, 2)))

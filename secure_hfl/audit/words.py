@@ -1,0 +1,237 @@
+"""An audit in words and rows, the same for the terminal, the page and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+from rich.filesize import decimal
+
+from protocols.ledger import LEDGER
+from protocols.transcript.errors import Severity
+from protocols.transcript.file_audit import MAX_FINDINGS
+from protocols.transcript.report import AuditReport
+from secure_hfl.audit.files import Audited, Verdict
+
+FORMAT = "secure-hfl-audit 1"
+_ENTRIES = {kind.__name__: entry for kind, entry in LEDGER.items()}
+
+
+class State(str, Enum):
+    """What one check came to."""
+
+    HOLDS = "holds"
+    PARTLY = "partly"
+    FAILS = "fails"
+    SKIPPED = "not checked"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One kind of thing that was looked at."""
+
+    name: str
+    state: State
+    remark: str
+
+
+@dataclass(frozen=True)
+class TypeRow:
+    """Messages of one type and sender in this run, with what the leakage ledger says of them."""
+
+    sender: str
+    type: str
+    messages: int
+    bytes: int
+    content: str
+    readers: str
+    receiver_learns: str
+    argument: str
+
+
+_CHECKS = (
+    ("MalformedTranscript", "The file is whole: format, and a check value on every line"),
+    ("InvalidTranscriptSignature", "Certificates, signatures, countersignatures, seals"),
+    ("BrokenChain", "What was signed is what is listed"),
+    ("TranscriptsDisagree", "Both ends list the same messages"),
+    ("IllegalOrder", "Only messages that the protocol allows, in its order"),
+    ("ImpossibleSize", "Every length is what the parameters imply"),
+    ("RepeatedContent", "Nothing one-time was used twice"),
+    ("PlaintextInSecureTask", "No data in the clear"),
+    ("IncompleteTranscript", "The run has its end, signed by both"),
+)
+
+
+def size(count: int) -> str:
+    """1234567 -> 1.2 MB."""
+    return decimal(count)
+
+
+def fingerprint(digits: str) -> str:
+    """AB:CD:..., as the other commands and OpenSSL show it."""
+    return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
+
+
+def headline(audited: Audited) -> str:
+    """The verdict in one sentence."""
+    report = audited.report
+    errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
+    if audited.verdict is Verdict.HOLDS:
+        both = " at both ends" if len(report.files) == 2 else ""
+        return f"Everything holds: {_extent(report)}{both}, signed by both parties to the end."
+    if audited.verdict is Verdict.INCOMPLETE:
+        return f"Incomplete: nothing contradicts anything in {_extent(report)}, but the run has no end signed by both."
+    if errors:
+        return f"DOES NOT HOLD: {_count(errors, 'error')} in {_extent(report)}."
+    return "DOES NOT HOLD: a transcript of another run, which this one was to be compared with, is in error."
+
+
+def _extent(report: AuditReport) -> str:
+    total = sum(each.bytes for each in report.traffic)
+    return f"{_count(report.files[0].messages, 'message')}, {size(total)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def checks(audited: Audited) -> list[Check]:
+    """What was looked at, and what came of it."""
+    report = audited.report
+    broken = [f for f in report.findings if f.kind == "MalformedTranscript"]
+    out = []
+    for kind, name in _CHECKS:
+        found = [finding for finding in report.findings if finding.kind == kind]
+        errors = sum(finding.severity is Severity.ERROR for finding in found)
+        state, remark = _without_findings(kind, audited)
+        if errors:
+            state, remark = State.FAILS, _count(errors, "error")
+        elif found and state is not State.SKIPPED:
+            state, remark = State.PARTLY, found[0].problem
+        elif broken and state is State.HOLDS and kind != "MalformedTranscript":
+            state, remark = State.PARTLY, f"up to line {broken[0].line - 1} of {broken[0].file}"
+        out.append(Check(name, state, remark))
+    return out
+
+
+def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
+    """What a check comes to where it found nothing."""
+    report = audited.report
+    if kind == "MalformedTranscript":
+        return State.HOLDS, ""
+    if not report.parties:
+        return State.SKIPPED, "the file ends too early"
+    if kind == "TranscriptsDisagree" and len(report.files) == 1:
+        return State.SKIPPED, "give the other end's transcript as well"
+    if kind == "PlaintextInSecureTask" and report.scheme == "plain":
+        return State.SKIPPED, "scheme plain was agreed on: NOTHING IS ENCRYPTED"
+    is_known = not any(f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings)
+    if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
+        return State.SKIPPED, "this version does not know the scheme or its parameters"
+    if kind == "RepeatedContent":
+        return State.HOLDS, f"also compared with {_count(len(audited.others), 'other run')}" if audited.others else ""
+    return State.HOLDS, ""
+
+
+def remarks(audited: Audited) -> list[str]:
+    """What a reader should know of what was not, or could not be, checked."""
+    report, out = audited.report, []
+    if audited.verdict is Verdict.FAILS and report.ledger is not None:
+        out.append("Since not everything holds, who learned what is no more than what these files say.")
+    if report.parties and not audited.is_trusted:
+        out.append(
+            "Certificates were taken from the file. Compare the fingerprints with the parties' by another channel, "
+            "or give them with --fingerprint."
+        )
+    if len(report.files) == 1 and report.parties:
+        host, collaborator = report.files[0].signed_by_both
+        out.append(
+            f"One end's transcript: both parties signed the host's first {host:,} messages and the collaborator's "
+            f"first {collaborator:,}. What follows is the writer's word, until the other end's transcript is compared."
+        )
+    if report.scheme == "plain":
+        out.append("Both parties asked for scheme plain: features and gradients crossed the wire in the clear.")
+    if any(len([f for f in report.findings if f.file == file.name]) >= MAX_FINDINGS for file in report.files):
+        out.append(f"Only the first {MAX_FINDINGS} findings of a file are kept; there may be more.")
+    for other in audited.others:
+        errors = sum(finding.severity is Severity.ERROR for finding in other.findings)
+        state = "holds" if other.holds else f"is in error ({errors})" if errors else "is incomplete"
+        out.append(f"Compared with {other.files[0].name}, {other.files[0].messages:,} messages; it {state}.")
+    return out
+
+
+def learned(report: AuditReport) -> list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
+    """For each party: name, role, what it learned of the other's data, and what it did not see."""
+    ledger = report.ledger
+    if ledger is None:
+        return []
+    return [
+        (ledger.host, "host", ledger.host_learned, ledger.host_did_not_see),
+        (ledger.collaborator, "collaborator", ledger.collaborator_learned, ledger.collaborator_did_not_see),
+    ]
+
+
+def type_rows(report: AuditReport) -> list[TypeRow]:
+    """By sender and type, the largest first."""
+    host, collaborator = (party.name for party in report.parties) if report.parties else ("host", "collaborator")
+
+    def said(text: str) -> str:
+        return text.format(host=host, collaborator=collaborator)
+
+    rows = []
+    for (sender, kind), (messages, total) in report.by_type.items():
+        entry = _ENTRIES[kind]
+        learns = entry.collaborator_learns if sender == "host" else entry.host_learns
+        texts = said(entry.readers), said(learns), said(entry.argument)
+        rows.append(TypeRow(sender, kind, messages, total, entry.content.value, *texts))
+    return sorted(rows, key=lambda row: -row.bytes)
+
+
+def round_rows(report: AuditReport) -> Iterator[tuple[str, int, dict[str, tuple[int, int]]]]:
+    """By phase and round, in order: (messages, bytes) by sender."""
+    table: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+    for each in report.traffic:
+        row = table.setdefault((each.phase, each.round), {})
+        messages, total = row.get(each.sender, (0, 0))
+        row[each.sender] = messages + each.messages, total + each.bytes
+    for (phase, number), row in table.items():
+        yield phase, number, row
+
+
+def summarise(report: AuditReport) -> list[str]:
+    """Two to six lines: the verdict, how much was checked, what each party learned."""
+    wrong = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    ends = "both ends' transcripts" if len(report.files) == 2 else "one end's transcript"
+    checked = f"{ends}, {_extent(report)}"
+    if report.holds:
+        lines = [f"The transcripts hold: {checked}, signed by both parties."]
+    elif wrong:
+        lines = [f"The transcripts DO NOT HOLD: {_count(len(wrong), 'error')} in {checked}.", str(wrong[0])]
+    else:
+        lines = [f"The transcripts are incomplete: {checked}; nothing contradicts anything."]
+    for name, role, knows, unseen in learned(report):
+        lines.append(f"{name} ({role}) learned: {'; '.join(knows) or 'nothing of the other party'}.")
+        lines.append(f"  It did not see: {'; '.join(unseen)}.")
+    return lines
+
+
+def to_json(audited: Audited) -> dict[str, Any]:
+    """Everything that an audit found, as plain data."""
+    report = audited.report
+    return {
+        "format": FORMAT,
+        "verdict": audited.verdict.value,
+        "holds": audited.verdict is Verdict.HOLDS,
+        "checks": [asdict(check) for check in checks(audited)],
+        "remarks": remarks(audited),
+        **asdict(report),
+        "by_type": [asdict(row) for row in type_rows(report)],
+        "by_round": [
+            {"phase": phase, "round": number, "sender": sender, "messages": messages, "bytes": total}
+            for phase, number, row in round_rows(report)
+            for sender, (messages, total) in row.items()
+        ],
+        "other_runs": [{"holds": other.holds, **asdict(other)} for other in audited.others],
+    }
