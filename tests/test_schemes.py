@@ -62,7 +62,7 @@ def test_an_entry_point_that_registers_nothing_is_refused(installed: Path) -> No
 def test_a_name_belongs_to_one_scheme(installed: Path) -> None:
     installed.write_text(PLUG_IN.format(registers="plain"))
     load_scheme("plain")
-    with pytest.raises(ConfigurationError, match="already registered by secure_hfl.schemes.plain"):
+    with pytest.raises(ConfigurationError, match=r"already registered by secure_hfl\.schemes\.plain"):
         load_scheme("mine")
 
 
