@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class Demand:
         return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // size)))
 
 
-class _Worker:
+class _Worker(ABC):
     """A background thread that ends with the task, and keeps the error that ended it early."""
 
     def __init__(self) -> None:
@@ -79,8 +80,9 @@ class _Worker:
                 self._error = error
                 self._changed.notify_all()
 
+    @abstractmethod
     def _work(self) -> None:
-        raise NotImplementedError  # pragma: no cover - both subclasses have one
+        """What the thread does until the task ends."""
 
 
 class HostPreparation(_Worker):
