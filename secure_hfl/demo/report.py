@@ -54,9 +54,15 @@ def report(demo: Demo) -> dict[str, Any]:
 def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
     """The tables at the end of the demo."""
     psi = result["psi"]
+    others = psi["collaborator_ids"]
+    sizes = (
+        ", ".join(f"{name}'s {size}" for name, size in others.items())
+        if isinstance(others, dict)
+        else f"the other's {others}"
+    )
     console.print(
         f"\n[bold]Private set intersection[/bold]: {psi['intersection']} ids in common, of the host's "
-        f"{psi['host_ids']} and the others' {psi['collaborator_ids']}, in {psi['seconds']:.2f} s and "
+        f"{psi['host_ids']} and {sizes}, in {psi['seconds']:.2f} s and "
         f"{human_bytes(psi['bytes_sent'] + psi['bytes_received'])}"
     )
     table = Table(title=f"Scheme {result['scheme']}: {len(result['rounds'])} rounds", title_justify="left")
@@ -93,7 +99,7 @@ def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
             human_bytes(ways["received_bytes"]) if "received_bytes" in ways else "",
         )
     console.print(by_type)
-    memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in result["peak_rss_mb"].items())
+    memory = ", ".join(f"{party.name} {result['peak_rss_mb'][party.name]:.0f} MB" for party in demo.parties)
     console.print(
         f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
         f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire"
@@ -109,7 +115,8 @@ def audit_transcripts(demo: Demo, fingerprints: Collection[str]) -> list[AuditRe
 def print_audits(console: Console, demo: Demo, reports: Sequence[AuditReport]) -> None:
     """What the audits found: the verdict, and who learned what."""
     for audited, (own, peer) in zip(reports, demo.transcripts()):
-        console.print("\n[bold]Audit of both transcripts[/bold]")
+        names = " and ".join(party.name for party in audited.parties)
+        console.print(f"\n[bold]Audit of both transcripts[/bold] of {names}")
         for line in summarise(audited):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"  Again, in detail: secure-hfl audit {own} {peer} --html audit.html", soft_wrap=True)

@@ -79,7 +79,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         self.manifest = self.link.run(CollaboratorAgreement(hello, self.scheme.parameters()).run())
         self.checkpoint()
         self.link.timeout = with_grace(self.manifest.calculation_timeout)
-        logger.info(f"{len(self.manifest.feature_keys)} collaborators have joined; the scheme is {self.scheme.name}.")
+        logger.info(f"All have joined: {', '.join(self.manifest.feature_keys)}; the scheme is {self.scheme.name}.")
 
     def _intersect_and_split(self) -> None:
         self.go_to(Phase.PSI)

@@ -59,7 +59,7 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
     if isinstance(error, KeyboardInterrupt):
         return Failure(party, "Stopped", f"{party} was stopped by its user in {place}")
     if isinstance(error, ConnectionLost):
-        return Failure(party, code, one_line(f"{error}, in {place}"))
+        return Failure(party, code, one_line(f"{error} (in {place})"))
     if isinstance(error, (LocalMisuse, UserCodeError)) or not isinstance(error, SecureHflError):
         return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
     if isinstance(error, (ConfigurationError, StepError)):
