@@ -52,7 +52,8 @@ def test_a_killed_party_ends_the_other(lab: Lab, killed: str, left: str) -> None
     }
     running[killed].wait_for("batch")
     running[killed].kill()
-    fails_with(running[left].ended(), rf"^error: the connection to {killed} broke.* \(in training round \d+, batch \d+\)$")
+    reason = rf"^error: the connection to {killed} broke.* \(in training round \d+, batch \d+\)$"
+    fails_with(running[left].ended(), reason)
     assert lab.store(left).get(task).state.value == "failed"
     assert not lab.store(killed).is_live(task)
 
