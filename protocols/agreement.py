@@ -6,7 +6,8 @@
     ManifestAccepted(digest)            ------->   goes on when all have accepted
 
 The session id hashes the task id and one fresh nonce of every party, so no party alone can repeat a session, and
-every later protocol (PSI tags, digests, pseudo-random functions) is bound to it.
+every later protocol (PSI tags, digests, pseudo-random functions) is bound to it. After an interruption the parties
+agree anew, and on the checkpoint to go on from: protocols/resumption.py.
 
 **Leaks** feature keys, scheme, and timeouts to every party of the task; nothing about data.
 """
@@ -14,15 +15,17 @@ every later protocol (PSI tags, digests, pseudo-random functions) is bound to it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from protocols.envelope import Phase
 from protocols.errors import PeerViolation, VerificationFailed, WrongSession
 from protocols.message import Message
 from protocols.randomness import Randomness
+from protocols.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint
 from protocols.steps import Receive, Send, Steps, received
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 NONCE_BYTES = 32
 MAX_NAME = 100
 MAX_PARTIES = 256
@@ -31,7 +34,13 @@ ID_NORMALISATION = "UTF-8 of NFC"
 
 @dataclass(frozen=True)
 class Hello(Message):
-    """A collaborator introduces itself and says which scheme it is willing to run."""
+    """A collaborator introduces itself and says which scheme it is willing to run.
+
+    Attributes:
+        is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
+        checkpoints: tags of those it has, the newest first.
+        seam: how far its last conversation with this host went (`Seam`), or empty.
+    """
 
     protocol_version: int
     task_id: str
@@ -40,17 +49,31 @@ class Hello(Message):
     is_feature_trainable: bool
     is_reproducible: bool
     nonce: bytes
+    is_resuming: bool = False
+    checkpoints: tuple[bytes, ...] = ()
+    seam: bytes = b""
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, 1 << 16)
         for name in ("task_id", "feature_key", "scheme"):
             self.require_text(name, MAX_NAME)
         self.require_bytes("nonce", NONCE_BYTES)
+        self.require(len(self.checkpoints) <= MAX_OFFERED, f"at most {MAX_OFFERED} checkpoints")
+        self.require(len(set(self.checkpoints)) == len(self.checkpoints), "checkpoints must differ")
+        self.require(all(len(tag) == TAG_BYTES for tag in self.checkpoints), f"tags have {TAG_BYTES} bytes")
+        self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
+        self.require_bytes("seam", SEAM_BYTES if self.seam else 0)
 
 
 @dataclass(frozen=True)
 class Manifest(Message):
-    """What is about to run. Per-collaborator tuples are in the order of `feature_keys`."""
+    """What is about to run. Per-collaborator tuples are in the order of `feature_keys`.
+
+    Attributes:
+        resumed_from: tag of the checkpoint to go on from, or empty: from the beginning.
+        resumed_phase, resumed_round, resumed_batch: its `ResumePoint`, or zeros.
+        seams: how far the host's last conversation with each collaborator went (`Seam`), or empty.
+    """
 
     protocol_version: int
     task_id: str
@@ -67,6 +90,11 @@ class Manifest(Message):
     has_projection: bool
     is_reproducible: bool
     calculation_timeout: float
+    resumed_from: bytes
+    resumed_phase: int
+    resumed_round: int
+    resumed_batch: int
+    seams: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, 1 << 16)
@@ -77,7 +105,7 @@ class Manifest(Message):
         self.require_bytes("host_nonce", NONCE_BYTES)
         count = len(self.feature_keys)
         self.require(1 <= count <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators, not {count}")
-        lengths = {len(self.nonces), len(self.trainable), len(self.projection_widths)}
+        lengths = {len(self.nonces), len(self.trainable), len(self.projection_widths), len(self.seams)}
         self.require(lengths == {count}, "per-collaborator fields must have one entry each")
         keys = (self.host_feature_key, *self.feature_keys)
         self.require(len(set(keys)) == len(keys), "feature keys must differ")
@@ -85,10 +113,27 @@ class Manifest(Message):
         self.require(all(len(nonce) == NONCE_BYTES for nonce in self.nonces), f"nonces have {NONCE_BYTES} bytes")
         self.require(all(0 <= width < 1 << 16 for width in self.projection_widths), "projection widths out of range")
         self.require(0 < self.calculation_timeout < 1e7, "calculation_timeout must be between 0 and 1e7 seconds")
+        self.require(all(len(seam) in (0, SEAM_BYTES) for seam in self.seams), f"seams have {SEAM_BYTES} bytes or none")
+        self.require_bytes("resumed_from", TAG_BYTES if self.resumed_from else 0)
+        for name, high in (("resumed_phase", max(Phase)), ("resumed_round", 1 << 31), ("resumed_batch", 1 << 31)):
+            self.require_int(name, 0, high)
+        if self.resumed_from:
+            self.require(self.resumed_phase > 0, "a checkpoint is of some phase")
+            ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch).check()
+        else:
+            place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
+            self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
+
+    @property
+    def resume_point(self) -> ResumePoint | None:
+        """Where the task goes on; None: it starts."""
+        if not self.resumed_from:
+            return None
+        return ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch)
 
     def digest(self) -> bytes:
         """SHA-256 over every field, length-prefixed, in the order of the fields."""
-        state = hashlib.sha256(b"secure-hfl manifest v1")
+        state = hashlib.sha256(b"secure-hfl manifest v2")
         for field in fields(self):
             value = getattr(self, field.name)
             for item in (len(value), *value) if isinstance(value, tuple) else (value,):
@@ -115,7 +160,7 @@ def session_id(task_id: str, host_nonce: bytes, feature_keys: Sequence[str], non
     return state.digest()
 
 
-def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool) -> None:
+def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool, is_resuming: bool = False) -> None:
     """Raise `WrongSession` when a collaborator is about to run something else than the host."""
     who = hello.feature_key
     if hello.protocol_version != PROTOCOL_VERSION:
@@ -135,6 +180,12 @@ def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool) 
             f"seed: {'only the host' if is_reproducible else 'only ' + who} runs with a seed. "
             "A reproducible run is not secret, so both sides must ask for it"
         )
+    if hello.is_resuming != is_resuming:
+        one, other = ("the host", who) if is_resuming else (who, "the host")
+        raise WrongSession(
+            f"resume: {one} goes on with an interrupted task, {other} starts it anew; nothing was lost. "
+            f"Start {other} with --resume, or all parties without"
+        )
 
 
 class CollaboratorAgreement:
@@ -143,11 +194,13 @@ class CollaboratorAgreement:
     Args:
         hello: what we say of ourselves.
         scheme_parameters: what we run the scheme with; the host must say the same.
+        points: where the checkpoints that we offer were made, by tag.
     """
 
-    def __init__(self, hello: Hello, scheme_parameters: str) -> None:
+    def __init__(self, hello: Hello, scheme_parameters: str, points: Mapping[bytes, ResumePoint] | None = None) -> None:
         self._hello = hello
         self._scheme_parameters = scheme_parameters
+        self._points = dict(points or {})
 
     def run(self) -> Steps[Manifest]:
         """Introduce ourselves, check the manifest, accept it.
@@ -192,6 +245,15 @@ class CollaboratorAgreement:
         expected = session_id(manifest.task_id, manifest.host_nonce, manifest.feature_keys, manifest.nonces)
         if manifest.session != expected:
             raise VerificationFailed("the host's manifest has a session id that its own nonces do not give")
+        self._check_resumption(manifest)
+
+    def _check_resumption(self, manifest: Manifest) -> None:
+        point = manifest.resume_point
+        if point is None:
+            if self._points:
+                raise WrongSession("the host begins anew, but we have checkpoints of this task to go on from")
+        elif self._points.get(manifest.resumed_from) != point:
+            raise WrongSession(f"the host goes on from {point}, which is not a checkpoint that we offered")
 
 
 def make_manifest(
@@ -201,8 +263,17 @@ def make_manifest(
     projection_widths: Sequence[int] | None,
     calculation_timeout: float,
     randomness: Randomness,
+    resumed: tuple[bytes, ResumePoint] | None = None,
+    seams: Sequence[bytes] = (),
 ) -> Manifest:
-    """The host's manifest over checked hellos. A projection width of 0 is "as wide as the features"; None: no layer."""
+    """The host's manifest over checked hellos.
+
+    Args:
+        hellos: in the order that all per-collaborator fields have.
+        projection_widths: 0 is "as wide as the features"; None: no layer.
+        resumed: the checkpoint to go on from; None: from the beginning.
+        seams: the host's, if there was a conversation before.
+    """
     keys = tuple(hello.feature_key for hello in hellos)
     if len(set(keys)) != len(keys) or host_feature_key in keys:
         raise PeerViolation(f"two parties use the same feature_key among: {host_feature_key}, {', '.join(keys)}")
@@ -225,4 +296,9 @@ def make_manifest(
         has_projection=projection_widths is not None,
         is_reproducible=hellos[0].is_reproducible,
         calculation_timeout=calculation_timeout,
+        resumed_from=resumed[0] if resumed else b"",
+        resumed_phase=int(resumed[1].phase) if resumed else 0,
+        resumed_round=resumed[1].round if resumed else 0,
+        resumed_batch=resumed[1].batch if resumed else 0,
+        seams=tuple(seams) or (b"",) * len(keys),
     )

@@ -16,12 +16,21 @@ from protocols.message import Message
 
 @dataclass(frozen=True)
 class RoundStart(Message):
-    """Start the iterator of the phase and round in the envelope. `max_batches` 0 means all."""
+    """Start the iterator of the phase and round in the envelope.
+
+    Attributes:
+        max_batches: of the round; 0 means all.
+        first_batch: how many batches of it were done before an interruption.
+        checkpoint_every: all parties make a checkpoint after so many batches of training; 0: not inside the round.
+    """
 
     max_batches: int
+    first_batch: int = 0
+    checkpoint_every: int = 0
 
     def __post_init__(self) -> None:
-        self.require_int("max_batches", 0, 1 << 31)
+        for name in ("max_batches", "first_batch", "checkpoint_every"):
+            self.require_int(name, 0, 1 << 31)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class Abort(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce")
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -177,6 +177,9 @@ class Hello(_message.Message):
     IS_FEATURE_TRAINABLE_FIELD_NUMBER: _ClassVar[int]
     IS_REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
     NONCE_FIELD_NUMBER: _ClassVar[int]
+    IS_RESUMING_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    SEAM_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     feature_key: str
@@ -184,10 +187,13 @@ class Hello(_message.Message):
     is_feature_trainable: bool
     is_reproducible: bool
     nonce: bytes
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ...) -> None: ...
+    is_resuming: bool
+    checkpoints: _containers.RepeatedScalarFieldContainer[bytes]
+    seam: bytes
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout")
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +209,11 @@ class Manifest(_message.Message):
     HAS_PROJECTION_FIELD_NUMBER: _ClassVar[int]
     IS_REPRODUCIBLE_FIELD_NUMBER: _ClassVar[int]
     CALCULATION_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_FROM_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_PHASE_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_ROUND_FIELD_NUMBER: _ClassVar[int]
+    RESUMED_BATCH_FIELD_NUMBER: _ClassVar[int]
+    SEAMS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     session: bytes
@@ -218,7 +229,12 @@ class Manifest(_message.Message):
     has_projection: bool
     is_reproducible: bool
     calculation_timeout: float
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ...) -> None: ...
+    resumed_from: bytes
+    resumed_phase: int
+    resumed_round: int
+    resumed_batch: int
+    seams: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ManifestAccepted(_message.Message):
     __slots__ = ("digest",)
@@ -293,10 +309,14 @@ class EpochEnd(_message.Message):
     def __init__(self, batches: _Optional[int] = ...) -> None: ...
 
 class RoundStart(_message.Message):
-    __slots__ = ("max_batches",)
+    __slots__ = ("max_batches", "first_batch", "checkpoint_every")
     MAX_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BATCH_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_EVERY_FIELD_NUMBER: _ClassVar[int]
     max_batches: int
-    def __init__(self, max_batches: _Optional[int] = ...) -> None: ...
+    first_batch: int
+    checkpoint_every: int
+    def __init__(self, max_batches: _Optional[int] = ..., first_batch: _Optional[int] = ..., checkpoint_every: _Optional[int] = ...) -> None: ...
 
 class TaskFinished(_message.Message):
     __slots__ = ("rounds",)

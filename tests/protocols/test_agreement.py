@@ -64,7 +64,7 @@ def test_both_sides_agree() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"protocol_version": 2}, "protocol version: the host speaks 1, bank speaks 2"),
+        ({"protocol_version": 9}, "protocol version: the host speaks 2, bank speaks 9"),
         ({"task_id": "task2"}, "task: the host runs task1, bank runs task2"),
         ({"scheme": "bfv"}, "scheme: the host asks for 'plain', bank for 'bfv'; no data was sent"),
         ({"is_reproducible": True}, "seed: only bank runs with a seed"),
@@ -83,7 +83,7 @@ def test_host_with_a_seed_refuses_one_without() -> None:
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"protocol_version": 2}, WrongSession),
+        ({"protocol_version": 9}, WrongSession),
         ({"task_id": "task2"}, WrongSession),
         ({"scheme": "masked"}, WrongSession),
         ({"is_reproducible": True}, WrongSession),
@@ -105,7 +105,7 @@ def test_collaborator_refuses_a_manifest_that_is_not_its_own(change: dict[str, A
 def test_every_field_is_in_the_digest() -> None:
     base = manifest(hello(), hello("shop"), widths=[3, 4])
     changed = [
-        replace(base, protocol_version=2),
+        replace(base, protocol_version=9),
         replace(base, task_id="other"),
         replace(base, session=bytes(32)),
         replace(base, scheme="bfv"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from protocols.agreement import CollaboratorAgreement, Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.agreement import PROTOCOL_VERSION, CollaboratorAgreement, Hello, Manifest, ManifestAccepted, make_manifest
 from protocols.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, HostAlignment, SplitDigest
 from protocols.catalogue import MESSAGE_TYPES
 from protocols.control import Abort
@@ -203,7 +203,7 @@ class Task:
 
     def join(self) -> None:
         case, wire = self.case, self.wire
-        hello = Hello(1, "task", "patient", case.scheme, case.trainable, False, OsRandomness().bytes(32))
+        hello = Hello(PROTOCOL_VERSION, "task", "patient", case.scheme, case.trainable, False, OsRandomness().bytes(32))
         self.manifest = wire.talk(
             _host_agreement(case), CollaboratorAgreement(hello, parameters_of(case.scheme)).run()
         )[0]
