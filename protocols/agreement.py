@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from protocols.envelope import Phase
 from protocols.errors import PeerViolation, VerificationFailed, WrongSession
@@ -48,7 +48,7 @@ class Hello(Message):
     scheme: str
     is_feature_trainable: bool
     is_reproducible: bool
-    nonce: bytes
+    nonce: bytes = field(repr=False)
     is_resuming: bool = False
     checkpoints: tuple[bytes, ...] = ()
     seam: bytes = b""
@@ -60,7 +60,8 @@ class Hello(Message):
         self.require_bytes("nonce", NONCE_BYTES)
         self.require(len(self.checkpoints) <= MAX_OFFERED, f"at most {MAX_OFFERED} checkpoints")
         self.require(len(set(self.checkpoints)) == len(self.checkpoints), "checkpoints must differ")
-        self.require(all(len(tag) == TAG_BYTES for tag in self.checkpoints), f"tags have {TAG_BYTES} bytes")
+        tags_fit = all(isinstance(tag, bytes) and len(tag) == TAG_BYTES for tag in self.checkpoints)
+        self.require(tags_fit, f"tags have {TAG_BYTES} bytes")
         self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
         self.require_bytes("seam", SEAM_BYTES if self.seam else 0)
 
@@ -77,14 +78,14 @@ class Manifest(Message):
 
     protocol_version: int
     task_id: str
-    session: bytes
+    session: bytes = field(repr=False)
     scheme: str
     scheme_parameters: str
     id_normalisation: str
     host_feature_key: str
-    host_nonce: bytes
+    host_nonce: bytes = field(repr=False)
     feature_keys: tuple[str, ...]
-    nonces: tuple[bytes, ...]
+    nonces: tuple[bytes, ...] = field(repr=False)
     trainable: tuple[bool, ...]
     projection_widths: tuple[int, ...]
     has_projection: bool
@@ -134,8 +135,8 @@ class Manifest(Message):
     def digest(self) -> bytes:
         """SHA-256 over every field, length-prefixed, in the order of the fields."""
         state = hashlib.sha256(b"secure-hfl manifest v2")
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             for item in (len(value), *value) if isinstance(value, tuple) else (value,):
                 data = item if isinstance(item, bytes) else repr(item).encode()
                 state.update(len(data).to_bytes(8, "big") + data)
@@ -250,8 +251,8 @@ class CollaboratorAgreement:
     def _check_resumption(self, manifest: Manifest) -> None:
         point = manifest.resume_point
         if point is None:
-            if self._points:
-                raise WrongSession("the host begins anew, but we have checkpoints of this task to go on from")
+            if any(each.is_set_up for each in self._points.values()):
+                raise WrongSession("the host begins anew, but we have checkpoints of its training to go on from")
         elif self._points.get(manifest.resumed_from) != point:
             raise WrongSession(f"the host goes on from {point}, which is not a checkpoint that we offered")
 

@@ -51,7 +51,7 @@ class ResumePoint(NamedTuple):
         phase, number, batch = self
         is_round = phase in (Phase.TRAIN, Phase.TEST)
         fits = number > 0 if is_round else phase in (Phase.PSI, Phase.SETUP) and not number
-        if not fits or (batch and phase is not Phase.TRAIN):
+        if not fits or batch < 0 or (batch and phase is not Phase.TRAIN):
             raise InvalidInput(f"there are no checkpoints in phase {phase.name} round {number}, batch {batch}")
 
     @property
@@ -77,26 +77,29 @@ def checkpoint_tag(session: bytes, point: ResumePoint) -> bytes:
 def newest_common(
     own: Sequence[tuple[bytes, ResumePoint]], offers: Mapping[str, Sequence[bytes]]
 ) -> tuple[bytes, ResumePoint] | None:
-    """The newest checkpoint that all have; None if nobody has any, so that the task starts at its beginning.
+    """The newest checkpoint that all have; None if there is none, so that the task starts at its beginning.
+
+    That costs no training unless somebody was set up already: a host that was refuses here, and a collaborator that was
+    refuses the manifest. (One that died in the moment of its first checkpoint has none, while others have.)
 
     Args:
         own: the host's, the newest first.
         offers: the collaborators' tags by name.
 
     Raises:
-        WrongSession: there are checkpoints, but none that all have.
+        WrongSession: the host has been set up, but has no checkpoint that all have.
     """
     for tag, point in own:
         if all(tag in tags for tags in offers.values()):
             return tag, point
-    if not own and not any(offers.values()):
+    if not any(point.is_set_up for _, point in own):
         return None
-    having = [name for name, tags in offers.items() if tags]
     without = [name for name, tags in offers.items() if not tags]
-    who = f"the host has {len(own)}, {', '.join(having) or 'no collaborator'} offered some, " + (
-        f"{', '.join(without)} has none" if without else "all others are of other places"
+    who = f"{', '.join(without)} has none" if without else "those of the others are of other places"
+    raise WrongSession(
+        f"no checkpoint is held by all parties: the host has {len(own)}, {who}. "
+        "Start all of them without --resume to begin anew"
     )
-    raise WrongSession(f"no checkpoint is held by all parties: {who}. Start all of them without --resume to begin anew")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@
             V -= R
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
+    resume  ProjectionKey                <------------------> ProjectionKey            fresh; U and V as they were
+            CollaboratorShare [V]_C      -------------------> (if trainable)
+                                         <------------------- HostShare [U^T]_H
 
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
 Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
@@ -41,7 +44,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, MalformedMessage, RoleAlreadyUsed, VerificationFailed
+from protocols.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
 from protocols.he.interface import (
     RING_BITS,
     Backend,
@@ -54,7 +57,6 @@ from protocols.he.interface import (
 )
 from protocols.message import check_array
 from protocols.projection.end import CollaboratorEnd, HostEnd, LayerEnd
-from protocols.projection.initial import collaborator_initial_share, exchange_keys, host_initial_share
 from protocols.projection.layer import Integers, Ring, add, matmul, subtract
 from protocols.projection.messages import (
     CheckQuery,
@@ -108,20 +110,12 @@ class _Keys(LayerEnd):
     _public: PublicSide
     _ahead: tuple[Ahead, ...] = ()
 
-    def _begin_setup(self) -> None:
-        if hasattr(self, "_secret"):
-            raise RoleAlreadyUsed(f"the layer of {self._spec.feature_key} is set up once")
-
-    def _begin_batch(self) -> None:
-        if not hasattr(self, "_share"):
-            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} must be set up before its first batch")
-
     def _parts(self, message: CiphertextMessage | FeatureGradient, version: int | None = None) -> CiphertextBundle:
         self._check_version(type(message).__name__, message.version, version)
         return CiphertextBundle(message.parts)
 
     def prepare(self) -> bool:
-        """See the roles. False until `setup` has run."""
+        """See the roles. False until the layer is set up."""
         return any([ahead.top_up() for ahead in self._ahead])
 
 
@@ -138,17 +132,13 @@ class EncryptedHost(_Keys, HostEnd):
     """
 
     def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters)
-        self._backend = backend
+        super().__init__(spec, backend, parameters)
         self._shapes.check_budget(backend, spec.rows)
         self._peer_share: CollaboratorShare | None = None
 
-    def setup(self) -> Steps[None]:
-        self._begin_setup()
-        shapes = self._shapes
-        self._secret, self._public = yield from exchange_keys(self._backend, self._spec.feature_key)
-        self._share = yield from host_initial_share(shapes, self._public, self._randomness, self._masks)
-        rows = self._spec.rows
+    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
+        self._secret, self._public = secret, public
+        shapes, rows = self._shapes, self._spec.rows
         self._steps = Ahead(self._secret.prepare, shapes.weight_gradient(rows))
         self._shares = Ahead(self._secret.prepare, shapes.forward(rows))
         self._gradients = Ahead(self._public.prepare, shapes.feature_gradient(rows))
@@ -165,6 +155,7 @@ class EncryptedHost(_Keys, HostEnd):
         yield Send(HostShare(self._version, encrypted.parts))
         if self._spec.trainable:
             self._peer_share = received((yield Receive(CollaboratorShare)), CollaboratorShare)
+            self._check_version("CollaboratorShare", self._peer_share.version)
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         self._begin_batch()
@@ -174,6 +165,8 @@ class EncryptedHost(_Keys, HostEnd):
         z = self._decode_projection(ring)
         if self._count_batch():
             yield from self._check(ring)
+        if not training:
+            self._end_batch()
         return z
 
     def _check(self, projection: Ring) -> Steps[None]:
@@ -201,8 +194,9 @@ class EncryptedHost(_Keys, HostEnd):
             yield Send(self._feature_gradient(mantissas, exponent))
         reply = received((yield Receive(WeightGradient)), WeightGradient)
         self._share = subtract(self._share, self._secret.decrypt(self._parts(reply), shape).T)
-        self._version += 1
+        self._next_version()
         yield from self._exchange_shares()
+        self._end_batch()
 
     def _feature_gradient(self, mantissas: Integers, exponent: int) -> FeatureGradient:
         """[dz V + dz U + e']_C."""
@@ -220,20 +214,16 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
     """The collaborator's end: holds V and the key that da is encrypted to. Arguments and errors as `EncryptedHost`."""
 
     def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters)
-        self._backend = backend
+        super().__init__(spec, backend, parameters)
         self._shapes.check_budget(backend, spec.rows)
         self._operand: EncryptedOperand
         self._awaits_share = False
 
-    def setup(self) -> Steps[None]:
-        self._begin_setup()
-        shapes = self._shapes
-        self._secret, self._public = yield from exchange_keys(self._backend, self._spec.feature_key)
-        self._share = yield from collaborator_initial_share(shapes, self._secret, self._randomness)
+    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
+        self._secret, self._public = secret, public
         yield from self._send_share()
         yield from self._receive_share()
-        rows = self._spec.rows
+        shapes, rows = self._shapes, self._spec.rows
         self._projections = Ahead(self._public.prepare, shapes.forward(rows))
         self._weight_gradients = Ahead(self._public.prepare, shapes.weight_gradient(rows))
         self._shares = Ahead(self._secret.prepare, shapes.feature_gradient(rows))
@@ -262,6 +252,8 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
         self._features = quantised if training else None
         if self._count_batch():
             yield from self._answer_check(quantised.forward, own)
+        if not training:
+            self._end_batch()
 
     def _answer_check(self, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(CheckQuery)), CheckQuery)
@@ -277,11 +269,13 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
         features = self._take_features()
         reply = yield Receive(StepGradient, StepSkipped)
         if isinstance(reply, StepSkipped):
+            self._end_batch()
             return None
         step = received(reply, StepGradient)
         rows = len(features.forward)
         yield Send(self._weight_gradient(features.gradient, step, rows))
-        gradient_version, self._version = self._version, self._version + 1
+        gradient_version = self._version
+        self._next_version()
         self._awaits_share = True
         if self._spec.trainable:
             self._shares.use()
@@ -308,6 +302,7 @@ class EncryptedCollaborator(_Keys, CollaboratorEnd):
         if self._awaits_share:
             self._awaits_share = False
             yield from self._receive_share()
+            self._end_batch()
 
 
 def check_reply(values: Ring, length: int) -> None:

@@ -3,15 +3,21 @@
     host            dz -> mantissas, exponent, lr dz           dz U + e'         ring -> z
     collaborator    a  -> forward and gradient features        a V^T + e         ring -> da
 
+    setup     keys, then the initial shares (protocols/projection/initial.py), then what the scheme opens with
+    resume    keys, then what the scheme opens with, about the version and the shares of the checkpoint
+
 Shared by `protocols.projection.encrypted` and `protocols.projection.masked`.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, MalformedMessage
+from protocols.errors import CallOutOfOrder, InvalidInput, MalformedMessage
 from protocols.fixed_point import (
     BLOCK_BITS,
     FEATURE_BITS,
@@ -21,41 +27,113 @@ from protocols.fixed_point import (
     encode_block,
     encode_stochastic,
 )
-from protocols.he.interface import as_signed
+from protocols.he.interface import RING_BITS, Backend, PublicSide, SecretSide, as_signed
 from protocols.message import Array, check_array
+from protocols.projection.initial import collaborator_initial_share, exchange_keys, host_initial_share
 from protocols.projection.layer import Integers, LayerShapes, QuantisedFeatures, Ring, add, matmul, noise_in_ring
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.roles import (
     CollaboratorProjection,
     HostProjection,
+    LayerRole,
     ProjectionSpec,
+    Stage,
+    check_names,
     check_rows,
     layer_randomness,
 )
 from protocols.projection.smoothing import SmoothingNoise
-from protocols.randomness import OsRandomness, expand
+from protocols.randomness import SEED_BYTES, OsRandomness, expand
 from protocols.steps import Steps
 
 
-class LayerEnd:
+class LayerEnd(LayerRole):
     """A share of the weights and their version, masks, smoothing noise, and the count of batches.
 
     Args:
         spec: the layer.
+        backend: the encryption scheme.
         parameters: the bounds that both sides agreed on.
-        role: "host" or "collaborator".
     """
 
+    _role: str
     _share: Ring
+    _later_noise: SmoothingNoise | None = None
+    """After a resume, for the versions that follow the checkpoint's."""
 
-    def __init__(self, spec: ProjectionSpec, parameters: ProjectionParameters, role: str) -> None:
-        self._spec, self._parameters = spec, parameters
+    def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
+        self._spec, self._backend, self._parameters = spec, backend, parameters
         self._shapes = LayerShapes(spec, parameters)
         self._masks = expand(OsRandomness().seed())
-        self._randomness = layer_randomness(spec, role)
-        self._noise = SmoothingNoise(layer_randomness(spec, f"{role}, noise"))
+        self._randomness = layer_randomness(spec, self._role)
+        self._noise = SmoothingNoise(layer_randomness(spec, f"{self._role}, noise"))
         self._version = 0
         self._batches = 0
+
+    def setup(self) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        self._share = yield from self._initial_share(*keys)
+        yield from self._open(*keys)
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        self._restore(state)
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        yield from self._open(*keys)
+        self._end_batch()
+
+    @abstractmethod
+    def _initial_share(self, secret: SecretSide, public: PublicSide) -> Steps[Ring]:
+        """Our share of the first weights."""
+
+    @abstractmethod
+    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
+        """What the scheme needs before the next batch, under these keys: ours and the peer's."""
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. share [o, d] uint64, version and batches [1] int64, noise_key [32] uint8."""
+        self._check_between_batches()
+        return {
+            "share": self._share.copy(),
+            "version": np.array([self._version], np.int64),
+            "batches": np.array([self._batches], np.int64),
+            "noise_key": np.frombuffer(self._noise.key, np.uint8).copy(),
+        }
+
+    def _restore(self, state: Mapping[str, Array]) -> None:
+        where = f"the checkpoint of {self._spec.feature_key}'s layer"
+        check_names(where, state, ("share", "version", "batches", "noise_key"))
+        share, key = state["share"], state["noise_key"]
+        check_array(f"{where}: share", share, np.uint64, 2, (self._shapes.o, self._shapes.d))
+        for name in ("version", "batches"):
+            check_array(f"{where}: {name}", state[name], np.int64, 1, (1,))
+        check_array(f"{where}: noise_key", key, np.uint8, 1, (SEED_BYTES,))
+        version, batches = int(state["version"][0]), int(state["batches"][0])
+        if int(share.max()) >> RING_BITS:
+            raise InvalidInput(f"{where}: share must be in Z_2^{RING_BITS}")
+        if min(version, batches) < 0:
+            raise InvalidInput(f"{where}: version and batches must not be negative")
+        self._share = np.array(share, order="C")
+        self._version, self._batches = version, batches
+        # At this version the same query gets the same answer, or resuming again and again would average the noise away.
+        # What follows may not be what followed before: `_next_version`.
+        self._noise = SmoothingNoise.with_key(key.tobytes())
+        self._randomness = layer_randomness(self._spec, f"{self._role}, resumed at version {version}")
+        self._later_noise = SmoothingNoise(self._randomness)
+
+    def _next_version(self) -> None:
+        """The weights have moved. The first move after a resume takes the fresh key of the smoothing noise.
+
+        Before the interruption this version may have been another W, and one key for both would give their difference
+        away: z - z' = a (W - W')^T without any noise.
+        """
+        self._version += 1
+        if self._later_noise is not None:
+            self._noise, self._later_noise = self._later_noise, None
 
     def weights(self) -> dict[str, Array]:
         """See the roles."""
@@ -86,13 +164,18 @@ class LayerEnd:
 class HostEnd(LayerEnd, HostProjection):
     """The host's end: holds U [o, d], gets z, knows dz."""
 
-    def __init__(self, spec: ProjectionSpec, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters, "host")
-        self._awaited_rows = 0
+    _role = "host"
+    _awaited_rows = 0
+
+    def _initial_share(self, secret: SecretSide, public: PublicSide) -> Steps[Ring]:
+        return (yield from host_initial_share(self._shapes, public, self._randomness, self._masks))
 
     def skip(self) -> Steps[None]:
+        """See the roles."""
         self._awaited_rows = 0
         yield from super().skip()
+        if self._stage is Stage.IN_BATCH:
+            self._end_batch()
 
     def _decode_projection(self, ring: Ring) -> NDArray[np.float32]:
         """z + e from ring elements [B, o]. Raises `OutOfRange`."""
@@ -126,9 +209,11 @@ class HostEnd(LayerEnd, HostProjection):
 class CollaboratorEnd(LayerEnd, CollaboratorProjection):
     """The collaborator's end: holds V [o, d], knows a, gets da if its bottom model is trainable."""
 
-    def __init__(self, spec: ProjectionSpec, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters, "collaborator")
-        self._features: QuantisedFeatures | None = None
+    _role = "collaborator"
+    _features: QuantisedFeatures | None = None
+
+    def _initial_share(self, secret: SecretSide, public: PublicSide) -> Steps[Ring]:
+        return (yield from collaborator_initial_share(self._shapes, secret, self._randomness))
 
     def _quantise_features(self, features: NDArray[np.float32]) -> QuantisedFeatures:
         """Both quantisations of a [B, d]. Raises `InvalidInput` or `OutOfRange`; nothing is sent then."""

@@ -12,6 +12,8 @@
                                  <--------------------------  MaskedStep gamma = lr dz - G
             V -= gamma^T a + T_C                              U -= G^T alpha' + T_H
                                  <--------------------------  MaskedShare mu of the next batch (if a triple is ready)
+    resume  ProjectionKey        <------------------------->  ProjectionKey       fresh, and so are all triples; U and V
+                                                              as they were; a mu that was sent ahead is dropped
 
 with A M^T = P_C + P_H, G^T A' = T_C + T_H and D N = Q_C + Q_H. One flight each way, and integer products in the clear.
 A batch of more than `rows` rows takes a triple for every `rows` of them, with a message each; a shorter one uses the
@@ -38,8 +40,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, MalformedMessage, RoleAlreadyUsed, VerificationFailed
-from protocols.he.interface import RING_BITS, Backend, as_ring
+from protocols.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
+from protocols.he.interface import RING_BITS, Backend, PublicSide, SecretSide, as_ring
 from protocols.masking.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -51,7 +53,6 @@ from protocols.masking.messages import (
 from protocols.masking.pool import CollaboratorTriples, HostTriples
 from protocols.masking.triples import FEATURE_GRADIENT, PROJECTION, TEST, TRAIN, WEIGHT_GRADIENT, Triple, TripleShapes
 from protocols.projection.end import CollaboratorEnd, HostEnd, LayerEnd
-from protocols.projection.initial import collaborator_initial_share, exchange_keys, host_initial_share
 from protocols.projection.layer import Integers, Ring, add, matmul, subtract
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.roles import ProjectionSpec, StepSkipped
@@ -67,19 +68,11 @@ class _Masked(LayerEnd):
     _next: object | None = None
     """The triple whose mu was sent ahead, for the next training batch."""
 
-    def _open(self, backend: Backend) -> None:
-        """Check that the backend carries every product, before anything is sent."""
-        TripleShapes(self._spec, backend)
+    def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
+        super().__init__(spec, backend, parameters)
+        # Every product must fit the backend before anything is sent.
+        TripleShapes(spec, backend)
         backend.check(self._shapes.initial)
-        self._backend = backend
-
-    def _begin_setup(self) -> None:
-        if hasattr(self, "triples"):
-            raise RoleAlreadyUsed(f"the layer of {self._spec.feature_key} is set up once")
-
-    def _begin_batch(self) -> None:
-        if not hasattr(self, "triples"):
-            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} must be set up before its first batch")
 
     def needs(self, training: bool, rows: int) -> tuple[str, int]:
         """What the next batch of so many rows takes from `triples`: a kind, and how many of it.
@@ -146,16 +139,13 @@ class MaskedHost(_Masked, HostEnd):
     _next: Triple | None
 
     def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters)
-        self._open(backend)
+        super().__init__(spec, backend, parameters)
         self._next = None
         self._waiting: list[_HostPiece] = []
 
-    def setup(self) -> Steps[None]:
-        self._begin_setup()
-        secret, public = yield from exchange_keys(self._backend, self._spec.feature_key)
-        self._share = yield from host_initial_share(self._shapes, public, self._randomness, self._masks)
+    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
         self.triples = HostTriples(self._spec, self._backend, secret, public)
+        yield from ()
 
     def _send_share(self, triple: Triple) -> Steps[None]:
         yield Send(MaskedShare(triple.index, self._version, subtract(self._share, triple[PROJECTION].mask)))
@@ -183,6 +173,8 @@ class MaskedHost(_Masked, HostEnd):
         z = self._decode_projection(ring)
         if self._count_batch():
             yield from self._check(ring[pieces[0]], self.triples.take(kind))
+        if not training:
+            self._end_batch()
         return z
 
     def _receive_projection(self, rows: int, triple: Triple) -> Steps[Ring]:
@@ -238,9 +230,10 @@ class MaskedHost(_Masked, HostEnd):
             yield Send(MaskedStep(piece.triple.index, self._version, last and self._next is not None, masked))
             moved = add(matmul(np.ascontiguousarray(half.mask.T), piece.features), half.share)
             self._share = subtract(self._share, moved)
-        self._version += 1
+        self._next_version()
         if self._next is not None:
             yield from self._send_share(self._next)
+        self._end_batch()
 
     def _feature_gradient(self, mantissas: Integers, exponent: int, triple: Triple, share: Ring) -> MaskedGradient:
         """delta = dz - D and h = D nu + Q_H + dz U + e'."""
@@ -250,9 +243,8 @@ class MaskedHost(_Masked, HostEnd):
         return MaskedGradient(triple.index, self._version, exponent, subtract(as_ring(mantissas), mask), product)
 
     def skip(self) -> Steps[None]:
-        """See the roles. The batch's masks are gone with it."""
-        self._awaited_rows, self._waiting = 0, []
-        yield Send(StepSkipped())
+        self._waiting = []
+        yield from super().skip()
 
 
 @dataclass(repr=False)
@@ -271,17 +263,14 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
     _next: tuple[Triple, Ring] | None
 
     def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
-        super().__init__(spec, parameters)
-        self._open(backend)
+        super().__init__(spec, backend, parameters)
         self._next = None
         self._used: list[Triple] = []
         self._unsettled: _Unsettled | None = None
 
-    def setup(self) -> Steps[None]:
-        self._begin_setup()
-        secret, public = yield from exchange_keys(self._backend, self._spec.feature_key)
-        self._share = yield from collaborator_initial_share(self._shapes, secret, self._randomness)
+    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
         self.triples = CollaboratorTriples(self._spec, self._backend, secret, public)
+        yield from ()
 
     def _receive_share(self, kind: str) -> Steps[tuple[Triple, Ring]]:
         """Our next triple, and mu for it."""
@@ -315,6 +304,8 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
         self._features = quantised if training else None
         if self._count_batch():
             yield from self._answer_check(kind, quantised.forward[pieces[0]], own[pieces[0]])
+        if not training:
+            self._end_batch()
 
     def _projection(self, features: Integers, own: Ring, triple: Triple, share: Ring) -> MaskedFeatures:
         """alpha = a - A and s = A mu^T + P_C + a V^T + e. `share` may be fewer rows of mu, `own` as many columns."""
@@ -338,6 +329,7 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
         self._used = []
         first = yield Receive(MaskedGradient if self._spec.trainable else MaskedStep, StepSkipped)
         if isinstance(first, StepSkipped):
+            self._end_batch()
             return None
         if isinstance(first, MaskedStep):
             self._unsettled = _Unsettled(features.gradient, triples, first)
@@ -378,6 +370,7 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
             product = matmul(np.ascontiguousarray(step.step.T), self._padded(batch.features[piece]))
             self._share = subtract(self._share, add(product, triple[WEIGHT_GRADIENT].share))
             follows = step.share_follows
-        self._version += 1
+        self._next_version()
         if follows:
             self._next = yield from self._receive_share(TRAIN)
+        self._end_batch()

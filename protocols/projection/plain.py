@@ -4,6 +4,7 @@
     PlainFeatures(a)     ----------->   z = a W^T, W at the host (or z = a, without a layer)
                          <-----------   PlainGradient(da = dz W)    only if the bottom model is trainable
                                         W -= lr dz^T a
+    resume: nothing crosses the wire, W is as it was
 
 **Leaks** the host sees every feature a and every gradient; the collaborator sees da. Use it to measure, or where the
 parties may show each other features by contract.
@@ -11,19 +12,22 @@ parties may show each other features by contract.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder
-from protocols.message import Array, Message, check_finite
+from protocols.errors import CallOutOfOrder, InvalidInput
+from protocols.message import Array, Message, check_array, check_finite
 from protocols.projection.reference import ReferenceLayer, initial_factors
 from protocols.projection.roles import (
     CollaboratorProjection,
     HostProjection,
     ProjectionSpec,
+    Stage,
     StepSkipped,
+    check_names,
     check_rows,
     layer_randomness,
 )
@@ -66,19 +70,43 @@ class PlainHost(HostProjection):
 
     def setup(self) -> Steps[None]:
         """Nothing crosses the wire: in the clear, one side may hold W."""
+        self._begin_setup()
         spec = self._spec
         if spec.width_out is not None:
             randomness = (layer_randomness(spec, "host"), layer_randomness(spec, "collaborator"))
             left, right = initial_factors(*randomness, spec.width_out, spec.width_in)
             self._layer = ReferenceLayer(left @ right)
         yield from ()
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        where, spec = f"the checkpoint of {self._spec.feature_key}'s layer", self._spec
+        check_names(where, state, () if spec.width_out is None else ("weight",))
+        if spec.width_out is not None:
+            weight = state["weight"]
+            check_array(f"{where}: weight", weight, np.float64, 2, (spec.width_out, spec.width_in))
+            if not np.isfinite(weight).all():
+                raise InvalidInput(f"{where}: weight must be finite")
+            self._layer = ReferenceLayer(weight)
+        yield from ()
+        self._end_batch()
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. weight [o, d] float64, if there is a layer."""
+        self._check_between_batches()
+        return {name: weight.copy() for name, weight in self.weights().items()}
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
+        self._begin_batch()
         features = received((yield Receive(PlainFeatures)), PlainFeatures).features
         where = f"features of {self._spec.feature_key}"
         check_rows(where, features, rows, self._spec.width_in, received=True)
         check_finite(where, features, received=True)
         self._features = features if training else None
+        if not training:
+            self._end_batch()
         return features if self._layer is None else self._layer.forward(features.astype(np.float64)).astype(np.float32)
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
@@ -94,11 +122,14 @@ class PlainHost(HostProjection):
             self._layer.update(gradient, features.astype(np.float64), learning_rate)
         if self._spec.trainable:
             yield Send(PlainGradient(da))
+        self._end_batch()
 
     def skip(self) -> Steps[None]:
         self._features = None
         if self._spec.trainable:
             yield from super().skip()
+        if self._stage is Stage.IN_BATCH:
+            self._end_batch()
 
     def weights(self) -> dict[str, Array]:
         return {} if self._layer is None else {"weight": self._layer.weights}
@@ -113,25 +144,45 @@ class PlainCollaborator(CollaboratorProjection):
 
     def setup(self) -> Steps[None]:
         """Nothing to do: see the host's end."""
+        self._begin_setup()
         yield from ()
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        check_names(f"the checkpoint of {self._spec.feature_key}'s layer", state, ())
+        yield from ()
+        self._end_batch()
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. There is nothing to keep."""
+        self._check_between_batches()
+        return {}
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        self._begin_batch()
         check_rows(f"features of {self._spec.feature_key}", features, len(features), self._spec.width_in)
         check_finite(f"features of {self._spec.feature_key}", features)
         self._shape = (features.shape[0], features.shape[1]) if training else None
         yield Send(PlainFeatures(features))
+        if not training:
+            self._end_batch()
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         shape, self._shape = self._shape, None
         if shape is None:
             raise CallOutOfOrder(f"no training batch of {self._spec.feature_key} is waiting for a gradient")
-        if not self._spec.trainable:
-            return None
+        gradient = (yield from self._receive_gradient(*shape)) if self._spec.trainable else None
+        self._end_batch()
+        return gradient
+
+    def _receive_gradient(self, rows: int, width: int) -> Steps[NDArray[np.float32] | None]:
         reply = yield Receive(PlainGradient, StepSkipped)
         if isinstance(reply, StepSkipped):
             return None
         gradient = received(reply, PlainGradient).gradient
-        check_rows("the gradient the host sent", gradient, *shape, received=True)
+        check_rows("the gradient the host sent", gradient, rows, width, received=True)
         check_finite("the gradient the host sent", gradient, received=True)
         return gradient
 

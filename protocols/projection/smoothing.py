@@ -10,6 +10,10 @@ asking again does not average it away:
 
     seed = HMAC-SHA256(key, version || scale || row)    noise = Gaussian(ChaCha20(seed))
 
+One (key, version) must stand for one W, as two answers under one noise differ by exactly a (W - W')^T. After a rollback
+to a checkpoint a version comes again, and maybe with another W: so the key in force there is kept for its version only,
+and `LayerEnd` takes a fresh one for all that follow.
+
 **Reference** Micciancio, Regev 2007 (smoothing parameter); tests/attacks/test_lattice.py for the attack.
 """
 
@@ -29,6 +33,18 @@ class SmoothingNoise:
 
     def __init__(self, randomness: Randomness) -> None:
         self._key = randomness.bytes(32)
+
+    @classmethod
+    def with_key(cls, key: bytes) -> SmoothingNoise:
+        """The noise that a checkpoint kept the key of."""
+        noise = cls.__new__(cls)
+        noise._key = key
+        return noise
+
+    @property
+    def key(self) -> bytes:
+        """For a checkpoint of the party itself. Secret."""
+        return self._key
 
     def __repr__(self) -> str:
         return "SmoothingNoise(<secret>)"

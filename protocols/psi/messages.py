@@ -11,9 +11,7 @@ Reference: Meadows 1986; Huberman, Franklin, Hogg 1999 (the DDH protocol); RFC 7
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from protocols.message import Message
 from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
@@ -37,7 +35,7 @@ class PsiOpen(Message):
 
     set_size: int
     chunk: int
-    session: bytes
+    session: bytes = field(repr=False)
     suite: str = SUITE
 
     def __post_init__(self) -> None:
@@ -104,7 +102,7 @@ class PsiResult(Message):
         self.require_int("count", 0, MAX_IDS)
         self.require(isinstance(self.matches, bytes), "matches must be bytes")
         self.require(0 < len(self.matches) <= MAX_IDS // 8, "matches must have one bit for each point")
-        ones = int(np.unpackbits(np.frombuffer(self.matches, np.uint8)).sum(dtype=np.int64))
+        ones = int.from_bytes(self.matches, "little").bit_count()
         self.require(ones == self.count, f"count says {self.count} matches, the bits say {ones}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from protocols.he.parameters import TRIPLES
 from protocols.masking.messages import TripleRequest
 from protocols.masking.pool import CollaboratorTriples, HostTriples
 from protocols.masking.triples import TRAIN, Half
-from protocols.message import Message
+from protocols.message import Array, Message
 from protocols.projection.layer import Ring, add, matmul, subtract
 from protocols.projection.masked import MaskedCollaborator, MaskedHost
 from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import ProjectionSpec
+from protocols.projection.roles import ProjectionSpec, Stage
 from protocols.randomness import OsRandomness, SeededRandomness
 from protocols.steps import Receive, Send, Steps, received
 from tests.helpers import Talk, pump
@@ -101,6 +102,7 @@ class Layer:
         self.host = MaskedHost(spec, backend(TRIPLES), bounds)
         self.collaborator = MaskedCollaborator(spec, backend(TRIPLES), bounds)
         self.host.triples, self.collaborator.triples = pools(spec)
+        self.host._stage = self.collaborator._stage = Stage.BETWEEN_BATCHES
         shape = (spec.width_out or 1, spec.width_in)
         if weights is None:
             weights = SeededRandomness(1, "weights").gaussian(shape) / np.sqrt(max(shape))
@@ -136,6 +138,20 @@ class Layer:
         talk = pump(left, right)
         self.sent += talk.from_left + talk.from_right
         return talk
+
+    def states(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """What the two ends would keep in a checkpoint."""
+        return self.host.state(), self.collaborator.state()
+
+    def resumed(self, states: tuple[Mapping[str, Array], Mapping[str, Array]] | None = None) -> Layer:
+        """Two new ends that go on from these states, or from where we are; their pools are empty."""
+        ours, theirs = states or self.states()
+        layer, bounds = copy.copy(self), self.host._parameters
+        layer.host = MaskedHost(self.spec, backend(TRIPLES), bounds)
+        layer.collaborator = MaskedCollaborator(self.spec, backend(TRIPLES), bounds)
+        layer.sent = []
+        layer._pump(layer.host.resume(ours), layer.collaborator.resume(theirs))
+        return layer
 
     @property
     def weights(self) -> NDArray[np.float64]:

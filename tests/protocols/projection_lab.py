@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.interface import Backend, CiphertextBundle, as_signed
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
-from protocols.message import Message
+from protocols.message import Array, Message
 from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
 from protocols.projection.layer import add
 from protocols.projection.messages import FeatureGradient, Projection
@@ -26,6 +26,7 @@ from tests.helpers import Talk, pump
 from tests.protocols.he import bfv_lab, paillier_lab
 
 Floats = NDArray[np.float32]
+States = tuple[Mapping[str, Array], Mapping[str, Array]]
 QUIET = ProjectionParameters(check_every=0)
 
 
@@ -56,8 +57,8 @@ class KeptPaillier(PaillierBackend):
 
 @lru_cache
 def kept(name: str) -> Backend:
-    """A backend by its scheme's name."""
-    return {"bfv": KeptBfv, "paillier": KeptPaillier}[name]()
+    """A backend by its scheme's name; with "fresh" before it, one that makes keys as it should."""
+    return {"bfv": KeptBfv, "paillier": KeptPaillier, "fresh bfv": BfvBackend}[name]()
 
 
 class NoNoise(ProjectionParameters):
@@ -76,11 +77,12 @@ class View:
 
 
 class Layer:
-    """A layer that is set up.
+    """A layer that is set up, or resumed.
 
     Args:
         d, o, rows: its shapes.
         prepare: may change the ends before they talk (to take a protection away).
+        states: of the host and the collaborator, to resume from.
     """
 
     def __init__(
@@ -93,16 +95,30 @@ class Layer:
         parameters: ProjectionParameters = QUIET,
         seed: int | None = 5,
         prepare: Callable[[EncryptedHost, EncryptedCollaborator], None] = lambda host, collaborator: None,
+        states: States | None = None,
     ) -> None:
+        self._arguments = (d, o, rows, trainable, backend, parameters, seed)
         self.spec = ProjectionSpec("side", d, o, rows, trainable, bytes(32), seed)
         self.host = EncryptedHost(self.spec, kept(backend), parameters)
         self.collaborator = EncryptedCollaborator(self.spec, kept(backend), parameters)
         self.sigma = parameters.smoothing_sigma(max(d, o))
         prepare(self.host, self.collaborator)
         self.view = View()
+        if states is not None:
+            self._talk(self.host.resume(states[0]), self.collaborator.resume(states[1]))
+            self.reference = ReferenceLayer(self.weights())
+            return
         self._talk(self.host.setup(), self.collaborator.setup())
         factors = initial_factors(*(layer_randomness(self.spec, role) for role in ("host", "collaborator")), o, d)
         self.reference = ReferenceLayer(factors[0] @ factors[1] if seed is not None else self.weights())
+
+    def states(self) -> States:
+        """What the two ends would keep in a checkpoint."""
+        return self.host.state(), self.collaborator.state()
+
+    def resumed(self, states: States | None = None) -> Layer:
+        """Two new ends that go on from these states, or from where we are."""
+        return Layer(*self._arguments, states=states or self.states())
 
     def _talk(self, left: Steps[object], right: Steps[object]) -> Talk:
         talk = pump(left, right)

@@ -18,8 +18,10 @@ from protocols.agreement import (
     make_manifest,
     session_id,
 )
+from protocols.envelope import Phase
 from protocols.errors import InvalidInput, PeerViolation, VerificationFailed, WrongSession
 from protocols.randomness import OsRandomness, SeededRandomness
+from protocols.resumption import SEAM_BYTES, TAG_BYTES
 from protocols.steps import Receive, Send, Steps
 from tests.helpers import pump, replay
 
@@ -104,6 +106,8 @@ def test_collaborator_refuses_a_manifest_that_is_not_its_own(change: dict[str, A
 
 def test_every_field_is_in_the_digest() -> None:
     base = manifest(hello(), hello("shop"), widths=[3, 4])
+    place = {"resumed_phase": int(Phase.TRAIN), "resumed_round": 3, "resumed_batch": 5}
+    resumed = replace(base, resumed_from=b"t" * TAG_BYTES, **place)
     changed = [
         replace(base, protocol_version=9),
         replace(base, task_id="other"),
@@ -120,6 +124,12 @@ def test_every_field_is_in_the_digest() -> None:
         replace(base, has_projection=False),
         replace(base, is_reproducible=True),
         replace(base, calculation_timeout=299.0),
+        replace(base, seams=(b"", bytes(SEAM_BYTES))),
+        resumed,
+        replace(resumed, resumed_from=bytes(TAG_BYTES)),
+        replace(resumed, resumed_phase=int(Phase.TEST), resumed_batch=0),
+        replace(resumed, resumed_round=4),
+        replace(resumed, resumed_batch=6),
     ]
     assert len({each.digest() for each in [base, *changed]}) == len(changed) + 1
     assert {name for each in changed for name, value in vars(each).items() if value != getattr(base, name)} == set(

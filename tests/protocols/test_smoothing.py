@@ -153,6 +153,18 @@ def test_a_gradient_too_wide_for_the_ring_is_refused():
         ProjectionParameters().check_gradient_width(4096)
 
 
+def test_a_kept_key_gives_the_same_noise():
+    assert (SmoothingNoise.with_key(noise().key).draw(3, 7, ROWS, 6) == noise().draw(3, 7, ROWS, 6)).all()
+    assert repr(SmoothingNoise.with_key(bytes(32))) == "SmoothingNoise(<secret>)"
+
+
+@pytest.mark.parametrize(("dimension", "bits"), [(1, 14), (20, 11), (4096, 6)])
+def test_the_average_over_all_resumes_of_a_checkpoint_is_still_smooth(dimension, bits):
+    """A version after it, of the same W, is answered under 17 keys: in the interrupted run and in 16 resumes."""
+    sigma = ProjectionParameters(weight_norm=1.0).smoothing_sigma(dimension) / math.sqrt(17)
+    assert math.expm1(dimension * math.log1p(gaussian_mass(sigma))) < 2.0**-bits
+
+
 def test_the_key_is_not_shown():
     source = SmoothingNoise(OsRandomness())
     assert source._key.hex() not in repr(source)
