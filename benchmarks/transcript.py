@@ -50,7 +50,8 @@ from protocols.transcript.facts import FACTS, no_facts
 from protocols.transcript.format import TAG_BYTES
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.records import Agreed
-from protocols.transcript.sizes import TaskSizes, body, header
+from protocols.transcript.sizes import TaskSizes
+from protocols.transcript.wire_sizes import body, header
 from secure_hfl.audit.files import Verdict, audit_files
 from secure_hfl.audit.page import page
 from secure_hfl.identity import Identity
@@ -99,7 +100,7 @@ class SyntheticTask:
         self._inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
         self._place = (Phase.JOIN, 0, 0)
         hello, self._manifest = agreement()
-        self._sizes = TaskSizes(Agreed.of(self._manifest, "patient", Certificate(pem[H]), Certificate(pem[C])))
+        self._sizes = TaskSizes(Agreed.of(self._manifest, "patient", b"", Certificate(pem[H]), Certificate(pem[C])))
         self._hello = hello
 
     def run(self, messages: int) -> None:

@@ -1,9 +1,10 @@
 """Keeps the transcript of one peer on disk, while a task runs.
 
-    <task directory>/transcripts/<peer>-<run>.transcript      one a peer and run, 0600, append-only
+    <task directory>/transcripts/<peer>-<n>.transcript      one a peer and conversation, 0600, append-only
 
 Every message is recorded as it is sent or received, before anything else happens with it, and handed to the operating
 system at once: a killed process leaves a file that verifies up to its last whole line. Checkpoints are forced to disk.
+A task that goes on after an interruption does so in another conversation, and says in it how far the file before goes.
 """
 
 from __future__ import annotations
@@ -11,17 +12,22 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from protocols.envelope import Envelope, Phase
 from protocols.message import Message
+from protocols.resumption import Seam
 from protocols.steps import Steps
 from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
+from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
+from protocols.transcript.seam import position
 from secure_hfl import __version__
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.identity import Identity
@@ -59,6 +65,7 @@ class Transcript:
         self._recorder = TranscriptRecorder(
             Sender[role.upper()], identity.certificate_pem, peer_certificate, identity.sign, _versions(), commitment
         )
+        self._lock = threading.Lock()  # a reader's thread may still have a last message when the run closes the file
         self.path, self._descriptor = _open_new(directory, channel.peer)
         channel.observers.append(self._observe)
 
@@ -66,26 +73,47 @@ class Transcript:
         """Sign, with the peer, everything up to here."""
         return exchange_checkpoints(self._recorder, phase, round_number)
 
+    def sync(self) -> None:
+        """Force what was written so far to disk: who can go on from here must be able to show how it got here.
+
+        Raises:
+            TranscriptNotWritten: the disk is full, or broken.
+        """
+        try:
+            if self._descriptor >= 0:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._not_written(error) from error
+
     def close(self) -> None:
-        """Force what was written to disk. Safe to call twice."""
-        if self._descriptor >= 0:
+        """Force what was written to disk; remove the file if no conversation came about. Safe to call twice."""
+        with self._lock:
+            if self._descriptor < 0:
+                return
             os.fsync(self._descriptor)
+            is_empty = not os.fstat(self._descriptor).st_size
             os.close(self._descriptor)
             self._descriptor = -1
+            if is_empty:
+                self.path.unlink(missing_ok=True)
 
     def _observe(self, direction: Direction, envelope: Envelope, data: Buffer) -> None:
         lines = self._recorder.observe(direction is Direction.SENT, envelope, memoryview(data))
-        if not lines or self._descriptor < 0:
-            return
-        try:
-            while lines:
-                lines = lines[os.write(self._descriptor, lines) :]
-            if _is_boundary(envelope.message):
-                os.fsync(self._descriptor)
-        except OSError as error:
-            raise TranscriptNotWritten(
-                f"the transcript {self.path} cannot be written: {error.strerror}; nothing goes on unrecorded"
-            ) from error
+        with self._lock:
+            if not lines or self._descriptor < 0:
+                return
+            try:
+                while lines:
+                    lines = lines[os.write(self._descriptor, lines) :]
+                if _is_boundary(envelope.message):
+                    os.fsync(self._descriptor)
+            except OSError as error:
+                raise self._not_written(error) from error
+
+    def _not_written(self, error: OSError) -> TranscriptNotWritten:
+        return TranscriptNotWritten(
+            f"the transcript {self.path} cannot be written: {error.strerror}; nothing goes on unrecorded"
+        )
 
 
 def _is_boundary(message: Message) -> bool:
@@ -93,16 +121,41 @@ def _is_boundary(message: Message) -> bool:
 
 
 def _open_new(directory: Path, peer: str) -> tuple[Path, int]:
-    """A file that did not exist, numbered by run."""
+    """A file that did not exist, numbered by conversation."""
     directory.mkdir(mode=0o700, exist_ok=True)
-    name = re.sub(r"[^A-Za-z0-9._-]", "_", peer)
-    run = 1
+    name, number = _file_name(peer), 1
     while True:
-        path = directory / f"{name}-{run}.transcript"
+        path = directory / f"{name}-{number}.transcript"
         try:
             return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except FileExistsError:
-            run += 1
+            number += 1
+
+
+def last_position(directory: Path, peer: str) -> Seam | None:
+    """How far this party's transcript of the last conversation with a peer goes; None if there was none.
+
+    Args:
+        directory: where transcripts of the task are kept.
+        peer: as its channel calls it.
+    """
+    for path in reversed(transcripts_of(directory, peer)):
+        with path.open("rb") as file:
+            seam = position(lines_of(iter(partial(file.read, 1 << 20), b"")))
+        if seam is not None:
+            return seam
+    return None
+
+
+def transcripts_of(directory: Path, peer: str) -> list[Path]:
+    """The files about a peer, the oldest first."""
+    pattern = re.compile(re.escape(_file_name(peer)) + r"-([0-9]+)\.transcript")
+    numbered = [(int(match[1]), path) for path in directory.glob("*") if (match := pattern.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered)]
+
+
+def _file_name(peer: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "_", peer)
 
 
 def _versions() -> Mapping[str, str]:

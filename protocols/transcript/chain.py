@@ -1,7 +1,7 @@
 """The hash chains of a transcript: one for each pair of parties and direction, over the exact wire bytes.
 
-    head_0     = SHA-256("secure-hfl transcript v1: chain\n" || agreement || sender)
-    head_{n+1} = SHA-256("secure-hfl transcript v1: entry\n" || head_n || entry_n)
+    head_0     = SHA-256("secure-hfl transcript v2: chain\n" || agreement || sender)
+    head_{n+1} = SHA-256("secure-hfl transcript v2: entry\n" || head_n || entry_n)
 
 `agreement` (agreed.py) binds the session, both certificates and everything else that was agreed on; `sender` is one
 letter; `entry` is the text of one line of the transcript (format.py): place, type, length and SHA-256 of the message.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import Enum
 from hashlib import sha256
 
-DOMAIN = b"secure-hfl transcript v1: "
+DOMAIN = b"secure-hfl transcript v2: "
 _CHAIN, _ENTRY = DOMAIN + b"chain\n", DOMAIN + b"entry\n"
 
 MAX_RECENT = 1024

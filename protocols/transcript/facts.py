@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from protocols.agreement import Hello
 from protocols.alignment import BatchOpen, EpochEnd
 from protocols.masking.messages import (
     MaskedCheck,
@@ -58,12 +59,16 @@ _VERSIONED = (
 _MASKED = (MaskedShare, MaskedGradientFeatures, MaskedCheck)
 
 FACTS: Mapping[type[Message], tuple[tuple[str, ...], Reader]] = {
+    Hello: (("is_resuming", "checkpoints"), lambda m: (int(m.is_resuming), len(m.checkpoints))),
     PsiOpen: (("set_size", "chunk"), lambda m: (m.set_size, m.chunk)),
     PsiPoints: (("index",), lambda m: (m.index,)),
     PsiDigests: (("index",), lambda m: (m.index,)),
     BatchOpen: (("rows",), lambda m: (m.rows,)),
     EpochEnd: (("batches",), lambda m: (m.batches,)),
-    RoundStart: (("max_batches",), lambda m: (m.max_batches,)),
+    RoundStart: (
+        ("max_batches", "first_batch", "checkpoint_every"),
+        lambda m: (m.max_batches, m.first_batch, m.checkpoint_every),
+    ),
     TaskFinished: (("rounds",), lambda m: (m.rounds,)),
     FinishAcknowledged: (("rounds",), lambda m: (m.rounds,)),
     FeatureShape: (("rows", "width"), lambda m: (m.rows, m.width)),
@@ -79,6 +84,11 @@ FACTS: Mapping[type[Message], tuple[tuple[str, ...], Reader]] = {
     Countersignature: (("count",), lambda m: (m.count,)),
 }
 """For each type that has any: their names, and how to read them. `kind` counts in KINDS, `product` in PRODUCTS."""
+
+VERSION_AT: Mapping[type[Message], int] = {
+    kind: names.index("version") for kind, (names, _) in FACTS.items() if "version" in names
+}
+"""For each type that is about a version of the weights: which of its facts says so."""
 
 
 def no_facts(message: Message) -> Facts:

@@ -9,23 +9,23 @@ Memory is constant, but for the tags of fresh messages (`FreshTags`), of which a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from hmac import compare_digest
 
+from protocols.agreement import Hello
 from protocols.control import Abort
 from protocols.envelope import Phase
-from protocols.errors import InvalidInput, MessageOutOfOrder, VerificationFailed
+from protocols.errors import InvalidInput, MessageOutOfOrder
 from protocols.ledger import LEDGER, Content
 from protocols.message import Message
-from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Chain, Sender, seal_data, statement
+from protocols.projection.roles import FeatureShape
+from protocols.resumption import ResumePoint, Seam
+from protocols.transcript.chain import Chain, Sender, seal_data
 from protocols.transcript.errors import (
     BrokenChain,
     IllegalOrder,
     ImpossibleSize,
     IncompleteTranscript,
-    InvalidTranscriptSignature,
     MalformedTranscript,
     PlaintextInSecureTask,
     RepeatedContent,
@@ -36,9 +36,13 @@ from protocols.transcript.facts import FACTS
 from protocols.transcript.format import HEADER, MAX_LINE, NONE, Entry, Preamble, Record, Running, Seal, Signed, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.order import TaskOrder
+from protocols.transcript.past import Past
 from protocols.transcript.records import Agreed, Own
 from protocols.transcript.report import FileSummary, Finding
-from protocols.transcript.sizes import TaskSizes, body, header
+from protocols.transcript.seam import seam_of
+from protocols.transcript.signatures import Signatures
+from protocols.transcript.sizes import TaskSizes
+from protocols.transcript.wire_sizes import body, header
 
 MAX_FINDINGS = 100
 """Findings kept of one file; the first say most."""
@@ -78,35 +82,42 @@ class FileAuditor:
     Args:
         name: for findings.
         fresh: tags to compare with and add to; None: this file's are not looked at.
+        past: what the conversations before it have established; what this one does is added. None: they are unknown.
+        marks: of which chains and counts to keep the heads.
 
     Attributes:
         findings: so far, at most `MAX_FINDINGS`.
         agreed, own: from the file's first lines, once read.
-        signed_by: by party, how many of each sender's messages it has validly signed for.
+        signatures: what they come to.
         traffic: [messages, bytes] by (sender, type, phase, round).
+        heads: those of `marks`.
     """
 
-    def __init__(self, name: str, fresh: FreshTags | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        fresh: FreshTags | None = None,
+        past: Past | None = None,
+        marks: Collection[tuple[Sender, int]] = (),
+    ) -> None:
         self.name = name
         self.findings: list[Finding] = []
         self.agreed: Agreed | None = None
         self.own: Own | None = None
         self.traffic: dict[tuple[Sender, str, int, int], list[int]] = {}
-        self.signed_by = {party: dict.fromkeys(Sender, 0) for party in Sender}
-        self.is_over = False
-        self._fresh = fresh
+        self.signatures = Signatures(self.report)
+        self.heads: dict[tuple[Sender, int], bytes] = {}
+        self.is_over = self._is_torn = False
+        self._fresh, self._marks = fresh, marks
+        self._past = Past(is_whole=False) if past is None else past
         self._running = Running()
-        self._certificates: dict[Sender, Certificate] = {}
         self._chains: dict[Sender, Chain] = {}
+        self._agreement = b""
         self._order: TaskOrder | None = None
         self._sizes: TaskSizes | None = None
         self._gaps: set[Sender] = set()
         self._candidates: dict[Sender, dict[int, bytes]] = {}
-        self._open: dict[Sender, Signed] = {}
-        self._records: dict[Sender, bytes] = {}
         self._owed: Entry | None = None
-        self._covered = dict.fromkeys(Sender, 0)
-        self._ended: set[Sender] = set()
         self._sealed = self._messages = self._aborts = 0
 
     # Lines -----------------------------------------------------------------------------------------------------------
@@ -116,8 +127,7 @@ class FileAuditor:
         if self.is_over:
             return None
         if not line.endswith(b"\n") and len(line) <= MAX_LINE:
-            self.report(IncompleteTranscript("the last line has no end", "whole lines", line=self._running.lines + 1))
-            self.is_over = True
+            self.is_over = self._is_torn = True
             return None
         before = self._running.value
         try:
@@ -150,7 +160,7 @@ class FileAuditor:
         try:
             if number == 3:
                 self.own = Own.parse(record.text)
-                self._records[self.own.sender] = self.own.digest()
+                self.signatures.records[self.own.sender] = self.own.digest()
                 return
             self.agreed = Agreed.parse(record.text)
             self._prepare(self.agreed)
@@ -159,14 +169,29 @@ class FileAuditor:
 
     def _prepare(self, agreed: Agreed) -> None:
         self._agreement = agreed.digest()
-        self._certificates = {sender: agreed.certificate(sender) for sender in Sender}
+        self.signatures.begin(agreed)
         self._chains = {sender: Chain(self._agreement, sender) for sender in Sender}
+        self.heads = {(sender, 0): chain.at[1] for sender, chain in self._chains.items()}
+        point, past = agreed.resume_point, self._past
+        if point is not None:
+            self._check_point(agreed.resumed_from, point)
+        past.rewind(point)
         try:
-            self._order = TaskOrder(agreed.scheme, agreed.is_trainable)
+            self._order = TaskOrder(agreed.scheme, agreed.is_trainable, point, past)
             self._sizes = TaskSizes(agreed)
+            if past.shape is not None:
+                self._sizes.take_shape(*past.shape)
         except InvalidInput as error:
+            past.is_whole = False
             meaning = "Another version of the program, or a scheme from elsewhere: order and sizes are not checked."
             self.report(IllegalOrder(str(error), meaning=meaning, severity=Severity.WARNING))
+
+    def _check_point(self, tag: str, point: ResumePoint) -> None:
+        if self._past.is_whole and not self._past.has(point):
+            problem = f"the task goes on from {point}, which was not reached before"
+            self.report(IllegalOrder(problem, "a place in one of the conversations before"))
+        elif not self._past.names(tag, point):
+            self.report(IllegalOrder("one checkpoint has two places", "the place that it was resumed from before"))
 
     def _take(self, record: Record, text: bytes, running: bytes) -> tuple[Entry, bytes] | None:
         if isinstance(record, Entry):
@@ -207,6 +232,8 @@ class FileAuditor:
             self.report(PlaintextInSecureTask(problem, "ciphertexts", entry=str(entry)))
         if plan.is_fresh and self._fresh is not None:
             self._check_fresh(entry)
+        if plan.type is FeatureShape:
+            self._past.shape = entry.facts[0], entry.facts[1]
         counted = self.traffic.setdefault((entry.sender, entry.type, entry.phase, entry.round), [0, 0])
         counted[0] += 1
         counted[1] += entry.length
@@ -224,6 +251,9 @@ class FileAuditor:
         elif kind is Abort:
             self._aborts += 1
         chain.append(text, entry.phase == Phase.OFFLINE)
+        count, head = chain.at
+        if (sender, count) in self._marks:
+            self.heads[sender, count] = head
 
     def _overtaking(self, entry: Entry, kind: type[Message]) -> None:
         self._aborts += 1
@@ -238,7 +268,7 @@ class FileAuditor:
             self._order.step(entry.sender, kind, (entry.phase, entry.round, entry.batch), entry.facts)
         except MessageOutOfOrder as error:
             self.report(IllegalOrder(str(error), "see protocols/transcript/transitions.py", entry=str(entry)))
-            self._order = None  # nothing that follows can be judged
+            self._order, self._past.is_whole = None, False  # nothing that follows can be judged
 
     def _check_size(self, entry: Entry, kind: type[Message]) -> None:
         if self._sizes is None:
@@ -274,16 +304,8 @@ class FileAuditor:
     def _seal(self, seal: Seal, running: bytes) -> None:
         if self.own is None:
             return
-        self._verify(self.own.sender, seal_data(running), seal.signature, "the writer's seal")
+        self.signatures.verify(self.own.sender, seal_data(running), seal.signature, "the writer's seal")
         self._sealed = self._running.lines
-
-    def _verify(self, party: Sender, data: bytes, signature: bytes, what: str) -> bool:
-        try:
-            self._certificates[party].verify(data, signature)
-        except VerificationFailed:
-            self.report(InvalidTranscriptSignature(f"{what} does not hold", f"a signature of the {party.role}"))
-            return False
-        return True
 
     def _signed(self, signed: Signed, owed: Entry) -> None:
         is_checkpoint = signed.record is not None
@@ -293,64 +315,55 @@ class FileAuditor:
         if place != (wanted, signer, signed.phase, signed.round, (signed.messages,)):
             self.report(BrokenChain("the line does not say what the message before it says", entry=str(owed)))
         elif is_checkpoint:
-            self._checkpoint(signed)
+            self.signatures.checkpoint(signed, self._candidates[signed.sender].get(signed.messages))
         else:
-            self._countersignature(signed)
-
-    def _checkpoint(self, signed: Signed) -> None:
-        sender, record = signed.sender, signed.record or b""
-        self._open[sender] = signed
-        head = self._candidates[sender].get(signed.messages)
-        if head is None or not compare_digest(head, signed.head):
-            problem = f"the {sender.role}'s checkpoint over {signed.messages} messages is not about those listed here"
-            self.report(BrokenChain(problem, f"head {head.hex()}" if head else "the messages before it"))
-            return
-        if not compare_digest(self._records.setdefault(sender, record), record):
-            problem = f"what the {sender.role}'s transcript says of its writer has changed"
-            self.report(InvalidTranscriptSignature(problem, self._records[sender].hex()))
-        if self._verify(sender, self._statement(signed, record), signed.signature, "a checkpoint's signature"):
-            self.signed_by[sender][sender] = signed.messages
-
-    def _countersignature(self, signed: Signed) -> None:
-        sender, checkpoint = signed.sender, self._open.get(signed.sender)
-        if checkpoint is None or checkpoint[:4] != signed[:4] or not compare_digest(checkpoint.head, signed.head):
-            problem = f"the {sender.other.role} countersigned other messages than the {sender.role} had signed"
-            self.report(BrokenChain(problem, "the checkpoint's count and head"))
-            return
-        data = self._statement(signed, checkpoint.record or b"")
-        if self._verify(sender.other, data, signed.signature, "a countersignature"):
-            self.signed_by[sender.other][sender] = signed.messages
-            if self.signed_by[sender][sender] == signed.messages:
-                self._covered[sender] = signed.messages
-                self._ended |= {sender} if signed.phase == Phase.FINISH else set()
-
-    def _statement(self, signed: Signed, record: bytes) -> bytes:
-        return statement(
-            self._agreement, record, signed.sender, signed.phase, signed.round, signed.messages, signed.head
-        )
+            self.signatures.countersignature(signed)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
     @property
     def is_finished(self) -> bool:
         """Whether the task has ended as it should: both have signed in phase FINISH."""
-        return len(self._ended) == len(Sender)
+        return len(self.signatures.ended) == len(Sender)
 
     def count(self, sender: Sender) -> int:
         """Messages of a sender so far."""
         return self._chains[sender].at[0] if self._chains else 0
 
-    def record_of(self, party: Sender) -> bytes | None:
-        """The digest of what a party says of itself, as its checkpoints in this file have it."""
-        return self._records.get(party)
+    @property
+    def digest(self) -> bytes:
+        """Of what was agreed on; empty before that."""
+        return self._agreement
 
-    def finish(self) -> None:
-        """There are no more lines."""
+    @property
+    def position(self) -> Seam | None:
+        """How far its writer got, as `protocols.transcript.seam.position` says it."""
+        return None if self.own is None else seam_of(self._agreement, self._chains, self.own.sender)
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nothing shows that the peer has seen the manifest, or that anything but the joining was sent."""
+        own = None if self.own is None else self.own.sender
+        kinds = (Hello.__name__, Abort.__name__)
+        return all(phase == Phase.JOIN and (sender is own or kind in kinds) for sender, kind, phase, _ in self.traffic)
+
+    def finish(self, is_followed: bool = False) -> None:
+        """There are no more lines.
+
+        Args:
+            is_followed: the run goes on in another conversation, which says how far this one went.
+        """
+        if self._order is not None:
+            self._order.finish()
+        if self._is_torn and not is_followed:
+            self.report(IncompleteTranscript("the last line has no end", "whole lines", line=self._running.lines + 1))
         self.is_over = True
         if self.agreed is None or self.own is None or not self._sealed:
             self.report(IncompleteTranscript("the file ends before the first message", "what was agreed on, sealed"))
             return
-        left = [self.count(sender) - self._covered[sender] for sender in Sender]
+        if is_followed:
+            return
+        left = [self.count(sender) - self.signatures.covered[sender] for sender in Sender]
         if not self.is_finished:
             ended = "was aborted" if self._aborts else "is not finished"
             problem = f"the task {ended}; {sum(left)} messages are not yet signed by both"
@@ -362,7 +375,7 @@ class FileAuditor:
     def summary(self) -> FileSummary:
         """What this file is."""
         writer = "" if self.own is None else self.own.writer
-        covered = (self._covered[Sender.HOST], self._covered[Sender.COLLABORATOR])
+        covered = (self.signatures.covered[Sender.HOST], self.signatures.covered[Sender.COLLABORATOR])
         return FileSummary(
             self.name, writer, self._running.lines, self._messages, covered, self._sealed, self.is_finished
         )

@@ -1,6 +1,6 @@
 r"""The lines of a transcript, written and read. What they mean, for a second reader: protocols/README.md.
 
-secure-hfl-transcript 1                                       each line ends in a space and a check value:
+secure-hfl-transcript 2                                       each line ends in a space and a check value:
 agreed {...}                                                  the first 16 hex digits of the hash over all lines
 own {...}                                                     so far, running_n = SHA-256(running_{n-1} || text_n)
 seal SIGNATURE
@@ -22,13 +22,14 @@ from typing import NamedTuple
 from protocols.transcript.chain import Sender
 from protocols.transcript.errors import MalformedTranscript
 
-HEADER = b"secure-hfl-transcript 1"
+HEADER = b"secure-hfl-transcript 2"
 MAX_LINE = 1 << 18
 """Bytes of a line; only that of what was agreed on can be long."""
 
 CHECK_DIGITS = 16
 TAG_BYTES = 64
-"""A fresh message's tag is over so many bytes at its end, where every ciphertext and mask has its payload."""
+"""A fresh message's tag is over so many bytes at its end, where every ciphertext and mask has its payload. That of a
+Hello, which ends in what may come again, is over its nonce."""
 
 NONE = b"-"
 

@@ -7,18 +7,14 @@ one after it has sent it. So both ends' transcripts, and a running engine, can b
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from typing import NoReturn
 
-from protocols.agreement import Hello, Manifest, ManifestAccepted
-from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.alignment import BatchOpen, EpochEnd
 from protocols.control import Abort
 from protocols.envelope import Phase
 from protocols.errors import MessageOutOfOrder
 from protocols.masking.messages import (
     MAX_COUNT,
-    MaskedCheck,
-    MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
     MaskedShare,
@@ -28,26 +24,24 @@ from protocols.masking.messages import (
     TripleRequest,
 )
 from protocols.masking.triples import KINDS, TRAIN
-from protocols.projection.messages import (
-    CheckQuery,
-    CheckReply,
-    HostShare,
-    InitialFactor,
-    InitialShare,
-    Projection,
-    ProjectionKey,
-    StepGradient,
-    WeightGradient,
-)
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import StepSkipped
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.transitions import Stream
+from protocols.resumption import ResumePoint
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.transcript.answers import ANSWERS, BATCH_ENDS, BEHIND_STEP, ONCE_A_BATCH, ONE_TIME, STEPS
 from protocols.transcript.chain import Sender
-from protocols.transcript.facts import Facts
+from protocols.transcript.facts import VERSION_AT, Facts
 from protocols.transcript.messages import Checkpoint, Countersignature
-from protocols.transcript.transitions import BOUNDARIES, OFFLINE, Kind, State, tables_for
+from protocols.transcript.past import Past
+from protocols.transcript.transitions import (
+    BOUNDARIES,
+    OFFLINE,
+    Kind,
+    State,
+    after_join,
+    after_setup,
+    tables_for,
+)
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 Place = tuple[int, int, int]
@@ -55,45 +49,6 @@ Place = tuple[int, int, int]
 
 _ROUNDS = (Phase.TRAIN, Phase.TEST)
 _BEFORE_READY = frozenset(state for state in State if state.value < State.READY.value)
-_BATCH_FEATURES = (Projection, MaskedFeatures, PlainFeatures)
-_BATCH_ENDS = (HostShare, StepSkipped, MaskedStep, PlainGradient)
-
-ANSWERS: Mapping[tuple[Sender, Kind], tuple[Kind, ...]] = {
-    (H, Manifest): (Hello,),
-    (C, ManifestAccepted): (Manifest,),
-    (C, PsiDigests): (PsiOpen,),
-    (H, SplitDigest): (SplitDigest,),
-    (C, InitialFactor): (ProjectionKey,),
-    (H, InitialShare): (InitialFactor,),
-    (H, CheckQuery): (Projection,),
-    (C, CheckReply): (CheckQuery,),
-    (H, StepGradient): (Projection,),
-    (C, WeightGradient): (StepGradient,),
-    (H, HostShare): (InitialFactor, WeightGradient),
-    (H, StepSkipped): _BATCH_FEATURES,
-    (H, MaskedCheck): (MaskedFeatures,),
-    (H, MaskedGradient): (MaskedGradientFeatures,),
-    (H, MaskedStep): (MaskedGradientFeatures,),
-    (H, PlainGradient): (PlainFeatures,),
-    (C, FinishAcknowledged): (TaskFinished,),
-    (H, Countersignature): (Checkpoint,),
-    (C, Countersignature): (Checkpoint,),
-}
-"""A message that answers one of these, which the peer must have sent at the same place."""
-
-ONCE_A_BATCH = frozenset({CheckQuery, MaskedCheck, PlainGradient, StepSkipped})
-"""What the tables alone would let come again."""
-
-ONE_TIME: Mapping[tuple[Sender, Kind], str] = {
-    (H, MaskedShare): "M",
-    (H, MaskedCheck): "M",
-    (C, MaskedFeatures): "A",
-    (C, MaskedGradientFeatures): "A'",
-    (C, MaskedShare): "N",
-    (H, MaskedGradient): "D",
-    (H, MaskedStep): "G",
-}
-"""Which one-time mask of its triple a message uses up; `index` says whose triple, and each serves once."""
 
 
 class TaskOrder:
@@ -102,6 +57,8 @@ class TaskOrder:
     Args:
         scheme: "bfv", "paillier", "masked" or "plain".
         trainable: does the collaborator receive gradients?
+        point: where the task goes on; None: at its beginning.
+        past: of the conversations before, rewound to there; what this one adds is noted in it.
 
     Attributes:
         is_finished: the task has ended as it should, signed by both.
@@ -110,8 +67,12 @@ class TaskOrder:
         InvalidInput: another scheme.
     """
 
-    def __init__(self, scheme: str, trainable: bool) -> None:
+    def __init__(
+        self, scheme: str, trainable: bool, point: ResumePoint | None = None, past: Past | None = None
+    ) -> None:
         self._tables = tables_for(scheme, trainable)
+        self._scheme, self._point = scheme, point
+        self._past = Past() if past is None else past
         self._is_masked, self._trainable = scheme == "masked", trainable
         self._awaits_step = scheme != "plain" or trainable
         self._states = dict.fromkeys(Sender, State.START)
@@ -123,7 +84,13 @@ class TaskOrder:
         self._streams: dict[tuple[Sender, Kind], Stream] = {}
         self._round = (0, 0)  # as the host started it last
         self._batch = -1  # of the collaborator in this round
-        self._trained = 0
+        self._trained, self._first_batch = 0, 0
+        self._versions: tuple[int, int] | None = (0, 0)
+        self._stepped: Place | None = None
+        if point is not None and point.is_set_up:
+            self._trained, self._first_batch = point.round - bool(point.batch), point.batch
+            self._versions = self._past.versions(point)
+        self._skipped = self._first_batch  # batches that were done before this conversation
         self._has_ended = False
         self._made = [0] * len(KINDS)
         self._owed: dict[Sender, deque[tuple[Kind, Facts]]] = {sender: deque() for sender in Sender}
@@ -165,6 +132,8 @@ class TaskOrder:
                 self._refuse(sender, kind, f"in state {state} of phase {Phase(phase).name} it may not come")
             self._check_place(sender, kind, place, facts)
             self._check_details(sender, kind, place, facts)
+            if kind in VERSION_AT:
+                self._check_version(sender, kind, place, facts[VERSION_AT[kind]])
             self._states[sender] = to
         self._seen[sender, kind] = place
 
@@ -178,7 +147,20 @@ class TaskOrder:
         if self._signed[sender] != before:
             name = f"{Phase(before[0]).name} {before[1] or ''}".strip()
             raise MessageOutOfOrder(f"the {sender.role} went on after {name} without a checkpoint")
+        if self._point is not None:
+            self._restore(sender, before[0], phase, self._point)
         self._at[sender] = (phase, number)
+
+    def _restore(self, sender: Sender, left: int, phase: int, point: ResumePoint) -> None:
+        """Behind the joining, and behind the set-up, a resumed task is where its checkpoint was made."""
+        if left == Phase.JOIN:
+            expected, states = after_join(self._scheme, point)
+            if phase != expected:
+                problem = f"the {sender.role} went on with {Phase(phase).name}, not with {expected.name}"
+                raise MessageOutOfOrder(f"{problem}, in a task that is resumed from {point}")
+            self._states[sender] = states[sender]
+        elif left == Phase.SETUP:
+            self._states[sender] = after_setup(point).get(sender, self._states[sender])
 
     def _check_place(self, sender: Sender, kind: Kind, place: Place, facts: Facts) -> None:
         phase, number, batch = place
@@ -186,7 +168,7 @@ class TaskOrder:
             if number or batch:
                 self._refuse(sender, kind, f"in phase {Phase(phase).name} there is no round or batch")
         elif kind is RoundStart:
-            self._start_round(phase, number, batch)
+            self._start_round(phase, number, batch, facts)
         elif (phase, number) != self._round:
             self._refuse(sender, kind, "the host has not started this round")
         elif kind is BatchOpen or kind is EpochEnd:
@@ -194,23 +176,35 @@ class TaskOrder:
         elif batch != self._batch if sender is C else batch > self._batch:
             self._refuse(sender, kind, f"it is of batch {batch + 1}, but {self._batch + 1} have been opened")
 
-    def _start_round(self, phase: int, number: int, batch: int) -> None:
+    def _start_round(self, phase: int, number: int, batch: int, facts: Facts) -> None:
         if number != self._trained + (phase == Phase.TRAIN) or batch:
             raise MessageOutOfOrder(f"RoundStart of round {number} after {self._trained} rounds of training")
-        self._round, self._batch, self._trained, self._has_ended = (phase, number), -1, number, False
+        _, first, every = facts
+        if first != self._first_batch:
+            raise MessageOutOfOrder(f"RoundStart with first batch {first}; {self._first_batch} had been done before")
+        self._round, self._batch, self._trained, self._has_ended = (phase, number), first - 1, number, False
+        self._skipped, self._first_batch = first, 0
+        if phase == Phase.TRAIN and every:
+            self._past.start(number, first, self._version)
 
     def _end_batch(self, kind: Kind, phase: int, number: int, batch: int, facts: Facts) -> None:
         """The collaborator goes on to the next batch, or to the end of the round."""
         if self._has_ended or batch != self._batch + 1 or (kind is EpochEnd and facts != (batch,)):
             self._refuse(C, kind, f"it is of batch {batch + 1} after {self._batch + 1} batches")
-        if batch and phase == Phase.TRAIN and self._awaits_step:
-            ends = (self._seen.get((H, each)) for each in _BATCH_ENDS)
-            if (phase, number, batch - 1) not in ends:
-                self._refuse(C, kind, "the host had not ended the batch before")
+        if not self._is_done(phase, number, batch):
+            self._refuse(C, kind, "the host had not ended the batch before")
+        if phase == Phase.TRAIN:
+            self._past.done(number, batch)
         if kind is EpochEnd:
             self._has_ended = True
         else:
             self._batch = batch
+
+    def _is_done(self, phase: int, number: int, batches: int) -> bool:
+        """Whether the host has ended so many batches of a training round; test batches have no end."""
+        if batches == self._skipped or phase != Phase.TRAIN or not self._awaits_step:
+            return True
+        return (phase, number, batches - 1) in (self._seen.get((H, each)) for each in BATCH_ENDS)
 
     def _check_answer(self, sender: Sender, kind: Kind, answers: tuple[Kind, ...], place: Place) -> None:
         for answered in answers:
@@ -231,6 +225,24 @@ class TaskOrder:
             self._use_mask(sender, kind, mask, place[0], facts[0])
         elif kind is TaskFinished and any(self._owed.values()):
             self._refuse(sender, kind, "one-time masks were asked for and not made to the end")
+        elif kind in (TaskFinished, FinishAcknowledged) and facts != (self._trained,):
+            self._refuse(sender, kind, f"it is of {facts[0]} rounds, and {self._trained} were trained")
+
+    @property
+    def _version(self) -> int | None:
+        """Of the weights, if it is known."""
+        return self._versions[0] if self._versions is not None and self._versions[0] == self._versions[1] else None
+
+    def _check_version(self, sender: Sender, kind: Kind, place: Place, version: int) -> None:
+        # A resumed conversation says its first version itself, if there is none that it must have.
+        low, high = self._versions or (version, version)
+        is_behind = kind in BEHIND_STEP or (kind is MaskedStep and self._stepped == place)
+        if not low - is_behind <= version <= high - is_behind:
+            self._refuse(sender, kind, f"it is about version {version} of the weights, which are at version {high}")
+        if kind in STEPS:
+            self._stepped = place
+        if not is_behind:
+            self._versions = (version + (kind in STEPS),) * 2
 
     def _psi(self, sender: Sender, kind: Kind, facts: Facts) -> None:
         if kind is PsiOpen:
@@ -319,4 +331,22 @@ class TaskOrder:
             ended = self._seen.get((C, EpochEnd))
             if ended is None or ended[:2] != here:
                 self._refuse(sender, kind, "the round had not ended")
+        self._past.over(phase, place[1], self._version)
         self._signing[sender] = True
+
+    # The end ---------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """No more messages come: note in the past what had been reached without being signed."""
+        phase, number = self._at[H]
+        is_over = self._at[C] == (phase, number) and all(
+            self._states[sender] in BOUNDARIES[sender].get(Phase(phase), frozenset()) for sender in Sender
+        )
+        if phase not in _ROUNDS:
+            if is_over:
+                self._past.over(Phase(phase), number, self._version)
+        elif (phase, number) == self._round:
+            if phase == Phase.TRAIN and self._is_done(phase, number, self._batch + 1):
+                self._past.done(number, self._batch + 1)
+            if is_over and self._has_ended:
+                self._past.over(Phase(phase), number, self._version)

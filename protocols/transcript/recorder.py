@@ -75,7 +75,7 @@ class TranscriptRecorder:
         self._chains: dict[Sender, Chain] = {}
         self._countersigned = dict.fromkeys(Sender, 0)
         self._candidates: dict[int, bytes] = {}
-        self._collaborator = ""
+        self._collaborator, self._collaborator_seam = "", b""
         self._peer_record: bytes | None = None
 
     # What the channel calls ------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class TranscriptRecorder:
         self._waiting.append((sender, envelope, text))
         message = envelope.message
         if isinstance(message, Hello):
-            self._collaborator = message.feature_key
+            self._collaborator, self._collaborator_seam = message.feature_key, message.seam
         if not isinstance(message, Manifest):
             return b""
         waiting, self._waiting = self._waiting, []
@@ -120,7 +120,8 @@ class TranscriptRecorder:
         overtakes = sequence > self._counts[sender] and type(message) is Abort
         if sequence != self._counts[sender] and not overtakes:
             raise CallOutOfOrder(f"message {sequence} was observed instead of message {self._counts[sender]}")
-        tag = sha256(data[-TAG_BYTES:]).hexdigest()[:16] if is_fresh else ""
+        fresh = message.nonce if isinstance(message, Hello) else data[-TAG_BYTES:]
+        tag = sha256(fresh).hexdigest()[:16] if is_fresh else ""
         digest = sha256(data).hexdigest()
         place = (int(envelope.phase), envelope.round, envelope.batch)
         text = entry_text(sender, sequence, name, place, len(data), facts(message), tag, digest)
@@ -133,7 +134,7 @@ class TranscriptRecorder:
         if self._collaborator not in manifest.feature_keys:
             raise CallOutOfOrder("the manifest was observed before the collaborator's Hello")
         certificates = (self._certificates[Sender.HOST], self._certificates[Sender.COLLABORATOR])
-        agreed = Agreed.of(manifest, self._collaborator, *certificates)
+        agreed = Agreed.of(manifest, self._collaborator, self._collaborator_seam, *certificates)
         self._agreement = agreed.digest()
         lines = (HEADER, f"agreed {agreed.text()}".encode(), f"own {self.own.text()}".encode())
         written = b"".join(map(self._running.write, lines)) + self._seal()

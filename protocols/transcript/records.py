@@ -15,7 +15,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
 from protocols.agreement import MAX_NAME, MAX_PARTIES, Manifest
+from protocols.envelope import MAX_ROUND, Phase
 from protocols.errors import InvalidInput
+from protocols.resumption import SEAM_BYTES, ResumePoint, Seam
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender, digest_of
 
@@ -60,8 +62,12 @@ def _is_text(value: object, most: int = MAX_NAME, may_be_empty: bool = False) ->
     return isinstance(value, str) and len(value) <= most and (value.isprintable() if value else may_be_empty)
 
 
+def _is_hex(value: object, count: int) -> bool:
+    return isinstance(value, str) and len(value) == 2 * count and set(value) <= set("0123456789abcdef")
+
+
 def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return _is_hex(value, 32)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,8 @@ class Agreed(_Record):
         projection_width: of its layer; 0 is "as wide as the features".
         manifest_digest: of the manifest that every collaborator has accepted.
         session_tag: stands for the session id.
+        resumed_from, resumed_at: tag of the checkpoint to go on from, and its phase, round and batch; or empty.
+        host_seam, collaborator_seam: how far each one's transcript of its conversation before goes (`Seam`), or empty.
         host_certificate, collaborator_certificate: PEM.
     """
 
@@ -91,6 +99,10 @@ class Agreed(_Record):
     is_reproducible: bool
     manifest_digest: str
     session_tag: str
+    resumed_from: str
+    resumed_at: tuple[int, ...]
+    host_seam: str
+    collaborator_seam: str
     host_certificate: str
     collaborator_certificate: str
 
@@ -109,8 +121,37 @@ class Agreed(_Record):
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
         self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
+        self._check_past()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
+
+    def _check_past(self) -> None:
+        for sender in Sender:
+            seam = self._seam_of(sender)
+            self.require(seam == "" or _is_hex(seam, SEAM_BYTES), f"{sender.role}_seam: {2 * SEAM_BYTES} hex digits")
+            self.seam(sender)
+        self.require(self.resumed_from == "" or _is_digest(self.resumed_from), "resumed_from: 64 hex digits")
+        at = self.resumed_at
+        numbers = isinstance(at, tuple) and all(type(value) is int and 0 <= value <= MAX_ROUND for value in at)
+        self.require(
+            numbers and len(at) == (3 if self.resumed_from else 0), "resumed_at: phase, round, batch; or empty"
+        )
+        if at:
+            self.require(at[0] in Phase.__members__.values(), "resumed_at names no phase")
+            ResumePoint(Phase(at[0]), *at[1:]).check()
+
+    def _seam_of(self, sender: Sender) -> str:
+        return self.host_seam if sender is Sender.HOST else self.collaborator_seam
+
+    def seam(self, sender: Sender) -> Seam | None:
+        """How far a party said its transcript of its conversation before goes; None if it had none."""
+        seam = self._seam_of(sender)
+        return Seam.decode(bytes.fromhex(seam)) if seam else None
+
+    @property
+    def resume_point(self) -> ResumePoint | None:
+        """Where the task goes on; None: it starts."""
+        return ResumePoint(Phase(self.resumed_at[0]), *self.resumed_at[1:]) if self.resumed_at else None
 
     def certificate(self, sender: Sender) -> Certificate:
         """A party's certificate. Raises `InvalidInput` unless it is one, in its canonical spelling."""
@@ -125,8 +166,8 @@ class Agreed(_Record):
         return self.host if sender is Sender.HOST else self.collaborator
 
     @classmethod
-    def of(cls, manifest: Manifest, collaborator: str, host: Certificate, other: Certificate) -> Agreed:
-        """What a manifest means for one pair of parties."""
+    def of(cls, manifest: Manifest, collaborator: str, seam: bytes, host: Certificate, other: Certificate) -> Agreed:
+        """What a manifest means for one pair of parties. `seam`: the collaborator's, from its Hello."""
         at = manifest.feature_keys.index(collaborator)
         return cls(
             protocol_version=manifest.protocol_version,
@@ -143,6 +184,10 @@ class Agreed(_Record):
             is_reproducible=manifest.is_reproducible,
             manifest_digest=manifest.digest().hex(),
             session_tag=digest_of("session", manifest.session).hex(),
+            resumed_from=manifest.resumed_from.hex(),
+            resumed_at=tuple(map(int, manifest.resume_point or ())),
+            host_seam=manifest.seams[at].hex(),
+            collaborator_seam=seam.hex(),
             host_certificate=host.pem.decode(),
             collaborator_certificate=other.pem.decode(),
         )
@@ -163,7 +208,7 @@ class Own(_Record):
     seed_commitment: str = ""
 
     def __post_init__(self) -> None:
-        self.require(self.writer in {sender.role for sender in Sender}, "writer must be host or collaborator")
+        self.require(self.writer in [sender.role for sender in Sender], "writer must be host or collaborator")
         self.require(
             isinstance(self.software, dict) and len(self.software) <= MAX_SOFTWARE, "software must be an object"
         )

@@ -70,6 +70,27 @@ class Party:
 
 
 @dataclass(frozen=True)
+class Resume:
+    """An interruption, and where the run went on.
+
+    Attributes:
+        conversation: which one begins here; the first is 1.
+        file: its transcript, at the first end.
+        place: where, in words; phase, round, batch: likewise; phase is empty for the beginning.
+        lost_from_host, lost_from_collaborator: messages that were sent before it and never received; None: unknown.
+    """
+
+    conversation: int
+    file: str
+    place: str
+    phase: str
+    round: int
+    batch: int
+    lost_from_host: int | None
+    lost_from_collaborator: int | None
+
+
+@dataclass(frozen=True)
 class FileSummary:
     """One transcript.
 
@@ -80,6 +101,8 @@ class FileSummary:
         signed_by_both: messages (from the host, from the collaborator) up to the last countersigned checkpoint.
         sealed_lines: lines under the writer's last seal.
         is_finished: the task ended as it should, with everything signed by both.
+        end: 0 for the first end's transcripts, 1 for the other end's.
+        conversation: which of its end's this is, from 1.
     """
 
     name: str
@@ -89,6 +112,8 @@ class FileSummary:
     signed_by_both: tuple[int, int]
     sealed_lines: int
     is_finished: bool
+    end: int = 0
+    conversation: int = 1
 
 
 @dataclass(frozen=True)
@@ -98,10 +123,11 @@ class AuditReport:
     Attributes:
         task_id, scheme, scheme_parameters: what the run was; empty if the file does not get that far.
         parties: host, then collaborator.
-        files: one for each transcript.
+        files: one for each transcript: the first end's in order, then the other's.
         findings: all that are wrong or to be noted, by file and line; at most `MAX_FINDINGS` for a file.
         traffic: what crossed the wire, in order of first appearance.
         ledger: who learned what.
+        resumes: where the run went on after interruptions.
     """
 
     task_id: str
@@ -112,11 +138,32 @@ class AuditReport:
     findings: tuple[Finding, ...]
     traffic: tuple[Traffic, ...]
     ledger: RunLedger | None
+    resumes: tuple[Resume, ...] = ()
 
     @property
     def holds(self) -> bool:
         """Whether everything was checked and nothing is wrong or missing: no finding but notes."""
         return all(finding.severity is Severity.NOTE for finding in self.findings)
+
+    @property
+    def first_end(self) -> tuple[FileSummary, ...]:
+        """The first end's transcripts."""
+        return tuple(file for file in self.files if file.end == 0)
+
+    @property
+    def has_both_ends(self) -> bool:
+        """Whether the other end's transcripts were compared."""
+        return any(file.end for file in self.files)
+
+    @property
+    def messages(self) -> int:
+        """Messages in all conversations, as the first end lists them."""
+        return sum(file.messages for file in self.first_end)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the task ended as it should, in its last conversation."""
+        return self.first_end[-1].is_finished
 
     @property
     def by_type(self) -> dict[tuple[str, str], tuple[int, int]]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from math import prod
 
 from protocols.agreement import NONCE_BYTES, Hello, Manifest, ManifestAccepted
 from protocols.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
@@ -57,11 +56,13 @@ from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
 from protocols.psi.messages import DIGEST_BYTES as PSI_DIGEST_BYTES
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.transitions import Stream
+from protocols.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.chain import Sender
 from protocols.transcript.facts import Facts
 from protocols.transcript.messages import HASH_BYTES, MAX_SIGNATURE, MIN_SIGNATURE, Checkpoint, Countersignature
 from protocols.transcript.records import Agreed
+from protocols.transcript.wire_sizes import data, number, tensor, varint
 
 Kind = type[Message]
 Range = tuple[int, int]
@@ -69,43 +70,6 @@ Parts = tuple[int, ...]
 
 _EXPONENT = (0, 11)
 """A negative int32 takes ten bytes, zero none."""
-
-
-_VARINTS = tuple(max(1, -(-bits // 7)) for bits in range(1024))  # a hostile transcript's sizes can be beyond 64 bits
-
-
-def varint(value: int) -> int:
-    """Bytes of a varint."""
-    return _VARINTS[value.bit_length()]
-
-
-def number(value: int) -> int:
-    """Bytes of an integer field."""
-    if value < 128:
-        return 2 if value else 0
-    return 1 + _VARINTS[value.bit_length()]
-
-
-def data(size: int) -> int:
-    """Bytes of a bytes, text or message field."""
-    return 1 + varint(size) + size if size else 0
-
-
-@lru_cache(256)
-def tensor(shape: tuple[int, ...], item: int = 8) -> int:
-    """Bytes of a Tensor field."""
-    size = prod(shape) * item
-    return data(2 + data(sum(map(varint, shape))) + data(size))
-
-
-def header(sequence: int, phase: int, round_number: int, batch: int) -> int:
-    """Bytes of an envelope up to its body's length."""
-    return number(sequence) + number(phase) + number(round_number) + number(batch) + 2
-
-
-def body(size: int) -> int:
-    """Bytes of a body with its length."""
-    return varint(size) + size
 
 
 class _BfvSizes:
@@ -208,10 +172,18 @@ class TaskSizes:
                 raise InvalidInput("an empty set or chunk")
             self._sets[sender] = Stream(*facts)
         elif kind is FeatureShape:
-            self._first_rows, self._width = facts
-            self._sums.clear()
-            if self._encryption is not None:
-                self._lay_out()
+            self.take_shape(*facts)
+
+    def take_shape(self, rows: int, width: int) -> None:
+        """The first training batch is [rows, width], as announced in this conversation or in one before it.
+
+        Raises:
+            InvalidInput: such a layer is impossible.
+        """
+        self._first_rows, self._width = rows, width
+        self._sums.clear()
+        if self._encryption is not None:
+            self._lay_out()
 
     def _lay_out(self) -> None:
         d, o, rows = self._width, self._outputs, self._first_rows
@@ -233,7 +205,7 @@ class TaskSizes:
         if kind in _SIMPLE:
             return _SIMPLE[kind](facts)
         if kind in _OF_AGREEMENT:
-            return _OF_AGREEMENT[kind](self._agreed)
+            return _OF_AGREEMENT[kind](self._agreed, facts)
         if kind in (PsiPoints, PsiDigests, PsiResult):
             return self._psi(sender, kind, facts)
         if not self._width:
@@ -356,7 +328,8 @@ _SIMPLE: dict[Kind, Callable[[Facts], Range]] = {
     PsiOpen: _exactly(lambda f: number(f[0]) + number(f[1]) + data(SESSION_BYTES) + data(len(SUITE))),
     SplitDigest: lambda facts: (4 * data(DIGEST_BYTES), 4 * data(DIGEST_BYTES) + 12),
     BatchOpen: lambda facts: (number(facts[0]), number(facts[0]) + data(DIGEST_BYTES)),
-    **{kind: _exactly(lambda f: number(f[0])) for kind in (EpochEnd, RoundStart, TaskFinished, FinishAcknowledged)},
+    **{kind: _exactly(lambda f: number(f[0])) for kind in (EpochEnd, TaskFinished, FinishAcknowledged)},
+    RoundStart: _exactly(lambda f: sum(map(number, f))),
     FeatureShape: _exactly(lambda facts: number(facts[0]) + number(facts[1])),
     StepSkipped: _exactly(lambda facts: 0),
     TripleRequest: _exactly(lambda f: data(len(KINDS[f[0] % len(KINDS)])) + number(f[1]) + number(f[2])),
@@ -374,22 +347,35 @@ def _text(value: str) -> int:
     return data(len(value.encode()))
 
 
-def _hello(agreed: Agreed) -> Range:
+def _hello(agreed: Agreed, facts: Facts) -> Range:
+    is_resuming, checkpoints = facts
+    if checkpoints > MAX_OFFERED or is_resuming > 1:
+        raise InvalidInput(f"more than {MAX_OFFERED} checkpoints are offered")
+    if (checkpoints or agreed.collaborator_seam) and not is_resuming:
+        raise InvalidInput("only a resumed task has a past")
+    past = 2 * is_resuming + checkpoints * data(TAG_BYTES) + data(len(agreed.collaborator_seam) // 2)
     texts = sum(map(_text, (agreed.task_id, agreed.collaborator, agreed.scheme)))
     flags = 2 * agreed.is_trainable + 2 * agreed.is_reproducible
-    size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES)
+    size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
     return size, size
 
 
-def _manifest(agreed: Agreed) -> Range:
-    """Without the other collaborators' widths, of one to three bytes each, and the timeout."""
+def _manifest(agreed: Agreed, facts: Facts) -> Range:
+    """Within the range of what is not in the transcript: the widths, of one to three bytes each, and others' seams."""
     names = (agreed.task_id, agreed.scheme, agreed.scheme_parameters, agreed.id_normalisation, agreed.host)
     count = len(agreed.collaborators)
     size = number(agreed.protocol_version) + sum(map(_text, (*names, *agreed.collaborators)))
     size += data(SESSION_BYTES) + (count + 1) * data(NONCE_BYTES) + data(count) + 9
     size += 2 * agreed.has_projection + 2 * agreed.is_reproducible
-    return size + data(count), size + data(3 * count)
+    # These fields' numbers are beyond 15: their tags have two bytes.
+    past = [data(len(agreed.resumed_from) // 2), *map(number, agreed.resumed_at)]
+    size += sum(field + 1 for field in past if field) + (_SEAM if agreed.host_seam else _NO_SEAM)
+    others = count - 1
+    return size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
 
 
-_OF_AGREEMENT: dict[Kind, Callable[[Agreed], Range]] = {Hello: _hello, Manifest: _manifest}
+_SEAM, _NO_SEAM = 1 + data(SEAM_BYTES), 3
+"""In a list: two bytes of tag, and the length also of an empty one."""
+
+_OF_AGREEMENT: dict[Kind, Callable[[Agreed, Facts], Range]] = {Hello: _hello, Manifest: _manifest}
 _MASKED = frozenset({MaskedShare, MaskedFeatures, MaskedGradientFeatures, MaskedGradient, MaskedStep, MaskedCheck})

@@ -5,6 +5,7 @@
     collaborator    START -Hello-> INTRODUCED -ManifestAccepted-> JOINED -PSI-> INTERSECTED -SplitDigest-> ALIGNED
                     -FeatureShape, keys, shares-> READY -BatchOpen-> OPENED ... -EpochEnd-> ENDED ...
                     -FinishAcknowledged-> FINISHED
+    resumed         the same, but behind JOINED comes ALIGN, or RESTORED and fresh keys (`after_join`, `after_setup`)
     offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once READY
 
 Each direction runs by itself, as each is streamed; `order.py` adds what holds across the two. Between phases and rounds
@@ -48,6 +49,7 @@ from protocols.projection.messages import (
 from protocols.projection.plain import PlainFeatures, PlainGradient
 from protocols.projection.roles import FeatureShape, StepSkipped
 from protocols.psi import transitions as psi
+from protocols.resumption import ResumePoint
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.chain import Sender
 
@@ -67,6 +69,7 @@ class State(IntEnum):
     SHAPED = auto()
     KEYED = auto()
     WEIGHTED = auto()
+    RESTORED = auto()  # the conversation goes on from a checkpoint behind the set-up
     READY = auto()
     TRAINING = auto()  # the host, between batches or before its part of one
     TESTING = auto()
@@ -149,6 +152,7 @@ def _encrypted(trainable: bool) -> dict[Sender, Table]:
             Phase.SETUP,
             (S.ALIGNED, ProjectionKey, S.KEYED),
             (S.KEYED, InitialShare, S.WEIGHTED),
+            (S.RESTORED, ProjectionKey, S.WEIGHTED),
             (S.WEIGHTED, HostShare, S.READY),
         ),
         **_moves(
@@ -169,6 +173,7 @@ def _encrypted(trainable: bool) -> dict[Sender, Table]:
             Phase.SETUP,
             (S.SHAPED, ProjectionKey, S.KEYED),
             (S.KEYED, InitialFactor, S.WEIGHTED if trainable else S.READY),
+            (S.RESTORED, ProjectionKey, S.WEIGHTED if trainable else S.READY),
             *([(S.WEIGHTED, CollaboratorShare, S.READY)] if trainable else []),
         ),
         **test,
@@ -187,7 +192,12 @@ def _masked(trainable: bool) -> dict[Sender, Table]:
     idle = (S.TRAINING, S.SHARED, S.STEPPED)  # a share for the next batch may have been sent ahead
     stepping = (S.GRADIENT,) if trainable else (*idle[:2], S.CHECKING)
     host: Moves = {
-        **_moves(Phase.SETUP, (S.ALIGNED, ProjectionKey, S.KEYED), (S.KEYED, InitialShare, S.READY)),
+        **_moves(
+            Phase.SETUP,
+            (S.ALIGNED, ProjectionKey, S.KEYED),
+            (S.KEYED, InitialShare, S.READY),
+            (S.RESTORED, ProjectionKey, S.READY),
+        ),
         **_moves(
             Phase.TRAIN,
             (idle, MaskedShare, S.SHARED),
@@ -201,7 +211,12 @@ def _masked(trainable: bool) -> dict[Sender, Table]:
     }
     whole_piece = S.SHARED if trainable else S.GRADIENT_PROJECTED
     collaborator: Moves = {
-        **_moves(Phase.SETUP, (S.SHAPED, ProjectionKey, S.KEYED), (S.KEYED, InitialFactor, S.READY)),
+        **_moves(
+            Phase.SETUP,
+            (S.SHAPED, ProjectionKey, S.KEYED),
+            (S.KEYED, InitialFactor, S.READY),
+            (S.RESTORED, ProjectionKey, S.READY),
+        ),
         **_moves(
             Phase.TRAIN,
             ((S.OPENED, whole_piece), MaskedFeatures, S.PROJECTED),
@@ -266,6 +281,22 @@ BOUNDARIES: Mapping[Sender, Mapping[Phase, frozenset[State]]] = {
     }.items()
 }
 """In which states of a direction its checkpoint may come."""
+
+
+def after_join(scheme: str, point: ResumePoint) -> tuple[Phase, Mapping[Sender, State]]:
+    """Which phase follows when a conversation goes on from `point`, and the states that it begins in."""
+    if not point.is_set_up:
+        return Phase.ALIGN, dict.fromkeys(Sender, S.INTERSECTED)
+    if scheme == "plain":  # nothing is sent to set it up again
+        return Phase.SETUP, {Sender.HOST: S.ALIGNED, Sender.COLLABORATOR: S.SHAPED}
+    return Phase.SETUP, dict.fromkeys(Sender, S.RESTORED)
+
+
+def after_setup(point: ResumePoint) -> Mapping[Sender, State]:
+    """The states behind a round that was over; empty if the next message is as after any set-up."""
+    if point.batch or point.phase not in (Phase.TRAIN, Phase.TEST):
+        return {}
+    return {Sender.HOST: S.TRAINING if point.phase is Phase.TRAIN else S.TESTING, Sender.COLLABORATOR: S.ENDED}
 
 
 def tables_for(scheme: str, trainable: bool) -> Mapping[Sender, Table]:

@@ -28,6 +28,21 @@ _LETTER = 6.6
 _NARROWEST = 2.5
 
 
+@dataclass(frozen=True)
+class _File:
+    """A transcript on the drawing: `before` lines of others, then its own up to the timeline's line `end`."""
+
+    name: str
+    before: int
+    end: int
+    is_one_of_several: bool
+
+    def lines(self, first: int, last: int) -> str:
+        """In words."""
+        numbers = f"lines {first - self.before:,} to {last - self.before:,}"
+        return f"{numbers} of {self.name}" if self.is_one_of_several else numbers
+
+
 @dataclass
 class _Place:
     """A segment on the drawing."""
@@ -36,9 +51,15 @@ class _Place:
     x: float
     width: float
     last: int
+    file: _File
+
+    @property
+    def shown(self) -> str:
+        """Which lines of its file it is of."""
+        return self.file.lines(self.segment.first, self.last)
 
     def at(self, line: int) -> float:
-        """Where a line of the file is."""
+        """Where a line of the timeline is."""
         lines = max(self.last - self.segment.first + 1, 1)
         part = min(max((line - self.segment.first + 0.5) / lines, 0.0), 1.0)
         return self.x + part * self.width
@@ -46,34 +67,50 @@ class _Place:
 
 def drawing(timeline: Timeline, report: AuditReport) -> str:
     """The whole figure, or an empty string if nothing could be read."""
-    end = report.files[0].lines
-    segments = [segment for segment in timeline.segments if segment.first <= end]
-    if not segments:
+    places = _place(timeline, _files(timeline, report))
+    if not places:
         return ""
-    places = _place(segments, end)
     parts = [*_lanes(any(place.segment.total.offline for place in places))]
     densest = max(_density(place.segment, one) for place in places for one in place.segment.bins)
     for place in places:
         parts += [*_phase(place), *_bars(place, densest)]
-    parts += [*_signed(places, timeline, end), *_findings(places, report)]
+    parts += [*_signed(places, timeline), *_resumes(places, report), *_findings(places, report)]
     label = "Timeline: phases and rounds, bytes in each direction, countersignatures and findings"
     total = f"{LEFT + WIDTH + MARGIN:.0f} {HEIGHT:.0f}"
     return f'<svg viewBox="0 0 {total}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _place(segments: list[Segment], end: int) -> list[_Place]:
+def _files(timeline: Timeline, report: AuditReport) -> list[_File]:
+    """Their lines that were verified; what follows could say anything."""
+    verified = {file.name: file.lines for file in report.first_end}
+    several = len(verified) > 1
+    begins = timeline.begins or [(report.files[0].name, 0)]
+    return [_File(name, before, before + verified.get(name, 0), several) for name, before in begins]
+
+
+def _place(timeline: Timeline, files: list[_File]) -> list[_Place]:
     """Widths by number of lines, but room for every phase to be seen."""
-    lasts = [following.first - 1 for following in segments[1:]] + [max(segments[-1].last, min(end, segments[-1].last))]
+    owners = [(each, _owner(files, each.first)) for each in timeline.segments]
+    owned = [(segment, file) for segment, file in owners if segment.first <= file.end]
+    segments = [segment for segment, _ in owned]
+    if not segments:
+        return []
+    nexts = [following.first - 1 for following in segments[1:]] + [segments[-1].last]
+    lasts = [min(end, file.end) for end, (_, file) in zip(nexts, owned, strict=True)]
     lines = [max(last - segment.first + 1, 1) for segment, last in zip(segments, lasts, strict=True)]
     least = min(LEAST, 0.5 * WIDTH / len(segments))
     gap = min(GAP, least / 4)
     free = WIDTH - len(segments) * (least + gap)
     places, x = [], LEFT
-    for segment, last, count in zip(segments, lasts, lines, strict=True):
+    for (segment, file), last, count in zip(owned, lasts, lines, strict=True):
         width = least + free * count / sum(lines)
-        places.append(_Place(segment, x, width, last))
+        places.append(_Place(segment, x, width, last, file))
         x += width + gap
     return places
+
+
+def _owner(files: list[_File], line: int) -> _File:
+    return [files[0], *(file for file in files if file.before < line)][-1]
 
 
 def _lanes(has_offline: bool) -> Iterator[str]:
@@ -94,7 +131,7 @@ def _name(segment: Segment) -> str:
 def _phase(place: _Place) -> Iterator[str]:
     total, name = place.segment.total, _name(place.segment)
     title = (
-        f"{name}: {total.messages:,} messages, lines {place.segment.first:,} to {place.last:,}; "
+        f"{name}: {total.messages:,} messages, {place.shown}; "
         f"host {size(total.from_host)}, collaborator {size(total.from_collaborator)}"
     )
     box = f'x="{place.x:.1f}" y="{PHASES_AT}" width="{place.width:.1f}" height="{PHASE_HEIGHT}" rx="4"'
@@ -125,7 +162,7 @@ def _bars(place: _Place, densest: float) -> Iterator[str]:
             BAR_HEIGHT * sqrt(min(count / step / densest, 1.0)) for count in (one.from_host, one.from_collaborator)
         )
         title = (
-            f"{_name(place.segment)}, lines {first:,} to {last:,}: {one.messages:,} messages; "
+            f"{_name(place.segment)}, {place.file.lines(first, last)}: {one.messages:,} messages; "
             f"host {size(one.from_host)}, collaborator {size(one.from_collaborator)}"
         )
         yield f"<g><title>{escape(title)}</title>"
@@ -143,23 +180,39 @@ def _at(places: list[_Place], line: int) -> _Place:
     return next((place for place in places if line <= place.last), places[-1])
 
 
-def _signed(places: list[_Place], timeline: Timeline, end: int) -> Iterator[str]:
+def _signed(places: list[_Place], timeline: Timeline) -> Iterator[str]:
     """A tick where the second of two countersignatures stands."""
-    lines = [line for line in timeline.signed if line <= end]
-    for line in lines[1::2]:
+    by_file: dict[_File, list[int]] = {}
+    for line in timeline.signed:
         place = _at(places, line)
-        x = place.at(line)
-        title = f"line {line:,}: both parties have signed everything up to the end of {_name(place.segment)}"
+        if place.file.before < line <= place.file.end:
+            by_file.setdefault(place.file, []).append(line)
+    for line in [line for lines in by_file.values() for line in lines[1::2]]:
+        place = _at(places, line)
+        x, number = place.at(line), line - place.file.before
+        title = f"line {number:,}: both parties have signed everything up to the end of {_name(place.segment)}"
         yield f'<g><title>{escape(title)}</title><circle class="seal" cx="{x:.1f}" cy="{MARKS_AT + 5}" r="4"/>'
         yield f'<line class="signed" x1="{x:.1f}" x2="{x:.1f}" y1="{PHASES_AT + PHASE_HEIGHT}" y2="{MARKS_AT}" '
         yield 'stroke-dasharray="1 3"/></g>'
 
 
+def _resumes(places: list[_Place], report: AuditReport) -> Iterator[str]:
+    """A line where another conversation begins."""
+    for resume in report.resumes:
+        x = next((place.x for place in places if place.file.name == resume.file), None)
+        if x is not None and resume.conversation > 1:
+            title = f"conversation {resume.conversation} goes on from {resume.place}"
+            yield f"<g><title>{escape(title)}</title>"
+            yield f'<line class="resumed" x1="{x:.1f}" x2="{x:.1f}" y1="{PHASES_AT - 14}" y2="{MARKS_AT}"/></g>'
+
+
 def _findings(places: list[_Place], report: AuditReport) -> Iterator[str]:
+    before = {place.file.name: place.file.before for place in places}
     for finding in report.findings:
-        if finding.file != report.files[0].name or not finding.line:
+        if finding.file not in before or not finding.line:
             continue
-        x = _at(places, finding.line).at(finding.line)
+        line = before[finding.file] + finding.line
+        x = _at(places, line).at(line)
         name = "fault" if finding.severity is Severity.ERROR else "doubt"
         yield f"<g><title>{escape(f'line {finding.line:,}: {finding.problem}')}</title>"
         yield f'<path class="{name}" d="M{x:.1f} {PHASES_AT - 3} l-6 -11 h12 z"/></g>'

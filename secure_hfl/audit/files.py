@@ -7,22 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
 
-from protocols.errors import SecureHflError
-from protocols.transcript.audit import audit
+from protocols.transcript.audit import audit_run
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import HEADER, lines_of
 from protocols.transcript.report import AuditReport
+from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
+from secure_hfl.audit.runs import FIRST, FoundRun, run_of
 from secure_hfl.audit.timeline import Timeline
 
-CHUNK = 1 << 20
 _MAGIC = HEADER.split(b" ")[0] + b" "
-
-
-class TranscriptUnreadable(SecureHflError):
-    """A file cannot be read, or is not what it is given as."""
 
 
 class Verdict(str, Enum):
@@ -42,12 +37,14 @@ class Audited:
         timeline: of its first transcript, if it was asked for.
         others: reports of the other runs, against which this one was compared.
         is_trusted: whether the parties' fingerprints were given, and not taken from the file.
+        left_out: transcripts that go on from the same conversation as one of these.
     """
 
     report: AuditReport
     timeline: Timeline | None = None
     others: tuple[AuditReport, ...] = ()
     is_trusted: bool = False
+    left_out: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -65,7 +62,10 @@ def audit_files(
     *,
     with_timeline: bool = False,
 ) -> Audited:
-    """Audit the transcript of one run, or those of both its ends.
+    """Audit the transcripts of one end of a run, or those of both its ends.
+
+    A run that was interrupted and went on has several transcripts at each end; each argument is any one of them, and
+    the rest are found beside it.
 
     Args:
         transcript: of one end.
@@ -77,25 +77,43 @@ def audit_files(
     Raises:
         TranscriptUnreadable: a file is missing, is not a transcript, or is given twice.
     """
-    names = names_for([transcript, *([peer] if peer else []), *others])
+    first, second = run_of(transcript), None if peer is None else run_of(peer)
+    if peer is not None and second is not None:
+        _two_ends(first, peer, second)
+    found = [run_of(path) for path in others]
+    runs = [first, *([second] if second else []), *found]
+    names = names_for(path for run in runs for path in run.paths)
     fresh = FreshTags()
     agreed: dict[bytes, str] = {}
     reports = []
-    for path in others:
-        lines = _Lines(path)
-        reports.append(audit(lines, names=(names[path], ""), fresh=fresh))
-        _only_once(lines.agreed, names[path], agreed)
+    for run in found:
+        lines = _lines(run)
+        reports.append(audit_run(lines, names=(_named(run, names), []), fresh=fresh))
+        _only_once(lines, agreed)
     timeline = Timeline() if with_timeline else None
-    first = _Lines(transcript, timeline)
-    if peer is None:
-        report = audit(first, names=(names[transcript], ""), trusted=trusted, fresh=fresh)
-    else:
-        if os.path.exists(peer) and os.path.samefile(transcript, peer):
-            raise TranscriptUnreadable(f"{peer} is given twice; the second file is the other end's")
-        both = names[transcript], names[peer]
-        report = audit(first, _Lines(peer), names=both, trusted=trusted, fresh=fresh)
-    _only_once(first.agreed, names[transcript], agreed)
-    return Audited(report, timeline, tuple(reports), bool(trusted))
+    own = _lines(first, names, timeline)
+    opposite = None if second is None else _lines(second)
+    both = _named(first, names), [] if second is None else _named(second, names)
+    report = audit_run(own, opposite, names=both, trusted=trusted, fresh=fresh)
+    _only_once(own, agreed)
+    left_out = tuple(str(path) for run in runs for path in run.left_out)
+    return Audited(report, timeline, tuple(reports), bool(trusted), left_out)
+
+
+def _two_ends(first: FoundRun, peer: Path, second: FoundRun) -> None:
+    for path in first.paths:
+        for other in second.paths:
+            if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+                problem = "is given twice" if len(first.paths) == 1 else "is of the same end"
+                raise TranscriptUnreadable(f"{peer} {problem}; the second file is the other end's")
+
+
+def _named(run: FoundRun, names: dict[Path, str]) -> list[str]:
+    return [names[path] for path in run.paths]
+
+
+def _lines(run: FoundRun, names: dict[Path, str] | None = None, timeline: Timeline | None = None) -> list[_Lines]:
+    return [_Lines(path, (names or {}).get(path, ""), timeline) for path in run.paths]
 
 
 def names_for(paths: Iterable[Path]) -> dict[Path, str]:
@@ -105,40 +123,23 @@ def names_for(paths: Iterable[Path]) -> dict[Path, str]:
     return {path: path.name if short else str(path) for path in distinct}
 
 
-def chunks_of(file: BinaryIO, path: Path, size: int = CHUNK) -> Iterator[bytes]:
-    """A file's pieces. Raises `TranscriptUnreadable`."""
-    try:
-        while chunk := file.read(size):
-            yield chunk
-    except OSError as error:
-        raise TranscriptUnreadable(f"{path}: {error.strerror}") from error
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open for reading. Raises `TranscriptUnreadable`."""
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise TranscriptUnreadable(f"{path}: {error.strerror}") from error
-
-
 class _Lines:
     """A transcript's lines, and what passes by while they are read: what the run is, and its timeline."""
 
-    def __init__(self, path: Path, timeline: Timeline | None = None) -> None:
-        self._path, self._timeline = path, timeline
+    def __init__(self, path: Path, name: str, timeline: Timeline | None = None) -> None:
+        self.path = path
+        self._name, self._timeline = name, timeline
         self.agreed = b""
 
     def __iter__(self) -> Iterator[bytes]:
-        with open_file(self._path) as file:
-            lines = lines_of(chunks_of(file, self._path))
-            first = next(lines, b"")
-            _require_transcript(first, self._path)
-            yield first
-            self.agreed = next(lines, b"")
-            if self.agreed:
-                yield self.agreed
-            yield from lines if self._timeline is None else self._timeline.passing(lines)
+        lines = lines_of(chunks_of(self.path, first=FIRST))
+        first = next(lines, b"")
+        _require_transcript(first, self.path)
+        yield first
+        self.agreed = next(lines, b"")
+        if self.agreed:
+            yield self.agreed
+        yield from lines if self._timeline is None else self._timeline.passing(lines, self._name)
 
 
 def _require_transcript(line: bytes, path: Path) -> None:
@@ -153,11 +154,13 @@ def _require_transcript(line: bytes, path: Path) -> None:
         )
 
 
-def _only_once(agreed: bytes, name: str, known: dict[bytes, str]) -> None:
+def _only_once(run: Iterable[_Lines], known: dict[bytes, str]) -> None:
     # Both ends of one run hold the same fresh messages: that must not look like a repetition.
-    if agreed in known:
-        raise TranscriptUnreadable(f"{known[agreed]} and {name} are of one run; give one transcript of each other run")
-    known[agreed] = name
+    for lines in run:
+        if lines.agreed in known:
+            names = f"{known[lines.agreed]} and {lines.path.name}"
+            raise TranscriptUnreadable(f"{names} are of one run; give one transcript of each other run")
+    known.update({lines.agreed: lines.path.name for lines in run})
 
 
 def _is_wrong(report: AuditReport) -> bool:

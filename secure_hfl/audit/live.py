@@ -2,16 +2,15 @@
 
 A file has no event for "something was appended" in the standard library, so the follower looks again after a short
 wait. It ends when the task ends, when no live process runs the task any more (its run lock is free), or with Ctrl-C.
+When the run is interrupted and goes on in another conversation, so does the follower.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +26,9 @@ from protocols.transcript.file_audit import FileAuditor, FreshTags
 from protocols.transcript.format import Entry, lines_of
 from protocols.transcript.messages import Countersignature
 from protocols.transcript.report import Finding
-from secure_hfl.audit.files import Audited, audit_files, open_file
+from secure_hfl.audit.files import Audited, audit_files
+from secure_hfl.audit.reading import open_file
+from secure_hfl.audit.runs import goes_on_from, next_number, run_of
 from secure_hfl.audit.words import size
 from secure_hfl.cli.output import plain, table
 from secure_hfl.tasks import run_lock
@@ -55,13 +56,8 @@ def is_written(path: Path) -> bool:
     lock = path.parent.parent / "run.lock"
     if not lock.exists():
         return True
-    return run_lock.is_held(lock) and not _next_run(path).exists()
-
-
-def _next_run(path: Path) -> Path:
-    """The transcript of the task's next attempt with the same peer."""
-    match = re.fullmatch(r"(.*)-(\d{1,9})\.transcript", path.name)
-    return path if match is None else path.with_name(f"{match[1]}-{int(match[2]) + 1}.transcript")
+    following = next_number(path)
+    return run_lock.is_held(lock) and (following is None or not following.exists())
 
 
 def watch(
@@ -76,7 +72,7 @@ def watch(
     """Follow a transcript to its end, then audit it as a whole.
 
     Args:
-        path: the growing file.
+        path: the growing file, or an earlier one of the same run.
         console: where to show the progress; not a terminal: a line for each step.
         trusted: fingerprints that the parties are known to have.
         with_timeline: as for `audit_files`.
@@ -86,14 +82,52 @@ def watch(
     Raises:
         TranscriptUnreadable: there is no such file, or it is not a transcript.
     """
-    view = View(path.name, console)
-    follower = Follower(path, wait, is_live, view)
-    with open_file(path) as file, suppress(KeyboardInterrupt), view:
+    fresh = FreshTags()
+    seen: list[Finding] = []
+    followers = []
+    now: Path | None = run_of(path).paths[-1]
+    try:
+        while now is not None:
+            path, view = now, View(now.name, console, fresh)
+            followers.append(Follower(path, wait, is_live, view))
+            try:
+                _follow(path, followers[-1], view)
+            finally:
+                seen += view.findings
+            now = None if view.is_over else _resumed_in(path, console, wait, is_live)
+    except KeyboardInterrupt:
+        pass
+    audited = audit_files(path, trusted=trusted, with_timeline=with_timeline)
+    return _with(audited, seen + [finding for follower in followers for finding in follower.check()])
+
+
+def _follow(path: Path, follower: Follower, view: View) -> None:
+    with open_file(path) as file, view:
         for line in lines_of(follower.pieces(file)):
             view.feed(line)
             if view.is_over:
-                break
-    return _with(audit_files(path, trusted=trusted, with_timeline=with_timeline), view.findings + follower.check())
+                return
+
+
+def _resumed_in(path: Path, console: Console, wait: Wait, is_live: Callable[[Path], bool]) -> Path | None:
+    """Where a run goes on whose transcript has ended; None if it does not, or not yet."""
+    while True:
+        paths = run_of(path).paths
+        following = paths[paths.index(path) + 1 :]
+        if following:
+            console.print(plain(f"{path.name} was interrupted; the run goes on in {following[0].name}"))
+            return following[0]
+        newest = path
+        while (later := next_number(newest)) is not None and later.exists():
+            newest = later
+        if newest == path:
+            return None
+        if goes_on_from(newest, path) is False:
+            console.print(plain(f"{path.name} was interrupted; {newest.name} does not go on from it"))
+            return None
+        if not is_live(newest):
+            return None
+        wait()
 
 
 def _with(audited: Audited, seen: list[Finding]) -> Audited:
@@ -162,8 +196,8 @@ class Follower:
 class View:
     """What is known so far of a growing transcript; in place on a terminal, else line by line."""
 
-    def __init__(self, name: str, console: Console) -> None:
-        self._auditor = FileAuditor(name, FreshTags())
+    def __init__(self, name: str, console: Console, fresh: FreshTags) -> None:
+        self._auditor = FileAuditor(name, fresh)
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True)
         self._place = (0, 0)

@@ -21,8 +21,10 @@ from secure_hfl.audit.words import (
     checks,
     fingerprint,
     headline,
+    interruptions,
     learned,
     remarks,
+    resume_rows,
     round_rows,
     size,
     type_rows,
@@ -51,6 +53,7 @@ def page(audited: Audited) -> str:
             _parties(report),
             _ledger(report),
             _timeline(audited),
+            _resumes(report),
             _checks(audited),
             _types(report),
             _rounds(report),
@@ -111,9 +114,11 @@ def _verdict(audited: Audited) -> str:
     facts = {"Task": report.task_id, "Scheme": report.scheme}
     if report.scheme == "plain":
         facts["Scheme"] = "plain (NOT ENCRYPTED)"
-    facts["Messages"] = f"{report.files[0].messages:,}"
+    facts["Messages"] = f"{report.messages:,}"
     facts["On the wire"] = size(sum(each.bytes for each in report.traffic))
-    facts["Transcripts"] = "both ends" if len(report.files) == 2 else "one end"
+    facts["Transcripts"] = "both ends" if report.has_both_ends else "one end"
+    if len(report.first_end) > 1:
+        facts["Conversations"] = str(len(report.first_end))
     shown = "".join(f"<div><dt>{_t(name)}</dt><dd>{_t(value)}</dd></div>" for name, value in facts.items() if value)
     notes = "".join(f'<p class="small soft">{_t(remark)}</p>' for remark in remarks(audited))
     return (
@@ -171,10 +176,24 @@ def _timeline(audited: Audited) -> str:
     if not figure:
         return ""
     legend = (
-        f'<p class="small soft">{_t(audited.report.files[0].name)}, from its first message to its last. '
+        f'<p class="small soft">{_t(", ".join(file.name for file in audited.report.first_end))}, '
+        "from the first message to the last. "
         "Height of a bar: square root of the bytes per line. Point at anything to read its figures.</p>"
     )
     return _section("Timeline", f'<div class="scroll">{figure}</div>{legend}')
+
+
+def _resumes(report: AuditReport) -> str:
+    if not report.resumes:
+        return ""
+    rows = [
+        _cell(number, "number") + _cell(file) + _cell(place) + _cell(host, "number") + _cell(collaborator, "number")
+        for number, file, place, host, collaborator in resume_rows(report)
+    ]
+    headings = ("Conversation#", "Transcript", "Goes on from", "Lost from the host#", "Lost from the collaborator#")
+    meaning = "Lost: messages that were sent when the run was interrupted and never arrived. Both parties say so."
+    content = f'<p>{_t(interruptions(report))}</p>{_table(headings, rows)}<p class="small soft">{_t(meaning)}</p>'
+    return _section("Interruptions", content)
 
 
 def _checks(audited: Audited) -> str:

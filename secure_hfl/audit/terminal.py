@@ -16,8 +16,10 @@ from secure_hfl.audit.words import (
     checks,
     fingerprint,
     headline,
+    interruptions,
     learned,
     remarks,
+    resume_rows,
     round_rows,
     size,
     type_rows,
@@ -43,6 +45,8 @@ def print_audit(out: Console, audited: Audited) -> None:
         print_findings(out, other)
     if report.parties:
         _print_run(out, report)
+    if report.resumes:
+        _print_resumes(out, report)
     _print_checks(out, audited)
     if report.traffic:
         _print_traffic(out, report)
@@ -68,6 +72,16 @@ def _print_run(out: Console, report: AuditReport) -> None:
         grid.add_row("", plain(fingerprint(party.fingerprint)))
         if party.software:
             grid.add_row("", plain(", ".join(" ".join(pair) for pair in party.software.items()), "dim"))
+    out.print(grid)
+
+
+def _print_resumes(out: Console, report: AuditReport) -> None:
+    out.print(plain(interruptions(report)))
+    grid = table("Conversation", "Transcript", "Goes on from", "Lost from host", "Lost from collaborator")
+    for column in (grid.columns[0], *grid.columns[3:]):
+        column.justify = "right"
+    for number, *cells in resume_rows(report):
+        grid.add_row(str(number), *map(plain, cells))
     out.print(grid)
 
 

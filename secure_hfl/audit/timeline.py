@@ -74,25 +74,32 @@ class Segment:
 
 
 class Timeline:
-    """What was where in a file.
+    """What was where in a run's files, one after the other; their lines are counted through.
 
     It reads only what it draws, and judges nothing: lines that it cannot read are the auditor's to find.
 
     Attributes:
         lines: seen so far.
+        begins: of each file, its name and how many lines there were before it.
         segments: phases and rounds, in order.
         signed: lines with a countersignature.
     """
 
     def __init__(self) -> None:
         self.lines = 0
+        self.begins: list[tuple[str, int]] = []
         self.segments: list[Segment] = []
         self.signed: list[int] = []
 
-    def passing(self, lines: Iterable[bytes], first: int = 3) -> Iterator[bytes]:
-        """The same lines, taken note of; `first` is the number of the first one."""
+    def passing(self, lines: Iterable[bytes], name: str = "", first: int = 3) -> Iterator[bytes]:
+        """The same lines of another file, taken note of; `first` is the number of the first one."""
+        before = 0
         for number, line in enumerate(lines, first):
-            self.add(number, line)
+            if number == first + 1:  # all files are looked at before any is read
+                before = self.lines
+                self.begins.append((name, before))
+            if number > first:
+                self.add(before + number, line)
             yield line
 
     def add(self, number: int, line: bytes) -> None:
@@ -113,7 +120,8 @@ class Timeline:
 
     def _segment(self, number: int, phase: int, round_number: int) -> bool:
         """Make the last segment the one of this phase and round; False if there is none to count in."""
-        last = self.segments[-1] if self.segments else None
+        begins = self.begins[-1][1] if self.begins else 0
+        last = self.segments[-1] if self.segments and self.segments[-1].first > begins else None
         if last is not None and (phase == Phase.OFFLINE or (last.phase, last.round) == (phase, round_number)):
             return True
         if phase not in Phase.__members__.values():

@@ -79,7 +79,7 @@ def headline(audited: Audited) -> str:
     report = audited.report
     errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
     if audited.verdict is Verdict.HOLDS:
-        both = " at both ends" if len(report.files) == 2 else ""
+        both = " at both ends" if report.has_both_ends else ""
         return f"Everything holds: {_extent(report)}{both}, signed by both parties to the end."
     if audited.verdict is Verdict.INCOMPLETE:
         return f"Incomplete: nothing contradicts anything in {_extent(report)}, but the run has no end signed by both."
@@ -90,7 +90,7 @@ def headline(audited: Audited) -> str:
 
 def _extent(report: AuditReport) -> str:
     total = sum(each.bytes for each in report.traffic)
-    return f"{_count(report.files[0].messages, 'message')}, {size(total)}"
+    return f"{_count(report.messages, 'message')}, {size(total)}"
 
 
 def _count(number: int, what: str) -> str:
@@ -123,7 +123,7 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
         return State.HOLDS, ""
     if not report.parties:
         return State.SKIPPED, "the file ends too early"
-    if kind == "TranscriptsDisagree" and len(report.files) == 1:
+    if kind == "TranscriptsDisagree" and not report.has_both_ends:
         return State.SKIPPED, "give the other end's transcript as well"
     if kind == "PlaintextInSecureTask" and report.scheme == "plain":
         return State.SKIPPED, "scheme plain was agreed on: NOTHING IS ENCRYPTED"
@@ -155,11 +155,44 @@ def remarks(audited: Audited) -> list[str]:
         out.append("Both parties asked for scheme plain: features and gradients crossed the wire in the clear.")
     if any(len([f for f in report.findings if f.file == file.name]) >= MAX_FINDINGS for file in report.files):
         out.append(f"Only the first {MAX_FINDINGS} findings of a file are kept; there may be more.")
+    if len(report.first_end) > 1 and not report.has_both_ends:
+        host, collaborator = (sum(file.signed_by_both[at] for file in report.first_end) for at in (0, 1))
+        out.append(
+            f"One end's transcripts: both parties signed {host:,} of the host's messages and {collaborator:,} of the "
+            "collaborator's. The rest is the writer's word, until the other end's transcripts are compared."
+        )
+    if audited.left_out:
+        out.append(
+            f"Left out: {', '.join(audited.left_out)}. The run went on twice from one conversation, as happens when a "
+            "copy of a party's files is put in place."
+        )
     for other in audited.others:
         errors = sum(finding.severity is Severity.ERROR for finding in other.findings)
         state = "holds" if other.holds else f"is in error ({errors})" if errors else "is incomplete"
-        out.append(f"Compared with {other.files[0].name}, {other.files[0].messages:,} messages; it {state}.")
+        out.append(f"Compared with {other.files[0].name}, {other.messages:,} messages; it {state}.")
     return out
+
+
+def interruptions(report: AuditReport) -> str:
+    """One sentence, or nothing for a run that was not interrupted."""
+    count = len(report.resumes)
+    if not count:
+        return ""
+    places = ", ".join(resume.place for resume in report.resumes)
+    times = "once" if count == 1 else f"{count} times"
+    return f"{_count(len(report.first_end), 'conversation')}, resumed {times}, from {places}."
+
+
+def resume_rows(report: AuditReport) -> list[tuple[int, str, str, str, str]]:
+    """For each resume: conversation, transcript, place, and how many of the host's and the collaborator's were lost."""
+
+    def lost(count: int | None) -> str:
+        return "unknown" if count is None else f"{count:,}"
+
+    return [
+        (each.conversation, each.file, each.place, lost(each.lost_from_host), lost(each.lost_from_collaborator))
+        for each in report.resumes
+    ]
 
 
 def learned(report: AuditReport) -> list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
@@ -203,7 +236,9 @@ def round_rows(report: AuditReport) -> Iterator[tuple[str, int, dict[str, tuple[
 def summarise(report: AuditReport) -> list[str]:
     """Two to six lines: the verdict, how much was checked, what each party learned."""
     wrong = [finding for finding in report.findings if finding.severity is Severity.ERROR]
-    ends = "both ends' transcripts" if len(report.files) == 2 else "one end's transcript"
+    ends = "both ends' transcripts" if report.has_both_ends else "one end's transcript"
+    if len(report.first_end) > 1:
+        ends = f"{ends.removesuffix('s')}s of {len(report.first_end)} conversations"
     checked = f"{ends}, {_extent(report)}"
     if report.holds:
         lines = [f"The transcripts hold: {checked}, signed by both parties."]
@@ -227,6 +262,9 @@ def to_json(audited: Audited) -> dict[str, Any]:
         "checks": [asdict(check) for check in checks(audited)],
         "remarks": remarks(audited),
         **asdict(report),
+        "is_finished": report.is_finished,
+        "interruptions": interruptions(report),
+        "left_out": list(audited.left_out),
         "by_type": [asdict(row) for row in type_rows(report)],
         "by_round": [
             {"phase": phase, "round": number, "sender": sender, "messages": messages, "bytes": total}

@@ -158,8 +158,8 @@ def test_what_is_no_transcript_is_one_line(tmp_path: Path) -> None:
     fails(run(junk), "junk is not a transcript")
     junk.write_bytes(b"")
     fails(run(junk), "is empty")
-    junk.write_bytes(b"secure-hfl-transcript 2 0123456789abcdef\n")
-    fails(run(junk), "version 2")
+    junk.write_bytes(b"secure-hfl-transcript 1 0123456789abcdef\n")
+    fails(run(junk), "version 1")
     fails(run(host, host), "given twice")
     fails(run(host, "--other", patient), "are of one run")
     fails(run(host, patient, "--live"), "--live follows one transcript")
@@ -209,5 +209,5 @@ def test_the_summary_has_two_to_six_lines(tmp_path: Path) -> None:
     lines = summarise(audit_files(host).report)
     assert 2 <= len(lines) <= 6
     assert "incomplete" in lines[0]
-    host.write_bytes(b"secure-hfl-transcript 1 0000000000000000\nx y\n")
+    host.write_bytes(b"secure-hfl-transcript 2 0000000000000000\nx y\n")
     assert "DO NOT HOLD" in summarise(audit_files(host).report)[0]

@@ -21,10 +21,11 @@ def test_transcripts_are_listed_whatever_became_of_the_task(tmp_path: Path, monk
     task_id = store.list()[0].task_id
     assert "Transcript" not in clinic.run("task", "show", task_id).stdout
     directory = store.directory(task_id) / "transcripts"
-    directory.mkdir()
+    directory.mkdir(mode=0o700)
     paths = [directory / f"bank-{run}.transcript" for run in (1, 2, 10)]
     for path in paths:
         path.write_bytes(bytes(1234))
+        path.chmod(0o600)
     store.record_data_check(task_id, True, "fine")
     store.start(task_id)
     store.fail(task_id, "no power")

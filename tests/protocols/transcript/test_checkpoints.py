@@ -20,7 +20,8 @@ from protocols.transcript.chain import MAX_RECENT, Chain, Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
-from tests.protocols.transcript.transcript_lab import C, Case, H, Task, Wire, identity, texts_of, wire_bytes
+from tests.protocols.transcript.transcript_lab import Case, Task, texts_of
+from tests.protocols.transcript.wire_lab import C, H, Wire, identity, wire_bytes
 
 HEAD, SIGNATURE = bytes(32), bytes(70)
 
@@ -165,11 +166,11 @@ def test_a_chain_keeps_a_bounded_number_of_heads() -> None:
 
 
 def test_the_chain_is_as_the_format_says() -> None:
-    head = sha256(b"secure-hfl transcript v1: chain\n" + HEAD + b"c").digest()
+    head = sha256(b"secure-hfl transcript v2: chain\n" + HEAD + b"c").digest()
     chain = Chain(HEAD, C)
     assert chain.at == (0, head)
     chain.append(b"e c 0 ...", False)
-    assert chain.at == (1, sha256(b"secure-hfl transcript v1: entry\n" + head + b"e c 0 ...").digest())
+    assert chain.at == (1, sha256(b"secure-hfl transcript v2: entry\n" + head + b"e c 0 ...").digest())
 
 
 def new_recorder(sender: Sender = H) -> TranscriptRecorder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import pytest
 
@@ -11,26 +12,47 @@ from protocols.control import Abort
 from protocols.envelope import Phase
 from protocols.errors import InvalidInput, MessageOutOfOrder
 from protocols.ledger import LEDGER
+from protocols.resumption import ResumePoint
 from protocols.transcript.chain import Sender
-from protocols.transcript.facts import FACTS
+from protocols.transcript.facts import FACTS, VERSION_AT
 from protocols.transcript.format import Entry, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.order import TaskOrder
-from protocols.transcript.transitions import BOUNDARIES, OFFLINE, State, tables_for
-from tests.protocols.transcript.transcript_lab import Case, texts_of, transcripts
+from protocols.transcript.past import Past
+from protocols.transcript.transitions import BOUNDARIES, OFFLINE, State, after_join, tables_for
+from tests.protocols.transcript.interrupted_lab import Run
+from tests.protocols.transcript.transcript_lab import C, Case, H, texts_of, transcripts
 
 SCHEMES = [(scheme, trainable) for scheme in ("bfv", "paillier", "masked", "plain") for trainable in (True, False)]
 RUNS = [Case(), Case(trainable=False, skip=1), Case("masked"), Case("masked", trainable=False), Case("plain")]
+POINTS = [
+    ResumePoint(Phase.PSI),
+    ResumePoint(Phase.SETUP),
+    ResumePoint(Phase.TRAIN, 1, 2),
+    ResumePoint(Phase.TRAIN, 1),
+    ResumePoint(Phase.TEST, 1),
+]
+OPEN_TYPES = {"CheckQuery", "CheckReply", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
+OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort"}
 TYPES = {kind.__name__: kind for kind in LEDGER}
 
 
 def entries(case: Case, end: int = 0) -> list[Entry]:
-    records = [parse(text, 1) for text in texts_of(transcripts(case)[end])[1:]]
+    return entries_of(transcripts(case)[end])
+
+
+def entries_of(file: bytes) -> list[Entry]:
+    records = [parse(text, 1) for text in texts_of(file)[1:]]
     return [record for record in records if isinstance(record, Entry)]
 
 
 def take(order: TaskOrder, entry: Entry) -> None:
     order.step(entry.sender, TYPES[entry.type], (entry.phase, entry.round, entry.batch), entry.facts)
+
+
+def take_all(order: TaskOrder, run: list[Entry]) -> None:
+    for entry in run:
+        take(order, entry)
 
 
 def accepts(case: Case, run: list[Entry]) -> bool:
@@ -47,7 +69,8 @@ def accepts(case: Case, run: list[Entry]) -> bool:
 def test_every_state_can_be_reached_and_leads_to_the_end(scheme: str, trainable: bool) -> None:
     for sender, table in tables_for(scheme, trainable).items():
         edges = {(state, to) for (state, _, _), to in table.items()}
-        reached, ending = {State.START}, {State.FINISHED}
+        restored = {state for point in POINTS for state in after_join(scheme, point)[1].values()}
+        reached, ending = {State.START, *(restored if scheme != "plain" else ())}, {State.FINISHED}
         for _ in State:
             reached |= {to for state, to in edges if state in reached}
             ending |= {state for state, to in edges if to in ending}
@@ -73,14 +96,133 @@ def test_real_runs_are_legal(case: Case, end: int) -> None:
     assert accepts(case, entries(case, end))
 
 
+RESUMED = [Case(rounds=2, batches=(4, 2)), Case(rounds=2, batches=(4, 2), trainable=False)]
+RESUMED += [Case("masked", rounds=2, batches=(4, 2)), Case("plain", rounds=2, batches=(4, 2))]
+PLACES = [ResumePoint(Phase.PSI), ResumePoint(Phase.SETUP), ResumePoint(Phase.TRAIN, 2, 1)]
+PLACES += [ResumePoint(Phase.TRAIN, 1), ResumePoint(Phase.TRAIN, 2), ResumePoint(Phase.TEST, 2)]
+
+
+@lru_cache
+def resumed(case: Case, point: ResumePoint, end: int = 0) -> list[Entry]:
+    """The messages of a conversation that goes on from there."""
+    return entries_of(second(case, point).files[[H, C][end]][1])
+
+
+@lru_cache
+def second(case: Case, point: ResumePoint) -> Run:
+    run = Run(case)
+    run.conversations, run.saved = 1, [saved for saved in first(case).saved if saved.point == point]
+    run.files = {sender: list(files) for sender, files in first(case).files.items()}
+    assert run.converse()
+    return run
+
+
+@lru_cache
+def first(case: Case) -> Run:
+    run = Run(case)
+    assert run.converse()
+    return run
+
+
+def goes_on(case: Case, point: ResumePoint, run: list[Entry]) -> bool:
+    order = TaskOrder(case.scheme, case.trainable, point)
+    try:
+        for entry in run:
+            take(order, entry)
+    except MessageOutOfOrder:
+        return False
+    return order.is_finished
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+@pytest.mark.parametrize("point", PLACES, ids=str)
+def test_a_resumed_run_is_legal_from_its_own_place_only(case: Case, point: ResumePoint) -> None:
+    for end in (0, 1):
+        run = resumed(case, point, end)
+        assert goes_on(case, point, run)
+        assert not accepts(case, run)
+        # Behind its training a round may be tested, or not.
+        also = {ResumePoint(Phase.TRAIN, 2)} if point.phase is Phase.TEST else set()
+        assert {other for other in PLACES if goes_on(case, other, run)} == {point} | also
+    assert not goes_on(case, point, entries(case))
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+@pytest.mark.parametrize("point", PLACES[1:4], ids=str)
+def test_nothing_in_a_resumed_run_may_be_left_out_or_come_twice(case: Case, point: ResumePoint) -> None:
+    run = resumed(case, point)
+    for at, entry in enumerate(run[:60]):
+        if entry.type not in OPEN_TYPES:
+            assert not goes_on(case, point, [*run[:at], *run[at + 1 :]]), (at, entry)
+        assert not goes_on(case, point, [*run[: at + 1], *run[at:]]), (at, entry)
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+def test_a_resumed_set_up_takes_nothing_of_a_first_one(case: Case) -> None:
+    """No PSI, no split, no shape, no initial weights, wherever one puts them."""
+    point = ResumePoint(Phase.TRAIN, 1)
+    run, first = resumed(case, point), entries(case)
+    names = {"PsiOpen", "PsiPoints", "PsiResult", "SplitDigest", "FeatureShape", "InitialFactor", "InitialShare"}
+    foreign = [entry for entry in first if entry.type in names]
+    assert len(foreign) > 6
+    for entry in foreign:
+        for at in range(30):
+            assert not goes_on(case, point, [*run[:at], entry, *run[at:]])
+
+
+def changed(run: list[Entry], kind: str, **fields: object) -> list[Entry]:
+    """The first message of a type with other fields."""
+    at = next(number for number, entry in enumerate(run) if entry.type == kind)
+    return [*run[:at], run[at]._replace(**fields), *run[at + 1 :]]
+
+
+@pytest.mark.parametrize("case", RESUMED, ids=str)
+def test_a_resumed_round_begins_where_it_was(case: Case) -> None:
+    point = ResumePoint(Phase.TRAIN, 2, 1)
+    run = resumed(case, point)
+    assert goes_on(case, point, changed(run, "RoundStart", facts=(7, 1, 9)))
+    for facts in ((0, 0, 1), (0, 2, 1)):
+        assert not goes_on(case, point, changed(run, "RoundStart", facts=facts))
+    for place in ((5, 1), (5, 3), (6, 2)):
+        assert not goes_on(case, point, changed(run, "RoundStart", phase=place[0], round=place[1]))
+    assert not goes_on(case, point, changed(run, "BatchOpen", batch=0))
+    assert not goes_on(case, point, changed(run, "EpochEnd", batch=1, facts=(1,)))
+    over = ResumePoint(Phase.TRAIN, 1)
+    assert not goes_on(case, over, changed(resumed(case, over), "RoundStart", facts=(0, 1, 1)))
+    assert not accepts(case, changed(entries(case), "RoundStart", facts=(0, 1, 0)))
+
+
+@pytest.mark.parametrize("case", RESUMED[:3], ids=str)
+def test_versions_of_the_weights_go_on_from_the_checkpoints(case: Case) -> None:
+    """Which it is, the first message says; both parties' shares are of one, and each step is one."""
+    point = ResumePoint(Phase.TRAIN, 1)
+    run = resumed(case, point)
+    moved = [shifted(entry, 5) for entry in run]
+    assert goes_on(case, point, moved)
+    past = Past()
+    past.over(Phase.TRAIN, 1, 2)
+    order = TaskOrder(case.scheme, case.trainable, point, past)
+    with pytest.raises(MessageOutOfOrder, match="version 7 of the weights, which are at version 2"):
+        take_all(order, moved)
+    versioned = [at for at, entry in enumerate(run) if TYPES[entry.type] in VERSION_AT]
+    for at in versioned[1:12]:
+        assert not goes_on(case, point, [*run[:at], shifted(run[at], 1), *run[at + 1 :]]), run[at]
+    assert not accepts(case, [shifted(entry, 1) for entry in entries(case)])
+
+
+def shifted(entry: Entry, by: int) -> Entry:
+    at = VERSION_AT.get(TYPES[entry.type])
+    if at is None:
+        return entry
+    return entry._replace(facts=(*entry.facts[:at], entry.facts[at] + by, *entry.facts[at + 1 :]))
+
+
 @pytest.mark.parametrize("case", RUNS, ids=str)
 def test_no_message_may_be_left_out_or_come_twice(case: Case) -> None:
     """But for checks, which the tables leave open, and for a piece of a batch of which there may be several."""
     run = entries(case)
-    open_types = {"CheckQuery", "CheckReply", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
-    open_types |= {"PlainGradient", "StepSkipped", "Abort"}
     for at, entry in enumerate(run):
-        if entry.type not in open_types:
+        if entry.type not in OPEN_TYPES:
             assert not accepts(case, [*run[:at], *run[at + 1 :]]), (at, entry)
         assert not accepts(case, [*run[: at + 1], *run[at:]]), (at, entry)
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from protocols.agreement import PROTOCOL_VERSION, CollaboratorAgreement, Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.agreement import (
+    PROTOCOL_VERSION,
+    CollaboratorAgreement,
+    Hello,
+    Manifest,
+    ManifestAccepted,
+    make_manifest,
+)
 from protocols.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, HostAlignment, SplitDigest
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
+from protocols.envelope import Phase
 from protocols.he.bfv import BfvBackend, BfvSecret
+from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.masking.triples import TEST, TRAIN
-from protocols.message import Message
 from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
 from protocols.projection.masked import MaskedCollaborator, MaskedHost
 from protocols.projection.parameters import ProjectionParameters
@@ -28,136 +33,21 @@ from protocols.projection.plain import PlainCollaborator, PlainHost
 from protocols.projection.roles import FeatureShape, ProjectionSpec
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender
 from protocols.randomness import OsRandomness
+from protocols.resumption import ResumePoint, checkpoint_tag
 from protocols.steps import Receive, Send, Steps, received
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.audit import audit
 from protocols.transcript.chain import Chain, Sender, digest_of, seal_data, statement
-from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.errors import Severity
 from protocols.transcript.format import Running, Signed, checkpoint_text, lines_of, parse
-from protocols.transcript.messages import Checkpoint, Countersignature
-from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.records import Own
 from protocols.transcript.report import AuditReport
 from secure_hfl.identity import Identity
-from secure_hfl.transport import secure_hfl_pb2
-from secure_hfl.transport.codec import Catalogue, encode
-from secure_hfl.transport.wire import LENGTH, VARINT, write_tag, write_varint
-from tests.protocols.he import bfv_lab
+from tests.protocols.he import bfv_lab, paillier_lab
 from tests.protocols.masking_lab import answering
-from tests.protocols.projection_lab import kept
+from tests.protocols.transcript.wire_lab import C, H, Wire, identity
 
-H, C = Sender.HOST, Sender.COLLABORATOR
 BOUNDS = ProjectionParameters(check_every=2)
-
-
-@lru_cache
-def identity(name: str) -> Identity:
-    """A party's key, made once."""
-    return Identity.create(name)
-
-
-@lru_cache
-def catalogue() -> Catalogue:
-    """The message types that the .proto file has."""
-    envelope: Any = secure_hfl_pb2.Envelope.DESCRIPTOR
-    names = {field.message_type.name for field in envelope.oneofs_by_name["body"].fields}
-    return Catalogue([kind for kind in MESSAGE_TYPES if kind.__name__ in names], envelope)
-
-
-def wire_bytes(envelope: Envelope) -> bytes:
-    """The codec's bytes; of messages that the catalogue does not have, the same by hand."""
-    message = envelope.message
-    if type(message) in catalogue().plans:
-        return encode(envelope, catalogue())
-    assert isinstance(message, (Checkpoint, Countersignature))
-    body = write_tag(1, VARINT) + write_varint(message.count)
-    names = ["head", "record", "signature"] if isinstance(message, Checkpoint) else ["head", "signature"]
-    for number, name in enumerate(names, 2):
-        value = getattr(message, name)
-        body += write_tag(number, LENGTH) + write_varint(len(value)) + value
-    head = b""
-    for number, value in enumerate((envelope.sequence, int(envelope.phase), envelope.round, envelope.batch), 1):
-        if value:
-            head += write_tag(number, VARINT) + write_varint(value)
-    return head + write_tag(20, LENGTH) + write_varint(len(body)) + body
-
-
-class Wire:
-    """Two recorders and what is in flight between them."""
-
-    def __init__(self, **recorder: Any) -> None:
-        self.recorders = {
-            sender: TranscriptRecorder(
-                sender,
-                identity(sender.role).certificate_pem,
-                identity(sender.other.role).certificate_pem,
-                identity(sender.role).sign,
-                {"secure-hfl": "0.1.0", "python": "3.11"},
-                **recorder,
-            )
-            for sender in Sender
-        }
-        self.files = {sender: b"" for sender in Sender}
-        self.inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
-        self.sequences = dict.fromkeys(Sender, 0)
-        self.place = (Phase.JOIN, 0, 0)
-
-    def send(self, sender: Sender, message: Message, place: tuple[Phase, int, int] | None = None) -> None:
-        envelope = Envelope(self.sequences[sender], *(place or self.place), message)
-        self.sequences[sender] += 1
-        data = wire_bytes(envelope)
-        self.files[sender] += self.recorders[sender].observe(True, envelope, data)
-        self.inboxes[sender.other].append((envelope, data))
-
-    def receive(self, receiver: Sender) -> Message:
-        envelope, data = self.inboxes[receiver].popleft()
-        self.files[receiver] += self.recorders[receiver].observe(False, envelope, data)
-        return envelope.message
-
-    def tell(self, sender: Sender, message: Message) -> None:
-        self.send(sender, message)
-        self.receive(sender.other)
-
-    def talk(self, host: Steps[Any], collaborator: Steps[Any], place: tuple[Phase, int, int] | None = None) -> Any:
-        """Run both ends; what they return."""
-        ends = {H: _End(host), C: _End(collaborator)}
-        while not all(end.is_over for end in ends.values()):
-            moved = [self._advance(sender, end, place) for sender, end in ends.items()]
-            assert any(moved), "both ends wait for each other"
-        return ends[H].result, ends[C].result
-
-    def _advance(self, sender: Sender, end: _End, place: tuple[Phase, int, int] | None) -> bool:
-        if end.is_over:
-            return False
-        if isinstance(end.step, Send):
-            self.send(sender, end.step.message, place)
-            end.go(None)
-            return True
-        if not self.inboxes[sender]:
-            return False
-        message = self.receive(sender)
-        assert isinstance(end.step, Receive)
-        assert isinstance(message, end.step.types), f"{type(message).__name__} instead of {end.step.names}"
-        end.go(message)
-        return True
-
-    def checkpoint(self) -> None:
-        phase, number, _ = self.place
-        self.talk(*(exchange_checkpoints(self.recorders[sender], phase, number) for sender in Sender))
-
-
-class _End:
-    def __init__(self, steps: Steps[Any]) -> None:
-        self.steps, self.is_over, self.result = steps, False, None
-        self.step: Send | Receive | None = None
-        self.go(None)
-
-    def go(self, answer: Message | None) -> None:
-        try:
-            self.step = self.steps.send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            self.is_over, self.result = True, end.value
 
 
 @dataclass(frozen=True)
@@ -183,29 +73,86 @@ def parameters_of(scheme: str) -> str:
     return json.dumps({key: chosen.name, "layer": layer})
 
 
-class Task:
-    """Runs one case from Hello to the last countersignature."""
+@dataclass(frozen=True)
+class Saved:
+    """Both parties' checkpoints of one place."""
 
-    def __init__(self, case: Case) -> None:
-        self.case, self.wire = case, Wire()
+    tag: bytes
+    point: ResumePoint
+    states: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a conversation goes on from: a checkpoint, or None for the beginning, and both parties' seams."""
+
+    saved: Saved | None = None
+    seams: Mapping[Sender, bytes] = field(default_factory=lambda: dict.fromkeys(Sender, b""))
+    conversations: int = 0
+
+
+class Task:
+    """Runs one case from Hello to the last countersignature.
+
+    Args:
+        before: as `Before`.
+        every: batches of a training round between two checkpoints.
+        wire: to talk over.
+
+    Attributes:
+        saved: the checkpoints that were made, the newest last.
+    """
+
+    def __init__(self, case: Case, before: Before = Before(), every: int = 0, wire: Wire | None = None) -> None:
+        self.case, self.wire = case, wire or Wire()
+        self.before, self.every = before, every
+        self.saved: list[Saved] = []
 
     def run(self) -> Task:
+        point = None if self.before.saved is None else self.before.saved.point
         self.join()
-        self.intersect()
-        self.align()
-        self.set_up()
-        for number in range(1, self.case.rounds + 1):
-            self.round(Phase.TRAIN, number, self.case.batches)
-            if number == self.case.rounds:
+        if point is None:
+            self.intersect()
+        if point is None or not point.is_set_up:
+            self.align()
+            self.set_up()
+        else:
+            self.set_up_again()
+        behind = ResumePoint(Phase.SETUP) if point is None or not point.is_set_up else point
+        for number in range(max(behind.round, 1), self.case.rounds + 1):
+            if number > behind.round or behind.batch:
+                self.round(Phase.TRAIN, number, self.case.batches, behind.batch)
+                behind = ResumePoint(Phase.TRAIN, number)
+            if number == self.case.rounds and behind.phase is not Phase.TEST:
                 self.round(Phase.TEST, number, (4, 2))
         self.finish()
         return self
 
+    def save(self, phase: Phase, number: int = 0, batch: int = 0) -> None:
+        """Both parties make a checkpoint."""
+        point = ResumePoint(phase, number, batch)
+        states = (self.host.state(), self.collaborator.state()) if point.is_set_up else ()
+        self.saved.append(Saved(checkpoint_tag(self.manifest.session, point), point, states))
+
     def join(self) -> None:
-        case, wire = self.case, self.wire
-        hello = Hello(PROTOCOL_VERSION, "task", "patient", case.scheme, case.trainable, False, OsRandomness().bytes(32))
+        case, wire, saved = self.case, self.wire, self.before.saved
+        tags = () if saved is None else (saved.tag,)
+        hello = Hello(
+            PROTOCOL_VERSION,
+            "task",
+            "patient",
+            case.scheme,
+            case.trainable,
+            False,
+            OsRandomness().bytes(32),
+            self.before.conversations > 0,
+            tags,
+            self.before.seams[C],
+        )
+        points = {} if saved is None else {saved.tag: saved.point}
         self.manifest = wire.talk(
-            _host_agreement(case), CollaboratorAgreement(hello, parameters_of(case.scheme)).run()
+            _host_agreement(case, self.before),
+            CollaboratorAgreement(hello, parameters_of(case.scheme), points).run(),
         )[0]
         wire.checkpoint()
 
@@ -228,6 +175,7 @@ class Task:
         wire.send(H, host.result(host.intersection()))
         other.receive_result(received(wire.receive(C), PsiResult))
         wire.checkpoint()
+        self.save(Phase.PSI)
 
     def align(self) -> None:
         self.wire.place = (Phase.ALIGN, 0, 0)
@@ -239,13 +187,29 @@ class Task:
         case, wire = self.case, self.wire
         wire.place = (Phase.SETUP, 0, 0)
         wire.tell(C, FeatureShape(case.batches[0], case.d))
-        width = case.o if case.has_projection else None
-        spec = ProjectionSpec("patient", case.d, width, case.batches[0], case.trainable, self.manifest.session)
-        self.host, self.collaborator = _ends(case.scheme, spec)
+        self.build()
         wire.talk(self.host.setup(), self.collaborator.setup())
         self.prepare(TRAIN, 5 * case.rounds + case.skip + 1)
         self.prepare(TEST, 3)
         wire.checkpoint()
+        self.save(Phase.SETUP)
+
+    def build(self) -> None:
+        case = self.case
+        width = case.o if case.has_projection else None
+        spec = ProjectionSpec("patient", case.d, width, case.batches[0], case.trainable, self.manifest.session)
+        self.host, self.collaborator = _ends(case.scheme, spec, self.before.conversations)
+
+    def set_up_again(self) -> None:
+        """Fresh keys, and the shares as they were."""
+        assert self.before.saved is not None
+        host, collaborator = self.before.saved.states
+        self.wire.place = (Phase.SETUP, 0, 0)
+        self.build()
+        self.wire.talk(self.host.resume(host), self.collaborator.resume(collaborator))
+        self.wire.checkpoint()
+        self.prepare(TRAIN, 5 * self.case.rounds + self.case.skip + 1)
+        self.prepare(TEST, 3)
 
     def prepare(self, kind: str, count: int) -> None:
         """One-time masks, in the lane of their own."""
@@ -253,12 +217,12 @@ class Task:
             steps = self.host.triples.generate(kind, count), answering(self.collaborator.triples)
             self.wire.talk(*steps, place=(Phase.OFFLINE, 0, 0))
 
-    def round(self, phase: Phase, number: int, batches: Iterable[int]) -> None:
+    def round(self, phase: Phase, number: int, batches: Sequence[int], first: int = 0) -> None:
         case, wire, training = self.case, self.wire, phase is Phase.TRAIN
         wire.place = (phase, number, 0)
-        wire.tell(H, RoundStart(0))
-        count = 0
-        for rows in batches:
+        wire.tell(H, RoundStart(0, first, self.every if training else 0))
+        count = first
+        for rows in batches[first:]:
             wire.place = (phase, number, count)
             wire.tell(C, BatchOpen(rows, b""))
             features = np.random.default_rng(count).normal(size=(rows, case.d)).astype(np.float32)
@@ -268,9 +232,12 @@ class Task:
                 back = self.host.skip() if count == case.skip else self.host.backward(dz, 0.1)
                 wire.talk(back, _closing(self.collaborator))
             count += 1
+            if training and self.every and count % self.every == 0:
+                self.save(phase, number, count)
         wire.place = (phase, number, count)
         wire.tell(C, EpochEnd(count))
         wire.checkpoint()
+        self.save(phase, number)
 
     def finish(self) -> None:
         wire = self.wire
@@ -285,31 +252,54 @@ def _closing(collaborator: Any) -> Steps[Any]:
     yield from collaborator.settle()
 
 
-def _ends(scheme: str, spec: ProjectionSpec) -> tuple[Any, Any]:
+def _ends(scheme: str, spec: ProjectionSpec, conversations: int = 0) -> tuple[Any, Any]:
     if scheme == "plain":
         return PlainHost(spec), PlainCollaborator(spec)
+    backend: Any = KeptPaillier(conversations) if scheme == "paillier" else KeptBfv(scheme, conversations)
     if scheme == "masked":
-        backend = KeptTriples()
         return MaskedHost(spec, backend, BOUNDS), MaskedCollaborator(spec, backend, BOUNDS)
-    return EncryptedHost(spec, kept(scheme), BOUNDS), EncryptedCollaborator(spec, kept(scheme), BOUNDS)
+    return EncryptedHost(spec, backend, BOUNDS), EncryptedCollaborator(spec, backend, BOUNDS)
 
 
-class KeptTriples(BfvBackend):
-    """BFV for triples whose two key pairs are made once."""
+class KeptBfv(BfvBackend):
+    """BFV whose two key pairs are made once for all first conversations, once for all second ones, and so on."""
 
-    def __init__(self) -> None:
-        vars(self).update(vars(bfv_lab.backend(TRIPLES)))
-        self._count = 0
+    def __init__(self, scheme: str, conversations: int) -> None:
+        self._set = TRIPLES if scheme == "masked" else TRAINING
+        vars(self).update(vars(bfv_lab.backend(self._set)))
+        self._count = 2 * conversations
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
         self._count += 1
-        return bfv_lab.secret(TRIPLES, self._count % 2)
+        return bfv_lab.secret(self._set, self._count - 1)
 
 
-def _host_agreement(case: Case) -> Steps[Manifest]:
+class KeptPaillier(PaillierBackend):
+    """Paillier, 2048 bits, likewise."""
+
+    def __init__(self, conversations: int) -> None:
+        super().__init__(PAILLIER_2048)
+        self._count = 2 * conversations
+
+    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
+        self._count += 1
+        return paillier_lab.secret(number=self._count - 1)
+
+
+def _host_agreement(case: Case, before: Before) -> Steps[Manifest]:
     hello = received((yield Receive(Hello)), Hello)
     widths = [case.o] if case.has_projection else None
-    manifest = make_manifest([hello], "hospital", parameters_of(case.scheme), widths, 30.0, OsRandomness())
+    resumed = None if before.saved is None else (before.saved.tag, before.saved.point)
+    manifest = make_manifest(
+        [hello],
+        "hospital",
+        parameters_of(case.scheme),
+        widths,
+        30.0,
+        OsRandomness(),
+        resumed,
+        [before.seams[H]],
+    )
     yield Send(manifest)
     yield Receive(ManifestAccepted)
     return manifest

@@ -1,0 +1,150 @@
+"""Compares the two ends' transcripts of one conversation, message by message, in each direction."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from protocols.transcript.chain import Sender
+from protocols.transcript.errors import IncompleteTranscript, TranscriptError, TranscriptsDisagree
+from protocols.transcript.file_audit import FileAuditor
+from protocols.transcript.format import Entry
+from protocols.transcript.report import Finding
+
+MAX_APART = 1 << 16
+"""Messages by which one end's file may run ahead of the other's while they are compared."""
+
+
+class Ends:
+    """What one end lists, with what the other lists.
+
+    Args:
+        files: of the two ends; nothing has been fed to them.
+
+    Attributes:
+        lost: by sender, messages that it sent and the other end never received, because the run was interrupted.
+    """
+
+    def __init__(self, files: tuple[FileAuditor, FileAuditor]) -> None:
+        self._files = files
+        self.lost: dict[Sender, int] = {}
+        self._findings: list[Finding] = []
+        self._ahead: dict[Sender, deque[tuple[Entry, bytes]]] = {sender: deque() for sender in Sender}
+        self._leader = dict.fromkeys(Sender, 0)
+        self._differ: set[Sender] = set()
+        self._overtook: dict[Sender, bytes] = {}
+
+    def read(self, lines: tuple[Iterable[bytes], Iterable[bytes]]) -> None:
+        """Feed both files, so that neither gets far ahead of the other."""
+        sources = [iter(each) for each in lines]
+        is_open = [True, True]
+        while any(is_open):
+            apart = sum(len(queue) * (1 - 2 * self._leader[sender]) for sender, queue in self._ahead.items())
+            at = 1 if apart > 0 else 0
+            if not is_open[at]:
+                at = 1 - at
+            line = next(sources[at], None)
+            if line is None:
+                is_open[at] = False
+                continue
+            taken = self._files[at].feed(line)
+            if taken is not None:
+                self._compare(at, *taken)
+            is_open[at] = not self._files[at].is_over
+
+    def _compare(self, at: int, entry: Entry, text: bytes) -> None:
+        sender = entry.sender
+        if entry.overtook:
+            self._overtook[sender] = text[1:]
+            return
+        if sender in self._differ:
+            return
+        queue = self._ahead[sender]
+        if not queue or self._leader[sender] == at:
+            self._leader[sender] = at
+            if len(queue) >= MAX_APART:
+                self._disagree(sender, entry, at, "the two ends are too far apart to be compared", "as many messages")
+            else:
+                queue.append((entry, text))
+            return
+        expected, expected_text = queue.popleft()
+        if expected_text != text:
+            what = f"the {sender.role} sent or the other end received something else"
+            self._disagree(sender, entry, at, what, f"{expected} with digest {expected.digest.decode()}")
+
+    def _disagree(self, sender: Sender, entry: Entry, at: int, problem: str, expected: str) -> None:
+        self._differ.add(sender)
+        self._ahead[sender].clear()
+        self._add(TranscriptsDisagree(problem, expected, entry=str(entry)), at)
+
+    def _add(self, error: TranscriptError, at: int) -> None:
+        self._findings.append(Finding.of(error, self._files[at].name))
+
+    def finish(self, is_followed: bool) -> list[Finding]:
+        """What the two ends do not agree on.
+
+        Args:
+            is_followed: the run goes on in another conversation at both ends, which says how far this one went.
+        """
+        one, other = self._files
+        if one.agreed is None or other.agreed is None or one.own is None or other.own is None:
+            return self._findings
+        if one.agreed != other.agreed or one.own.writer == other.own.writer:
+            self._add(TranscriptsDisagree("these are not the two ends of one run", "one task, session and manifest"), 1)
+            return self._findings
+        for at, file in enumerate(self._files):
+            self._check_record(at, file)
+        for sender in Sender:
+            if sender not in self._differ:
+                self._check_ends(sender, is_followed)
+        return self._findings
+
+    def _check_record(self, at: int, file: FileAuditor) -> None:
+        """What one file says of itself must be what its checkpoints said to the other end."""
+        told = self._files[1 - at].signatures.records.get(file.own.sender) if file.own is not None else None
+        if told is not None and file.own is not None and told != file.own.digest():
+            self._add(TranscriptsDisagree("what the file says of its writer is not what it had told the peer"), at)
+
+    def _check_ends(self, sender: Sender, is_followed: bool) -> None:
+        leader = self._leader[sender]
+        rest = [text for _, text in self._ahead[sender]]
+        if sender in self._overtook:
+            if self._overtook[sender] not in [text[1:] for text in rest]:
+                self._disagree_on_abort(sender)
+                return
+            rest = rest[:-1] if rest[-1][1:] == self._overtook[sender] else rest
+        longer, shorter = self._files[leader], self._files[1 - leader]
+        is_sent = longer.own is not None and longer.own.sender is sender
+        if is_followed and (is_sent or not rest):
+            # That the receiver has no more is what it says in the next conversation (continuity.py).
+            self.lost[sender] = len(rest)
+        elif rest:
+            self._missing(sender, len(rest), longer, shorter, is_followed)
+
+    def _missing(
+        self, sender: Sender, count: int, longer: FileAuditor, shorter: FileAuditor, is_followed: bool
+    ) -> None:
+        at = self._files.index(shorter)
+        party = shorter.own.sender if shorter.own is not None else sender
+        signed, has = longer.signatures.by[party][sender], shorter.count(sender)
+        problem = f"{count} messages of the {sender.role} are missing at the end"
+        if signed > has:
+            meaning = "The end was cut off, or an older version of the file was put in its place."
+            expected = f"{signed} messages: the {party.role} itself has signed so many"
+            self._add(TranscriptsDisagree(problem, expected, meaning=meaning), at)
+        elif is_followed:
+            expected = f"{has + count} messages: so many were received at the other end"
+            self._add(TranscriptsDisagree(problem, expected, meaning=LOST_BY_SENDER), at)
+        else:
+            self._add(IncompleteTranscript(problem, f"{has + count} messages, as at the other end"), at)
+
+    def _disagree_on_abort(self, sender: Sender) -> None:
+        writer = Sender.HOST if self._files[0].own and self._files[0].own.sender is Sender.HOST else Sender.COLLABORATOR
+        at = 0 if writer is sender else 1
+        self._add(TranscriptsDisagree("an Abort that the other end received is not among those sent"), at)
+
+
+LOST_BY_SENDER = (
+    "What was sent is recorded before it leaves: the sender's machine lost what was not yet on its disk, or the end of "
+    "its file was cut off."
+)

@@ -1,0 +1,56 @@
+"""How far a transcript goes: what its writer says of it when it goes on with the task in another conversation.
+
+The next Hello or Manifest carries it (`protocols.resumption.Seam`), and so both parties sign it there (records.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from protocols.errors import InvalidInput
+from protocols.resumption import Seam
+from protocols.transcript.chain import Chain, Sender, digest_of
+from protocols.transcript.errors import MalformedTranscript
+from protocols.transcript.format import HEADER, Running
+from protocols.transcript.records import Own
+
+_SENDERS = {b"e h": Sender.HOST, b"e c": Sender.COLLABORATOR}
+
+
+def position(lines: Iterable[bytes]) -> Seam | None:
+    """How far the writer of a transcript got, by its whole lines up to the first whose check value does not fit.
+
+    Args:
+        lines: with their ends; the last may be torn, as a killed process leaves it.
+
+    Returns:
+        None if the manifest is not among them: there was no conversation yet.
+    """
+    running, writer, has_manifest = Running(), None, False
+    chains: dict[Sender, Chain] = {}
+    agreement = b""
+    try:
+        for line in lines:
+            text = running.read(line)
+            if running.lines > 3:
+                sender = _SENDERS.get(text[:3])
+                if sender is not None:
+                    chains[sender].append(text, False)
+                    has_manifest = has_manifest or text.split(b" ", 4)[3] == b"Manifest"
+            elif running.lines == 1 and text != HEADER:
+                return None
+            elif running.lines == 2:
+                agreement = digest_of("agreed", text.partition(b" ")[2])
+                chains = {sender: Chain(agreement, sender) for sender in Sender}
+            elif running.lines == 3:
+                writer = Own.parse(text.partition(b" ")[2].decode()).sender
+    except (MalformedTranscript, InvalidInput, UnicodeDecodeError):
+        pass
+    if writer is None or not has_manifest:
+        return None
+    return seam_of(agreement, chains, writer)
+
+
+def seam_of(agreement: bytes, chains: dict[Sender, Chain], writer: Sender) -> Seam:
+    """Two chains as their writer names them."""
+    return Seam(agreement, *chains[writer].at, *chains[writer.other].at)
