@@ -12,9 +12,9 @@ Files are 0600: model weights are a party's own.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +25,11 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from protocols.message import Array
+from secure_hfl.files import write_private
 from secure_hfl.metrics import RunMetrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-
-def write_private(path: Path, data: bytes) -> Path:
-    """Write a file that only its owner reads, whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return path
 
 
 def save_model(path: Path, model: nn.Module) -> Path:
@@ -72,8 +61,11 @@ def save_results(
     return saved + logs
 
 
-def recording_writer(directory: Path, scalars: dict[str, list[tuple[int, float]]]) -> SummaryWriter:
-    """A TensorBoard writer whose scalars are kept in `scalars` as well: tag -> [(step, value)]."""
+def recording_writer(directory: Path, scalars: Callable[[], dict[str, list[tuple[int, float]]]]) -> SummaryWriter:
+    """A TensorBoard writer whose scalars are kept in `scalars()` as well: tag -> [(step, value)].
+
+    What is there already, after an interruption, is written again, in place of what an earlier writer had written.
+    """
     # TensorBoard takes half a second to import, and the collaborator rarely needs it.
     from torch.utils.tensorboard import SummaryWriter
 
@@ -82,7 +74,13 @@ def recording_writer(directory: Path, scalars: dict[str, list[tuple[int, float]]
 
         def add_scalar(self, tag: str, scalar_value: Any, global_step: Any = None, *args: Any, **more: Any) -> None:
             """As `SummaryWriter.add_scalar`."""
-            scalars.setdefault(tag, []).append((int(global_step or 0), float(scalar_value)))
+            scalars().setdefault(tag, []).append((int(global_step or 0), float(scalar_value)))
             super().add_scalar(tag, scalar_value, global_step, *args, **more)
 
-    return RecordingWriter(str(directory))
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    writer = RecordingWriter(str(directory))
+    for tag, values in scalars().items():
+        for step, value in values:
+            SummaryWriter.add_scalar(writer, tag, value, step)
+    return writer
