@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
@@ -24,13 +25,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.errors import VerificationFailed
 from secure_hfl.errors import IdentityError
-from secure_hfl.home import privacy_problem
+from secure_hfl.home import Problem, make_private_directory, privacy_problem
 
 TLS_NAME = "secure-hfl.party"
 """The DNS name in every party's certificate. Peers are told apart by the certificate, not by an address."""
 
 VALIDITY = timedelta(days=5 * 365)
 CLOCK_SKEW = timedelta(days=1)
+EXPIRES_SOON = timedelta(days=30)
+RENEWAL = (
+    "its owner moves its identity directory away, runs secure-hfl identity and gives the others the new certificate; "
+    "then the host creates a new task with it"
+)
 MAX_NAME = 64
 MAX_CERTIFICATE_BYTES = 16 << 10
 
@@ -167,12 +173,41 @@ def check_certificate(certificate_pem: bytes) -> PartyCertificate:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         dns_names = names.get_values_for_type(x509.DNSName)
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound) as error:
+    except (
+        ValueError,
+        TypeError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        x509.ExtensionNotFound,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
         raise IdentityError("the certificate is not a self-signed one that secure-hfl makes") from error
     if dns_names != [TLS_NAME] or is_authority:
         raise IdentityError(f"the certificate must be for {TLS_NAME} only, and not an authority's")
     der = _der(certificate)
     return PartyCertificate(_name_of(certificate), _fingerprint(der), der)
+
+
+def validity_problem(certificate_pem: bytes) -> Problem | None:
+    """What is wrong with a certificate's dates, or will be within 30 days. Continues "the certificate of X ..."."""
+    certificate, now = _load(certificate_pem), datetime.now(timezone.utc)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < begins:
+        what = f"is not valid before {begins:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}"
+        return Problem(what, "set this machine's clock, or the one where it was made (timedatectl set-ntp true)")
+    if now > ends:
+        return Problem(f"expired on {ends:%Y-%m-%d}", RENEWAL)
+    if ends - now < EXPIRES_SOON:
+        return Problem(f"expires on {ends:%Y-%m-%d}, in {(ends - now).days} days", RENEWAL)
+    return None
+
+
+def warn_of_dates(certificates: Mapping[str, bytes], warn: Callable[[str], None]) -> None:
+    """Call `warn` with a line for every party whose certificate has expired, will soon, or is not valid yet."""
+    for name, pem in certificates.items():
+        if problem := validity_problem(pem):
+            warn(f"The certificate of {name} {problem}.")
 
 
 # Inner parts ---------------------------------------------------------------------------------------------------------
@@ -261,7 +296,7 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> bytes:
 def _store(identity: Identity, directory: Path) -> None:
     """Write both files beside their place and move them there at once, so that nobody sees half an identity."""
     try:
-        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(directory.parent)
         fresh = Path(tempfile.mkdtemp(prefix="identity.", dir=directory.parent))
     except OSError as error:
         raise IdentityError(f"{directory} cannot be made: {error.strerror}") from error
@@ -288,5 +323,5 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
 def _read_private(path: Path) -> bytes:
     with path.open("rb") as file:
         if problem := privacy_problem(path, os.fstat(file.fileno())):
-            raise IdentityError(problem)
+            raise IdentityError(str(problem))
         return file.read(MAX_CERTIFICATE_BYTES)

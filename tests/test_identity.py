@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import re
 import shutil
 import stat
 from collections.abc import Callable
@@ -19,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from protocols.errors import VerificationFailed
 from secure_hfl.errors import ConfigurationError, IdentityError
-from secure_hfl.home import HOME_VARIABLE, home_directory
-from secure_hfl.identity import TLS_NAME, Identity, check_certificate, fingerprint_of, verify
+from secure_hfl.home import HOME_VARIABLE, home_directory, replaceable_by_others
+from secure_hfl.identity import TLS_NAME, Identity, check_certificate, fingerprint_of, verify, warn_of_dates
 
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
@@ -207,6 +209,26 @@ def test_an_expired_identity_says_what_to_do(tmp_path: Path, monkeypatch: pytest
         Identity.load_or_create(tmp_path, "a")
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "problem"),
+    [
+        (-1, 31, ""),
+        (-1, 29.5, r"expires on {end:%Y-%m-%d}, in 29 days; its owner moves .* new task"),
+        (-1, 0.5, r"expires on {end:%Y-%m-%d}, in 0 days"),
+        (-2, -1, r"expired on {end:%Y-%m-%d}; its owner moves"),
+        (1, 400, r"not valid before {start:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d} .*; set .* clock"),
+    ],
+    ids=["fine", "a month", "today", "expired", "a clock is wrong"],
+)
+def test_dates_that_need_a_warning(start: float, end: float, problem: str) -> None:
+    begins, ends = NOW + start * DAY, NOW + end * DAY
+    warnings: list[str] = []
+    warn_of_dates({"bank": certificate(start=begins, end=ends)}, warnings.append)
+    pattern = problem.format(start=begins, end=ends, now=NOW)
+    assert len(warnings) == bool(problem)
+    assert not problem or re.search(f"^The certificate of bank .*{pattern}", warnings[0])
+
+
 def test_home_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "deep" / "home"
     monkeypatch.setenv(HOME_VARIABLE, str(home))
@@ -215,6 +237,21 @@ def test_home_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     home.chmod(0o750)
     with pytest.raises(ConfigurationError, match=f"chmod 700 {home}"):
         home_directory()
+
+
+def test_missing_parents_of_the_home_are_private_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "new" / "home"))
+    before = os.umask(0)
+    try:
+        home = home_directory()
+    finally:
+        os.umask(before)
+    assert [mode(path) for path in (home, home.parent)] == [0o700, 0o700]
+    assert replaceable_by_others(home) is None
+    home.parent.chmod(0o720)
+    assert f"chmod go-w {home.parent}" in str(replaceable_by_others(home))
+    home.parent.chmod(0o1777)
+    assert replaceable_by_others(home) is None, "in a sticky directory others cannot rename what is not theirs"
 
 
 def test_home_defaults_to_the_users_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

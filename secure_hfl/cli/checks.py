@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import platform
-import shlex
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,8 +23,8 @@ from cryptography import x509
 
 from protocols.errors import SecureHflError
 from secure_hfl.errors import IdentityError
-from secure_hfl.home import home_directory, privacy_problem
-from secure_hfl.identity import Identity
+from secure_hfl.home import existing_home, privacy_problems, replaceable_by_others
+from secure_hfl.identity import TLS_NAME, Identity, validity_problem
 from secure_hfl.tasks import TaskRecord, TaskStore, split_address
 from secure_hfl.tasks.record import utc_now
 
@@ -32,7 +32,6 @@ Status = Literal["ok", "warn", "fail"]
 
 DISTRIBUTION = "secure-hfl"
 CONNECT_SECONDS = 2.0
-EXPIRES_SOON = timedelta(days=60)
 CLOCK_TOLERANCE = timedelta(minutes=5)
 DISK_FAIL_BYTES = 100 << 20
 DISK_WARN_BYTES = 1 << 30
@@ -135,20 +134,14 @@ def check_fast_path() -> Iterator[Row]:
 
 def check_modes(home: Path) -> Iterator[Row]:
     """The home directory and the secrets in it belong to this user, and nobody else may look in."""
-    secrets = (home / "identity", home / "identity" / "key.pem", home / "tasks", home / "tasks.sqlite")
-    problems = {path: _privacy_problem(path) for path in (home, *secrets)}
-    bad = {path: problem for path, problem in problems.items() if problem is not None}
-    if not bad:
-        yield Row("home directory", "ok", str(home))
-    for path, problem in bad.items():
-        yield Row("home directory", "fail", problem, f"chmod go= {shlex.quote(str(path))}")
-
-
-def _privacy_problem(path: Path) -> str | None:
-    try:
-        return privacy_problem(path, path.stat())
-    except FileNotFoundError:  # not made yet, which is no problem
-        return None
+    name = "home directory"
+    problems = list(privacy_problems(home))
+    for problem in problems:
+        yield Row(name, "fail", problem.what, problem.remedy.removeprefix("run: "))
+    if above := replaceable_by_others(home):
+        yield Row(name, "warn", above.what, above.remedy)
+    if not problems and above is None:
+        yield Row(name, "ok", str(home))
 
 
 def check_identity(home: Path) -> Iterator[Row]:
@@ -163,14 +156,26 @@ def check_identity(home: Path) -> Iterator[Row]:
         # Its message says what to do.
         yield Row(name, "fail", str(error), "see the detail, and the clock below")
         return
+    if problem := validity_problem(own.certificate_pem):
+        yield Row(name, "warn", f"{own.name}'s certificate {own.fingerprint} {problem.what}", problem.remedy)
+        return
     expires = x509.load_pem_x509_certificate(own.certificate_pem).not_valid_after_utc
-    left = expires - utc_now()
-    detail = f"{own.name} {own.fingerprint}, expires {expires:%Y-%m-%d}"
-    if left < EXPIRES_SOON:
-        fix = f"before then: move {home / 'identity'} away, run secure-hfl identity, and give peers the new certificate"
-        yield Row(name, "warn", f"{detail}: {left.days} days left", fix)
-    else:
-        yield Row(name, "ok", detail)
+    yield Row(name, "ok", f"{own.name} {own.fingerprint}, expires {expires:%Y-%m-%d}")
+
+
+def check_certificates(home: Path) -> Iterator[Row]:
+    """Those of the other parties, as unfinished tasks pin them, are valid for a while."""
+    tasks: dict[tuple[str, bytes], list[str]] = {}
+    for record in TaskStore(home).list():
+        for party in record.participants:
+            if not record.finished and party.name != record.party:
+                tasks.setdefault((party.name, party.certificate_pem), []).append(record.name)
+    bad = [(name, used, problem) for (name, pem), used in tasks.items() if (problem := validity_problem(pem))]
+    for name, used, problem in bad:
+        # It is a participant's to mend, so this does not make the machine unfit.
+        yield Row(f"certificate of {name}", "warn", f"{problem.what} (task {', '.join(used)})", problem.remedy)
+    if tasks and not bad:
+        yield Row("certificates", "ok", f"{len(tasks)} of other parties, valid for a month or more")
 
 
 def check_disk(home: Path) -> Iterator[Row]:
@@ -214,7 +219,7 @@ def check_tasks(home: Path) -> Iterator[Row]:
     store = TaskStore(home)
     for record in store.list():
         if not record.finished:
-            yield _port_row(store, record) if record.role == "host" else _reach_row(record)
+            yield _port_row(store, record) if record.role == "host" else _reach_row(home, record)
 
 
 def _port_row(store: TaskStore, record: TaskRecord) -> Row:
@@ -231,16 +236,42 @@ def _port_row(store: TaskStore, record: TaskRecord) -> Row:
     return Row(name, "ok", f"port {port} is free")
 
 
-def _reach_row(record: TaskRecord) -> Row:
+def _reach_row(home: Path, record: TaskRecord) -> Row:
     name = f"task {record.task_id[:8]} ({record.name})"
     try:
-        with socket.create_connection(split_address(record.address), timeout=CONNECT_SECONDS):
-            pass
+        plain = socket.create_connection(split_address(record.address), timeout=CONNECT_SECONDS)
     except OSError as error:
         # The host may simply not have started yet, so this does not make the machine unfit.
         fix = f"start the host {record.host.name!r}, and let TCP through to it"
         return Row(name, "warn", f"no connection to {record.address}: {error.strerror or error}", fix)
-    return Row(name, "ok", f"{record.address} answers")
+    with plain:
+        if not (home / "identity").exists():
+            return Row(name, "ok", f"{record.address} answers")
+        try:
+            version = _shake_hands(home, record, plain)
+        except OSError as error:  # TLS's own errors are some
+            fix = "is it the host of this task that listens there, and do both sides have each other's certificate?"
+            return Row(name, "warn", f"{record.address} answers, but not as {record.host.name!r}: {_why(error)}", fix)
+    return Row(name, "ok", f"{record.address} answers with {version} and the pinned certificate")
+
+
+def _shake_hands(home: Path, record: TaskRecord, plain: socket.socket) -> str:
+    """The version of TLS that the host agrees to, once it has accepted our certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=record.host.certificate_pem.decode("ascii"))
+    context.load_cert_chain(home / "identity" / "certificate.pem", home / "identity" / "key.pem")
+    context.set_alpn_protocols(["h2"])
+    with context.wrap_socket(plain, server_hostname=TLS_NAME) as stream:
+        # In TLS 1.3 a client learns with the first bytes, here HTTP/2's settings, whether its certificate will do.
+        if not stream.recv(1):
+            raise ConnectionResetError("it hung up after seeing our certificate")
+        return str(stream.version())
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return getattr(error, "reason", None) or error.strerror or str(error)
 
 
 def check_mnist() -> Iterator[Row]:
@@ -260,11 +291,12 @@ def check_all() -> Iterator[Row]:
     for check in (check_versions, check_torchvision, check_fast_path, check_mnist):
         yield from _survive(check.__name__, check)
     try:
-        home = home_directory()
+        home = existing_home()
     except SecureHflError as error:
         yield Row("home directory", "fail", str(error), "see the detail; the checks of what it holds were left out")
         return
-    for home_check in (check_modes, check_identity, check_clock, check_disk, check_tasks):
+    of_home = (check_modes, check_identity, check_certificates, check_clock, check_disk, check_tasks)
+    for home_check in of_home:
         yield from _survive(home_check.__name__, partial(home_check, home))
 
 

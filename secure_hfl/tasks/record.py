@@ -191,8 +191,8 @@ def describe(error: ValidationError) -> str:
     """One line for the first problems that pydantic found: where, and what."""
     problems = []
     for detail in error.errors(include_url=False, include_input=False, include_context=False)[:3]:
-        # A part may be an unknown field's name, which a stranger chose.
-        where = ".".join(str(part)[:MAX_SHOWN] for part in detail["loc"])
+        # A part may be an unknown field's name, which a stranger chose: control characters are shown escaped.
+        where = ".".join(repr(str(part)[:MAX_SHOWN])[1:-1] for part in detail["loc"])
         what = detail["msg"].removeprefix("Value error, ")
         problems.append(f"{where}: {what}" if where else what)
     more = error.error_count() - len(problems)

@@ -25,6 +25,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from secure_hfl.errors import DataCheckFailed, IdentityError, TaskError, TaskExists, TaskNotFound, TaskStateError
+from secure_hfl.home import make_private_directory
 from secure_hfl.tasks import run_lock
 from secure_hfl.tasks.record import DataCheck, TaskRecord, TaskState, describe, utc_now
 
@@ -59,7 +60,7 @@ class TaskStore:
         """
         self.home = home
         self.path = home / "tasks.sqlite"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(home)
         # SQLite gives its journal files the mode of the database, so that one must be right before it opens it.
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._migrate()

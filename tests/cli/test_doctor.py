@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from secure_hfl import identity
 from secure_hfl.cli import checks
 from secure_hfl.cli.checks import Row
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskRecord, TaskStore, create_task, join_task
+from secure_hfl.transport.server import PartyServer
 
 
 @pytest.fixture
@@ -92,7 +95,7 @@ def test_an_unusable_home_fails_once(home: Path):
     home.chmod(0o777)
     rows = [row for row in checks.check_all() if row.status == "fail"]
     assert [row.check for row in rows] == ["home directory"]
-    assert "chmod 700" in rows[0].detail
+    assert rows[0].fix == f"chmod 700 {home}"
 
 
 @pytest.mark.parametrize(
@@ -200,11 +203,39 @@ def test_an_identity_that_is_missing_fine_expiring_expired_or_broken(home: Path,
     assert "secure-hfl identity" in _only(checks.check_identity(home), "warn").fix
     own = Identity.load_or_create(home, "clinic")
     assert own.fingerprint in _only(checks.check_identity(home), "ok").detail
-    now = checks.utc_now()
-    monkeypatch.setattr(checks, "utc_now", lambda: now + timedelta(days=5 * 365 - 30))
-    assert "days left" in _only(checks.check_identity(home), "warn").detail
+    with _in(monkeypatch, 5 * 365 - 20):
+        row = _only(checks.check_identity(home), "warn")
+        assert "in 20 days" in row.detail
+        assert "secure-hfl identity" in row.fix
+    for days, text in ((5 * 365 + 1, "expired on"), (-2, "valid from")):
+        with _in(monkeypatch, days):
+            assert text in _only(checks.check_identity(home), "fail").detail
     (home / "identity" / "key.pem").write_text("broken")
     _only(checks.check_identity(home), "fail")
+
+
+@contextmanager
+def _in(monkeypatch: pytest.MonkeyPatch, days: float) -> Iterator[None]:
+    """As many days from now (less a minute), as far as certificates are concerned."""
+    then = datetime.now(timezone.utc) + timedelta(days=days, minutes=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr(identity, "datetime", SimpleNamespace(now=lambda zone: then))
+        yield
+
+
+def test_certificates_of_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ours, theirs, record = _tasks(tmp_path, 50051)
+    assert "1 of other parties" in _only(checks.check_certificates(ours.home), "ok").detail
+    for days, text in ((5 * 365 - 20, "in 20 days"), (5 * 365 + 1, "expired on"), (-2, "not valid before")):
+        with _in(monkeypatch, days):
+            for store, peer in ((ours, "bank"), (theirs, "clinic")):
+                row = _only(checks.check_certificates(store.home), "warn")
+                assert row.check == f"certificate of {peer}"
+                assert text in row.detail
+                assert "(task digits)" in row.detail
+    ours.start(record.task_id)
+    ours.finish(record.task_id, {}, [])
+    assert list(checks.check_certificates(ours.home)) == [], "a finished task needs no certificate any more"
 
 
 def test_a_clock_that_runs_behind(home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -253,6 +284,22 @@ def test_a_port_that_is_taken_and_a_host_that_answers(tmp_path: Path, listener: 
     assert "running now" in _only(checks.check_tasks(ours.home), "ok").detail
     ours.finish(record.task_id, {}, [])
     assert list(checks.check_tasks(ours.home)) == []
+
+
+def test_a_running_host_shows_its_version_of_tls(tmp_path: Path):
+    homes = [tmp_path / name for name in ("host", "bank")]
+    clinic, bank = (Identity.load_or_create(home, home.name) for home in homes)
+    with PartyServer("127.0.0.1:0", clinic) as server:
+        pems = {"bank": bank.certificate_pem}
+        _, invite = create_task(TaskStore(homes[0]), clinic, "digits", f"127.0.0.1:{server.port}", "bfv", pems)
+        join_task(TaskStore(homes[1]), bank, invite)
+        row = _only(checks.check_tasks(homes[1]), "warn")
+        assert "answers, but not as 'host'" in row.detail, "no open task lists our certificate yet"
+        with server.open_task(invite.task_id, pems):
+            assert "TLSv1.3 and the pinned" in _only(checks.check_tasks(homes[1]), "ok").detail
+    with PartyServer(f"127.0.0.1:{server.port}", Identity.create("host")):
+        row = _only(checks.check_tasks(homes[1]), "warn")
+        assert "not as 'host': self-signed certificate" in row.detail
 
 
 def test_a_free_port_and_a_host_that_is_not_there(tmp_path: Path, listener: socket.socket):
