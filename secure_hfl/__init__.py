@@ -14,29 +14,39 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from secure_hfl.data_checker import DataChecker
+    from secure_hfl.engine.launch import launch_tasks
     from secure_hfl.log import logger
     from secure_hfl.optimizer import SecureOptimizer
+    from secure_hfl.privacy.defence import GaussianNoise, MarvellNoise, MaxNormNoise
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
     from secure_hfl.schemes import Scheme, register_scheme
 
 _HOMES = {
     "DataChecker": "secure_hfl.data_checker",
+    "GaussianNoise": "secure_hfl.privacy.defence",
     "HeteroNNCollaboratorScheduler": "secure_hfl.schedulers.collaborator",
     "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
+    "MarvellNoise": "secure_hfl.privacy.defence",
+    "MaxNormNoise": "secure_hfl.privacy.defence",
     "Scheme": "secure_hfl.schemes",
     "SecureOptimizer": "secure_hfl.optimizer",
+    "launch_tasks": "secure_hfl.engine.launch",
     "logger": "secure_hfl.log",
     "register_scheme": "secure_hfl.schemes",
 }
 
 __all__ = [
     "DataChecker",
+    "GaussianNoise",
     "HeteroNNCollaboratorScheduler",
     "HeteroNNHostScheduler",
+    "MarvellNoise",
+    "MaxNormNoise",
     "Scheme",
     "SecureOptimizer",
     "__version__",
+    "launch_tasks",
     "logger",
     "register_scheme",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from protocols.errors import SecureHflError
 
 
@@ -116,3 +118,32 @@ class EmptyIntersection(SecureHflError):
 
 class TranscriptNotWritten(SecureHflError):
     """What crosses the wire cannot be recorded, so nothing more may cross it."""
+
+
+class CheckpointRefused(SecureHflError):
+    """A checkpoint is torn, foreign or of another version. Says which, and why."""
+
+
+class CheckpointNotWritten(SecureHflError):
+    """A checkpoint could not be written or removed. The earlier ones are still there."""
+
+
+class Stopped(SecureHflError):
+    """This party's user stopped the task."""
+
+
+class TasksFailed(TaskFailed):
+    """Of several tasks that ran in one process, these ended without a result. The others have finished.
+
+    Attributes:
+        failed: the error of each, usually a `TaskFailed`, by the reference it was launched with.
+    """
+
+    def __init__(self, failed: Mapping[str, BaseException], launched: int) -> None:
+        listed = "; ".join(f"{reference}: {error}" for reference, error in failed.items())
+        super().__init__(f"{len(failed)} of {launched} tasks failed: {listed}")
+        self.failed = dict(failed)
+
+
+class ResumeLimit(SecureHflError):
+    """A task was interrupted too often after the same checkpoint."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    from secure_hfl.transport.channel import Channel
 
 
 class PsiMetrics(BaseModel):
@@ -42,6 +45,10 @@ class RunMetrics(BaseModel):
 
     `offline_seconds` is what was spent on work that does not depend on data: processor time of the background thread,
     and for scheme "masked" the time of making triples with the peers.
+
+    `resumes` counts how often the run went on after an interruption, and `recovery_seconds` how long each took: from
+    the moment it was noticed, or the start of the process, until training could go on. What a process that was killed
+    had done after its last checkpoint is not counted anywhere; of a resumed round, times and bytes are those since.
     """
 
     party: str
@@ -58,6 +65,9 @@ class RunMetrics(BaseModel):
     seconds: float = 0.0
     offline_seconds: float = 0.0
     peak_rss_mb: float = 0.0
+    resumes: int = 0
+    recovery_seconds: list[float] = Field(default_factory=list)
+    checkpoint_seconds: float = 0.0
 
     def last_scalar(self, tag: str, round_number: int) -> float | None:
         """The last value written under a tag in a round."""
@@ -94,6 +104,18 @@ def peak_rss_mb() -> float:
     """The largest resident set of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def add_traffic(into: RunMetrics, channels: Iterable[Channel]) -> None:
+    """Count what has crossed these channels."""
+    for channel in channels:
+        into.bytes_sent += channel.bytes_sent
+        into.bytes_received += channel.bytes_received
+        for way, traffic in (("sent", channel.sent), ("received", channel.received)):
+            for name, (count, size) in traffic.by_type.items():
+                counts = into.messages.setdefault(name, {})
+                counts[f"{way}_messages"] = counts.get(f"{way}_messages", 0) + count
+                counts[f"{way}_bytes"] = counts.get(f"{way}_bytes", 0) + size
 
 
 def to_json(value: BaseModel | Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ parent process reads them), nothing, or a user's own `Progress`.
     {"event": "round", "round": 1, ...RoundMetrics}
     {"event": "bytes", "sent": 1, "received": 2}
     {"event": "end", "ok": true, "reason": ""}
+
+Of several tasks in one process, every event also names its task: {"event": "phase", "task": "<id>", "phase": "psi"}.
 """
 
 from __future__ import annotations
@@ -38,6 +40,23 @@ class Silent:
         """Ignore."""
 
 
+class OfTask:
+    """Hands one task's events to a listener that several tasks share.
+
+    Args:
+        listener: hears of all tasks.
+        task: this one's id, which is added to every event.
+    """
+
+    def __init__(self, listener: Progress, task: str) -> None:
+        self._listener = listener
+        self._task = task
+
+    def emit(self, event: str, **values: Any) -> None:
+        """Pass it on."""
+        self._listener.emit(event, task=self._task, **values)
+
+
 class JsonLines:
     """Writes one JSON object per line to a file descriptor. A reader that went away is forgotten."""
 
@@ -48,21 +67,19 @@ class JsonLines:
 
     def emit(self, event: str, **values: Any) -> None:
         """Write one line."""
-        line = json.dumps({"event": event, **values}).encode() + b"\n"
+        rest = json.dumps({"event": event, **values}).encode() + b"\n"
         with self._lock:
-            if not self._open:
-                return
             try:
-                os.write(self._descriptor, line)
+                while rest and self._open:
+                    rest = rest[os.write(self._descriptor, rest) :]
             except OSError:
                 self._open = False
 
 
 class Bars:
-    """A bar on the terminal: the private set intersection's chunks, then the batches of each round."""
+    """A bar for each task on the terminal: the private set intersection's chunks, then the batches of each round."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
         self._bars = rich.progress.Progress(
             rich.progress.TextColumn("{task.description}"),
             rich.progress.BarColumn(),
@@ -72,33 +89,37 @@ class Bars:
             console=console,
             transient=True,
         )
-        self._task: rich.progress.TaskID | None = None
+        self._by_task: dict[str, rich.progress.TaskID] = {}
         self._lock = threading.Lock()
 
     def emit(self, event: str, **values: Any) -> None:
-        """Move, start or end the bar."""
+        """Move, start or end the task's bar."""
+        task = values.get("task", "")
+        prefix = f"{task[:8]}: " if task else ""
         with self._lock:
             if event == "psi":
-                self._show("private set intersection", values["done"], values["total"], values["step"])
+                what = f"{prefix}private set intersection"
+                self._show(task, what, values["done"], values["total"], values["step"])
             elif event == "batch":
                 loss = values.get("loss")
                 note = "" if loss is None else f"loss {loss:.4f}"
-                what = "training" if values.get("training", True) else "testing"
-                self._show(f"{what}, round {values['round']}", values["batch"], values.get("batches"), note)
+                what = f"{prefix}{'training' if values.get('training', True) else 'testing'}, round {values['round']}"
+                self._show(task, what, values["batch"], values.get("batches"), note)
             elif event in ("round", "psi_done", "end"):
-                self._hide()
+                self._hide(task)
 
-    def _show(self, what: str, done: int, total: int | None, note: str) -> None:
-        if self._task is None:
-            self._task = self._bars.add_task(what, total=total, note=note)
-            self._bars.start()
-        self._bars.update(self._task, description=what, completed=done, total=total, note=note)
+    def _show(self, task: str, what: str, done: int, total: int | None, note: str) -> None:
+        if task not in self._by_task:
+            self._by_task[task] = self._bars.add_task(what, total=total, note=note)
+            if len(self._by_task) == 1:
+                self._bars.start()
+        self._bars.update(self._by_task[task], description=what, completed=done, total=total, note=note)
 
-    def _hide(self) -> None:
-        if self._task is not None:
-            self._bars.stop()
-            self._bars.remove_task(self._task)
-            self._task = None
+    def _hide(self, task: str) -> None:
+        if task in self._by_task:
+            if len(self._by_task) == 1:
+                self._bars.stop()
+            self._bars.remove_task(self._by_task.pop(task))
 
 
 def progress_for(descriptor: int | None) -> Progress:

@@ -6,6 +6,8 @@ SECURE_HFL_ROUNDS       instead of max_rounds (host)
 SECURE_HFL_BATCHES      at most so many batches a round (host)
 SECURE_HFL_SEED         a reproducible run, for tests and comparisons; NOT SECRET, both sides must ask for it
 SECURE_HFL_PROJECTION   1 or 0: with or without the projection layer (host)
+SECURE_HFL_RESUME       1: go on from the last checkpoint that all parties have
+SECURE_HFL_CHECKPOINT_EVERY   batches of training between two checkpoints (host); default: about ten seconds' worth
 SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
 """
 
@@ -31,6 +33,8 @@ class RunOptions(BaseModel):
     batches: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0, lt=1 << 63)
     projection: bool | None = None
+    resume: bool | None = None
+    checkpoint_every: int | None = Field(default=None, ge=1, lt=1 << 31)
     progress: int | None = Field(default=None, ge=0)
 
 

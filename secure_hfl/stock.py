@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from protocols.errors import SecureHflError
-from secure_hfl.log import logger
+from secure_hfl.log import logger, of_this_task
 
 
 class StockKeeper:
@@ -28,7 +28,7 @@ class StockKeeper:
         self._prepares = tuple(prepares)
         self._wanted = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="stock", daemon=True)
+        self._thread = threading.Thread(target=of_this_task(self._run), name="stock", daemon=True)
         self.error: SecureHflError | None = None
         self.cpu_seconds = 0.0
 

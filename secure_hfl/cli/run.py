@@ -31,6 +31,14 @@ Seed = Annotated[
 ]
 Scheme = Annotated[str | None, typer.Option(help="How the projection layer is protected; plain must be said by both.")]
 Projection = Annotated[bool | None, typer.Option(help="With or without the projection layer (plain only without).")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with an interrupted task from the last checkpoint that all parties have."),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Batches between two checkpoints; default: about ten seconds' worth. The Host decides."),
+]
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="Print the traceback of an error, not its last line only.")
 ]
@@ -54,10 +62,26 @@ def host(
     seed: Seed = None,
     scheme: Scheme = None,
     projection: Projection = None,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = None,
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Host scheduler."""
-    _start(script, show_traceback, task, rounds, batches, seed, scheme, projection)
+    from secure_hfl.run_options import RunOptions, activate
+
+    activate(
+        RunOptions(
+            task=task,
+            rounds=rounds,
+            batches=batches,
+            seed=seed,
+            scheme=scheme,
+            projection=projection,
+            resume=resume or None,
+            checkpoint_every=checkpoint_every,
+        )
+    )
+    run_script(script, task, show_traceback)
 
 
 def collaborator(
@@ -68,26 +92,11 @@ def collaborator(
     seed: Seed = None,
     scheme: Scheme = None,
     projection: Projection = None,
+    resume: Resume = False,
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Collaborator scheduler."""
-    _start(script, show_traceback, task, rounds, batches, seed, scheme, projection)
-
-
-def _start(
-    script: Path,
-    show_traceback: bool,
-    task: str | None,
-    rounds: int | None,
-    batches: int | None,
-    seed: int | None,
-    scheme: str | None,
-    projection: bool | None,
-) -> None:
-    from secure_hfl.run_options import RunOptions, activate
-
-    activate(RunOptions(task=task, rounds=rounds, batches=batches, seed=seed, scheme=scheme, projection=projection))
-    run_script(script, task, show_traceback)
+    host(script, task, rounds, batches, seed, scheme, projection, resume, None, show_traceback)
 
 
 def run_script(script: Path, task: str | None, show_traceback: bool = False) -> None:

@@ -14,6 +14,7 @@ from protocols.message import check_finite
 from protocols.projection.roles import HostProjection
 from secure_hfl.metrics import Stopwatch
 from secure_hfl.optimizer import clear_gradients, gradients_of
+from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.session import Link
 
 
@@ -27,6 +28,7 @@ class HostBatch:
         links: the collaborators.
         projections: their layers.
         watch: where the time goes.
+        noise: what is done to gradients before they leave; None: nothing.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class HostBatch:
         links: Mapping[str, Link],
         projections: Mapping[str, HostProjection],
         watch: Stopwatch,
+        noise: BatchNoise | None = None,
     ) -> None:
         self._own_key, self._own = own_key, own
-        self._links, self._projections, self._watch = links, projections, watch
+        self._links, self._projections, self._watch, self._noise = links, projections, watch, noise
         self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
         for key, values in received.items():
             self.leaves[key] = torch.tensor(values, device=own.device).requires_grad_()
@@ -56,8 +59,10 @@ class HostBatch:
             for key, gradient in gradients.items()
             if key != self._own_key
         }
-        for key, gradient in outgoing.items():
-            check_finite(f"gradient of the loss for feature_projection[{key!r}]", gradient)
+        _check_finite(outgoing)
+        if self._noise is not None:
+            outgoing = self._noise(outgoing)
+            _check_finite(outgoing)
         with self._watch("send gradients"):
             pending = [
                 self._links[key].start(self._projections[key].backward(gradient, learning_rates.get(key, 0.0)))
@@ -75,6 +80,11 @@ class HostBatch:
         """The user did not step: tell the collaborators to drop the batch."""
         for key, projection in self._projections.items():
             self._links[key].run(projection.skip())
+
+
+def _check_finite(gradients: Mapping[str, NDArray[np.float32]]) -> None:
+    for key, gradient in gradients.items():
+        check_finite(f"gradient of the loss for feature_projection[{key!r}]", gradient)
 
 
 class LossRecorder(TorchFunctionMode):

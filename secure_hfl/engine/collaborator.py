@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from itertools import chain
 
 import torch
@@ -12,20 +13,23 @@ from protocols.agreement import NONCE_BYTES, PROTOCOL_VERSION, CollaboratorAgree
 from protocols.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
 from protocols.envelope import Phase
 from protocols.errors import MessageOutOfOrder
-from protocols.message import Array
 from protocols.projection.masked import MaskedCollaborator
 from protocols.projection.roles import CollaboratorProjection, FeatureShape, ProjectionSpec
 from protocols.randomness import OsRandomness
+from protocols.resumption import ResumePoint
 from protocols.steps import received
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.offline import CollaboratorPreparation
 from secure_hfl.engine.psi import run_collaborator_psi
-from secure_hfl.engine.run import TaskRun, check_features
+from secure_hfl.engine.recovery import first_round, retry
+from secure_hfl.engine.run import TaskRun
+from secure_hfl.engine.user_code import check_features
 from secure_hfl.errors import PeerFault, UserCodeError
 from secure_hfl.log import logger
-from secure_hfl.metrics import RoundMetrics
+from secure_hfl.metrics import RoundMetrics, RunMetrics
 from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.session import Link
+from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
 
 
@@ -42,30 +46,30 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
     projection: CollaboratorProjection
     optimizer: torch.optim.Optimizer | None
     _preparation: CollaboratorPreparation | None = None
-
-    def _work(self) -> None:
-        self._join()
-        self._agree()
-        self._intersect_and_split()
-        self.go_to(Phase.SETUP)
-        self.optimizer = self.build_feature_part()
-        first = self._set_up()
-        self._follow(first)
+    _prepared: Iterator[torch.Tensor] | None = None
+    """The iterator of the first round to train, if it has been started."""
 
     def _join(self) -> None:
         host = next(participant for participant in self.record.participants if participant.role == "host")
         timeout = self.scheduler.schedule_timeout
         logger.info(f"Joining task {self.record.task_id} at {self.record.address}.")
-        channel = connect(
-            self.record.address, self.record.task_id, self.identity, host.certificate_pem, timeout, host.name
-        )
+
+        def attempt(seconds: float) -> Channel:
+            return connect(
+                self.record.address, self.record.task_id, self.identity, host.certificate_pem, seconds, host.name
+            )
+
+        # A host refuses us as long as it serves other tasks only, or has not noticed that we lost the connection.
+        channel = retry(attempt, timeout)
         # The host answers once everyone has joined, which may take its whole schedule_timeout.
         self.link = Link(channel, with_grace(timeout))
         channel.on_failure(self.interrupter.task_failed)
         self.links = {self.link.name: self.link}
+        self._seam = self.last_position(self.link)
         self.keep_transcript(self.link, host.certificate_pem)
 
     def _agree(self) -> None:
+        points = self.checkpoints.offers() if self.is_resuming else {}
         hello = Hello(
             protocol_version=PROTOCOL_VERSION,
             task_id=self.record.task_id,
@@ -74,42 +78,60 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             is_feature_trainable=self.scheduler.is_feature_trainable,
             is_reproducible=self.options.seed is not None,
             nonce=OsRandomness().bytes(NONCE_BYTES),
+            is_resuming=self.is_resuming,
+            checkpoints=tuple(points),
+            seam=self._seam,
         )
         self.go_to(Phase.JOIN)
-        self.manifest = self.link.run(CollaboratorAgreement(hello, self.scheme.parameters()).run())
-        self.checkpoint()
+        self.manifest = self.link.run(CollaboratorAgreement(hello, self.scheme.parameters(), points).run())
+        self.sign()
         self.link.timeout = with_grace(self.manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(self.manifest.feature_keys)}; the scheme is {self.scheme.name}.")
 
-    def _intersect_and_split(self) -> None:
+    def _intersect(self) -> None:
         self.go_to(Phase.PSI)
         self.id_intersection = run_collaborator_psi(self, self.local_ids())
-        self.checkpoint()
+
+    def _align(self) -> None:
         self.go_to(Phase.ALIGN)
         self.split()
         own = SplitDigest.of(self.manifest.session, self.train_ids, self.test_ids)
         self.link.run(CollaboratorAlignment(own).run())
-        self.checkpoint()
+        self.sign()
 
-    def _set_up(self) -> Iterator[torch.Tensor]:
+    def _set_up(self) -> None:
         """Take the first training batch to learn how wide the features are; it is used in round 1 as it is."""
         self.current_round = 1
         self.go_to(Phase.SETUP)
+        self.optimizer = self.build_feature_part()
         self.set_mode(training=True)
+        self.checkpoints.begin_first_round()
         iterator = self._features(training=True)
         first = next(iterator, None)
         if first is None:
             raise UserCodeError("iterate_train_feature yielded no batch")
+        self._prepared = chain([first], iterator)
         rows, width = first.shape
         self.link.send(FeatureShape(rows, width))
-        self.projection = self.scheme.collaborator(self._spec(rows, width))
+        self.specs[self.party] = self._spec(rows, width)
+        self.projection = self.scheme.collaborator(self.specs[self.party])
         self.link.run(self.projection.setup())
-        self.checkpoint()
+
+    def _set_up_again(self, point: ResumePoint) -> None:
+        self.go_to(Phase.SETUP)
+        self.checkpoints.restore_split()
+        if not hasattr(self, "optimizer"):
+            self.optimizer = self.build_feature_part()
+        self.specs[self.party] = self._spec(*self.checkpoints.shape_of(self.party))
+        self.projection = self.scheme.collaborator(self.specs[self.party])
+        self.link.run(self.projection.resume(self.checkpoints.layer_of(self.party)))
+        self._prepared = self.resume_iterator(point, lambda: self._features(training=True))
+
+    def _start_background(self, is_first: bool) -> None:
         self.keep_stock([self.projection.prepare])
         if isinstance(self.projection, MaskedCollaborator):
             self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.triples)
             self._preparation.start()
-        return chain([first], iterator)
 
     def _spec(self, rows: int, width: int) -> ProjectionSpec:
         manifest = self.manifest
@@ -130,40 +152,59 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             features = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
             yield check_features(name, features)
 
-    def _follow(self, first: Iterator[torch.Tensor]) -> None:
+    def _train(self, point: ResumePoint | None) -> None:
         """Do what the host says until the task is finished."""
-        prepared: Iterator[torch.Tensor] | None = first
+        self.current_round, _, first_batch = first_round(point)
         while True:
             envelope = self.link.receive_anywhere(RoundStart, TaskFinished)
             command = envelope.message
             if isinstance(command, TaskFinished):
                 self.go_to(Phase.FINISH)
                 self.save()
-                if self._preparation is not None:
-                    self.metrics.offline_seconds += self._preparation.seconds
+                self.checkpoints.settle()
                 self.link.send(FinishAcknowledged(command.rounds))
-                self.checkpoint()
+                self.sign()
                 return
             training = envelope.phase == Phase.TRAIN
             expected = len(self.metrics.rounds) + (1 if training else 0)
             if envelope.phase not in (Phase.TRAIN, Phase.TEST) or envelope.round != expected:
                 error = MessageOutOfOrder(f"{envelope.phase.name} round {envelope.round} after round {expected - 1}")
                 raise PeerFault(self.link.name, error)
-            max_batches = received(command, RoundStart).max_batches
-            self._round(training, envelope.round, max_batches, prepared if training else None)
+            start = received(command, RoundStart)
+            if start.first_batch != (first_batch if training else 0):
+                error = MessageOutOfOrder(f"RoundStart from batch {start.first_batch}, but {first_batch} are done")
+                raise PeerFault(self.link.name, error)
+            self._round(training, envelope.round, start)
             if training:
-                prepared = None
+                first_batch = 0
 
-    def _round(self, training: bool, number: int, max_batches: int, prepared: Iterator[torch.Tensor] | None) -> None:
+    def _round(self, training: bool, number: int, start: RoundStart) -> None:
         self.current_round = number
         self.go_to(Phase.TRAIN if training else Phase.TEST, number)
         self.set_mode(training)
         bytes_before = self.bytes_now()
         self.watch.take()
-        iterator = self._features(training) if prepared is None else prepared
-        count = 0
         with self.watch("total"):
-            while not max_batches or count < max_batches:
+            count = self._batches(training, number, start)
+            self.link.send(EpochEnd(count))
+            self.sign()
+        if training:
+            self.metrics.rounds.append(RoundMetrics(round=number, batches=count))
+            self.store.record_round(self.record.task_id, number)
+        self.account(self.metrics.rounds[-1], training, bytes_before)
+        self.keep(ResumePoint(Phase.TRAIN if training else Phase.TEST, number), count)
+
+    def _batches(self, training: bool, number: int, start: RoundStart) -> int:
+        """One round's; how many there were, those before an interruption included."""
+        iterator: Iterator[torch.Tensor] | None = None
+        if training:
+            iterator, self._prepared = self._prepared, None
+        if iterator is None:
+            self.checkpoints.begin_round()
+            iterator = self._features(training)
+        count = start.first_batch
+        with self.shutdown.training() if training else nullcontext():
+            while not start.max_batches or count < start.max_batches:
                 self.go_to(self.place.phase, number, count)
                 with self.watch("bottom model and data"):
                     features = next(iterator, None)
@@ -173,13 +214,10 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
                 count += 1
                 sent, got = self.bytes_now()
                 self.progress.emit("batch", round=number, batch=count, training=training, sent=sent, received=got)
-            self.go_to(self.place.phase, number, count)
-            self.link.send(EpochEnd(count))
-            self.checkpoint()
-        if training:
-            self.metrics.rounds.append(RoundMetrics(round=number, batches=count))
-            self.store.record_round(self.record.task_id, number)
-        self.account(self.metrics.rounds[-1], training, bytes_before)
+                if training:
+                    self.batch_done(number, count, start.checkpoint_every)
+        self.go_to(self.place.phase, number, count)
+        return count
 
     def _batch(self, features: torch.Tensor, training: bool) -> None:
         with self.watch("send"):
@@ -201,8 +239,26 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         with self.watch("wait for the next weights"):
             self.link.run(self.projection.settle())
 
-    def _models(self) -> dict[str, nn.Module]:
+    def _disconnect(self) -> None:
+        if self._preparation is not None:
+            self.metrics.offline_seconds += self._preparation.seconds
+            self._preparation = None
+        super()._disconnect()
+
+    def metrics_so_far(self) -> RunMetrics:
+        """With the time of making triples."""
+        metrics = super().metrics_so_far()
+        metrics.offline_seconds += self._preparation.seconds if self._preparation is not None else 0.0
+        return metrics
+
+    def models(self) -> dict[str, nn.Module]:
+        """See the base."""
         return {"feature_model": self.feature_model}
 
-    def _projections(self) -> dict[str, dict[str, Array]]:
-        return {self.party: self.projection.weights()}
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """See the base."""
+        return {} if self.optimizer is None else {"feature_optimizer": self.optimizer}
+
+    def layers(self) -> Mapping[str, CollaboratorProjection]:
+        """See the base."""
+        return {self.party: self.projection}

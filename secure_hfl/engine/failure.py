@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocols.errors import LocalMisuse, SecureHflError
+from secure_hfl.engine.recovery import SHUTTING_DOWN, ShuttingDown
 from secure_hfl.errors import (
     ConfigurationError,
     ConnectionLost,
     PeerAborted,
     StepError,
+    TaskError,
     TaskFailed,
     UserCodeError,
 )
@@ -58,10 +60,13 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
         return Failure(error.party, error.code, error.reason, from_peer=True)
     if isinstance(error, KeyboardInterrupt):
         return Failure(party, "Stopped", f"{party} was stopped by its user in {place}")
+    if isinstance(error, ShuttingDown):
+        reason = f"{party} was shut down in {place}; it may come back, with --resume, while the others wait for it"
+        return Failure(party, SHUTTING_DOWN, reason)
     if isinstance(error, ConnectionLost):
         return Failure(party, code, one_line(f"{error} (in {place})"))
     if isinstance(error, (LocalMisuse, UserCodeError)) or not isinstance(error, SecureHflError):
         return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
-    if isinstance(error, (ConfigurationError, StepError)):
+    if isinstance(error, (ConfigurationError, StepError, TaskError)):
         return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
     return Failure(party, code, one_line(str(error)))

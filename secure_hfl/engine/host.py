@@ -13,24 +13,29 @@ from protocols.agreement import Hello, ManifestAccepted, check_hello, make_manif
 from protocols.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
 from protocols.envelope import Phase
 from protocols.errors import MessageOutOfOrder, SecureHflError, VerificationFailed
-from protocols.masking.triples import TEST, TRAIN
 from protocols.message import Array
-from protocols.projection.masked import MaskedHost
 from protocols.projection.roles import FeatureShape, HostProjection, ProjectionSpec
 from protocols.randomness import OsRandomness
+from protocols.resumption import ResumePoint, newest_common
 from protocols.steps import received
 from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.batch import HostBatch, LossRecorder
-from secure_hfl.engine.offline import Demand, HostPreparation
+from secure_hfl.engine.masks import prepare_masks, wait_for_masks
+from secure_hfl.engine.offline import HostPreparation
 from secure_hfl.engine.psi import run_host_psi
-from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun, check_features
-from secure_hfl.errors import ConfigurationError, PeerFault, PeerRefused, UserCodeError
+from secure_hfl.engine.recovery import first_round
+from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun
+from secure_hfl.engine.user_code import check_features
+from secure_hfl.engine.widths import projection_widths
+from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
 from secure_hfl.log import logger
-from secure_hfl.metrics import RoundMetrics
+from secure_hfl.metrics import RoundMetrics, RunMetrics
 from secure_hfl.optimizer import SecureOptimizer
+from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.session import Link
-from secure_hfl.transport.server import PartyServer, listen_address
+from secure_hfl.transport.server import Lobby, listen_address
+from secure_hfl.transport.shared import SharedServer, shared_server
 
 OwnBatch = tuple[torch.Tensor, Any]
 
@@ -41,38 +46,43 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     role = "host"
     infer_model: nn.Module
     optimizer: SecureOptimizer
-    _server: PartyServer | None = None
+    projections: dict[str, HostProjection]
+    _server: SharedServer | None = None
+    _lobby: Lobby | None = None
     _preparation: HostPreparation | None = None
-
-    def _work(self) -> None:
-        self._join()
-        self._agree()
-        self._intersect_and_split()
-        self._build()
-        first = self._set_up()
-        self._rounds(first)
-        self._say_goodbye()
+    _prepared: Iterator[OwnBatch] | None = None
+    """The iterator of the first round to train, if it has been started."""
 
     def _close(self) -> None:
-        super()._close()
-        if self._server is not None:
-            self._server.stop()
+        try:
+            super()._close()
+        finally:
+            if self._server is not None:
+                self._server.stop()
+
+    def _disconnect(self) -> None:
+        if self._preparation is not None:
+            self._preparation.stop()
+            self.metrics.offline_seconds += self._preparation.seconds
+            self._preparation = None
+        super()._disconnect()
 
     # Joining ---------------------------------------------------------------------------------------------------------
 
     def _join(self) -> None:
-        scheduler = self.scheduler
-        self._server = PartyServer(listen_address(self.record.address), self.identity)
         participants = {p.name: p.certificate_pem for p in self.record.participants if p.role == "collaborator"}
-        lobby = self._server.open_task(self.record.task_id, participants)
+        if self._server is None or self._lobby is None:
+            self._server = shared_server(listen_address(self.record.address), self.identity)
+            self._lobby = self._server.open_task(self.record.task_id, participants)
         logger.info(f"Waiting at {self.record.address} for {', '.join(participants)}.")
         try:
-            channels = lobby.wait(scheduler.schedule_timeout)
+            channels = self._lobby.wait(self.scheduler.schedule_timeout)
         except PeerRefused:
             # Those who came hear who did not.
-            self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in lobby.arrived().items()}
+            self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in self._lobby.arrived().items()}
             raise
-        self.links = {name: Link(channel, scheduler.calculation_timeout) for name, channel in channels.items()}
+        self.links = {name: Link(channel, self.scheduler.calculation_timeout) for name, channel in channels.items()}
+        self._seams = {name: self.last_position(link) for name, link in self.links.items()}
         for name, link in self.links.items():
             self.keep_transcript(link, participants[name])
             link.channel.on_failure(self._poison_others)
@@ -89,10 +99,14 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         by_key: dict[str, Link] = {}
         for link in self.links.values():
             hello = received(link.receive(Hello), Hello)
-            check_hello(hello, self.record.task_id, self.scheme.name, self.options.seed is not None)
+            is_reproducible = self.options.seed is not None
+            check_hello(hello, self.record.task_id, self.scheme.name, is_reproducible, self.is_resuming)
             hellos.append(hello)
             by_key[hello.feature_key] = link
-        widths = self._projection_widths([hello.feature_key for hello in hellos])
+        asked = self.scheduler.projection if self.options.projection is None else self.options.projection
+        widths = projection_widths(asked, self.scheme, [hello.feature_key for hello in hellos])
+        own = list(self.checkpoints.offers().items()) if self.is_resuming else []
+        resumed = newest_common(own, {hello.feature_key: hello.checkpoints for hello in hellos})
         self.manifest = make_manifest(
             hellos,
             self.party,
@@ -100,6 +114,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             widths,
             float(self.scheduler.calculation_timeout),
             OsRandomness(),
+            resumed,
+            [self._seams[link.channel.peer] for link in self.links.values()],
         )
         for link in self.links.values():
             link.send(self.manifest)
@@ -110,40 +126,24 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         for key, link in by_key.items():
             link.name = key  # from here on parties are known by their feature keys, as in the user's code
         self.links = by_key
-        self.checkpoint()
+        self.sign()
         logger.info(f"All have joined: {', '.join(by_key)}; the scheme is {self.scheme.name}.")
-
-    def _projection_widths(self, keys: list[str]) -> list[int] | None:
-        """The manifest's widths: 0 for "as wide as the features", None for no layer."""
-        asked = self.scheduler.projection if self.options.projection is None else self.options.projection
-        if asked is None:
-            asked = self.scheme.needs_projection
-        if asked is False:
-            if self.scheme.needs_projection:
-                raise ConfigurationError(f"scheme {self.scheme.name!r} needs the projection layer")
-            return None
-        if isinstance(asked, Mapping):
-            strangers = set(asked) - set(keys)
-            if strangers:
-                raise ConfigurationError(f"projection names {sorted(strangers)}, the collaborators are {sorted(keys)}")
-            return [_width(asked.get(key, True)) for key in keys]
-        return [_width(asked)] * len(keys)
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def _intersect_and_split(self) -> None:
+    def _intersect(self) -> None:
         self.go_to(Phase.PSI)
         self.id_intersection = run_host_psi(self, self.local_ids())
-        self.checkpoint()
+
+    def _align(self) -> None:
         self.go_to(Phase.ALIGN)
         self.split()
         own = SplitDigest.of(self.manifest.session, self.train_ids, self.test_ids)
         for link in self.links.values():
             link.run(HostAlignment(own, link.name).run())
-        self.checkpoint()
+        self.sign()
 
     def _build(self) -> None:
-        self.go_to(Phase.SETUP)
         scheduler = self.scheduler
         feature_optimizer = self.build_feature_part()
         self.infer_model = self.build_model("build_infer_model")
@@ -151,17 +151,19 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         layers = list(self.links) if self.manifest.has_projection else []
         self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, scheduler.projection_lr)
 
-    def _set_up(self) -> Iterator[OwnBatch]:
+    def _set_up(self) -> None:
         """Learn how wide everyone's features are, and make the projection layers."""
         self.current_round = 1
         self.go_to(Phase.SETUP)
+        self._build()
         self.set_mode(training=True)
+        self.checkpoints.begin_first_round()
         iterator = self._own_batches(training=True)
         first = next(iterator, None)
         if first is None:
             raise UserCodeError("iterate_train_feature yielded no batch")
-        self._specs: dict[str, ProjectionSpec] = {}
-        self.projections: dict[str, HostProjection] = {}
+        self._prepared = chain([first], iterator)
+        self.projections = {}
         for key, link in self.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)
             if shape.rows != len(first[0]):
@@ -169,54 +171,34 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                     f"the host's first batch has {len(first[0])} samples, {key}'s has {shape.rows}. "
                     "Use the same batch size"
                 )
-            self._specs[key] = self._spec(key, shape)
-            self.projections[key] = self.scheme.host(self._specs[key])
+            self.specs[key] = self._spec(key, shape.rows, shape.width)
+            self.projections[key] = self.scheme.host(self.specs[key])
             link.run(self.projections[key].setup())
-        self.checkpoint()
+
+    def _set_up_again(self, point: ResumePoint) -> None:
+        self.go_to(Phase.SETUP)
+        self.checkpoints.restore_split()
+        if not hasattr(self, "optimizer"):
+            self._build()
+        self.projections = {}
+        for key, link in self.links.items():
+            self.specs[key] = self._spec(key, *self.checkpoints.shape_of(key))
+            self.projections[key] = self.scheme.host(self.specs[key])
+            link.run(self.projections[key].resume(self.checkpoints.layer_of(key)))
+        self._prepared = self.resume_iterator(point, lambda: self._own_batches(training=True))
+
+    def _start_background(self, is_first: bool) -> None:
         self.keep_stock([projection.prepare for projection in self.projections.values()])
-        self._prepare_masks(len(first[0]))
-        return chain([first], iterator)
+        self._preparation = prepare_masks(self, is_first)
 
-    def _prepare_masks(self, rows: int) -> None:
-        """For scheme "masked": make a round's triples now, and the rest beside training."""
-        pools = {key: layer.triples for key, layer in self.projections.items() if isinstance(layer, MaskedHost)}
-        if not pools:
-            return
-        train, test = (-(-len(ids) // rows) for ids in (self.train_ids, self.test_ids))
-        limit, every = self.options.batches, self.scheduler.log_rounds
-        a_round = {TRAIN: train if limit is None else min(train, limit), TEST: test if every else 0}
-        rounds = self._known_rounds()
-        tests = None if rounds is None else sum(self._is_test_due(n) or n == rounds for n in range(1, rounds + 1))
-        times = {TRAIN: rounds, TEST: tests}
-        lanes = [
-            (self.links[key].offline_lane(), pool, Demand.of(self._specs[key], a_round, times))
-            for key, pool in pools.items()
-        ]
-        self._preparation = HostPreparation(lanes, self.scheduler.calculation_timeout)
-        self._preparation.start()
-        logger.info("Making one-time masks for the first round.")
-        self._preparation.wait_for_round()
-
-    def _wait_for_masks(self, training: bool, rows: int) -> None:
-        if self._preparation is not None:
-            for at, layer in enumerate(self.projections.values()):
-                if isinstance(layer, MaskedHost):
-                    self._preparation.wait_for(at, *layer.needs(training, rows))
-
-    def _known_rounds(self) -> int | None:
-        """How many rounds there will be, if the user does not decide as they go."""
-        if self.options.rounds is not None:
-            return self.options.rounds
-        return None if self.scheduler.decides_when_finished else self.scheduler.max_rounds
-
-    def _spec(self, key: str, shape: FeatureShape) -> ProjectionSpec:
+    def _spec(self, key: str, rows: int, width: int) -> ProjectionSpec:
         manifest = self.manifest
         at = manifest.feature_keys.index(key)
         return ProjectionSpec(
             feature_key=key,
-            width_in=shape.width,
-            width_out=(manifest.projection_widths[at] or shape.width) if manifest.has_projection else None,
-            rows=shape.rows,
+            width_in=width,
+            width_out=(manifest.projection_widths[at] or width) if manifest.has_projection else None,
+            rows=rows,
             trainable=manifest.trainable[at],
             session=manifest.session,
             seed=self.options.seed,
@@ -229,24 +211,26 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
-    def _rounds(self, first: Iterator[OwnBatch]) -> None:
-        prepared: Iterator[OwnBatch] | None = first
-        number = 0
+    def _train(self, point: ResumePoint | None) -> None:
+        number, behind, first_batch = first_round(point)
         while True:
-            number += 1
             self.current_round = number
-            self._train(number, prepared)
-            prepared = None
-            tested = self._is_test_due(number)
-            if tested:
+            if behind is None:
+                with self.shutdown.training():
+                    self._train_round(number, first_batch)
+            tested = self.is_test_due(number)
+            if tested and behind is not Phase.TEST:
                 self._test(number)
             finished = self._is_finished(number)
-            if finished and not tested and self.scheduler.log_rounds:
+            if finished and not tested and self.scheduler.log_rounds and behind is not Phase.TEST:
                 self._test(number)
             if finished:
+                self._say_goodbye()
                 return
+            number, behind, first_batch = number + 1, None, 0
 
-    def _is_test_due(self, number: int) -> bool:
+    def is_test_due(self, number: int) -> bool:
+        """Whether this round is followed by a test, as far as the configuration says."""
         every = self.scheduler.log_rounds
         return every > 0 and (number == 1 or number % every == 0)
 
@@ -255,14 +239,18 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             return number >= self.options.rounds
         return bool(self.user("is_task_finished", self.scheduler.is_task_finished))
 
-    def _train(self, number: int, prepared: Iterator[OwnBatch] | None) -> None:
-        self._start_round(Phase.TRAIN, number)
+    def _train_round(self, number: int, first_batch: int) -> None:
+        every = self.checkpoints.every()
+        self._start_round(Phase.TRAIN, number, first_batch, every)
         bytes_before = self.bytes_now()
         self.watch.take()
-        metrics = RoundMetrics(round=number, batches=0)
-        iterator = self._own_batches(training=True) if prepared is None else prepared
+        metrics = RoundMetrics(round=number, batches=first_batch)
+        iterator, self._prepared = self._prepared, None
+        if iterator is None:
+            self.checkpoints.begin_round()
+            iterator = self._own_batches(training=True)
         with self.watch("total"):
-            for own, labels, collected in self._lockstep(iterator, Phase.TRAIN, number):
+            for own, labels, collected in self._lockstep(iterator, Phase.TRAIN, number, first_batch):
                 loss = self._train_batch(own, labels, collected)
                 metrics.batches += 1
                 self.metrics.batch_losses.append(loss)
@@ -271,14 +259,18 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 self.progress.emit(
                     "batch", round=number, batch=metrics.batches, batches=total, loss=loss, sent=sent, received=got
                 )
-            self.checkpoint()
+                self.batch_done(number, metrics.batches, every)
+            self.sign()
         self.metrics.rounds.append(metrics)
         self.account(metrics, True, bytes_before)
         self.store.record_round(self.record.task_id, number)
         logger.info(f"Round {number}: {metrics.batches} batches in {metrics.train_seconds:.2f} s.")
+        self.keep(ResumePoint(Phase.TRAIN, number), metrics.batches)
 
     def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
-        batch = HostBatch(self.party, own, collected, self.links, self.projections, self.watch)
+        shown = [key for key, spec in self.specs.items() if spec.trainable]
+        noise = BatchNoise(self.scheduler.gradient_noise, labels, shown, self.options.seed, str(self.place))
+        batch = HostBatch(self.party, own, collected, self.links, self.projections, self.watch, noise)
         self.optimizer.open(batch)
         with LossRecorder() as recorder, self.watch("top model"), torch.enable_grad():
             before = dict(self.watch.seconds)
@@ -303,27 +295,28 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
                 features.append({self.party: own, **others})
                 all_labels.append(labels)
-            self.checkpoint()
+            self.sign()
             self.user("test", self.scheduler.test, features, all_labels)
         metrics = self.metrics.rounds[-1]
         metrics.accuracy = self.metrics.last_scalar("test_results/accuracy", number)
         metrics.average_loss = self.metrics.last_scalar("test_results/average_loss", number)
         self.account(metrics, False, bytes_before)
+        self.keep(ResumePoint(Phase.TEST, number))
 
-    def _start_round(self, phase: Phase, number: int) -> None:
+    def _start_round(self, phase: Phase, number: int, first_batch: int = 0, every: int = 0) -> None:
         training = phase == Phase.TRAIN
         self.set_mode(training)
         self.go_to(phase, number)
         for link in self.links.values():
-            link.send(RoundStart((self.options.batches or 0) if training else 0))
+            link.send(RoundStart((self.options.batches or 0) if training else 0, first_batch, every))
 
     def _lockstep(
-        self, iterator: Iterator[OwnBatch], phase: Phase, number: int
+        self, iterator: Iterator[OwnBatch], phase: Phase, number: int, first_batch: int = 0
     ) -> Iterator[tuple[torch.Tensor, Any, dict[str, Array]]]:
         """Our batches with everyone's projected features, until all iterators end together."""
         training = phase == Phase.TRAIN
         limit = (self.options.batches or 0) if training else 0
-        count = 0
+        count = first_batch
         while True:
             self.go_to(phase, number, count)
             with self.watch("bottom model and data"):
@@ -335,7 +328,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 return
             rows = len(own[0])
             with self.watch("wait for masks"):
-                self._wait_for_masks(training, rows)
+                if self._preparation is not None:
+                    wait_for_masks(self._preparation, self.projections, training, rows)
             with self.watch("wait for features"):
                 begun = {
                     key: link.start(self.projections[key].forward(rows, training)) for key, link in self.links.items()
@@ -373,24 +367,31 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     def _say_goodbye(self) -> None:
         if self._preparation is not None:
             self._preparation.stop()
-            self.metrics.offline_seconds += self._preparation.seconds
         self.save()
         self.go_to(Phase.FINISH)
         for link in self.links.values():
             link.send(TaskFinished(self.current_round))
         for link in self.links.values():
             received(link.receive(FinishAcknowledged), FinishAcknowledged)
-        self.checkpoint()
+        self.checkpoints.settle()
+        self.sign()
         for link in self.links.values():
             link.channel.close(FLUSH_SECONDS)
 
-    def _models(self) -> dict[str, nn.Module]:
+    def metrics_so_far(self) -> RunMetrics:
+        """With the time of making triples."""
+        metrics = super().metrics_so_far()
+        metrics.offline_seconds += self._preparation.seconds if self._preparation is not None else 0.0
+        return metrics
+
+    def models(self) -> dict[str, nn.Module]:
+        """See the base."""
         return {"feature_model": self.feature_model, "infer_model": self.infer_model}
 
-    def _projections(self) -> dict[str, dict[str, Array]]:
-        return {key: projection.weights() for key, projection in self.projections.items()}
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """See the base."""
+        return {"optimizer": self.optimizer}
 
-
-def _width(asked: int) -> int:
-    """The manifest's width: True is "as wide as the features", written 0."""
-    return 0 if asked is True else int(asked)
+    def layers(self) -> Mapping[str, HostProjection]:
+        """See the base."""
+        return self.projections

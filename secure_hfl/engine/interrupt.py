@@ -28,6 +28,10 @@ class Interrupter:
         self.reason: SecureHflError | None = None
         """What ended the task, once a method was interrupted for it."""
 
+    def renewed(self) -> Interrupter:
+        """One for the next conversation, after this one was interrupted and stopped."""
+        return Interrupter()
+
     def task_failed(self, error: SecureHflError) -> None:
         """A channel failed; called from its thread. The first error counts."""
         if self._error is None and self._can_act:

@@ -19,7 +19,7 @@ from protocols.masking.triples import TEST, TRAIN
 from protocols.projection.roles import ProjectionSpec
 from protocols.steps import received
 from secure_hfl.errors import PeerTimeout
-from secure_hfl.log import logger
+from secure_hfl.log import logger, of_this_task
 from secure_hfl.session import Link
 
 POOL_BYTES = 64 << 20
@@ -62,7 +62,7 @@ class _Worker(ABC):
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="offline", daemon=True)
+        self._thread = threading.Thread(target=of_this_task(self._run), name="offline", daemon=True)
         self._error: SecureHflError | None = None
         self._stopping = False
         self.seconds = 0.0

@@ -18,7 +18,7 @@ from protocols.psi import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiReceiver
 from protocols.randomness import ChaCha20Randomness, OsRandomness
 from protocols.steps import received
 from secure_hfl.errors import EmptyIntersection, PeerFault
-from secure_hfl.log import logger
+from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
 from secure_hfl.session import Link
 
@@ -46,7 +46,7 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         for link in run.links.values()
     ]
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
-        pairwise = list(pool.map(_HostPair.run, pairs))
+        pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
     final = frozenset.intersection(*pairwise)
     sizes = {pair.link.name: pair.peer_size for pair in pairs}
     if not final:
@@ -69,7 +69,7 @@ class _HostPair:
     def run(self) -> frozenset[str]:
         """Both directions; the pairwise intersection."""
         with ThreadPoolExecutor(1, thread_name_prefix="psi-send") as sender:
-            sending = sender.submit(self._send)
+            sending = sender.submit(of_this_task(self._send))
             try:
                 common = self._receive()
             except SecureHflError as error:

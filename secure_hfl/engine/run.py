@@ -1,57 +1,59 @@
 """One party's run of one task: what both roles share.
 
 join ─▶ agree ─▶ intersect ─▶ split and compare ─▶ set up the projections ─▶ rounds ─▶ results
-  └────────┴─────────┴───────────────┴──────── any failure: tell every peer why, keep the log, raise TaskFailed
+ ▲        └──────────┴───────────────┴──────── a lost connection: join again, go on from the last common checkpoint
+ └─────────────────────────────────────────────any other failure: tell every peer why, keep the log, raise TaskFailed
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
-from math import isfinite
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import nn
 
 from protocols.agreement import Manifest
-from protocols.alignment import SampleId, check_ids, ids_digest
+from protocols.alignment import SampleId
 from protocols.control import Abort
 from protocols.envelope import Phase
-from protocols.errors import InvalidInput, SecureHflError
-from protocols.message import Array
+from protocols.errors import SecureHflError
+from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.resumption import ResumePoint
 from secure_hfl import run_options
+from secure_hfl.engine.accounts import Accounts
+from secure_hfl.engine.checkpointing import MAX_RESUMES, Checkpoints
 from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.interrupt import Interrupter
-from secure_hfl.errors import ConfigurationError, SchemeMismatch, UserCodeError
+from secure_hfl.engine.recovery import Shutdown, ShuttingDown, did_not_return, first_round, is_resumable
+from secure_hfl.engine.user_code import SchedulerT, UserCode, Value
+from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, SchemeMismatch
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.home import home_directory
-from secure_hfl.identity import Identity
+from secure_hfl.identity import Identity, warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
-from secure_hfl.metrics import RoundMetrics, RunMetrics, Stopwatch, peak_rss_mb
+from secure_hfl.metrics import RunMetrics, Stopwatch, add_traffic
 from secure_hfl.progress import progress_for
-from secure_hfl.results import recording_writer, save_results
-from secure_hfl.schedulers.base import HeteroNNScheduler, seed_everything
+from secure_hfl.results import save_results
+from secure_hfl.schedulers.base import seed_everything
 from secure_hfl.schemes import load_scheme
 from secure_hfl.session import Link, Place
 from secure_hfl.stock import StockKeeper
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
-from secure_hfl.transcript import Transcript
+from secure_hfl.transcript import Transcript, last_position
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-SchedulerT = TypeVar("SchedulerT", bound=HeteroNNScheduler)
-Value = TypeVar("Value")
 
 FLUSH_SECONDS = 5.0
 """How long a failing party waits for its last words to leave."""
 
 
-class TaskRun(ABC, Generic[SchedulerT]):
+class TaskRun(Accounts, UserCode[SchedulerT]):
     """Everything one party's run holds, and its life from `execute()` to results.
 
     Args:
@@ -94,12 +96,22 @@ class TaskRun(ABC, Generic[SchedulerT]):
         self.test_ids: Collection[SampleId] = ()
         self.feature_model: nn.Module
         self.detail_by_code: dict[str, str] = {}
+        self.specs: dict[str, ProjectionSpec] = {}
+        self.checkpoints = Checkpoints(self)
         self.interrupter = Interrupter()
+        self.shutdown = Shutdown()
+        self.is_resuming = bool(self.options.resume)
+        self._interruptions = 0
+        self._interrupted_at: float | None = None
+        self._interrupted_by: BaseException | None = None
+        self._earlier = RunMetrics(party=self.party, role=self.role, scheme=self.scheme.name)
         self._started = 0.0
         self._artifacts: list[Path] = []
+        self._transcript_files: list[Path] = []
         self._batch_ids: bytes = b""
         self._tb_writer: SummaryWriter | None = None
         self._results = self.store.directory(self.record.task_id) / "results"
+        self._transcripts = self.store.directory(self.record.task_id) / "transcripts"
 
     # The life of a run -----------------------------------------------------------------------------------------------
 
@@ -109,14 +121,15 @@ class TaskRun(ABC, Generic[SchedulerT]):
         handler = open_task_log(self.store.directory(self.record.task_id) / "log.txt")
         self._started = time.perf_counter()
         try:
-            self._prepare()
-            self._work()
-            self._finish()
+            with self.shutdown.listening():
+                self._prepare()
+                self._work_through_interruptions()
+                self._finish()
         except BaseException as error:
             self.interrupter.stop()
             log_traceback(handler, error)
             failure = self._fail(self.interrupter.reason or error)
-            if isinstance(error, KeyboardInterrupt) and self.interrupter.reason is None:
+            if isinstance(error, (KeyboardInterrupt, ShuttingDown)) and self.interrupter.reason is None:
                 raise
             raise failure.error() from (None if isinstance(error, SecureHflError) else error)
         finally:
@@ -124,17 +137,164 @@ class TaskRun(ABC, Generic[SchedulerT]):
             self._close()
             close_task_log(handler)
 
-    @abstractmethod
+    def _work_through_interruptions(self) -> None:
+        while True:
+            try:
+                self._work()
+                return
+            except BaseException as error:
+                cause = self.interrupter.reason or error
+                if is_resumable(cause) and self.shutdown.requested:
+                    raise ShuttingDown from None
+                if not is_resumable(cause) or self._interruptions >= MAX_RESUMES:
+                    raise
+                self._suspend(cause)
+
     def _work(self) -> None:
         """From joining to the last message."""
+        try:
+            self._join()
+        except PeerRefused as error:
+            if not (self.is_resuming and self.checkpoints.is_settled):
+                raise error if self._interrupted_by is None else did_not_return(error, self._interrupted_by) from None
+            self._finish_alone()
+            return
+        self._agree()
+        point = self.manifest.resume_point
+        self.checkpoints.begin(self.manifest.resumed_from)
+        if point is None:
+            if self.options.seed is not None:
+                seed_everything(self.options.seed, self.party)
+            self._intersect()
+            self.sign()
+            self.keep(ResumePoint(Phase.PSI))
+        else:
+            self.checkpoints.restore_intersection()
+        if point is None or not point.is_set_up:
+            self._align()
+            self._set_up()
+            self.sign()
+            self.keep(ResumePoint(Phase.SETUP))
+        else:
+            self._set_up_again(point)
+            self.sign()
+        self._start_background(is_first=point is None or not point.is_set_up)
+        if self.is_resuming:
+            self._announce_resumption(point)
+        self._train(point)
 
     @abstractmethod
-    def _models(self) -> dict[str, nn.Module]:
+    def _join(self) -> None:
+        """Open a channel to every peer. Raises `PeerRefused`."""
+
+    @abstractmethod
+    def _agree(self) -> None:
+        """On what is run, and from where."""
+
+    @abstractmethod
+    def _intersect(self) -> None:
+        """Private set intersection."""
+
+    @abstractmethod
+    def _align(self) -> None:
+        """Split, and compare the splits."""
+
+    @abstractmethod
+    def _set_up(self) -> None:
+        """Build the models, draw the first batch, make the projection layers."""
+
+    @abstractmethod
+    def _set_up_again(self, point: ResumePoint) -> None:
+        """The same from a checkpoint."""
+
+    @abstractmethod
+    def _start_background(self, is_first: bool) -> None:
+        """Begin to make ahead of time what can be. `is_first`: nothing was trained yet."""
+
+    @abstractmethod
+    def _train(self, point: ResumePoint | None) -> None:
+        """All rounds from there on, and the farewell."""
+
+    @abstractmethod
+    def models(self) -> dict[str, nn.Module]:
         """This party's models by file name."""
 
     @abstractmethod
-    def _projections(self) -> dict[str, dict[str, Array]]:
-        """What this party holds of each projection layer."""
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """This party's optimizers by name."""
+
+    @abstractmethod
+    def layers(self) -> Mapping[str, HostProjection] | Mapping[str, CollaboratorProjection]:
+        """This party's ends of the projection layers, by the collaborator's feature key."""
+
+    # Interruptions ---------------------------------------------------------------------------------------------------
+
+    def _suspend(self, cause: BaseException) -> None:
+        """Let go of everything that belongs to the broken conversation."""
+        self.interrupter.stop()
+        self._interruptions += 1
+        self._interrupted_by = cause
+        if self._interrupted_at is None:
+            self._interrupted_at = time.perf_counter()
+        logger.warning(f"Interrupted in {self.place}: {cause} Waiting to go on from the last checkpoint.")
+        self.progress.emit("interrupted", reason=one_line(str(cause)))
+        reason = f"{self.party} was interrupted in {self.place} and waits for all to come back"
+        failure = Failure(self.party, ConnectionLost.__name__, reason)
+        for link in self.links.values():
+            self._send_abort(link, failure)
+        self._disconnect()
+        self.interrupter = self.interrupter.renewed()
+        self.is_resuming = True
+
+    def _announce_resumption(self, point: ResumePoint | None) -> None:
+        where = "the beginning" if point is None else str(point)
+        seconds = time.perf_counter() - (self._started if self._interrupted_at is None else self._interrupted_at)
+        self.metrics.resumes += 1
+        self.metrics.recovery_seconds.append(seconds)
+        self._interrupted_at = None
+        self.checkpoints.release()
+        logger.info(f"Going on from {where} after {seconds:.2f} s.")
+        self.progress.emit("resumed", **{"from": where, "seconds": seconds})
+
+    def keep(self, point: ResumePoint, batches: int = 0) -> None:
+        """Make a checkpoint."""
+        with self.watch("checkpoint"):
+            for _, transcript in self.transcripts:
+                transcript.sync()  # a checkpoint must not be ahead of what is known to have led to it
+            self.checkpoints.save(point, batches)
+        self._interruptions = 0
+        self.shutdown.checkpoint_made()
+
+    def batch_done(self, number: int, count: int, every: int) -> None:
+        """After a batch of training: make a checkpoint if one is due. Raises `ShuttingDown` if that was waited for."""
+        self.shutdown.after_batch()
+        if every and count % every == 0:
+            self.keep(ResumePoint(Phase.TRAIN, number, count), count)
+
+    def resume_iterator(self, point: ResumePoint, start: Callable[[], Iterator[Value]]) -> Iterator[Value] | None:
+        """Put models and generators back; the iterator of the round under way, if the checkpoint lies in one."""
+        self.set_mode(training=True)
+        self.current_round, behind, batches = first_round(point)
+        if behind is None:
+            return self.checkpoints.replay(start, batches)
+        self.checkpoints.restore_local()
+        self.checkpoints.begin_round()
+        return None
+
+    def _finish_alone(self) -> None:
+        """Nobody is there any more, and nobody need be: all have saved their results."""
+        logger.warning("The others have finished and gone; only the last signature in the transcript may be missing.")
+        if not self._artifacts:
+            self.checkpoints.take_newest()
+            self.checkpoints.restore_intersection()
+            self._artifacts = sorted(path for path in self._results.rglob("*") if path.is_file())
+
+    def last_position(self, link: Link) -> bytes:
+        """How far the transcript of the conversation before goes, for the peer; empty if there was none."""
+        if not self.is_resuming:
+            return b""
+        seam = last_position(self._transcripts, link.channel.peer)
+        return b"" if seam is None else seam.encode()
 
     def _prepare(self) -> None:
         scheduler = self.scheduler
@@ -144,40 +304,31 @@ class TaskRun(ABC, Generic[SchedulerT]):
             raise ConfigurationError("validate_context() must call super().validate_context() first")
         if self.record.data_check is None:
             logger.warning("No DataChecker has verified the data of this task.")
+        warn_of_dates({party.name: party.certificate_pem for party in self.record.participants}, logger.warning)
         if self.options.seed is not None:
             logger.warning("This run has a seed: it can be repeated, and it is NOT SECRET.")
-            seed_everything(self.options.seed, self.party)
-        shutil.rmtree(self._results, ignore_errors=True)
-        self._results.mkdir(mode=0o700)
+        if not self.is_resuming:
+            if self.checkpoints.exist():
+                logger.warning("An earlier run left checkpoints. This one starts anew; --resume would go on from them.")
+            shutil.rmtree(self._results, ignore_errors=True)
+        self._results.mkdir(mode=0o700, exist_ok=True)
 
     def save(self) -> None:
         """Write the results. Done before the farewell, so that no party finishes a task whose results another lost."""
-        metrics = self.metrics
-        metrics.seconds = time.perf_counter() - self._started
-        metrics.peak_rss_mb = peak_rss_mb()
         self.stock.stop()
-        metrics.offline_seconds += self.stock.cpu_seconds
         if self._tb_writer is not None:
             self._tb_writer.close()
-        self._count_bytes()
-        self._artifacts = save_results(self._results, self._models(), self._projections(), metrics)
+        self.metrics = self.metrics_so_far()
+        projections = {key: layer.weights() for key, layer in self.layers().items()}
+        self._artifacts = save_results(self._results, self.models(), projections, self.metrics)
 
     def _finish(self) -> None:
         metrics = self.metrics
-        transcripts = [transcript.path for _, transcript in self.transcripts]
+        transcripts = [*self._transcript_files, *(transcript.path for _, transcript in self.transcripts)]
         self.store.finish(self.record.task_id, self._summary(), [*self._artifacts, *transcripts])
+        self.checkpoints.clear()
         logger.info(f"Task {self.record.task_id} finished after {self.current_round} rounds; results: {self._results}")
         self.progress.emit("end", ok=True, reason="", metrics=metrics.model_dump(mode="json"))
-
-    def _summary(self) -> dict[str, Any]:
-        last = self.metrics.rounds[-1] if self.metrics.rounds else None
-        return {
-            "rounds": len(self.metrics.rounds),
-            "accuracy": last.accuracy if last is not None and isfinite(last.accuracy or 0.0) else None,
-            "seconds": round(self.metrics.seconds, 3),
-            "bytes_sent": self.metrics.bytes_sent,
-            "bytes_received": self.metrics.bytes_received,
-        }
 
     def _fail(self, error: BaseException) -> Failure:
         """Tell every peer why, and keep what only we may know in the log."""
@@ -202,15 +353,22 @@ class TaskRun(ABC, Generic[SchedulerT]):
             logger.debug(f"{link.name} could not be told: {error}")
 
     def _close(self) -> None:
+        self._disconnect()
+        self.executor.close()
+
+    def _disconnect(self) -> None:
         self.stock.stop()
         for link in self.links.values():
             try:
                 link.channel.close(FLUSH_SECONDS)
             except SecureHflError as error:
                 logger.debug(f"closing the connection to {link.name}: {error}")
+        add_traffic(self._earlier, [link.channel for link in self.links.values()])
         for _, transcript in self.transcripts:
             transcript.close()
-        self.executor.close()
+            if transcript.path.exists():  # nothing is kept of a conversation that never was
+                self._transcript_files.append(transcript.path)
+        self.links, self.transcripts = {}, []
 
     # What the roles use ----------------------------------------------------------------------------------------------
 
@@ -222,97 +380,6 @@ class TaskRun(ABC, Generic[SchedulerT]):
         for link in self.links.values():
             link.place = self.place
 
-    def user(self, name: str, method: Callable[..., Value], *args: Any) -> Value:
-        """Call one of the user's methods; what it raises becomes a `UserCodeError` that names it."""
-        try:
-            with self.interrupter.user_code():
-                return method(*args)
-        except SecureHflError:
-            raise
-        except Exception as error:  # whatever a user's code raises ends the task in an orderly way
-            raise UserCodeError(f"{name} raised {type(error).__name__}: {error}") from error
-
-    def local_ids(self) -> list[str]:
-        """The user's ids."""
-        ids = self.user("load_local_ids", self.scheduler.load_local_ids)
-        if not isinstance(ids, (list, tuple, set, frozenset)):
-            raise InvalidInput(f"load_local_ids must return a list of text ids, not {type(ids).__name__}")
-        return list(ids)
-
-    def split(self) -> None:
-        """The user's split of the intersection."""
-        parts = self.user("split_dataset", self.scheduler.split_dataset, set(self.id_intersection))
-        if not isinstance(parts, tuple) or len(parts) != 2:
-            raise InvalidInput("split_dataset must return (training ids, test ids)")
-        train, test = (check_ids(f"split_dataset's {what} ids", ids) for what, ids in zip(("training", "test"), parts))
-        if not train:
-            raise InvalidInput("split_dataset returned no training ids")
-        known = {str(item) for item in self.id_intersection}
-        strangers = sum(str(item) not in known for ids in (train, test) for item in ids)
-        if strangers:
-            raise InvalidInput(f"split_dataset returned {strangers} ids that are not in the intersection")
-        self.train_ids, self.test_ids = train, test
-
-    def build_feature_part(self) -> torch.optim.Optimizer | None:
-        """The bottom model and its optimizer; None when it is frozen."""
-        self.feature_model = self.build_model("build_feature_model")
-        if not self.scheduler.is_feature_trainable:
-            return None
-        return self.build_optimizer("build_feature_optimizer", self.feature_model)
-
-    def build_model(self, name: str) -> nn.Module:
-        """What the user's method of this name builds."""
-        model = self.user(name, getattr(self.scheduler, name))
-        if not isinstance(model, nn.Module):
-            raise UserCodeError(f"{name} must return a torch.nn.Module, not {type(model).__name__}")
-        return model
-
-    def build_optimizer(self, name: str, model: nn.Module) -> torch.optim.Optimizer | None:
-        """What the user's method of this name builds; it may be None if there is nothing to train."""
-        optimizer = self.user(name, getattr(self.scheduler, name), model)
-        if optimizer is None and next(model.parameters(), None) is None:
-            return None
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise UserCodeError(f"{name} must return a torch.optim.Optimizer, not {type(optimizer).__name__}")
-        return optimizer
-
-    def set_mode(self, training: bool) -> None:
-        """Train or eval mode. A frozen bottom model stays in eval mode: it is a fixed function."""
-        self.feature_model.train(training and self.scheduler.is_feature_trainable)
-
-    def batches(self, training: bool) -> Iterator[Any]:
-        """The user's iterator of this round, its errors named, its gradients off where nothing is trained."""
-        scheduler = self.scheduler
-        name = "iterate_train_feature" if training else "iterate_test_feature"
-        ids = self.train_ids if training else self.test_ids
-        made = self.user(name, getattr(scheduler, name), self.feature_model, ids)
-        if not isinstance(made, Iterable):
-            raise UserCodeError(f"{name} must yield batches or return them in an iterable, not {type(made).__name__}")
-        iterator, end = iter(made), object()
-        with_gradients = training and scheduler.is_feature_trainable
-        while True:
-            with torch.set_grad_enabled(with_gradients):
-                batch = self.user(name, next, iterator, end)
-            if batch is end:
-                return
-            yield batch
-
-    def confirm_batch_ids(self, ids: Iterable[SampleId]) -> None:
-        """See the scheduler."""
-        self._batch_ids = ids_digest(self.manifest.session, "batch", ids)
-
-    def take_batch_ids(self) -> bytes:
-        """The digest for the batch that was just yielded, or empty."""
-        digest, self._batch_ids = self._batch_ids, b""
-        return digest
-
-    @property
-    def tb_writer(self) -> SummaryWriter:
-        """Made when first used."""
-        if self._tb_writer is None:
-            self._tb_writer = recording_writer(self._results / "tensorboard", self.metrics.scalars)
-        return self._tb_writer
-
     def keep_stock(self, prepares: Iterable[Callable[[], bool]]) -> None:
         """From now on, make ahead of time what these can."""
         self.stock = StockKeeper(prepares)
@@ -320,51 +387,14 @@ class TaskRun(ABC, Generic[SchedulerT]):
 
     def keep_transcript(self, link: Link, peer_certificate: bytes) -> None:
         """From now on, record everything that is sent to and received from this peer."""
-        directory = self.store.directory(self.record.task_id) / "transcripts"
-        transcript = Transcript(directory, link.channel, self.role, self.identity, peer_certificate, self.options.seed)
+        transcript = Transcript(
+            self._transcripts, link.channel, self.role, self.identity, peer_certificate, self.options.seed
+        )
         self.transcripts.append((link, transcript))
 
-    def checkpoint(self) -> None:
+    def sign(self) -> None:
         """At a boundary of phases or rounds: sign, with every peer, everything that has crossed the wire."""
         place = self.place
         begun = [link.start(transcript.exchange(place.phase, place.round)) for link, transcript in self.transcripts]
         for conversation in begun:
             conversation.finish()
-
-    def bytes_now(self) -> tuple[int, int]:
-        """Wire bytes sent and received so far, over all peers."""
-        channels = [link.channel for link in self.links.values()]
-        return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
-
-    def account(self, into: RoundMetrics, training: bool, bytes_before: tuple[int, int]) -> None:
-        """Close the books of one pass over the training or test batches."""
-        seconds = self.watch.take()
-        total = seconds.pop("total")
-        if training:
-            into.train_seconds, into.seconds_by_step = total, seconds
-        else:
-            into.test_seconds = total
-        sent, received = self.bytes_now()
-        into.bytes_sent += sent - bytes_before[0]
-        into.bytes_received += received - bytes_before[1]
-        self.progress.emit("round", **into.model_dump(mode="json"))
-
-    def _count_bytes(self) -> None:
-        self.metrics.bytes_sent, self.metrics.bytes_received = self.bytes_now()
-        for link in self.links.values():
-            for way, traffic in (("sent", link.channel.sent), ("received", link.channel.received)):
-                for name, (count, size) in traffic.by_type.items():
-                    into = self.metrics.messages.setdefault(name, {})
-                    into[f"{way}_messages"] = into.get(f"{way}_messages", 0) + count
-                    into[f"{way}_bytes"] = into.get(f"{way}_bytes", 0) + size
-
-
-def check_features(name: str, features: object) -> torch.Tensor:
-    """A batch of features as [rows, width] of floats. Raises `UserCodeError`."""
-    if not isinstance(features, torch.Tensor):
-        raise UserCodeError(f"{name} must yield tensors of features, not {type(features).__name__}")
-    if features.ndim != 2 or not features.numel():
-        raise UserCodeError(f"{name} must yield features [batch, features], not {list(features.shape)}")
-    if not features.is_floating_point():
-        raise UserCodeError(f"{name} must yield floating point features, not {features.dtype}")
-    return features

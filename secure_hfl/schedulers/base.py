@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -89,6 +89,20 @@ class HeteroNNScheduler(ABC):
         if not 0 < self.schedule_timeout < MAX_TIMEOUT:
             raise ConfigurationError(f"schedule_timeout must be positive seconds, not {self.schedule_timeout}")
         self._context_is_valid = True
+
+    def get_extra_state(self) -> Mapping[str, Any]:
+        """What else of yours a checkpoint must keep: numbers, text, tensors and containers of them.
+
+        Kept without this: the models and optimizers, torch's, Python's and numpy's generators, and of this object's
+        attributes those that have a state of their own (LR schedulers, GradScaler, generators, whatever has
+        `state_dict` and `load_state_dict`) and those that hold a few plain numbers and texts and have changed.
+        """
+        return {}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `get_extra_state` returned. Called after everything else has been restored."""
+        if state:
+            raise ConfigurationError("get_extra_state is overridden, so set_extra_state must be as well")
 
     # What the user calls ---------------------------------------------------------------------------------------------
 

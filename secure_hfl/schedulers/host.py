@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from protocols.projection.roles import MAX_WIDTH
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import SecureOptimizer
+from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             as wide as the features; False: none (scheme "plain" only). Default: none for "plain", True otherwise.
         projection_lr: learning rate of the projection layers (plain SGD).
         scheme: see `HeteroNNScheduler`.
+        gradient_noise: what is done to the gradients that collaborators with a trained bottom model see, which say
+            something about labels: `GaussianNoise(clip, sigma)`, `MaxNormNoise()`, or for binary labels
+            `MarvellNoise(ratio)`. It costs accuracy: the README has the curve. Default: nothing.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         projection: Mapping[str, int] | int | None = None,
         projection_lr: float = 0.01,
         scheme: str | None = None,
+        gradient_noise: GradientNoise | None = None,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -61,6 +66,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self.log_rounds = log_rounds
         self.projection = projection
         self.projection_lr = projection_lr
+        self.gradient_noise = gradient_noise
 
     # What the user implements ----------------------------------------------------------------------------------------
 
@@ -115,6 +121,12 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             for width in projection.values() if isinstance(projection, Mapping) else [projection]:
                 if width is not True and not (type(width) is int and 1 <= width <= MAX_WIDTH):
                     raise ConfigurationError(f"a projection's width must be True or 1 to {MAX_WIDTH}, not {width!r}")
+
+        if self.gradient_noise is not None and not isinstance(self.gradient_noise, GradientNoise):
+            raise ConfigurationError(
+                "gradient_noise must be GaussianNoise(clip, sigma), MaxNormNoise(), MarvellNoise(ratio) or None, not "
+                f"{self.gradient_noise!r}"
+            )
 
     # What the engine provides ----------------------------------------------------------------------------------------
 

@@ -291,7 +291,9 @@ class Channel:
             message = assembler.add(frame)
             if message is not None and peek(message, self._catalogue) is Abort:
                 return self._take_abort(message)
-        except (PeerViolation, MessageTooLarge) as error:
+        except MessageTooLarge as error:
+            return self.fail(MessageTooLarge(f"{self.peer} sent too much: {error}"))
+        except PeerViolation as error:
             return self.fail(error)
         with self._lock:
             if is_first:

@@ -110,7 +110,10 @@ class _Stream:
             raise ConnectionLost(f"the connection to {peer} broke ({cause}); is it still running?") from None
 
     def refusal(self) -> str:
-        """Why the host ended the RPC without accepting it."""
+        """Why the host ended the RPC without accepting it. A host that only goes on is not waited for."""
+        ended = threading.Event()
+        if self._call.add_callback(ended.set) and not ended.wait(PROBE_SECONDS):
+            return "it answers otherwise than this program does"
         return _one_line(self._call.details())
 
     def probe(self) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import islice
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -277,7 +278,7 @@ def decode(data: Buffer, catalogue: Catalogue) -> Envelope:
 def peek(data: Buffer, catalogue: Catalogue) -> type[Message] | None:
     """The type of the message in an envelope, without decoding it; None if `decode` would refuse it."""
     try:
-        for number, _, _ in read_fields(memoryview(data)):
+        for number, _, _ in islice(read_fields(memoryview(data)), len(_HEADER) + 1):
             if number in catalogue.by_number:
                 return catalogue.by_number[number].type
     except MalformedMessage:

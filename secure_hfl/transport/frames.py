@@ -83,12 +83,12 @@ class Assembler:
             return None
         announced, chunk = 0, memoryview(b"")
         for number, wire_type, value in read_fields(memoryview(data)):
-            if (number, wire_type) == _LENGTH and isinstance(value, int) and not announced:
+            if (number, wire_type) == _LENGTH and isinstance(value, int) and value and not announced:
                 announced = value
-            elif (number, wire_type) == _CHUNK and isinstance(value, memoryview) and not chunk:
+            elif (number, wire_type) == _CHUNK and isinstance(value, memoryview) and value and not chunk:
                 chunk = value
             else:
-                raise MalformedMessage(f"a frame has an unknown or second field {number}")
+                raise MalformedMessage(f"a frame has an unknown, second or empty field {number}")
         return self._collect(announced, chunk)
 
     def _collect(self, announced: int, chunk: memoryview) -> Buffer | None:

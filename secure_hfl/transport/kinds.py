@@ -13,6 +13,7 @@ from protocols.errors import InvalidInput, MalformedMessage
 from secure_hfl.transport.wire import FIXED64, LENGTH, VARINT, Buffer, read_fields, read_varint, write_tag, write_varint
 
 MAX_RANK = 8
+_TENSOR_FIELDS = 3
 
 # The numbers of enum DType; a test compares them.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -164,8 +165,8 @@ class TensorKind(Kind):
         assert isinstance(payload, memoryview)  # noqa: S101
         found: dict[tuple[int, int], int | memoryview] = {}
         for number, wire_type, value in read_fields(payload):
-            if (number, wire_type) in found:
-                raise _malformed(where, f"is a tensor with two fields {number}")
+            if number > _TENSOR_FIELDS or (number, wire_type) in found:
+                raise _malformed(where, f"is a tensor with an unknown or second field {number}")
             found[number, wire_type] = value
         dtype_number = found.pop((1, VARINT), 0)
         shape = _read_shape(found.pop((2, LENGTH), memoryview(b"")), where)

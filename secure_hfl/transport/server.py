@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
@@ -136,6 +137,7 @@ class PartyServer:
         self._catalogue = catalogue or default_catalogue()
         self._lock = threading.Lock()
         self._lobbies: dict[str, Lobby] = {}
+        self._refused: set[str] = set()
         self._server = grpc.server(_ThreadPerStream(), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_STREAMS)
         handler = grpc.stream_stream_rpc_method_handler(self._exchange)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
@@ -194,7 +196,8 @@ class PartyServer:
                 threading.Thread(
                     target=channel.read_from, args=(incoming,), name=f"from {channel.peer}", daemon=True
                 ).start()
-                context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
+                with suppress(grpc.RpcError):  # gone again already: the reader finds out
+                    context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
                 yield from channel.outgoing()
                 return
         except Exception:
@@ -209,7 +212,9 @@ class PartyServer:
             lobby = self._lobbies.get(task_id)
         name = lobby.name_of(fingerprint) if lobby else None
         if lobby is None or name is None:
-            _LOG.warning("refused certificate %s: it is in no open task of the id it named", fingerprint)
+            if fingerprint not in self._refused:  # a peer that tries for ever does not fill the log
+                self._refused.add(fingerprint)
+                _LOG.warning("refused certificate %s: it is in no open task of the id it named", fingerprint)
             return None, grpc.StatusCode.PERMISSION_DENIED, _NOT_A_PARTICIPANT
         channel = lobby.seat(name, context.cancel)
         return channel, grpc.StatusCode.ALREADY_EXISTS, _CONNECTED_ALREADY

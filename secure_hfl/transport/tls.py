@@ -5,6 +5,7 @@ Both ends are gRPC, whose TLS library offers 1.2 and 1.3 and agrees with itself 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import grpc
@@ -17,6 +18,11 @@ SERVICE = DESCRIPTOR.services_by_name["Party"].full_name
 METHOD = "Exchange"
 TASK_ID_KEY = "task-id"
 ACCEPTED_KEY = "accepted"
+
+SWAP_SECONDS = 0.05
+"""How long a changed configuration is held back. gRPC (1.85) frees the old one while another thread may just be
+starting a handshake with it, which takes microseconds: without this, and with a new configuration for every connection,
+a flood of connections ended the process."""
 
 _Options = tuple[tuple[str, int | str], ...]
 
@@ -35,6 +41,8 @@ SERVER_OPTIONS: _Options = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 4),
     ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_allowed_incoming_connections", 512),
+    ("grpc.max_connection_idle_ms", 20_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 
@@ -54,13 +62,26 @@ CLIENT_OPTIONS: _Options = (
 def server_credentials(identity: Identity, pinned: Callable[[], tuple[bytes, ...]]) -> grpc.ServerCredentials:
     """TLS that asks every client for one of the certificates that are pinned at that moment."""
 
-    def configuration() -> grpc.ServerCertificateConfiguration:
+    def configuration(certificates: tuple[bytes, ...]) -> grpc.ServerCertificateConfiguration:
         # gRPC wants at least one root. Our own certificate lets nobody in: its key is here.
-        roots = b"".join((identity.certificate_pem, *pinned()))
+        roots = b"".join((identity.certificate_pem, *certificates))
         pair = (identity.private_key_pem, identity.certificate_pem)
         return grpc.ssl_server_certificate_configuration([pair], root_certificates=roots)
 
-    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
+    in_use = pinned()
+    initial = configuration(in_use)
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        """Called at every connection, one at a time; None leaves gRPC's configuration as it is."""
+        nonlocal in_use
+        now = pinned()
+        if now == in_use:
+            return None
+        time.sleep(SWAP_SECONDS)
+        in_use = now
+        return configuration(now)
+
+    return grpc.dynamic_ssl_server_credentials(initial, fetch, require_client_authentication=True)
 
 
 def channel_credentials(identity: Identity, host_certificate_pem: bytes) -> grpc.ChannelCredentials:

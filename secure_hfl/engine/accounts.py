@@ -1,0 +1,98 @@
+"""What one party's run has measured so far, over all its conversations and, after a restart, all its processes."""
+
+from __future__ import annotations
+
+import time
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secure_hfl.engine.checkpointing import Checkpoints
+from secure_hfl.metrics import RoundMetrics, RunMetrics, Stopwatch, add_traffic, peak_rss_mb
+from secure_hfl.progress import Progress
+from secure_hfl.results import recording_writer
+from secure_hfl.session import Link
+from secure_hfl.stock import StockKeeper
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+class Accounts:
+    """A run's metrics.
+
+    Attributes:
+        metrics: of the rounds so far. What is counted elsewhere until the end comes in with `metrics_so_far`.
+        watch: where the time of the round under way goes.
+    """
+
+    metrics: RunMetrics
+    watch: Stopwatch
+    links: dict[str, Link]
+    stock: StockKeeper
+    checkpoints: Checkpoints
+    progress: Progress
+    _earlier: RunMetrics
+    """What other processes of this run, and conversations that are over, have counted."""
+    _started: float
+    _results: Path
+    _interrupted_by: BaseException | None
+    _tb_writer: SummaryWriter | None = None
+
+    def metrics_so_far(self) -> RunMetrics:
+        """With what was counted elsewhere."""
+        metrics = self.metrics.model_copy(deep=True)
+        metrics.seconds = self._earlier.seconds + time.perf_counter() - self._started
+        metrics.peak_rss_mb = peak_rss_mb()
+        metrics.offline_seconds += self.stock.cpu_seconds
+        metrics.checkpoint_seconds = self._earlier.checkpoint_seconds + self.checkpoints.seconds
+        metrics.bytes_sent, metrics.bytes_received = self._earlier.bytes_sent, self._earlier.bytes_received
+        metrics.messages = {name: dict(counts) for name, counts in self._earlier.messages.items()}
+        add_traffic(metrics, [link.channel for link in self.links.values()])
+        return metrics
+
+    def take_over_metrics(self, saved: RunMetrics) -> None:
+        """Go back to a checkpoint's metrics; what a process has spent is spent."""
+        if self._interrupted_by is None:
+            self._earlier = saved
+        else:
+            saved.resumes, saved.recovery_seconds = self.metrics.resumes, self.metrics.recovery_seconds
+        self.metrics = saved
+        if self._tb_writer is not None:
+            self._tb_writer.close()
+            self._tb_writer = None
+
+    def _summary(self) -> dict[str, Any]:
+        last = self.metrics.rounds[-1] if self.metrics.rounds else None
+        return {
+            "rounds": len(self.metrics.rounds),
+            "accuracy": last.accuracy if last is not None and isfinite(last.accuracy or 0.0) else None,
+            "seconds": round(self.metrics.seconds, 3),
+            "bytes_sent": self.metrics.bytes_sent,
+            "bytes_received": self.metrics.bytes_received,
+        }
+
+    @property
+    def tb_writer(self) -> SummaryWriter:
+        """Made when first used."""
+        if self._tb_writer is None:
+            self._tb_writer = recording_writer(self._results / "tensorboard", lambda: self.metrics.scalars)
+        return self._tb_writer
+
+    def bytes_now(self) -> tuple[int, int]:
+        """Wire bytes sent and received so far, over all peers."""
+        channels = [link.channel for link in self.links.values()]
+        return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
+
+    def account(self, into: RoundMetrics, training: bool, bytes_before: tuple[int, int]) -> None:
+        """Close the books of one pass over the training or test batches."""
+        seconds = self.watch.take()
+        total = seconds.pop("total")
+        if training:
+            into.train_seconds, into.seconds_by_step = total, seconds
+        else:
+            into.test_seconds = total
+        sent, received = self.bytes_now()
+        into.bytes_sent += sent - bytes_before[0]
+        into.bytes_received += received - bytes_before[1]
+        self.progress.emit("round", **into.model_dump(mode="json"))

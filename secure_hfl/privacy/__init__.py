@@ -1,0 +1,1 @@
+"""What the Host can do about labels that leak through gradients; `benchmarks/privacy` measures how much it helps."""

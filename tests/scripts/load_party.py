@@ -1,0 +1,84 @@
+"""Parties of several tiny tasks at once, in one process. `LOAD_PLAN` is a JSON list of {task, name, home, case, meet}.
+
+All entries of one home are one party, which launches its tasks together; several homes are several parties, whose runs
+share the process only because a test or a benchmark wants few processes. Models are built before anything runs: tasks
+share torch's generator. Where `meet` names a FIFO, a collaborator has its second batch once the host hangs. Prints one
+JSON object: which tasks failed, and why.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+
+from secure_hfl import launch_tasks, logger
+from secure_hfl.engine.launch import run_together
+from secure_hfl.errors import TasksFailed
+from secure_hfl.home import HOME_VARIABLE
+
+
+class Talks:
+    """Logs the task's own word whenever it is called."""
+
+    word = ""
+    meet = ""
+
+    def _enter(self, name: str) -> None:
+        logger.info(f"{self.word} is in {name}")
+        if self.case.hangs == name:
+            self.schedule_timeout = 0.5  # it has joined; now this is how long it may hang
+            if self.meet:
+                Path(self.meet).write_text("hanging")
+        super()._enter(name)
+
+
+class Host(Talks, tiny.TinyHost):
+    """See `tiny`."""
+
+
+class Collaborator(Talks, tiny.TinyCollaborator):
+    """See `tiny`."""
+
+    def _batch(self, rows: list[int], out: torch.Tensor) -> torch.Tensor:
+        if self.meet and rows[0] != tiny.TRAIN_IDS[0]:
+            Path(self.meet).read_text()
+        return super()._batch(rows, out)
+
+
+def make(entry: dict[str, Any]) -> Host | Collaborator:
+    """The scheduler of one entry."""
+    case = tiny.Case(**entry["case"])
+    case.returns["build_feature_model"] = tiny.bottom(case.index)
+    if case.index == 0:
+        case.arguments.setdefault("max_rounds", 2)
+        case.returns["build_infer_model"] = tiny.top(case.parties)
+    scheduler = Collaborator(case) if case.index else Host(case)
+    scheduler.word, scheduler.meet = f"{entry['name']}-speaks", entry.get("meet", "")
+    return scheduler
+
+
+def launch(plan: list[dict[str, Any]]) -> None:
+    """Run them all. Raises `TasksFailed`."""
+    schedulers = [make(entry) for entry in plan]
+    if len({entry["home"] for entry in plan}) == 1:
+        os.environ[HOME_VARIABLE] = plan[0]["home"]
+        launch_tasks({entry["task"]: scheduler for entry, scheduler in zip(plan, schedulers)})
+        return
+    runs = {}
+    for entry, scheduler in zip(plan, schedulers):
+        os.environ[HOME_VARIABLE] = entry["home"]
+        scheduler._run = runs[f"{entry['name']} {entry['home']}"] = scheduler._make_run(entry["task"])
+    run_together(runs)
+
+
+if __name__ == "__main__":
+    failed: dict[str, str] = {}
+    try:
+        launch(json.loads(os.environ["LOAD_PLAN"]))
+    except TasksFailed as error:
+        failed = {name: str(each) for name, each in error.failed.items()}
+        failed["all"] = str(error)
+    print(json.dumps({"failed": failed}))
