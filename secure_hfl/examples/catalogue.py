@@ -1,0 +1,132 @@
+"""The examples by name: which script each party runs, with which environment, on how many samples.
+
+Importing this imports no example, and neither torch nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secure_hfl.errors import ConfigurationError
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one party runs: `secure-hfl host PATH` or `secure-hfl collaborator PATH`, in this environment."""
+
+    path: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One task.
+
+    Args:
+        name: what it is called here.
+        host: the host's script.
+        collaborators: theirs, in the order of their strips.
+        local_ids: how many samples each party holds, the host first.
+        train_ids: how many of those that all hold are trained on.
+        test_ids: and tested on.
+        classes: how many labels there are.
+        batch_size: samples a batch; the last one has what is left.
+        figures: what `test` writes to TensorBoard, as `test_results/<figure>`.
+    """
+
+    name: str
+    host: Script
+    collaborators: tuple[Script, ...]
+    local_ids: tuple[int, ...]
+    train_ids: int
+    test_ids: int
+    classes: int
+    batch_size: int
+    figures: tuple[str, ...] = ("accuracy", "average_loss")
+
+    @property
+    def parties(self) -> int:
+        """With the host."""
+        return 1 + len(self.collaborators)
+
+    @property
+    def batches(self) -> int:
+        """Of training, in a round."""
+        return math.ceil(self.train_ids / self.batch_size)
+
+
+def mnist_halves() -> Example:
+    """The tutorial's own two listings."""
+    directory = _HERE / "mnist"
+    collaborators = (Script(directory / "collaborator.py"),)
+    return Example(
+        "mnist_halves", Script(directory / "host.py"), collaborators, (25000, 24000), 10000, 2000, 10, batch_size=128
+    )
+
+
+def mnist_strips(parties: int = 4, width: int | None = None) -> Example:
+    """MNIST for any number of parties.
+
+    Args:
+        parties: with the host.
+        width: outputs of each projection layer; None: as many as features.
+    """
+    common = {"MNIST_STRIPS": str(parties), **({} if width is None else {"MNIST_WIDTH": str(width)})}
+    environments = [{**common, "MNIST_STRIP": str(strip)} for strip in range(parties)]
+    host, *others = (
+        Script(_HERE / "mnist" / f"strips_{'collaborator' if strip else 'host'}.py", environment)
+        for strip, environment in enumerate(environments)
+    )
+    local_ids = (25000, *(23000 + 1000 * strip for strip in range(1, parties)))
+    return Example("mnist_strips", host, tuple(others), local_ids, 10000, 2000, 10, batch_size=128)
+
+
+def breast_cancer() -> Example:
+    """Columns of a table, two classes."""
+    directory = _HERE / "breast_cancer"
+    return Example(
+        "breast_cancer",
+        Script(directory / "host.py"),
+        (Script(directory / "collaborator.py"),),
+        local_ids=(505, 520),
+        train_ids=350,
+        test_ids=110,
+        classes=2,
+        batch_size=32,
+        figures=("accuracy", "auc", "average_loss"),
+    )
+
+
+def digits() -> Example:
+    """Strips of small images, among four."""
+    directory = _HERE / "digits"
+    return Example(
+        "digits",
+        Script(directory / "host.py"),
+        tuple(Script(directory / "collaborator.py", {"DIGITS_STRIP": str(strip)}) for strip in (1, 2, 3)),
+        local_ids=(1606, 1609, 1602, 1605),
+        train_ids=859,
+        test_ids=291,
+        classes=10,
+        batch_size=64,
+    )
+
+
+EXAMPLES = {each.name: each for each in (mnist_halves(), mnist_strips(), breast_cancer(), digits())}
+
+
+def find(name: str) -> Example:
+    """The example of this name.
+
+    Raises:
+        ConfigurationError: there is none; the message lists those there are.
+    """
+    try:
+        return EXAMPLES[name]
+    except KeyError:
+        raise ConfigurationError(f"no example {name!r}; known: {', '.join(EXAMPLES)}") from None
