@@ -18,11 +18,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
-from protocols.envelope import Phase
-from protocols.errors import PeerViolation, VerificationFailed, WrongSession
+from protocols.envelope import MAX_ROUND, Phase
+from protocols.errors import InvalidInput, PeerViolation, VerificationFailed, WrongSession
 from protocols.message import Message
 from protocols.randomness import Randomness
-from protocols.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint
+from protocols.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
 from protocols.steps import Receive, Send, Steps, received
 
 PROTOCOL_VERSION = 2
@@ -54,7 +54,7 @@ class Hello(Message):
     seam: bytes = b""
 
     def __post_init__(self) -> None:
-        self.require_int("protocol_version", 1, 1 << 16)
+        self.require_int("protocol_version", 1, (1 << 16) - 1)
         for name in ("task_id", "feature_key", "scheme"):
             self.require_text(name, MAX_NAME)
         self.require_bytes("nonce", NONCE_BYTES)
@@ -64,6 +64,7 @@ class Hello(Message):
         self.require(tags_fit, f"tags have {TAG_BYTES} bytes")
         self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
         self.require_bytes("seam", SEAM_BYTES if self.seam else 0)
+        check_seams(self, (self.seam,))
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Manifest(Message):
     seams: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
-        self.require_int("protocol_version", 1, 1 << 16)
+        self.require_int("protocol_version", 1, (1 << 16) - 1)
         for name in ("task_id", "scheme", "id_normalisation", "host_feature_key"):
             self.require_text(name, MAX_NAME)
         self.require_text("scheme_parameters", 10_000, allow_empty=True)
@@ -115,8 +116,9 @@ class Manifest(Message):
         self.require(all(0 <= width < 1 << 16 for width in self.projection_widths), "projection widths out of range")
         self.require(0 < self.calculation_timeout < 1e7, "calculation_timeout must be between 0 and 1e7 seconds")
         self.require(all(len(seam) in (0, SEAM_BYTES) for seam in self.seams), f"seams have {SEAM_BYTES} bytes or none")
+        check_seams(self, self.seams)
         self.require_bytes("resumed_from", TAG_BYTES if self.resumed_from else 0)
-        for name, high in (("resumed_phase", max(Phase)), ("resumed_round", 1 << 31), ("resumed_batch", 1 << 31)):
+        for name, high in (("resumed_phase", max(Phase)), ("resumed_round", MAX_ROUND), ("resumed_batch", MAX_ROUND)):
             self.require_int(name, 0, high)
         if self.resumed_from:
             self.require(self.resumed_phase > 0, "a checkpoint is of some phase")
@@ -141,6 +143,16 @@ class Manifest(Message):
                 data = item if isinstance(item, bytes) else repr(item).encode()
                 state.update(len(data).to_bytes(8, "big") + data)
         return state.digest()
+
+
+def check_seams(message: Message, seams: Sequence[bytes]) -> None:
+    """Raise unless each is empty or one that a transcript can hold."""
+    for seam in seams:
+        try:
+            if seam:
+                Seam.decode(seam)
+        except InvalidInput as error:
+            raise message.fail(str(error)) from error
 
 
 @dataclass(frozen=True)

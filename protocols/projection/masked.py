@@ -40,7 +40,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
+from protocols.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PoolExhausted, VerificationFailed
 from protocols.he.interface import RING_BITS, Backend, PublicSide, SecretSide, as_ring
 from protocols.masking.messages import (
     MaskedCheck,
@@ -272,10 +272,17 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
         self.triples = CollaboratorTriples(self._spec, self._backend, secret, public)
         yield from ()
 
+    def _take_for_host(self, kind: str) -> Triple:
+        """Our half of the triple that the host's message is about."""
+        try:
+            return self.triples.take(kind)
+        except PoolExhausted:
+            raise MessageOutOfOrder(f"the host uses a {kind} triple that was not made") from None
+
     def _receive_share(self, kind: str) -> Steps[tuple[Triple, Ring]]:
         """Our next triple, and mu for it."""
         message = received((yield Receive(MaskedShare)), MaskedShare)
-        triple = self.triples.take(kind)
+        triple = self._take_for_host(kind)
         self._check_about(message, triple)
         _check_shape("MaskedShare.share", message.share, self._share.shape)
         return triple, message.share
@@ -317,7 +324,7 @@ class MaskedCollaborator(_Masked, CollaboratorEnd):
 
     def _answer_check(self, kind: str, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(MaskedCheck)), MaskedCheck)
-        triple = self.triples.take(kind)
+        triple = self._take_for_host(kind)
         self._check_about(query, triple)
         _check_shape("MaskedCheck.combination", query.combination, (self._shapes.o,))
         _check_shape("MaskedCheck.share", query.share, (self._shapes.d,))

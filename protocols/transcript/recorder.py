@@ -19,7 +19,7 @@ from hmac import compare_digest
 from protocols.agreement import Hello, Manifest
 from protocols.control import Abort
 from protocols.envelope import Envelope, Phase
-from protocols.errors import CallOutOfOrder, InvalidInput, VerificationFailed
+from protocols.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed, WrongSession
 from protocols.ledger import LEDGER
 from protocols.message import Message
 from protocols.transcript.certificates import Certificate
@@ -94,13 +94,15 @@ class TranscriptRecorder:
         Raises:
             InvalidInput: the type is not in the ledger.
             CallOutOfOrder: a message before this one was not observed, or the manifest did not come first.
+            WrongSession: the host's manifest is not about this collaborator.
         """
         sender = self.party if is_sent else self.party.other
         text = self._entry(sender, envelope, data)
         if self._chains:
             return self._chained(sender, envelope, text)
         if len(self._waiting) >= MAX_WAITING:
-            raise CallOutOfOrder("a transcript starts with the manifest; other messages have come before it")
+            problem = "a transcript starts with the manifest; other messages have come before it"
+            raise CallOutOfOrder(problem) if sender is self.party else MessageOutOfOrder(problem)
         self._waiting.append((sender, envelope, text))
         message = envelope.message
         if isinstance(message, Hello):
@@ -108,7 +110,7 @@ class TranscriptRecorder:
         if not isinstance(message, Manifest):
             return b""
         waiting, self._waiting = self._waiting, []
-        return self._begin(message) + b"".join(self._chained(*each) for each in waiting)
+        return self._begin(sender, message) + b"".join(self._chained(*each) for each in waiting)
 
     def _entry(self, sender: Sender, envelope: Envelope, data: bytes | memoryview) -> bytes:
         message = envelope.message
@@ -130,9 +132,12 @@ class TranscriptRecorder:
         self._counts[sender] = sequence + 1
         return text
 
-    def _begin(self, manifest: Manifest) -> bytes:
+    def _begin(self, sender: Sender, manifest: Manifest) -> bytes:
         if self._collaborator not in manifest.feature_keys:
-            raise CallOutOfOrder("the manifest was observed before the collaborator's Hello")
+            problem = "a manifest that does not list the collaborator, or comes before its Hello"
+            if sender is self.party:
+                raise CallOutOfOrder(f"this party sent {problem}")
+            raise WrongSession(f"the {sender.role} sent {problem}")
         certificates = (self._certificates[Sender.HOST], self._certificates[Sender.COLLABORATOR])
         agreed = Agreed.of(manifest, self._collaborator, self._collaborator_seam, *certificates)
         self._agreement = agreed.digest()

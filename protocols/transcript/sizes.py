@@ -91,7 +91,14 @@ class _BfvSizes:
         """`loaded`: the shape that the operand was encrypted for, which sets the tiles."""
         tiles = best_layout(loaded, self._set)
         layout = layout_with_tiles(shape, self._set, tiles.k_tile, tiles.n_tile)
-        return tuple(self._part(layout, *divmod(index, layout.n_tiles)) for index in range(layout.reply_parts))
+        groups, columns = divmod(layout.reply_parts, layout.n_tiles)[0], layout.n_tiles
+        # Only the last group of rows and the last tile of columns are smaller than the others.
+        whole, last = (self._row(layout, group, columns) for group in (0, groups - 1))
+        return whole * (groups - 1) + last
+
+    def _row(self, layout: Layout, group: int, columns: int) -> Parts:
+        """The parts of one group of rows."""
+        return (self._part(layout, group, 0),) * (columns - 1) + (self._part(layout, group, columns - 1),)
 
     def _part(self, layout: Layout, group: int, n_index: int) -> int:
         primes = self._set.reply_primes

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 
 from protocols.agreement import CollaboratorAgreement, Hello, Manifest, check_hello, make_manifest
 from protocols.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
-from protocols.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation, PoolExhausted
+from protocols.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.masking.triples import TEST, TRAIN
@@ -80,10 +80,10 @@ class _Stage:
     honest: tuple[Message, ...]
 
 
-def _converse(stage: _Stage, recipe: Recipe, *others: type[Exception]) -> None:
+def _converse(stage: _Stage, recipe: Recipe) -> None:
     messages = _altered(stage.honest, recipe)
     steps, answer = stage.start(), None
-    with refused(PeerViolation, OutOfRange, _Ended, *others), suppress(StopIteration):
+    with refused(PeerViolation, OutOfRange, _Ended), suppress(StopIteration):
         while True:
             step = steps.send(answer)  # type: ignore[arg-type]
             answer = None if isinstance(step, Send) else _take(messages, *step.types)
@@ -218,8 +218,7 @@ def encrypted_roles(data: bytes) -> None:
 def masked_roles(data: bytes) -> None:
     """Both ends of a masked layer, and the making of their one-time masks."""
     recipe = Recipe(data)
-    # PoolExhausted: a host that goes on without masks; the collaborator ends the task, but takes the blame.
-    _converse(recipe.pick(_masked()), recipe, PoolExhausted)
+    _converse(recipe.pick(_masked()), recipe)
 
 
 # PSI ------------------------------------------------------------------------------------------------------------------

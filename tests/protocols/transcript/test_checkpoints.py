@@ -11,7 +11,7 @@ import pytest
 from protocols.alignment import BatchOpen
 from protocols.control import Abort
 from protocols.envelope import Envelope, Phase
-from protocols.errors import CallOutOfOrder, InvalidInput, VerificationFailed
+from protocols.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
 from protocols.masking.messages import TripleRequest
 from protocols.message import Message
 from protocols.steps import Receive, Send
@@ -194,7 +194,7 @@ def test_a_recorder_waits_for_the_manifest_only_so_long() -> None:
         recorder.checkpoint(Phase.JOIN, 0)
     for sequence in range(8):
         assert recorder.observe(False, Envelope(sequence, Phase.JOIN, 0, 0, RoundStart(0)), b"...") == b""
-    with pytest.raises(CallOutOfOrder, match="starts with the manifest"):
+    with pytest.raises(MessageOutOfOrder, match="starts with the manifest"):
         recorder.observe(False, Envelope(8, Phase.JOIN, 0, 0, RoundStart(0)), b"...")
 
 
