@@ -120,9 +120,9 @@ class Estimate:
         """Both classes must be there."""
         one, other = gradients[positive], gradients[~positive]
         difference = one.mean(axis=0) - other.mean(axis=0)
-        spreads = (float(group.var(axis=0).mean()) for group in (other, one))
-        gap = float(difference @ difference)
-        return cls(difference, Classes(gap, *spreads, gradients.shape[1], float(positive.mean())))
+        negative_spread, positive_spread = (float(group.var(axis=0).mean()) for group in (other, one))
+        gap, share = float(difference @ difference), float(positive.mean())
+        return cls(difference, Classes(gap, negative_spread, positive_spread, gradients.shape[1], share))
 
     @classmethod
     def guess(cls, gradients: Matrix, sign: float) -> Estimate:
@@ -244,4 +244,5 @@ def _binary(labels: Any, rows: int) -> NDArray[np.bool_]:
             f"{list(values.shape)} {values.dtype}{' with other values' if fits else ''}. For other labels take "
             "GaussianNoise or MaxNormNoise"
         )
-    return values.reshape(rows) == 1
+    positive: NDArray[np.bool_] = values.reshape(rows) == 1
+    return positive

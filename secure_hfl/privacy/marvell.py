@@ -64,8 +64,12 @@ class Classes:
         """How well the classes can still be told apart. Infinite if one class varies where the other does not."""
         along = self.negative + noise.negative_along, self.positive + noise.positive_along
         across = self.negative + noise.negative_across, self.positive + noise.positive_across
-        total = _ratios(*across) * (self.width - 1) + _ratios(*along)
-        return total / 2 - self.width + (self.gap / 2 * sum(1 / each if each else inf for each in along))
+        if self.gap and not all(along):
+            return inf
+        total = _ratios(*along) + sum(self.gap / each for each in along if each)
+        if self.width > 1:
+            total += (self.width - 1) * _ratios(*across)
+        return total / 2 - self.width
 
     def power(self, noise: NoiseVariances) -> float:
         """Mean squared norm of the noise."""

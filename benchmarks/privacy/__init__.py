@@ -1,0 +1,1 @@
+"""How much leaks, measured by attacks: python -m benchmarks.privacy."""
