@@ -176,7 +176,7 @@ class Planner:
 
     def _politely(self) -> Case:
         who, point = self._user_point()
-        return self._kill("SIGTERM", [(who, KillPoint(point.at, point.nth, signal=signal.SIGTERM))], 1)
+        return self._kill("SIGTERM", [(who, KillPoint(point.at, min(point.nth, 4), signal=signal.SIGTERM))], 1)
 
     def _three_parties(self) -> Case:
         who = self._choice((HOST, COLLABORATOR, "party2"))

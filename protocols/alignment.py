@@ -157,7 +157,8 @@ def compare_splits(host: SplitDigest, other: SplitDigest, who: str) -> None:
     for part, what in (("train", "training"), ("test", "test")):
         ours, theirs = getattr(host, f"{part}_count"), getattr(other, f"{part}_count")
         counts = f"the host has {ours} {what} ids, {who} has {theirs}"
-        if not hmac.compare_digest(getattr(host, f"{part}_set"), getattr(other, f"{part}_set")):
+        same_set = hmac.compare_digest(getattr(host, f"{part}_set"), getattr(other, f"{part}_set"))
+        if ours != theirs or not same_set:
             same = ", and they are not the same ones" if ours == theirs else ""
             raise Misaligned(f"split_dataset differs: {counts}{same}. Agree on one rule for the split")
         if not hmac.compare_digest(getattr(host, f"{part}_order"), getattr(other, f"{part}_order")):

@@ -108,7 +108,10 @@ class Link:
     def send(self, message: Message) -> None:
         """Send at the current place."""
         place = self.place
-        self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
+        try:
+            self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
+        except PeerViolation as error:  # what the peer has sent meanwhile ended the channel
+            raise PeerFault(self.name, error) from error
 
     def receive(self, *types: type[Message]) -> Message:
         """The next message, which must be of one of these types and of the current place."""

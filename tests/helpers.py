@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import select
@@ -11,7 +12,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,13 +127,23 @@ def replay(steps: Steps[Any], *answers: Message) -> Any:
         return end.value
 
 
+_FIRST_PORT, _PORTS = 10_000, 2_000  # below those that the system gives to clients
+_ports = itertools.cycle(
+    _FIRST_PORT + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10) + (os.getpid() + at) % _PORTS
+    for at in range(_PORTS)
+)
+
+
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody uses now, all different."""
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
+    """Loopback ports that nobody uses now, all different; no other process of the same test run gets them."""
+    found: list[int] = []
+    while len(found) < count:
+        port = next(_ports)
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.errors import SecureHflError
@@ -90,7 +90,7 @@ class HostPreparation(_Worker):
 
     Args:
         lanes: the offline lane, the pool and the demand of each link.
-        timeout: seconds training may wait for a triple.
+        timeout: seconds training may wait for a triple, and for the next ones of its first round.
     """
 
     def __init__(self, lanes: Sequence[tuple[Link, HostTriples, Demand]], timeout: float) -> None:
@@ -129,15 +129,25 @@ class HostPreparation(_Worker):
             self._changed.notify_all()
 
     def _wait(self, pool: HostTriples, kind: str, count: int, timeout: float | None) -> None:
+        """Until there are so many; without a timeout, as long as it goes on."""
+
         def is_over() -> bool:
             return self._error is not None or pool.stock(kind) >= count
 
         with self._changed:
             self._changed.notify_all()  # something may have been taken: the worker looks again
-            if not self._changed.wait_for(is_over, timeout):
+            if timeout is not None and not self._changed.wait_for(is_over, timeout):
                 raise PeerTimeout(f"no masks were ready for {timeout:g} s")
+            while not is_over():
+                if not self._changed.wait_for(self._progress(is_over), self._timeout):
+                    raise PeerTimeout(f"no masks were made for {self._timeout:g} s")
             if self._error is not None:
                 raise self._error
+
+    def _progress(self, is_over: Callable[[], bool]) -> Callable[[], bool]:
+        """Whether more has been made since now, for anybody."""
+        before = sum(sum(made.values()) for made in self._made)
+        return lambda: is_over() or sum(sum(made.values()) for made in self._made) > before
 
     def stop(self) -> None:
         """Finish the conversation in hand, and end."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import grpc
 
+from protocols.errors import SecureHflError
 from secure_hfl.errors import ConnectionLost, IdentityError, PeerRefused, TransportError
 from secure_hfl.identity import Identity, check_certificate, fingerprint_of
 from secure_hfl.transport.channel import Channel, ChannelLimits
@@ -26,7 +27,7 @@ from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVI
 
 _LOG = logging.getLogger(__name__)
 
-MAX_STREAMS = 256
+MAX_STREAMS = 1024
 
 # One text whether the task or the certificate is the wrong one: strangers to a task do not learn that it exists.
 _NOT_A_PARTICIPANT = "no open task with this id lists your certificate"
@@ -53,6 +54,7 @@ class Lobby:
         self._on_close = on_close
         self._channels: dict[str, Channel] = {}
         self._changed = threading.Condition()
+        self._is_closed = False
 
     def wait(self, timeout: float | None) -> dict[str, Channel]:
         """The open channels, in the order of the participants, once everybody is here.
@@ -63,7 +65,10 @@ class Lobby:
             PeerRefused: Somebody has not come. Names them.
         """
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._missing(), timeout):
+            self._changed.wait_for(lambda: self._is_closed or not self._missing(), timeout)
+            if self._missing():
+                if self._is_closed:
+                    raise PeerRefused(f"task {self.task_id} is no longer open")
                 names = ", ".join(self._missing())
                 raise PeerRefused(
                     f"{names} did not join task {self.task_id} within {timeout:g} s; "
@@ -77,8 +82,11 @@ class Lobby:
             return {name: channel for name, channel in self._channels.items() if channel.is_usable}
 
     def close(self) -> None:
-        """Admit nobody more. Open channels stay open."""
+        """Admit nobody more, and wait for nobody. Open channels stay open."""
         self._on_close()
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
     def __enter__(self) -> Lobby:
         return self
@@ -101,7 +109,10 @@ class Lobby:
                 return None
             channel = self._channels[name] = Channel(name, self._catalogue, hang_up, self._limits)
             self._changed.notify_all()
-            return channel
+        if earlier is not None:
+            with suppress(SecureHflError):
+                earlier.close(0)  # who comes again and again does not keep a stream for each time
+        return channel
 
     def _missing(self) -> list[str]:
         return [n for n in self._fingerprints if n not in self._channels or not self._channels[n].is_usable]

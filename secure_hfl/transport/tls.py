@@ -1,10 +1,29 @@
 """gRPC's settings: mutual TLS in which the only roots are the pinned certificates themselves, and the bounds.
 
 Both ends are gRPC, whose TLS library offers 1.2 and 1.3 and agrees with itself on 1.3; a test sees it do so.
+
+What a stranger or a hostile participant can take (`tests/hostile` attacks each line):
+
+    bound on                               is                                  by
+    a handshake, TLS and HTTP/2            10 s                                server_handshake_timeout_ms
+    connections, from all the world        MAX_CONNECTIONS, more are closed    max_allowed_incoming_connections
+    a connection without a call            20 s                                max_connection_idle_ms
+    a peer that answers no pings           15 s                                keepalive_*
+    calls of a connection; of all          4; 1024                             max_concurrent_streams; MAX_STREAMS
+    calls of a participant of a task       1, a second one is refused          Lobby.seat
+    metadata of a call                     8 KiB, never above 16 KiB           max_metadata_size
+    a frame, also once decompressed        256 KiB                             max_receive_message_length
+    a message                              256 MiB, held only as it arrives    ChannelLimits.message_bytes
+    messages waiting, in and out           64 MiB each way                     ChannelLimits
+    elements of a list in a message        131,072                             codec.MAX_ELEMENTS
+    silence before all have joined         schedule_timeout                    Lobby.wait, connect
+    silence, or a message without end      calculation_timeout                 session.Link, HostPreparation
+    threads                                3 a participant                     its stream
 """
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 
@@ -19,6 +38,9 @@ METHOD = "Exchange"
 TASK_ID_KEY = "task-id"
 ACCEPTED_KEY = "accepted"
 
+MAX_CONNECTIONS = min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+"""As many as there may be calls, but few enough that a flood leaves the process file descriptors for its own work."""
+
 SWAP_SECONDS = 0.05
 """How long a changed configuration is held back. gRPC (1.85) frees the old one while another thread may just be
 starting a handshake with it, which takes microseconds: without this, and with a new configuration for every connection,
@@ -30,8 +52,8 @@ _COMMON: _Options = (
     ("grpc.max_receive_message_length", CHUNK_BYTES + FRAME_SLACK),
     ("grpc.max_send_message_length", CHUNK_BYTES + FRAME_SLACK),
     ("grpc.max_metadata_size", 8 << 10),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
@@ -41,9 +63,9 @@ SERVER_OPTIONS: _Options = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 4),
     ("grpc.server_handshake_timeout_ms", 10_000),
-    ("grpc.max_allowed_incoming_connections", 512),
+    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
     ("grpc.max_connection_idle_ms", 20_000),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
 )
 
 CLIENT_OPTIONS: _Options = (
@@ -81,7 +103,8 @@ def server_credentials(identity: Identity, pinned: Callable[[], tuple[bytes, ...
         in_use = now
         return configuration(now)
 
-    return grpc.dynamic_ssl_server_credentials(initial, fetch, require_client_authentication=True)
+    # The type stubs do not know that None is allowed.
+    return grpc.dynamic_ssl_server_credentials(initial, fetch, require_client_authentication=True)  # type: ignore[arg-type]
 
 
 def channel_credentials(identity: Identity, host_certificate_pem: bytes) -> grpc.ChannelCredentials:

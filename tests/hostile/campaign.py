@@ -1,0 +1,256 @@
+"""Runs attacks: a victim that is a real, unchanged process, and an attacker that is `attacker.py`, over many tasks.
+
+Both processes run all tasks one after another, because starting PyTorch takes longer than any of them. So a victim
+that an attack has damaged shows it in the tasks that follow; the last task of every table is an honest one.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import protocols.catalogue
+import secure_hfl.errors
+from protocols.errors import SecureHflError
+from tests.helpers import ROOT, SCRIPTS, Lab
+
+HOST, OTHER = "party0", "party1"
+ATTACKER_SCRIPT = str(Path(__file__).parent / "attacker.py")
+_PRIVATE = re.compile(r"/\w+/\w+|Traceback|File \"|\.py\b|secret-value|0x[0-9a-f]{6}|BEGIN ")
+_RAISED = re.compile(r"^((?:\w+\.)*[A-Z]\w*)(?:: .*)?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One task: what the attacker does to its first message of a type. `mutation` "" is an honest task.
+
+    Args:
+        owed: the host's `calculation_timeout`, after which (and the grace of a collaborator) silence is over.
+    """
+
+    victim: str
+    scheme: str
+    type: str = ""
+    mutation: str = ""
+    seed: int = 0
+    owed: float = 20.0
+
+    def arguments(self, who: str) -> dict[str, Any]:
+        """What a party's scheduler is made with. An attacked victim gives up waiting before the attacker does."""
+        patience = 10 if self.mutation and who == self.victim else 60
+        if who == HOST:
+            rounds = {"max_rounds": 1, "log_rounds": 1}
+            return {**rounds, "calculation_timeout": self.owed, "schedule_timeout": patience}
+        return {"schedule_timeout": patience}
+
+    def __str__(self) -> str:
+        return f"{self.scheme} {self.victim} {self.type} {self.mutation}"
+
+    @property
+    def attacker(self) -> str:
+        """The other party."""
+        return OTHER if self.victim == HOST else HOST
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an attack.
+
+    Attributes:
+        done: the attacker got to do it.
+        same: it changed nothing, because the message is like that already.
+        ok: the victim finished the task.
+        reason, detail: the victim's line.
+        error: the class of what ended the victim's run, "" if it finished; of the cause, for a PeerFault.
+        interrupted: the victim lost a connection on the way.
+        told: what the victim told the attacker.
+        seconds: from the attack until the victim had ended the connection; None if it did not.
+        attacker_end: how the attacker's own half ended.
+    """
+
+    attack: Attack
+    done: bool
+    same: bool
+    ok: bool
+    reason: str
+    detail: str
+    error: str
+    interrupted: bool
+    told: tuple[str, ...]
+    seconds: float | None
+    attacker_end: str
+
+    @property
+    def verdict(self) -> str:
+        """What the victim made of it.
+
+        "rejected"; "recovered" (it ended the connection, and went on with another); "finished"; "unnoticed" (only the
+        attacker's own half could not go on, and hung up at last).
+        """
+        if self.ok:
+            return "recovered" if self.interrupted else "finished"
+        return "unnoticed" if self.error == "ConnectionLost" and self.seconds is None else "rejected"
+
+    @property
+    def problems(self) -> list[str]:
+        """What must not be, whatever the attack was."""
+        found = []
+        if not self.done and self.attack.mutation:
+            found.append("the attack was not made")
+        if not self.ok:
+            if not is_ours(self.error):
+                found.append(f"the victim ended with {self.error or 'an unknown error'}, which is not an error of ours")
+            if self.attack.attacker not in self.reason:
+                found.append("the victim's line does not name the peer")
+            if "\n" in self.reason + self.detail:
+                found.append("the victim's line is several")
+        if any(_PRIVATE.search(text) for text in self.told):
+            found.append("the attacker was told something private")
+        if self.attack.mutation and not self.ok and self.seconds is None:
+            found.append("the victim did not end the connection")
+        return found
+
+
+def is_ours(name: str) -> bool:
+    """Whether an error's class is of our hierarchy."""
+    found = set()
+    todo: list[type[SecureHflError]] = [SecureHflError]
+    while todo:
+        found.add(kind := todo.pop())
+        todo.extend(kind.__subclasses__())
+    return name in {kind.__name__ for kind in found}
+
+
+def error_in(log: str) -> str:
+    """The class of the last error of a task's log; the cause's, if a PeerFault has one."""
+    names = [name.rpartition(".")[2] for name in _RAISED.findall(log.rpartition("The task failed.")[2])]
+    if len(names) > 1 and names[-1] == "PeerFault":
+        return names[-2]
+    return names[-1] if names else ""
+
+
+@dataclass
+class Table:
+    """All outcomes of one pair of processes, and what the victim looked like at the end."""
+
+    outcomes: list[Outcome]
+    victim_err: str
+    peak_rss_mb: float
+
+
+def run_table(lab: Lab, victim: str, attacks: Sequence[Attack], patience: float) -> Table:
+    """Every attack, between two processes; the last task is an honest one."""
+    plan = [*attacks, Attack(victim, attacks[-1].scheme)]
+    attacker = plan[0].attacker
+    lab._ports = quiet_ports(len(plan))
+    tasks = [lab.new_task(scheme=attack.scheme) for attack in plan]
+    environment = {"PYTHONPATH": f"{ROOT}:{SCRIPTS}"}
+
+    def rows(who: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "task": task,
+                "scheme": attack.scheme,
+                "case": {"index": int(who == OTHER), "arguments": attack.arguments(who)},
+            }
+            for task, attack in zip(tasks, plan)
+        ]
+
+    hostile = [
+        {**row, "type": attack.type, "mutation": attack.mutation, "seed": attack.seed}
+        for row, attack in zip(rows(attacker), plan)
+    ]
+    running = {
+        victim: lab.start(
+            victim, "tiny_table.py", environment={"TINY_TABLE": json.dumps(rows(victim))}, with_python=True
+        ),
+        attacker: lab.start(
+            attacker,
+            ATTACKER_SCRIPT,
+            environment={**environment, "HOSTILE_TABLE": json.dumps(hostile)},
+            with_python=True,
+        ),
+    }
+    code = running[attacker].process.wait(patience)
+    assert code == 0, f"the attacker failed: {running[attacker].ended().err[-2000:]}"
+    running[victim].process.wait(patience)
+    ends = {who: party.ended() for who, party in running.items()}
+    seen = {who: [json.loads(line) for line in end.out.splitlines()] for who, end in ends.items()}
+    for who, end in ends.items():
+        assert end.code == 0, f"{who} ended at {plan[min(len(seen[who]), len(plan) - 1)]}: {end.err[-3000:]}"
+    outcomes = []
+    for attack, task, ours, theirs in zip(plan, tasks, seen[victim], seen[attacker]):
+        log = (lab.homes[victim] / "tasks" / task / "log.txt").read_text()
+        outcomes.append(
+            Outcome(
+                attack=attack,
+                done=theirs["done"],
+                same=theirs["same"],
+                ok=ours["ok"],
+                reason=ours["reason"],
+                detail=ours["detail"],
+                error="" if ours["ok"] else error_in(log),
+                interrupted="Interrupted in " in log,
+                told=tuple(f"{each['party']}: {each['reason']} [{each['code']}]" for each in theirs["told"]),
+                seconds=theirs["seconds"],
+                attacker_end=theirs["end"],
+            )
+        )
+    finished = [metrics_path(lab, victim, task) for task, outcome in zip(tasks, outcomes) if outcome.ok]
+    peak = max(json.loads(path.read_text())["peak_rss_mb"] for path in finished)
+    return Table(outcomes, ends[victim].err, peak)
+
+
+def quiet_ports(count: int) -> list[int]:
+    """Loopback ports that nobody uses now, and that the kernel gives to no outgoing connection meanwhile."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    for port in random.sample(range(10_000, lowest), lowest - 10_000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class Honest:
+    """An honest run: the message types that each party sends, and its peak memory."""
+
+    sent: dict[str, list[str]]
+    peak_rss_mb: dict[str, float]
+
+
+def honest_run(lab: Lab, scheme: str) -> Honest:
+    """One task between two processes that nobody attacks."""
+    task = lab.new_task(scheme=scheme)
+    calm = Attack(HOST, scheme)
+    running = {
+        who: lab.start(who, "tiny_party.py", "--task", task, case={"arguments": calm.arguments(who)})
+        for who in (HOST, OTHER)
+    }
+    for party in running.values():
+        ended = party.ended()
+        assert ended.code == 0, ended.err
+    found = {who: json.loads(metrics_path(lab, who, task).read_text()) for who in running}
+    sent = {
+        who: sorted(name for name, counts in metrics["messages"].items() if counts.get("sent_messages"))
+        for who, metrics in found.items()
+    }
+    return Honest(sent, {who: metrics["peak_rss_mb"] for who, metrics in found.items()})
+
+
+def metrics_path(lab: Lab, who: str, task: str) -> Path:
+    """A party's metrics of a finished task."""
+    return lab.homes[who] / "tasks" / task / "results" / "metrics.json"
+
+
+_ = (protocols.catalogue, secure_hfl.errors)  # every class of the hierarchy is known from here on

@@ -1,0 +1,47 @@
+"""Bounds that the attacks led to, each by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import pytest
+
+from protocols.envelope import Envelope, Phase
+from protocols.training import TaskFinished
+from secure_hfl.identity import Identity
+from secure_hfl.transport.codec import default_catalogue, encode, peek
+from secure_hfl.transport.tls import server_credentials
+
+FIELD = b"\x10\x05"  # field 2, the phase
+
+
+def test_what_cannot_be_an_envelope_is_not_read_to_its_end() -> None:
+    """A message of 256 MiB of such fields kept the reader, and with it all threads, busy for a minute."""
+    catalogue = default_catalogue()
+    data = encode(Envelope(0, Phase.TRAIN, 0, 0, TaskFinished(1)), catalogue)
+    assert data.startswith(FIELD)
+    assert peek(FIELD * 3 + data, catalogue) is TaskFinished
+    assert peek(FIELD * 4 + data, catalogue) is None
+
+
+def test_tls_is_configured_anew_only_when_the_certificates_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """gRPC crashed when it was configured anew for each of many connections at once."""
+    fetchers: list[Callable[[], Any]] = []
+    original = grpc.dynamic_ssl_server_credentials
+
+    def keep(initial: Any, fetch: Callable[[], Any], **options: Any) -> Any:
+        fetchers.append(fetch)
+        return original(initial, fetch, **options)
+
+    monkeypatch.setattr(grpc, "dynamic_ssl_server_credentials", keep)
+    pinned: list[bytes] = []
+    server_credentials(Identity.create("host"), lambda: tuple(pinned))
+    fetch = fetchers[0]
+    assert fetch() is None
+    pinned.append(Identity.create("alice").certificate_pem)
+    assert fetch() is not None
+    assert fetch() is None
+    pinned.clear()
+    assert fetch() is not None
