@@ -86,6 +86,7 @@ def _line(name: str, results: list[dict[str, Any]]) -> dict[str, Any]:
         "epoch_seconds": median([each["train_seconds"] for result in results for each in result["rounds"]]),
         "test_seconds": median([each["test_seconds"] or 0.0 for result in results for each in result["rounds"]]),
         "offline_seconds": median([result.get("offline_seconds", 0.0) for result in results]),
+        "checkpoint_seconds": median([result.get("checkpoint_seconds", 0.0) for result in results]),
         "accuracy": last["rounds"][-1]["accuracy"],
         "bytes_a_batch": bytes_ / batches,
         "host_mb": max((result.get("peak_rss_mb", {}).get("host", 0.0) for result in results), default=0.0),
@@ -109,7 +110,7 @@ def _compare(lines: list[dict[str, Any]], runs: dict[str, list[dict[str, Any]]])
 
 def _print(console: Console, lines: list[dict[str, Any]]) -> None:
     table = Table(title="Tutorial task, batch 128, 20 features a party")
-    headings = ("scheme", "epoch", "x plain", "x one process", "offline", "a batch", "accuracy", "loss differs", "host")
+    headings = ("scheme", "epoch", "x plain", "x one process", "offline", "checkpoints", "a batch", "accuracy", "loss differs", "host")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "scheme" else "right")
     for line in lines:
@@ -120,6 +121,7 @@ def _print(console: Console, lines: list[dict[str, Any]]) -> None:
             f"{line['ratio_to_plain']:.2f}",
             f"{line['ratio_to_one_process']:.2f}",
             f"{line['offline_seconds']:.1f} s",
+            f"{line['checkpoint_seconds']:.2f} s",
             f"{line['bytes_a_batch'] / 1000:.0f} kB",
             "-" if line["accuracy"] is None else f"{line['accuracy']:.2%}",
             "-" if difference is None else f"{difference:.1e}",

@@ -22,6 +22,8 @@ from secure_hfl.transport.channel import Channel
 
 T = TypeVar("T")
 
+MAX_UNREAD = 256
+
 PHASE_TEXT: Mapping[Phase, str] = {
     Phase.JOIN: "joining",
     Phase.PSI: "private set intersection",
@@ -51,11 +53,13 @@ class Place:
 class Inbox:
     """Sorts what arrives on one channel into two lanes: preparation (Phase.OFFLINE) and everything else.
 
-    One thread a lane. Whichever finds its lane empty reads the channel, for both.
+    One thread a lane. Whichever finds its lane empty reads the channel, for both. Neither side says much that the other
+    does not wait for, so a lane in which `MAX_UNREAD` messages lie is a flood.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.has_offline_lane = False
         self._lanes: dict[bool, deque[Envelope]] = {False: deque(), True: deque()}
         self._changed = threading.Condition()
         self._is_being_read = False
@@ -73,12 +77,21 @@ class Inbox:
                     return lane.popleft()
                 self._is_being_read = True
             try:
-                envelope = self._channel.receive(remaining)
-                self._lanes[envelope.phase == Phase.OFFLINE].append(envelope)
+                self._sort(self._channel.receive(remaining))
             finally:
                 with self._changed:
                     self._is_being_read = False
                     self._changed.notify_all()
+
+    def _sort(self, envelope: Envelope) -> None:
+        is_offline = envelope.phase == Phase.OFFLINE
+        if is_offline and not self.has_offline_lane:
+            raise MessageOutOfOrder(
+                f"{type(envelope.message).__name__} is of {PHASE_TEXT[Phase.OFFLINE]}, not due here"
+            )
+        if len(self._lanes[is_offline]) >= MAX_UNREAD:
+            raise MessageOutOfOrder(f"sent {MAX_UNREAD} messages that nobody waits for")
+        self._lanes[is_offline].append(envelope)
 
 
 class Link:
@@ -99,8 +112,9 @@ class Link:
         self._is_offline = False
 
     def offline_lane(self) -> Link:
-        """A second link to the same peer, for preparation in another thread. It waits as long as it takes."""
-        lane = Link(self.channel, None)
+        """A second link to the same peer, for preparation in another thread."""
+        self._inbox.has_offline_lane = True
+        lane = Link(self.channel, self.timeout)
         lane.name, lane.place = self.name, Place(Phase.OFFLINE)
         lane._inbox, lane._is_offline = self._inbox, True
         return lane

@@ -45,6 +45,7 @@ def report(demo: Demo) -> dict[str, Any]:
         "seconds": host["seconds"],
         "online_seconds": sum(each["train_seconds"] + (each["test_seconds"] or 0.0) for each in host["rounds"]),
         "offline_seconds": max(party.metrics["offline_seconds"] for party in demo.parties),
+        "checkpoint_seconds": max(party.metrics["checkpoint_seconds"] for party in demo.parties),
         "bytes_sent": host["bytes_sent"],
         "bytes_received": host["bytes_received"],
         "peak_rss_mb": memory,

@@ -167,7 +167,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
                 return
             training = envelope.phase == Phase.TRAIN
             expected = len(self.metrics.rounds) + (1 if training else 0)
-            if envelope.phase not in (Phase.TRAIN, Phase.TEST) or envelope.round != expected:
+            if envelope.phase not in (Phase.TRAIN, Phase.TEST) or (envelope.round, envelope.batch) != (expected, 0):
                 error = MessageOutOfOrder(f"{envelope.phase.name} round {envelope.round} after round {expected - 1}")
                 raise PeerFault(self.link.name, error)
             start = received(command, RoundStart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 from protocols.agreement import Hello, ManifestAccepted, check_hello, make_manifest
 from protocols.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
 from protocols.envelope import Phase
-from protocols.errors import MessageOutOfOrder, SecureHflError, VerificationFailed
+from protocols.errors import MessageOutOfOrder, PeerViolation, SecureHflError, VerificationFailed
 from protocols.message import Array
 from protocols.projection.roles import FeatureShape, HostProjection, ProjectionSpec
 from protocols.randomness import OsRandomness
@@ -85,13 +86,15 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         self._seams = {name: self.last_position(link) for name, link in self.links.items()}
         for name, link in self.links.items():
             self.keep_transcript(link, participants[name])
-            link.channel.on_failure(self._poison_others)
-            link.channel.on_failure(self.interrupter.task_failed)
+            link.channel.on_failure(partial(self._one_failed, link))
 
-    def _poison_others(self, error: SecureHflError) -> None:
-        """One peer failed: nobody waits for the others any more."""
+    def _one_failed(self, failed: Link, error: SecureHflError) -> None:
+        """Nobody waits for the others any more; whose fault it is, all hear."""
+        if isinstance(error, PeerViolation):
+            error = PeerFault(failed.name, error)
         for link in self.links.values():
             link.channel.fail(error)
+        self.interrupter.task_failed(error)
 
     def _agree(self) -> None:
         self.go_to(Phase.JOIN)

@@ -188,15 +188,22 @@ class HostPreparation(_Worker):
 
 
 class CollaboratorPreparation(_Worker):
-    """Serves the host's requests until the connection is closed."""
+    """Serves the host's requests until the connection is closed. What goes wrong ends the connection."""
 
     def __init__(self, lane: Link, pool: CollaboratorTriples) -> None:
         super().__init__()
         self._lane, self._pool = lane, pool
+        self._timeout = lane.timeout
 
     def _work(self) -> None:
-        while True:
-            request = received(self._lane.receive(TripleRequest), TripleRequest)
-            started = time.perf_counter()
-            self._lane.run(self._pool.serve(request))
-            self.seconds += time.perf_counter() - started
+        try:
+            while True:
+                self._lane.timeout = None  # the host asks when it likes, and then goes on
+                request = received(self._lane.receive(TripleRequest), TripleRequest)
+                self._lane.timeout = self._timeout
+                started = time.perf_counter()
+                self._lane.run(self._pool.serve(request))
+                self.seconds += time.perf_counter() - started
+        except SecureHflError as error:
+            self._lane.channel.fail(error)
+            raise

@@ -41,13 +41,13 @@ class Row:
 TO_HOST = [
     # Another message, another place, none, or several
     Row("plain", "Hello", "next phase", "PeerFault"),
-    Row("plain", "ManifestAccepted", "other lane", "PeerFault"),
+    Row("plain", "ManifestAccepted", "other lane", "MessageOutOfOrder"),
     Row("plain", "PsiOpen", "next round", "PeerFault"),
     Row("plain", "PsiPoints", "next batch", "PeerFault"),
     Row("plain", "PsiDigests", "twice", "PeerFault"),
     Row("plain", "FeatureShape", "another type", "PeerFault"),
     Row("plain", "PsiPoints", "dropped", "PeerFault"),
-    Row("plain", "BatchOpen", "other lane", "PeerFault"),
+    Row("plain", "BatchOpen", "other lane", "MessageOutOfOrder"),
     Row("plain", "Checkpoint", "twice", "PeerFault"),
     Row("plain", "Countersignature", "dropped", "PeerFault"),
     Row("plain", "ManifestAccepted", "replayed", "PeerFault"),
@@ -114,7 +114,7 @@ TO_HOST = [
 TO_COLLABORATOR = [
     # Another message, another place, none, or several
     Row("plain", "Manifest", "next phase", "PeerFault"),
-    Row("plain", "PsiOpen", "other lane", "PeerFault"),
+    Row("plain", "PsiOpen", "other lane", "MessageOutOfOrder"),
     Row("plain", "PsiPoints", "next round", "PeerFault"),
     Row("plain", "PsiResult", "next batch", "PeerFault"),
     Row("plain", "SplitDigest", "twice", "PeerFault"),

@@ -1,0 +1,57 @@
+"""The two lanes of a link, and what a peer may put into them."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from protocols.alignment import EpochEnd
+from protocols.envelope import Envelope, Phase
+from secure_hfl.errors import PeerFault, PeerTimeout
+from secure_hfl.session import MAX_UNREAD, Link, Place
+from secure_hfl.transport.channel import Channel
+
+
+def channel_with(*phases: Phase) -> Channel:
+    """A channel on which an EpochEnd of each phase has arrived, numbered."""
+    envelopes = deque(Envelope(at, phase, 0, 0, EpochEnd(at)) for at, phase in enumerate(phases))
+
+    def receive(timeout: float | None) -> Envelope:
+        if not envelopes:
+            raise PeerTimeout("nothing more")
+        return envelopes.popleft()
+
+    return cast(Channel, SimpleNamespace(peer="bank", receive=receive))
+
+
+def test_each_lane_gets_its_own_messages() -> None:
+    link = Link(channel_with(Phase.OFFLINE, Phase.TRAIN, Phase.OFFLINE, Phase.TRAIN), 1.0)
+    link.place = Place(Phase.TRAIN)
+    lane = link.offline_lane()
+    messages: list[Any] = [
+        link.receive(EpochEnd),
+        link.receive(EpochEnd),
+        lane.receive(EpochEnd),
+        lane.receive(EpochEnd),
+    ]
+    assert [message.batches for message in messages] == [1, 3, 0, 2]
+
+
+def test_preparation_that_nobody_asked_for_is_refused() -> None:
+    link = Link(channel_with(Phase.OFFLINE, Phase.TRAIN), 1.0)
+    with pytest.raises(PeerFault, match="bank: EpochEnd prepares what this scheme does not need"):
+        link.receive(EpochEnd)
+
+
+@pytest.mark.parametrize("flooded", [Phase.OFFLINE, Phase.TRAIN])
+def test_a_flood_of_one_lane_ends_while_the_other_waits(flooded: Phase) -> None:
+    other = Phase.TRAIN if flooded is Phase.OFFLINE else Phase.OFFLINE
+    link = Link(channel_with(*[flooded] * (MAX_UNREAD + 1), other), 1.0)
+    link.place = Place(Phase.TRAIN)
+    lane = link.offline_lane()
+    waiting = lane if flooded is Phase.TRAIN else link
+    with pytest.raises(PeerFault, match=f"bank: sent {MAX_UNREAD} messages that nobody waits for"):
+        waiting.receive(EpochEnd)
