@@ -42,7 +42,7 @@ def test_each_lane_gets_its_own_messages() -> None:
 
 def test_preparation_that_nobody_asked_for_is_refused() -> None:
     link = Link(channel_with(Phase.OFFLINE, Phase.TRAIN), 1.0)
-    with pytest.raises(PeerFault, match="bank: EpochEnd prepares what this scheme does not need"):
+    with pytest.raises(PeerFault, match="bank: EpochEnd is of preparing masks, not due here"):
         link.receive(EpochEnd)
 
 
