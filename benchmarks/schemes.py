@@ -110,7 +110,18 @@ def _compare(lines: list[dict[str, Any]], runs: dict[str, list[dict[str, Any]]])
 
 def _print(console: Console, lines: list[dict[str, Any]]) -> None:
     table = Table(title="Tutorial task, batch 128, 20 features a party")
-    headings = ("scheme", "epoch", "x plain", "x one process", "offline", "checkpoints", "a batch", "accuracy", "loss differs", "host")
+    headings = (
+        "scheme",
+        "epoch",
+        "x plain",
+        "x one process",
+        "offline",
+        "checkpoints",
+        "a batch",
+        "accuracy",
+        "loss differs",
+        "host",
+    )
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "scheme" else "right")
     for line in lines:
