@@ -54,6 +54,7 @@ _COMMON: _Options = (
     ("grpc.max_metadata_size", 8 << 10),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # what keepalive does not see: one way is broken, the other is not
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
 )
