@@ -108,8 +108,15 @@ def _masked(argument: str = _UNIFORM, host: str = "", collaborator: str = "") ->
 
 LEDGER: Mapping[type[Message], LedgerEntry] = {
     Abort: _public("that, where and why a party stopped", "One line without values, ids or paths."),
-    Hello: _public("the peer's feature key, scheme and whether its model is trained", is_fresh=True),
-    Manifest: _public("the parties' feature keys, the scheme and its parameters"),
+    Hello: _public(
+        "the peer's feature key, scheme and whether its model is trained; after an interruption also its "
+        "checkpoints' tags and how far its last conversation went",
+        is_fresh=True,
+    ),
+    Manifest: _public(
+        "the parties' feature keys, the scheme and its parameters; after an interruption also how many "
+        "messages the host had exchanged with each collaborator"
+    ),
     ManifestAccepted: _public(""),
     PsiOpen: _public(
         "the size of the peer's set of sample ids", "No PSI of this kind hides it (De Cristofaro, Tsudik 2010)."

@@ -18,7 +18,9 @@ A checkpoint's tag hashes the session and the place at which it was made, so par
 the same place of the same conversation. A `Seam` says how far each party's transcript of the interrupted conversation
 goes: the two are bound into the new one's signatures (protocols/transcript/).
 
-**Leaks** which checkpoints a party has, and how far its last conversation went: both parties saw them happen.
+**Leaks** which checkpoints a party has, and how far its last conversation went: both parties saw them happen. The
+manifest shows all collaborators how many messages the host had exchanged with each of them, and heads of the
+chains of digests.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -67,21 +67,18 @@ def host(
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Host scheduler."""
-    from secure_hfl.run_options import RunOptions, activate
-
-    activate(
-        RunOptions(
-            task=task,
-            rounds=rounds,
-            batches=batches,
-            seed=seed,
-            scheme=scheme,
-            projection=projection,
-            resume=resume or None,
-            checkpoint_every=checkpoint_every,
-        )
+    _start(
+        script,
+        show_traceback,
+        task=task,
+        rounds=rounds,
+        batches=batches,
+        seed=seed,
+        scheme=scheme,
+        projection=projection,
+        resume=resume or None,
+        checkpoint_every=checkpoint_every,
     )
-    run_script(script, task, show_traceback)
 
 
 def collaborator(
@@ -96,7 +93,24 @@ def collaborator(
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Collaborator scheduler."""
-    host(script, task, rounds, batches, seed, scheme, projection, resume, None, show_traceback)
+    _start(
+        script,
+        show_traceback,
+        task=task,
+        rounds=rounds,
+        batches=batches,
+        seed=seed,
+        scheme=scheme,
+        projection=projection,
+        resume=resume or None,
+    )
+
+
+def _start(script: Path, show_traceback: bool, *, task: str | None, **options: Any) -> None:
+    from secure_hfl.run_options import RunOptions, activate
+
+    activate(RunOptions(task=task, **options))
+    run_script(script, task, show_traceback)
 
 
 def run_script(script: Path, task: str | None, show_traceback: bool = False) -> None:

@@ -32,6 +32,7 @@ from secure_hfl.checkpoints.plain_attributes import PlainAttributes
 from secure_hfl.checkpoints.store import CheckpointStore
 from secure_hfl.errors import CheckpointRefused, ResumeLimit
 from secure_hfl.files import write_private
+from secure_hfl.home import make_private_directory
 from secure_hfl.log import logger
 from secure_hfl.metrics import RunMetrics
 from secure_hfl.session import Place
@@ -98,21 +99,28 @@ class Checkpoints:
         """Whether an earlier run has left any, usable or not."""
         return any(self._directory.glob("checkpoint-*"))
 
-    def begin(self, tag: bytes) -> None:
-        """The parties have agreed: go on from this one, or (an empty tag) start anew.
+    def begin(self, tag: bytes, is_resuming: bool) -> None:
+        """The parties have agreed: go on from this one, or (an empty tag) start at the beginning.
+
+        An interrupted task that starts at its beginning counts as well: each time the intersection is asked for again,
+        and a host that breaks off again and again could ask with other ids.
 
         Raises:
             CheckpointRefused: it cannot be used.
             ResumeLimit: the task has gone on from it too often.
         """
-        if not tag:
+        if not is_resuming:
             self.clear()
             return
         self._count_resume(tag)
+        if not tag:
+            self._store.clear()
+            return
         self.saved = self._store.load(tag).state
         self._store.drop_newer_than(tag)
 
     def _count_resume(self, tag: bytes) -> None:
+        make_private_directory(self._directory)
         path = self._directory / _RESUMES
         try:
             counts = _COUNTS.validate_json(path.read_bytes()) if path.exists() else {}

@@ -161,7 +161,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
             return
         self._agree()
         point = self.manifest.resume_point
-        self.checkpoints.begin(self.manifest.resumed_from)
+        self.checkpoints.begin(self.manifest.resumed_from, self.is_resuming)
         if point is None:
             if self.options.seed is not None:
                 seed_everything(self.options.seed, self.party)
