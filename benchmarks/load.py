@@ -30,10 +30,10 @@ from torch import nn
 
 from benchmarks.machine import machine
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
-from secure_hfl.demo.runner import free_port
 from secure_hfl.engine.launch import run_together
 from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.identity import Identity
+from secure_hfl.local_parties import free_port
 from secure_hfl.log import ensure_visible
 from secure_hfl.tasks import TaskStore, create_task, join_task
 

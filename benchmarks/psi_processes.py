@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import machine
-from secure_hfl.demo.runner import Demo, DemoOptions
+from secure_hfl.examples.catalogue import Script
+from secure_hfl.local_parties import LocalParties, RunSettings
 
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -28,8 +29,8 @@ def run(ids: int) -> dict[str, Any]:
     """One task with this many ids a side, half of them in common."""
     os.environ["SECURE_HFL_PSI_IDS"] = str(ids)
     with tempfile.TemporaryDirectory() as directory:
-        scripts = (SCRIPTS / "psi_host.py", SCRIPTS / "psi_collaborator.py")
-        demo = Demo(DemoOptions("plain"), Path(directory) / "run", scripts)
+        scripts = [Script(SCRIPTS / f"psi_{role}.py") for role in ("host", "collaborator")]
+        demo = LocalParties(scripts, RunSettings("plain"), Path(directory) / "run")
         demo.directory.mkdir(mode=0o700)
         demo.prepare()
         for _ in demo.run():

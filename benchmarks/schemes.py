@@ -24,7 +24,8 @@ from rich.table import Table
 
 from benchmarks.machine import machine
 from secure_hfl.demo.report import report
-from secure_hfl.demo.runner import Demo, DemoOptions
+from secure_hfl.examples.catalogue import mnist_halves
+from secure_hfl.local_parties import LocalParties, RunSettings
 
 SEED = 7
 BASELINE = "one process"
@@ -62,7 +63,8 @@ def _scheme(name: str, rounds: int) -> dict[str, Any]:
     scheme = name.split()[0]
     projection = None if scheme != "plain" else name == REFERENCE
     with tempfile.TemporaryDirectory() as directory:
-        demo = Demo(DemoOptions(scheme, rounds=rounds, seed=SEED, projection=projection), Path(directory) / "run")
+        settings = RunSettings(scheme, rounds, seed=SEED, projection=projection)
+        demo = LocalParties(mnist_halves().scripts, settings, Path(directory) / "run")
         demo.directory.mkdir(mode=0o700)
         demo.prepare()
         for _ in demo.run():

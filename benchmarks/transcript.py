@@ -285,9 +285,10 @@ def auditing(what: str, paths: tuple[Path, Path], batches: int, repeats: int) ->
 def demo(scheme: str, rounds: int, repeats: int, directory: Path) -> Iterator[Line]:
     """The demo's task between real processes, then the audit of its transcripts."""
     from secure_hfl.demo.report import report
-    from secure_hfl.demo.runner import Demo, DemoOptions
+    from secure_hfl.examples.catalogue import mnist_halves
+    from secure_hfl.local_parties import LocalParties, RunSettings
 
-    run = Demo(DemoOptions(scheme, rounds), directory)
+    run = LocalParties(mnist_halves().scripts, RunSettings(scheme, rounds), directory)
     run.prepare()
     deque(run.run(), maxlen=0)
     batches = sum(each["batches"] for each in report(run)["rounds"])

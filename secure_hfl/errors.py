@@ -108,8 +108,8 @@ class SchemeMismatch(TaskError):
     """The parties have not agreed on one scheme; plain needs both to say so."""
 
 
-class DemoFailed(SecureHflError):
-    """A party of the demo failed."""
+class LocalRunFailed(SecureHflError):
+    """A party of a run on this machine (the demo, a benchmark) failed."""
 
 
 class EmptyIntersection(SecureHflError):

@@ -10,9 +10,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-BATCHES = 79
-"""Batches in a round of the tutorial's task."""
-
 
 def demo(
     scheme: Annotated[str, typer.Option(help="bfv, paillier, masked or plain.")] = "bfv",
@@ -30,16 +27,22 @@ def demo(
     """Train the tutorial's MNIST task between real processes on this machine, and say what happened."""
     from secure_hfl.demo.display import Display
     from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
-    from secure_hfl.demo.runner import Demo, DemoOptions
-    from secure_hfl.errors import DemoFailed
+    from secure_hfl.errors import LocalRunFailed
+    from secure_hfl.examples import mnist
+    from secure_hfl.examples.catalogue import mnist_halves, mnist_strips
+    from secure_hfl.local_parties import LocalParties, RunSettings
 
     directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    run = Demo(DemoOptions(scheme, rounds, batches, collaborators, seed, projection, width), directory)
+    # The tutorial's own two listings where they fit.
+    example = mnist_halves() if collaborators == 1 and width is None else mnist_strips(1 + collaborators, width)
+    settings = RunSettings(scheme, rounds, batches, seed, projection)
+    data = {mnist.DATA_VARIABLE: str(mnist.unpack(directory / "data"))}
+    run = LocalParties(example.scripts, settings, directory, environment=data)
     console = Console()
     console.print(f"[bold]secure-hfl demo[/bold]: MNIST in {collaborators + 1} strips, scheme {scheme}")
     run.prepare()
-    with Display(console, [party.name for party in run.parties], rounds, batches or BATCHES) as display:
+    with Display(console, [party.name for party in run.parties], rounds, batches or example.batches) as display:
         for name, event in run.run():
             display.take(name, event)
     result = report(run)
@@ -51,7 +54,7 @@ def demo(
         json_file.write_text(json.dumps(result, indent=1))
         console.print(f"Figures: {json_file}")
     if not result["transcripts_hold"]:
-        raise DemoFailed("the transcripts do not hold: see above")
+        raise LocalRunFailed("the transcripts do not hold: see above")
 
 
 def register(app: typer.Typer) -> None:

@@ -12,10 +12,10 @@ from protocols.transcript.report import AuditReport
 from secure_hfl.audit.files import audit_files
 from secure_hfl.audit.words import summarise
 from secure_hfl.demo.display import human_bytes
-from secure_hfl.demo.runner import HOST, Demo
+from secure_hfl.local_parties import HOST, LocalParties
 
 
-def report(demo: Demo) -> dict[str, Any]:
+def report(demo: LocalParties) -> dict[str, Any]:
     """The run as plain data. Times in seconds, memory in MB, bytes as counted at the host."""
     host = demo.parties[0].metrics
     psi = dict(host["psi"])
@@ -37,7 +37,7 @@ def report(demo: Demo) -> dict[str, Any]:
         "task_id": demo.task_id,
         "scheme": host["scheme"],
         "seed": host["seed"],
-        "collaborators": demo.options.collaborators,
+        "collaborators": len(demo.parties) - 1,
         "psi": psi,
         "rounds": rounds,
         "batch_losses": host["batch_losses"],
@@ -52,7 +52,7 @@ def report(demo: Demo) -> dict[str, Any]:
     }
 
 
-def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
+def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -> None:
     """The tables at the end of the demo."""
     psi = result["psi"]
     others = psi["collaborator_ids"]
@@ -108,12 +108,12 @@ def print_report(console: Console, demo: Demo, result: dict[str, Any]) -> None:
     console.print(f"Homes, logs and results: {demo.directory}")
 
 
-def audit_transcripts(demo: Demo, fingerprints: Collection[str]) -> list[AuditReport]:
+def audit_transcripts(demo: LocalParties, fingerprints: Collection[str]) -> list[AuditReport]:
     """Audit both ends' transcripts of every pair of host and collaborator, as `secure-hfl audit` would."""
     return [audit_files(own, peer, trusted=fingerprints).report for own, peer in demo.transcripts()]
 
 
-def print_audits(console: Console, demo: Demo, reports: Sequence[AuditReport]) -> None:
+def print_audits(console: Console, demo: LocalParties, reports: Sequence[AuditReport]) -> None:
     """What the audits found: the verdict, and who learned what."""
     for audited, (own, peer) in zip(reports, demo.transcripts()):
         names = " and ".join(party.name for party in audited.parties)

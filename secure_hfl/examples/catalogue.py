@@ -50,6 +50,11 @@ class Example:
     figures: tuple[str, ...] = ("accuracy", "average_loss")
 
     @property
+    def scripts(self) -> tuple[Script, ...]:
+        """The host's, then the collaborators'."""
+        return (self.host, *self.collaborators)
+
+    @property
     def parties(self) -> int:
         """With the host."""
         return 1 + len(self.collaborators)

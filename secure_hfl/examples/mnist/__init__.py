@@ -23,6 +23,8 @@ FILES = (
     "train-labels-idx1-ubyte",
 )
 
+DATA_VARIABLE = "SECURE_HFL_DATA"
+
 
 def data_dir() -> str:
     """A `root` for `torchvision.datasets.MNIST`, with the files unpacked.
@@ -30,8 +32,12 @@ def data_dir() -> str:
     They go under `$SECURE_HFL_DATA`, or else under the home directory, because a package may be installed read-only.
     Safe when several parties on one machine call it at once.
     """
-    configured = os.environ.get("SECURE_HFL_DATA")
-    root = Path(configured) if configured else home_directory() / "data"
+    configured = os.environ.get(DATA_VARIABLE)
+    return str(unpack(Path(configured) if configured else home_directory() / "data"))
+
+
+def unpack(root: Path) -> Path:
+    """Unpack the files under this directory, unless they are there."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     for name in FILES:
@@ -41,7 +47,7 @@ def data_dir() -> str:
             if not (raw / name).exists():
                 with gzip.open(packed) as unpacked:
                     _write(raw / name, unpacked.read())
-    return str(root)
+    return root
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""Starts the parties of a demo as separate processes, each with a home of its own, and listens to their progress.
+"""Starts the parties of a task as processes on this machine, each with a home of its own, and listens to them.
 
-Everything goes through what a user would do: identities, `task create`, an invite, `task join`, `secure-hfl host` and
-`secure-hfl collaborator`. Nothing listens beyond loopback.
+For the demo, the benchmarks and tests. Everything goes through what a user would do: identities, `task create`, an
+invite, `task join`, `secure-hfl host` and `secure-hfl collaborator`. Nothing listens beyond loopback.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secure_hfl.errors import DemoFailed
-from secure_hfl.examples import mnist
+from secure_hfl.errors import LocalRunFailed
+from secure_hfl.examples.catalogue import Script
 from secure_hfl.executor import usable_cores
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
 
-SCRIPTS = Path(mnist.__file__).parent
 STOP_SECONDS = 20.0
 HOST = "host"
 
 
 @dataclass(frozen=True)
-class DemoOptions:
-    """What the command line asks for."""
+class RunSettings:
+    """What is asked of one run; None leaves what the scripts say.
+
+    Args:
+        scheme: the task's.
+        rounds: of training.
+        batches: at most so many a round.
+        seed: a repeatable run, not secret.
+        projection: with or without the layer, for `plain`.
+    """
 
     scheme: str
-    rounds: int = 1
+    rounds: int | None = 1
     batches: int | None = None
-    collaborators: int = 1
     seed: int | None = None
     projection: bool | None = None
-    width: int | None = None
-
-    @property
-    def uses_listings(self) -> bool:
-        """Whether the tutorial's own two listings run; strips of the images otherwise."""
-        return self.collaborators == 1 and self.width is None
 
 
 @dataclass
@@ -54,6 +54,7 @@ class Party:
     name: str
     role: str
     home: Path
+    script: Script
     process: subprocess.Popen[bytes] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     reason: str = ""
@@ -64,58 +65,67 @@ class Party:
         return self.home / "output.txt"
 
 
-class Demo:
-    """One run in a directory.
+class LocalParties:
+    """One task in a directory.
 
     Args:
-        options: what to run.
+        scripts: the host's, then every collaborator's.
+        settings: what to run.
         directory: an empty private directory; homes, logs and results go there.
-        scripts: the host's and the collaborators' script, instead of the MNIST ones.
+        relay: given the host's port, the port that a collaborator is told instead; called once for each. For proxies.
+        environment: variables for all parties.
+
+    Attributes:
+        parties: the host, then the collaborators.
     """
 
-    def __init__(self, options: DemoOptions, directory: Path, scripts: tuple[Path, Path] | None = None) -> None:
-        self.options = options
-        self.directory = directory
-        if scripts is None:
-            files = ("host.py", "collaborator.py")
-            host, collaborator = (SCRIPTS / (name if options.uses_listings else f"strips_{name}") for name in files)
-            scripts = (host, collaborator)
-        self._scripts = {HOST: scripts[0], "collaborator": scripts[1]}
-        names = [HOST, *(f"collaborator{n or ''}" for n in range(1, options.collaborators + 1))]
-        if options.collaborators == 1:
-            names = [HOST, "collaborator"]
-        self.parties = [Party(name, HOST if name == HOST else "collaborator", directory / name) for name in names]
+    def __init__(
+        self,
+        scripts: Sequence[Script],
+        settings: RunSettings,
+        directory: Path,
+        relay: Callable[[int], int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings, self.directory = settings, directory
+        self._relay, self._variables = relay, dict(environment or {})
+        count = len(scripts) - 1
+        names = [HOST, *("collaborator" if count == 1 else f"collaborator{number + 1}" for number in range(count))]
+        self.parties = [
+            Party(name, HOST if name == HOST else "collaborator", directory / name, script)
+            for name, script in zip(names, scripts, strict=True)
+        ]
         self.task_id = ""
         self.fingerprints: tuple[str, ...] = ()
 
     def prepare(self) -> None:
-        """Identities, the task, the invite, and the data."""
-        address = f"127.0.0.1:{free_port()}"
+        """Identities, the task, the invite."""
+        port = free_port()
         for party in self.parties:
             party.home.mkdir(mode=0o700, parents=True)
         identities = {party.name: Identity.load_or_create(party.home, party.name) for party in self.parties}
         pems = {party.name: identities[party.name].certificate_pem for party in self.parties[1:]}
         host = self.parties[0]
         record, invite = create_task(
-            TaskStore(host.home), identities[HOST], "mnist-demo", address, self.options.scheme, pems, HOST
+            TaskStore(host.home), identities[HOST], "local", _loopback(port), self.settings.scheme, pems, HOST
         )
         self.task_id = record.task_id
         self.fingerprints = tuple(identity.fingerprint for identity in identities.values())
         for party in self.parties[1:]:
-            join_task(TaskStore(party.home), identities[party.name], invite, self.options.scheme)
-        os.environ["SECURE_HFL_DATA"] = str(self.directory / "data")
-        mnist.data_dir()
+            address = _loopback(port if self._relay is None else self._relay(port))
+            own = invite.model_copy(update={"address": address})
+            join_task(TaskStore(party.home), identities[party.name], own, self.settings.scheme)
 
     def run(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Start everything and yield (party, progress event) until all processes have ended.
 
         Raises:
-            DemoFailed: a party failed; says why.
+            LocalRunFailed: a party failed; says why.
         """
         events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]] = queue.SimpleQueue()
         try:
-            for index, party in enumerate(self.parties):
-                self._start(party, index, events)
+            for party in self.parties:
+                self._start(party, events)
             open_streams = len(self.parties)
             while open_streams:
                 name, event = events.get()
@@ -134,7 +144,7 @@ class Demo:
         failed = [party for party in self.parties if party.process is None or party.process.returncode != 0]
         if failed:
             tail = failed[0].output.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
-            raise DemoFailed(f"{failed[0].name}: {failed[0].reason or tail[0]} (its output: {failed[0].output})")
+            raise LocalRunFailed(f"{failed[0].name}: {failed[0].reason or tail[0]} (its output: {failed[0].output})")
 
     def transcripts(self) -> list[tuple[Path, Path]]:
         """For each collaborator: the host's transcript, and its own."""
@@ -144,7 +154,7 @@ class Demo:
     def _transcript(self, party: Party, peer: str) -> Path:
         return TaskStore(party.home).directory(self.task_id) / "transcripts" / f"{peer}-1.transcript"
 
-    def _start(self, party: Party, index: int, events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]]) -> None:
+    def _start(self, party: Party, events: queue.SimpleQueue[tuple[str, dict[str, Any] | None]]) -> None:
         reader, writer = os.pipe()
         with party.output.open("wb") as output:
             party.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
@@ -152,27 +162,28 @@ class Demo:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._environment(party, index, writer),
+                env=self._environment(party, writer),
                 pass_fds=(writer,),
             )
         os.close(writer)
         threading.Thread(target=_forward, args=(party.name, reader, events), daemon=True).start()
 
     def _command(self, party: Party) -> list[str]:
-        options = self.options
-        command = [sys.executable, "-m", "secure_hfl", party.role, str(self._scripts[party.role])]
+        settings = self.settings
+        command = [sys.executable, "-m", "secure_hfl", party.role, str(party.script.path)]
         command += ["--task", self.task_id]
-        if options.seed is not None:
-            command += ["--seed", str(options.seed)]
+        if settings.seed is not None:
+            command += ["--seed", str(settings.seed)]
         if party.role == HOST:
-            command += ["--rounds", str(options.rounds)]
-            if options.batches is not None:
-                command += ["--batches", str(options.batches)]
-            if options.projection is not None:
-                command += ["--projection" if options.projection else "--no-projection"]
+            if settings.rounds is not None:
+                command += ["--rounds", str(settings.rounds)]
+            if settings.batches is not None:
+                command += ["--batches", str(settings.batches)]
+            if settings.projection is not None:
+                command += ["--projection" if settings.projection else "--no-projection"]
         return command
 
-    def _environment(self, party: Party, index: int, descriptor: int) -> dict[str, str]:
+    def _environment(self, party: Party, descriptor: int) -> dict[str, str]:
         # All parties share this machine's cores, and a process with more threads than cores waits for itself.
         threads = str(max(1, usable_cores() // len(self.parties)))
         return {
@@ -180,9 +191,8 @@ class Demo:
             "SECURE_HFL_HOME": str(party.home),
             "SECURE_HFL_PROGRESS": str(descriptor),
             "OMP_NUM_THREADS": threads,
-            "MNIST_STRIP": str(index),
-            "MNIST_STRIPS": str(len(self.parties)),
-            **({} if self.options.width is None else {"MNIST_WIDTH": str(self.options.width)}),
+            **self._variables,
+            **party.script.environment,
         }
 
     def _stop(self) -> None:
@@ -203,6 +213,10 @@ def _forward(name: str, descriptor: int, events: queue.SimpleQueue[tuple[str, di
         for line in lines:
             events.put((name, json.loads(line)))
     events.put((name, None))
+
+
+def _loopback(port: int) -> str:
+    return f"127.0.0.1:{port}"
 
 
 def free_port() -> int:
