@@ -2,11 +2,13 @@
 
     OsRandomness            the operating system's CSPRNG: keys, scalars, seeds, nonces
     ChaCha20Randomness      expands a 32-byte seed (RFC 8439 keystream): masks, permutations, noise, in bulk
+    KeyedFunction           a PRF of any length: the same answer for the same question, for who has the key
     SeededRandomness        NOT SECRET: a run that can be repeated, for tests and comparisons only
 
 Everything in `protocols/` takes a `Randomness`, so test vectors can be made with a seeded one.
 
-Reference: RFC 8439 (ChaCha20); the full 128-bit counter-and-nonce block starts at zero because every seed is used once.
+Reference: RFC 8439 (ChaCha20; the full 128-bit counter-and-nonce block starts at zero because every seed is used once);
+FIPS 202 (SHAKE256); NIST SP 800-185 (the key padded to a block, as in KMAC).
 """
 
 from __future__ import annotations
@@ -99,6 +101,34 @@ class SeededRandomness(ChaCha20Randomness):
 
     def __init__(self, number: int, label: str) -> None:
         super().__init__(hashlib.sha256(f"secure-hfl not secret/{label}/{number}".encode()).digest())
+
+
+class KeyedFunction:
+    """x -> `count` bytes that look uniform to whoever lacks the key: SHAKE256(key, padded to a block || head || x).
+
+    Four times as fast as a seed and a ChaCha20 stream for every x of a few hundred bytes.
+
+    Args:
+        key: 32 secret bytes.
+        head: what all questions have in common; of one length wherever one key is used.
+    """
+
+    _BLOCK = 136
+    """SHAKE256's rate: the key has a block to itself, which is absorbed once."""
+
+    def __init__(self, key: bytes, head: bytes = b"") -> None:
+        if not isinstance(key, bytes) or len(key) != SEED_BYTES:
+            raise InvalidInput(f"a key has {SEED_BYTES} bytes")
+        self._state = hashlib.shake_256(key.ljust(self._BLOCK, b"\0") + head)
+
+    def __call__(self, x: bytes, count: int) -> bytes:
+        """The first `count` bytes of the answer to x."""
+        state = self._state.copy()
+        state.update(x)
+        return state.digest(count)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(<secret>)"
 
 
 def expand(seed: bytes) -> ChaCha20Randomness:

@@ -8,7 +8,7 @@ protects, inside the ciphertext or the share.
 The noise of a row comes from a PRF over (weights version, the row), so that the same query gets the same answer and
 asking again does not average it away:
 
-    seed = HMAC-SHA256(key, version || scale || row)    noise = Gaussian(ChaCha20(seed))
+    noise = Gaussian(PRF(key, version || scale || width || row))        PRF: `randomness.KeyedFunction`
 
 One (key, version) must stand for one W, as two answers under one noise differ by exactly a (W - W')^T. After a rollback
 to a checkpoint a version comes again, and maybe with another W: so the key in force there is kept for its version only,
@@ -19,13 +19,10 @@ and `LayerEnd` takes a fresh one for all that follow.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.randomness import Randomness, box_muller, expand
+from protocols.randomness import KeyedFunction, Randomness, box_muller
 
 
 class SmoothingNoise:
@@ -61,13 +58,8 @@ class SmoothingNoise:
         **Shapes** [B, width] float64.
         """
         head = version.to_bytes(8, "big") + scale.to_bytes(4, "big", signed=True) + width.to_bytes(4, "big")
-        # HMAC's two SHA-256 blocks over the key are computed once, not for every row.
-        keyed = hmac.new(self._key, head, hashlib.sha256)
         half = (width + 1) // 2
-        streams = []
-        for row in np.ascontiguousarray(rows):
-            one = keyed.copy()
-            one.update(row.tobytes())
-            streams.append(expand(one.digest()).bytes(16 * half))
+        function = KeyedFunction(self._key, head)
+        streams = [function(row.tobytes(), 16 * half) for row in np.ascontiguousarray(rows)]
         words = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(rows), 2, half)
         return box_muller(words).reshape(len(rows), 2 * half)[:, :width]

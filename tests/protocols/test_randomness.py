@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 from itertools import permutations
@@ -15,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import InvalidInput
-from protocols.randomness import ChaCha20Randomness, OsRandomness, Randomness, SeededRandomness, expand
+from protocols.randomness import (
+    ChaCha20Randomness,
+    KeyedFunction,
+    OsRandomness,
+    Randomness,
+    SeededRandomness,
+    expand,
+)
 
 # RFC 8439, appendix A.1, test vectors 1 and 2: key and nonce all zero, block counters 0 and 1.
 ZERO_KEY_BLOCKS = bytes.fromhex(
@@ -128,3 +136,28 @@ def test_gaussian_of_odd_sizes(shape: tuple[int, ...]) -> None:
     values = rng().gaussian(shape)
     assert values.shape == shape
     assert np.isfinite(values).all()
+
+
+def test_a_keyed_function_is_shake256_over_the_padded_key() -> None:
+    key, head, x = bytes(range(32)), b"head", b"question"
+    wanted = hashlib.shake_256(key + bytes(136 - 32) + head + x).digest(300)
+    function = KeyedFunction(key, head)
+    assert function(x, 300) == function(x, 300) == wanted
+    assert function(x, 7) == wanted[:7]
+
+
+def test_keyed_functions_differ_by_key_head_and_question() -> None:
+    answers = {
+        KeyedFunction(key, head)(x, 32)
+        for key in (bytes(32), bytes([1]) + bytes(31))
+        for head in (b"a", b"b")
+        for x in (b"", b"0")
+    }
+    assert len(answers) == 8
+
+
+def test_a_keyed_function_takes_32_bytes_and_shows_nothing() -> None:
+    assert repr(KeyedFunction(bytes(32))) == "KeyedFunction(<secret>)"
+    for key in (b"", bytes(31), bytes(33), "x" * 32):
+        with pytest.raises(InvalidInput, match="32 bytes"):
+            KeyedFunction(key)  # type: ignore[arg-type]
