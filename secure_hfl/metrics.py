@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
@@ -27,7 +25,13 @@ class PsiMetrics(BaseModel):
 
 
 class RoundMetrics(BaseModel):
-    """One round at one party. `accuracy` and `average_loss` are what `test` wrote to `tb_writer`, at the host."""
+    """One round at one party. `accuracy` and `average_loss` are what `test` wrote to `tb_writer`, at the host.
+
+    `work` is where `train_seconds` went in the thread that runs the rounds, by `secure_hfl.work_clock.Work`; it adds up
+    to them. `round_trips` is how often that thread, training, came to wait for a peer it had sent something to since it
+    last waited for it (`Link.round_trips`): with several collaborators, the most of any. Conversations with all of them
+    are begun together and their waits overlap, so a batch takes as long as its longest chain, not as their sum.
+    """
 
     round: int
     batches: int
@@ -37,7 +41,8 @@ class RoundMetrics(BaseModel):
     average_loss: float | None = None
     bytes_sent: int = 0
     bytes_received: int = 0
-    seconds_by_step: dict[str, float] = Field(default_factory=dict)
+    work: dict[str, float] = Field(default_factory=dict)
+    round_trips: int = 0
 
 
 class RunMetrics(BaseModel):
@@ -73,31 +78,6 @@ class RunMetrics(BaseModel):
         """The last value written under a tag in a round."""
         found = [value for step, value in self.scalars.get(tag, []) if step == round_number]
         return found[-1] if found else None
-
-
-class Stopwatch:
-    """Wall time by step of the work."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, step: str) -> Iterator[None]:
-        """Add the time of the block to this step."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.add(step, time.perf_counter() - started)
-
-    def add(self, step: str, seconds: float) -> None:
-        """Add (or with a negative number, move away) time."""
-        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
-
-    def take(self) -> dict[str, float]:
-        """The times so far; starts again from nothing."""
-        seconds, self.seconds = self.seconds, {}
-        return seconds
 
 
 def peak_rss_mb() -> float:

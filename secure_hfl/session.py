@@ -19,6 +19,7 @@ from protocols.message import Message
 from protocols.steps import Receive, Send, Steps
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
+from secure_hfl.work_clock import span
 
 T = TypeVar("T")
 
@@ -71,7 +72,9 @@ class Inbox:
         while True:
             with self._changed:
                 remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-                if not self._changed.wait_for(lambda: lane or not self._is_being_read, remaining):
+                with span("wait"):
+                    has_turn = self._changed.wait_for(lambda: lane or not self._is_being_read, remaining)
+                if not has_turn:
                     raise PeerTimeout(f"{self._channel.peer} sent nothing for {timeout:g} s")
                 if lane:
                     return lane.popleft()
@@ -100,6 +103,11 @@ class Link:
     Args:
         channel: the open channel.
         timeout: seconds the peer may owe a message; None: it owes nothing.
+
+    Attributes:
+        round_trips: how often a message was waited for after at least one had been sent since the last was waited for.
+            It is the order of calls that counts: the same on every network, and the same whether what comes is the
+            answer to what was sent last or, as a share behind a weight gradient, to what was sent before.
     """
 
     def __init__(self, channel: Channel, timeout: float | None) -> None:
@@ -107,7 +115,8 @@ class Link:
         self.name = channel.peer
         self.timeout = timeout
         self.place = Place(Phase.JOIN)
-        self.wait_seconds = 0.0
+        self.round_trips = 0
+        self._has_asked = False
         self._inbox = Inbox(channel)
         self._is_offline = False
 
@@ -121,7 +130,7 @@ class Link:
 
     def send(self, message: Message) -> None:
         """Send at the current place."""
-        place = self.place
+        place, self._has_asked = self.place, True
         try:
             self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
         except PeerViolation as error:  # what the peer has sent meanwhile ended the channel
@@ -143,7 +152,8 @@ class Link:
             PeerTimeout: it did not come within `timeout` seconds.
             PeerFault: the peer sent something else.
         """
-        started = time.perf_counter()
+        self.round_trips += self._has_asked
+        self._has_asked = False
         wanted = Receive(*types)
         try:
             envelope = self._inbox.receive(self._is_offline, self.timeout)
@@ -151,7 +161,6 @@ class Link:
             raise PeerTimeout(f"{self.name} owed {wanted.names} for {self.timeout:g} s in {self.place}") from None
         except PeerViolation as error:
             raise PeerFault(self.name, error) from error
-        self.wait_seconds += time.perf_counter() - started
         if not isinstance(envelope.message, types):
             sent = type(envelope.message).__name__
             raise PeerFault(self.name, MessageOutOfOrder(f"sent {sent} instead of {wanted.names} in {self.place}"))

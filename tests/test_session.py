@@ -24,7 +24,7 @@ def channel_with(*phases: Phase) -> Channel:
             raise PeerTimeout("nothing more")
         return envelopes.popleft()
 
-    return cast(Channel, SimpleNamespace(peer="bank", receive=receive))
+    return cast(Channel, SimpleNamespace(peer="bank", receive=receive, send=lambda *given: None))
 
 
 def test_each_lane_gets_its_own_messages() -> None:
@@ -44,6 +44,24 @@ def test_preparation_that_nobody_asked_for_is_refused() -> None:
     link = Link(channel_with(Phase.OFFLINE, Phase.TRAIN), 1.0)
     with pytest.raises(PeerFault, match="bank: EpochEnd is of preparing masks, not due here"):
         link.receive(EpochEnd)
+
+
+def test_a_round_trip_is_a_wait_after_something_was_sent() -> None:
+    link = Link(channel_with(*[Phase.TRAIN] * 5, Phase.OFFLINE), 1.0)
+    link.place = Place(Phase.TRAIN)
+    lane = link.offline_lane()
+
+    def after(sends: int, receives: int) -> int:
+        for at in range(sends):
+            link.send(EpochEnd(at))
+        for _ in range(receives):
+            link.receive(EpochEnd)
+        return link.round_trips
+
+    assert [after(0, 1), after(1, 1), after(2, 2), after(1, 0), after(1, 1)] == [0, 1, 2, 2, 3]
+    lane.send(EpochEnd(0))
+    lane.receive(EpochEnd)
+    assert (link.round_trips, lane.round_trips) == (3, 1), "each lane counts its own"
 
 
 @pytest.mark.parametrize("flooded", [Phase.OFFLINE, Phase.TRAIN])

@@ -22,7 +22,6 @@ from benchmarks.privacy.scores import auc
 from protocols.projection.roles import CollaboratorProjection, ProjectionSpec
 from protocols.steps import Steps
 from secure_hfl.engine.batch import HostBatch
-from secure_hfl.metrics import Stopwatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise
 from secure_hfl.schemes import load_scheme
@@ -175,7 +174,7 @@ class Run:
         wire, labels = Wire(self.far), task.labels[rows]
         noise = BatchNoise(self.noise, labels, [OTHER] if self.setting.trainable else [], self.setting.seed, place)
         own = self.own(task.host[rows])
-        batch = HostBatch(HOST, own, {OTHER: z}, {OTHER: wire}, {OTHER: self.layer}, Stopwatch(), noise)  # type: ignore[dict-item]
+        batch = HostBatch(HOST, own, {OTHER: z}, {OTHER: wire}, {OTHER: self.layer}, noise)  # type: ignore[dict-item]
         self.optimizer.open(batch)
         self.optimizer.zero_grad()
         self._loss(torch.cat([batch.leaves[HOST], batch.leaves[OTHER]], 1), labels).backward()

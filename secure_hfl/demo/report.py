@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +13,10 @@ from secure_hfl.audit.files import audit_files
 from secure_hfl.audit.words import summarise
 from secure_hfl.demo.display import human_bytes
 from secure_hfl.local_parties import HOST, LocalParties
+from secure_hfl.work_clock import WORK
+
+WORK_COLUMNS = 4
+"""Parties whose time is shown."""
 
 
 def report(demo: LocalParties) -> dict[str, Any]:
@@ -27,9 +31,10 @@ def report(demo: LocalParties) -> dict[str, Any]:
             **{name: each[name] for name in ("accuracy", "average_loss")},
             "host_bytes_sent": each["bytes_sent"],
             "host_bytes_received": each["bytes_received"],
-            "host_seconds_by_step": each["seconds_by_step"],
+            "round_trips": each["round_trips"],
+            "work": {party.name: party.metrics["rounds"][at]["work"] for party in demo.parties},
         }
-        for each in host["rounds"]
+        for at, each in enumerate(host["rounds"])
     ]
     memory = {party.name: party.metrics["peak_rss_mb"] for party in demo.parties}
     memory.setdefault("collaborator", max(mb for name, mb in memory.items() if name != HOST))
@@ -81,13 +86,7 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
             human_bytes(each["host_bytes_received"]),
         )
     console.print(table)
-    steps = result["rounds"][-1]["host_seconds_by_step"]
-    where = Table(title="Where the host's last round went", title_justify="left")
-    where.add_column("step")
-    where.add_column("seconds", justify="right")
-    for step, seconds in sorted(steps.items(), key=lambda item: -item[1]):
-        where.add_row(step, f"{seconds:.2f}")
-    console.print(where)
+    console.print(_work_table(result["rounds"][-1]["work"]))
     by_type = Table(title="What crossed the wire, as the host counts it", title_justify="left")
     for heading in ("message", "sent", "bytes", "received", "bytes"):
         by_type.add_column(heading, justify="left" if heading == "message" else "right")
@@ -106,6 +105,18 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
         f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
     console.print(f"Homes, logs and results: {demo.directory}")
+
+
+def _work_table(work: Mapping[str, Mapping[str, float]]) -> Table:
+    """Where the training of a round went, at as many parties as fit."""
+    shown = list(work)[:WORK_COLUMNS]
+    table = Table(title="Where the last round went (seconds)", title_justify="left")
+    table.add_column("work")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for kind in WORK:
+        table.add_row(kind, *(f"{work[name][kind]:.2f}" for name in shown))
+    return table
 
 
 def audit_transcripts(demo: LocalParties, fingerprints: Collection[str]) -> list[AuditReport]:

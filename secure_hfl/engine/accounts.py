@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secure_hfl.engine.checkpointing import Checkpoints
-from secure_hfl.metrics import RoundMetrics, RunMetrics, Stopwatch, add_traffic, peak_rss_mb
+from secure_hfl.metrics import RoundMetrics, RunMetrics, add_traffic, peak_rss_mb
 from secure_hfl.progress import Progress
 from secure_hfl.results import recording_writer
 from secure_hfl.session import Link
 from secure_hfl.stock import StockKeeper
+from secure_hfl.work_clock import WorkClock
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over the training or test batches: where its time goes, and what had been counted before it."""
+
+    clock: WorkClock
+    bytes_before: tuple[int, int]
+    round_trips_before: tuple[int, ...]
 
 
 class Accounts:
@@ -23,11 +36,9 @@ class Accounts:
 
     Attributes:
         metrics: of the rounds so far. What is counted elsewhere until the end comes in with `metrics_so_far`.
-        watch: where the time of the round under way goes.
     """
 
     metrics: RunMetrics
-    watch: Stopwatch
     links: dict[str, Link]
     stock: StockKeeper
     checkpoints: Checkpoints
@@ -84,15 +95,25 @@ class Accounts:
         channels = [link.channel for link in self.links.values()]
         return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
 
-    def account(self, into: RoundMetrics, training: bool, bytes_before: tuple[int, int]) -> None:
-        """Close the books of one pass over the training or test batches."""
-        seconds = self.watch.take()
-        total = seconds.pop("total")
+    def _round_trips_now(self) -> tuple[int, ...]:
+        return tuple(link.round_trips for link in self.links.values())
+
+    @contextmanager
+    def one_pass(self) -> Iterator[Pass]:
+        """Measure the block, which is one pass over the training or test batches."""
+        before = self.bytes_now(), self._round_trips_now()
+        with WorkClock() as clock:
+            yield Pass(clock, *before)
+
+    def account(self, into: RoundMetrics, training: bool, done: Pass) -> None:
+        """Close the books of a pass."""
+        clock = done.clock
         if training:
-            into.train_seconds, into.seconds_by_step = total, seconds
+            trips = [now - before for now, before in zip(self._round_trips_now(), done.round_trips_before)]
+            into.train_seconds, into.work, into.round_trips = clock.total, clock.seconds, max(trips)
         else:
-            into.test_seconds = total
+            into.test_seconds = clock.total
         sent, received = self.bytes_now()
-        into.bytes_sent += sent - bytes_before[0]
-        into.bytes_received += received - bytes_before[1]
+        into.bytes_sent += sent - done.bytes_before[0]
+        into.bytes_received += received - done.bytes_before[1]
         self.progress.emit("round", **into.model_dump(mode="json"))

@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from protocols.message import check_finite
 from protocols.projection.roles import HostProjection
-from secure_hfl.metrics import Stopwatch
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.session import Link
+from secure_hfl.work_clock import span
 
 
 class HostBatch:
@@ -27,7 +27,6 @@ class HostBatch:
         received: the projected features of each collaborator, [rows, o] float32.
         links: the collaborators.
         projections: their layers.
-        watch: where the time goes.
         noise: what is done to gradients before they leave; None: nothing.
     """
 
@@ -38,11 +37,10 @@ class HostBatch:
         received: Mapping[str, NDArray[np.float32]],
         links: Mapping[str, Link],
         projections: Mapping[str, HostProjection],
-        watch: Stopwatch,
         noise: BatchNoise | None = None,
     ) -> None:
         self._own_key, self._own = own_key, own
-        self._links, self._projections, self._watch, self._noise = links, projections, watch, noise
+        self._links, self._projections, self._noise = links, projections, noise
         self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
         for key, values in received.items():
             self.leaves[key] = torch.tensor(values, device=own.device).requires_grad_()
@@ -54,6 +52,22 @@ class HostBatch:
     def step(self, learning_rates: Mapping[str, float], step_local: Callable[[], None]) -> None:
         """Check everything, then send, then run our own backward pass while the collaborators run theirs."""
         gradients = gradients_of(self.leaves)
+        with span("scheme, other"):
+            outgoing = self._outgoing(gradients)
+            pending = [
+                self._links[key].start(self._projections[key].backward(gradient, learning_rates.get(key, 0.0)))
+                for key, gradient in outgoing.items()
+            ]
+        with span("backward and step"):
+            if self._own.requires_grad:
+                self._own.backward(gradients[self._own_key])
+            step_local()
+        with span("scheme, other"):
+            for conversation in pending:
+                conversation.finish()
+
+    def _outgoing(self, gradients: Mapping[str, torch.Tensor]) -> Mapping[str, NDArray[np.float32]]:
+        """What the collaborators get."""
         outgoing = {
             key: gradient.detach().to("cpu", torch.float32).contiguous().numpy()
             for key, gradient in gradients.items()
@@ -63,23 +77,13 @@ class HostBatch:
         if self._noise is not None:
             outgoing = self._noise(outgoing)
             _check_finite(outgoing)
-        with self._watch("send gradients"):
-            pending = [
-                self._links[key].start(self._projections[key].backward(gradient, learning_rates.get(key, 0.0)))
-                for key, gradient in outgoing.items()
-            ]
-        with self._watch("bottom model, backward and step"):
-            if self._own.requires_grad:
-                self._own.backward(gradients[self._own_key])
-            step_local()
-        with self._watch("wait for weight gradients"):
-            for conversation in pending:
-                conversation.finish()
+        return outgoing
 
     def skip(self) -> None:
         """The user did not step: tell the collaborators to drop the batch."""
-        for key, projection in self._projections.items():
-            self._links[key].run(projection.skip())
+        with span("scheme, other"):
+            for key, projection in self._projections.items():
+                self._links[key].run(projection.skip())
 
 
 def _check_finite(gradients: Mapping[str, NDArray[np.float32]]) -> None:

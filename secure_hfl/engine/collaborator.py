@@ -31,6 +31,7 @@ from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.session import Link
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
+from secure_hfl.work_clock import span
 
 
 def with_grace(timeout: float) -> float:
@@ -182,16 +183,14 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         self.current_round = number
         self.go_to(Phase.TRAIN if training else Phase.TEST, number)
         self.set_mode(training)
-        bytes_before = self.bytes_now()
-        self.watch.take()
-        with self.watch("total"):
+        with self.one_pass() as done:
             count = self._batches(training, number, start)
             self.link.send(EpochEnd(count))
             self.sign()
         if training:
             self.metrics.rounds.append(RoundMetrics(round=number, batches=count))
             self.store.record_round(self.record.task_id, number)
-        self.account(self.metrics.rounds[-1], training, bytes_before)
+        self.account(self.metrics.rounds[-1], training, done)
         self.keep(ResumePoint(Phase.TRAIN if training else Phase.TEST, number), count)
 
     def _batches(self, training: bool, number: int, start: RoundStart) -> int:
@@ -206,7 +205,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         with self.shutdown.training() if training else nullcontext():
             while not start.max_batches or count < start.max_batches:
                 self.go_to(self.place.phase, number, count)
-                with self.watch("bottom model and data"):
+                with span("bottom forward"):
                     features = next(iterator, None)
                 if features is None:
                     break
@@ -220,23 +219,23 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         return count
 
     def _batch(self, features: torch.Tensor, training: bool) -> None:
-        with self.watch("send"):
+        with span("scheme, other"):
             values = features.detach().to("cpu", torch.float32).contiguous().numpy()
             self.link.send(BatchOpen(rows=len(values), ids=self.take_batch_ids()))
             self.link.run(self.projection.forward(values, training))
         self.stock.wake()
         if not training:
             return
-        with self.watch("wait for the gradient"):
+        with span("scheme, other"):
             gradient = self.link.run(self.projection.backward())
         if gradient is not None and self.optimizer is not None:
-            with self.watch("bottom model, backward and step"):
+            with span("backward and step"):
                 self.optimizer.zero_grad()
                 if features.requires_grad:
                     # A received array is read-only, and torch wants to own what it may write.
                     features.backward(torch.from_numpy(gradient.copy()).to(features.device, features.dtype))
                 self.optimizer.step()
-        with self.watch("wait for the next weights"):
+        with span("scheme, other"):
             self.link.run(self.projection.settle())
 
     def _disconnect(self) -> None:

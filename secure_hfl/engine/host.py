@@ -37,6 +37,7 @@ from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.session import Link
 from secure_hfl.transport.server import Lobby, listen_address
 from secure_hfl.transport.shared import SharedServer, shared_server
+from secure_hfl.work_clock import span
 
 OwnBatch = tuple[torch.Tensor, Any]
 
@@ -245,14 +246,12 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     def _train_round(self, number: int, first_batch: int) -> None:
         every = self.checkpoints.every()
         self._start_round(Phase.TRAIN, number, first_batch, every)
-        bytes_before = self.bytes_now()
-        self.watch.take()
         metrics = RoundMetrics(round=number, batches=first_batch)
         iterator, self._prepared = self._prepared, None
         if iterator is None:
             self.checkpoints.begin_round()
             iterator = self._own_batches(training=True)
-        with self.watch("total"):
+        with self.one_pass() as done:
             for own, labels, collected in self._lockstep(iterator, Phase.TRAIN, number, first_batch):
                 loss = self._train_batch(own, labels, collected)
                 metrics.batches += 1
@@ -265,7 +264,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                 self.batch_done(number, metrics.batches, every)
             self.sign()
         self.metrics.rounds.append(metrics)
-        self.account(metrics, True, bytes_before)
+        self.account(metrics, True, done)
         self.store.record_round(self.record.task_id, number)
         logger.info(f"Round {number}: {metrics.batches} batches in {metrics.train_seconds:.2f} s.")
         self.keep(ResumePoint(Phase.TRAIN, number), metrics.batches)
@@ -273,14 +272,10 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
         shown = [key for key, spec in self.specs.items() if spec.trainable]
         noise = BatchNoise(self.scheduler.gradient_noise, labels, shown, self.options.seed, str(self.place))
-        batch = HostBatch(self.party, own, collected, self.links, self.projections, self.watch, noise)
+        batch = HostBatch(self.party, own, collected, self.links, self.projections, noise)
         self.optimizer.open(batch)
-        with LossRecorder() as recorder, self.watch("top model"), torch.enable_grad():
-            before = dict(self.watch.seconds)
+        with LossRecorder() as recorder, span("top"), torch.enable_grad():
             returned = self.user("train_a_batch", self.scheduler.train_a_batch, dict(batch.leaves), labels)
-            # What step() spent is counted under its own steps.
-            inside = sum(self.watch.seconds.values()) - sum(before.values())
-        self.watch.add("top model", -inside)
         if not self.optimizer.close():
             batch.skip()
         self.stock.wake()
@@ -289,11 +284,9 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
 
     def _test(self, number: int) -> None:
         self._start_round(Phase.TEST, number)
-        bytes_before = self.bytes_now()
-        self.watch.take()
         features: list[dict[str, torch.Tensor]] = []
         all_labels: list[Any] = []
-        with self.watch("total"), torch.no_grad():
+        with self.one_pass() as done, torch.no_grad():
             for own, labels, collected in self._lockstep(self._own_batches(training=False), Phase.TEST, number):
                 others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
                 features.append({self.party: own, **others})
@@ -303,7 +296,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         metrics = self.metrics.rounds[-1]
         metrics.accuracy = self.metrics.last_scalar("test_results/accuracy", number)
         metrics.average_loss = self.metrics.last_scalar("test_results/average_loss", number)
-        self.account(metrics, False, bytes_before)
+        self.account(metrics, False, done)
         self.keep(ResumePoint(Phase.TEST, number))
 
     def _start_round(self, phase: Phase, number: int, first_batch: int = 0, every: int = 0) -> None:
@@ -322,18 +315,17 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         count = first_batch
         while True:
             self.go_to(phase, number, count)
-            with self.watch("bottom model and data"):
+            with span("bottom forward"):
                 own = None if limit and count == limit else next(iterator, None)
-            with self.watch("wait for features"):
-                opened = {key: link.receive(BatchOpen, EpochEnd) for key, link in self.links.items()}
+            opened = {key: link.receive(BatchOpen, EpochEnd) for key, link in self.links.items()}
             self._check_aligned(own, opened, count)
             if own is None:
                 return
             rows = len(own[0])
-            with self.watch("wait for masks"):
-                if self._preparation is not None:
+            if self._preparation is not None:
+                with span("wait"):
                     wait_for_masks(self._preparation, self.projections, training, rows)
-            with self.watch("wait for features"):
+            with span("scheme, other"):
                 begun = {
                     key: link.start(self.projections[key].forward(rows, training)) for key, link in self.links.items()
                 }

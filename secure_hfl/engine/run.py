@@ -12,7 +12,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -36,7 +36,7 @@ from secure_hfl.executor import LocalExecutor
 from secure_hfl.home import home_directory
 from secure_hfl.identity import Identity, warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
-from secure_hfl.metrics import RunMetrics, Stopwatch, add_traffic
+from secure_hfl.metrics import RunMetrics, add_traffic
 from secure_hfl.progress import progress_for
 from secure_hfl.results import save_results
 from secure_hfl.schedulers.base import seed_everything
@@ -45,9 +45,7 @@ from secure_hfl.session import Link, Place
 from secure_hfl.stock import StockKeeper
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
 from secure_hfl.transcript import Transcript, last_position
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from secure_hfl.work_clock import span
 
 FLUSH_SECONDS = 5.0
 """How long a failing party waits for its last words to leave."""
@@ -87,7 +85,6 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self.progress = progress_for(self.options.progress)
         self.executor = LocalExecutor()
         self.stock = StockKeeper(())
-        self.watch = Stopwatch()
         self.metrics = RunMetrics(party=self.party, role=self.role, scheme=self.scheme.name, seed=self.options.seed)
         self.current_round = 0
         self.manifest: Manifest
@@ -109,7 +106,6 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self._artifacts: list[Path] = []
         self._transcript_files: list[Path] = []
         self._batch_ids: bytes = b""
-        self._tb_writer: SummaryWriter | None = None
         self._results = self.store.directory(self.record.task_id) / "results"
         self._transcripts = self.store.directory(self.record.task_id) / "transcripts"
 
@@ -258,10 +254,9 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
 
     def keep(self, point: ResumePoint, batches: int = 0) -> None:
         """Make a checkpoint."""
-        with self.watch("checkpoint"):
-            for _, transcript in self.transcripts:
-                transcript.sync()  # a checkpoint must not be ahead of what is known to have led to it
-            self.checkpoints.save(point, batches)
+        for _, transcript in self.transcripts:
+            transcript.sync()  # a checkpoint must not be ahead of what is known to have led to it
+        self.checkpoints.save(point, batches)
         self._interruptions = 0
         self.shutdown.checkpoint_made()
 
@@ -395,6 +390,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
     def sign(self) -> None:
         """At a boundary of phases or rounds: sign, with every peer, everything that has crossed the wire."""
         place = self.place
-        begun = [link.start(transcript.exchange(place.phase, place.round)) for link, transcript in self.transcripts]
-        for conversation in begun:
-            conversation.finish()
+        with span("transcript"):
+            begun = [link.start(transcript.exchange(place.phase, place.round)) for link, transcript in self.transcripts]
+            for conversation in begun:
+                conversation.finish()

@@ -26,6 +26,7 @@ from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
 from secure_hfl.executor import thread_map
 from secure_hfl.schemes import Scheme, register_scheme
+from secure_hfl.schemes.timed import TimedBackend
 
 
 class EncryptedScheme(Scheme):
@@ -54,10 +55,10 @@ class EncryptedScheme(Scheme):
         return json.dumps({"encryption": self.parameter_set, "layer": json.loads(self._parameters.canonical())})
 
     def host(self, spec: ProjectionSpec) -> HostProjection:
-        return EncryptedHost(spec, self.backend, self._parameters)
+        return EncryptedHost(spec, TimedBackend(self.backend), self._parameters)
 
     def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
-        return EncryptedCollaborator(spec, self.backend, self._parameters)
+        return EncryptedCollaborator(spec, TimedBackend(self.backend), self._parameters)
 
     def messages(self) -> tuple[type[Message], ...]:
         return (

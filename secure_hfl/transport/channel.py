@@ -26,6 +26,7 @@ from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, Peer
 from secure_hfl.transport.codec import Catalogue, decode, encode, peek
 from secure_hfl.transport.frames import END_FRAME, Assembler, cut, wire_size
 from secure_hfl.transport.wire import Buffer
+from secure_hfl.work_clock import span
 
 
 class Direction(Enum):
@@ -146,11 +147,14 @@ class Channel:
         deadline = None if timeout is None else time.monotonic() + timeout
         is_last = type(message) is Abort
         self._check_sendable(is_last)
-        if not self._send_lock.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+        with span("wait"):
+            has_turn = self._send_lock.acquire(timeout=-1 if timeout is None else max(timeout, 0))
+        if not has_turn:
             raise self._took_nothing(timeout)
         try:
             envelope = Envelope(self.sent.messages, phase, round, batch, message)
-            data = encode(envelope, self._catalogue)
+            with span("serialise"):
+                data = encode(envelope, self._catalogue)
             if len(data) > self._limits.message_bytes:
                 limit = self._limits.message_bytes
                 raise MessageTooLarge(f"{type(message).__name__} has {len(data)} bytes: {limit} is the limit")
@@ -180,7 +184,9 @@ class Channel:
             SecureHflError: What the channel failed with: PeerAborted, MessageTooLarge, ...
         """
         with self._lock:
-            if not self._arrived.wait_for(self._has_something_to_receive, timeout):
+            with span("wait"):
+                has_arrived = self._arrived.wait_for(self._has_something_to_receive, timeout)
+            if not has_arrived:
                 raise PeerTimeout(f"{self.peer} sent nothing for {timeout:g} s; is it still running?")
             self._check_usable()
             if not self._inbound:
@@ -315,13 +321,14 @@ class Channel:
     # Inner parts ----------------------------------------------------------------------------------------------------
 
     def _open(self, data: Buffer, sequence: int) -> Envelope:
-        envelope = decode(data, self._catalogue)
+        with span("serialise"):
+            envelope = decode(data, self._catalogue)
         if envelope.sequence != sequence:
             raise MessageOutOfOrder(f"message {envelope.sequence} came instead of message {sequence}")
         return envelope
 
     def _observe(self, direction: Direction, envelope: Envelope, data: Buffer) -> None:
-        with self._observe_lock:
+        with span("transcript"), self._observe_lock:
             for observer in self.observers:
                 observer(direction, envelope, data)
 
@@ -332,7 +339,7 @@ class Channel:
             fits = not (size and self._outbound) or self._outbound_bytes + size <= self._limits.outbound_bytes
             return fits or self._error is not None or self._closed or self._stream_over
 
-        with self._lock:
+        with self._lock, span("wait"):
             return self._outbound_room.wait_for(can_go_on, timeout)
 
     def _took_nothing(self, timeout: float | None) -> PeerTimeout:

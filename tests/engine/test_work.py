@@ -1,0 +1,111 @@
+"""Where the rounds of real parties went: a host, a collaborator that trains, and one with a frozen bottom model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from secure_hfl.work_clock import WORK
+from tests.helpers import Lab
+
+HOST, TRAINS, FROZEN = "party0", "party1", "party2"
+SCHEMES = ("plain", "bfv", "masked")
+BATCHES = 2
+ENCRYPTION = ("encrypt", "product", "decrypt")
+START = 1  # the host waits for the first batch after RoundStart
+SIGNING = 2  # Checkpoint, Countersignature
+
+Rounds = list[dict[str, Any]]
+
+
+def rounds_of(lab: Lab, name: str, task: str) -> Rounds:
+    """A party's rounds, as its results tell them."""
+    path = lab.homes[name] / "tasks" / lab.store(name).get(task).task_id / "results" / "metrics.json"
+    rounds: Rounds = json.loads(path.read_text())["rounds"]
+    return rounds
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Rounds]]]:
+    """By scheme and party."""
+    lab = Lab(tmp_path_factory.mktemp("work"), 3)
+    ids = {scheme: lab.new_task(scheme, scheme) for scheme in SCHEMES}
+    cases: list[dict[str, Any]] = [{}, {}, {"arguments": {"is_feature_trainable": False}}]
+    running = []
+    for index, name in enumerate(lab.names):
+        rows = [{"task": ids[scheme], "case": {"index": index, "parties": 3, **cases[index]}} for scheme in SCHEMES]
+        running.append(lab.start(name, "tiny_table.py", environment={"TINY_TABLE": json.dumps(rows)}, with_python=True))
+    for party in running:
+        ended = party.ended()
+        assert all(json.loads(line)["ok"] for line in ended.out.splitlines()), ended.out
+        assert ended.code == 0, ended.err
+    yield {scheme: {name: rounds_of(lab, name, ids[scheme]) for name in lab.names} for scheme in SCHEMES}
+    lab.stop()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_all_of_a_round_is_accounted_for(runs: dict[str, dict[str, Rounds]], scheme: str) -> None:
+    for name, rounds in runs[scheme].items():
+        assert len(rounds) == 2
+        for each in rounds:
+            work = each["work"]
+            assert set(work) == set(WORK)
+            assert sum(work.values()) == pytest.approx(each["train_seconds"])
+            assert min(work.values()) >= 0
+            always = {"bottom forward", "scheme, other", "serialise", "transcript", "wait", "other"}
+            assert all(work[kind] > 0 for kind in always)
+            assert (work["top"] > 0) == (name == HOST)
+            assert (work["backward and step"] > 0) == (name != FROZEN)
+
+
+def test_who_encrypts_what(runs: dict[str, dict[str, Rounds]]) -> None:
+    for name, rounds in runs["bfv"].items():
+        expected = {"product"} if name == FROZEN else set(ENCRYPTION)
+        for each in rounds:
+            assert {kind for kind in ENCRYPTION if each["work"][kind] > 0} == expected
+
+
+@pytest.mark.parametrize("scheme", ["plain", "masked"])
+def test_nothing_is_encrypted_in_the_rounds_of_other_schemes(runs: dict[str, dict[str, Rounds]], scheme: str) -> None:
+    for rounds in runs[scheme].values():
+        assert not any(each["work"][kind] for each in rounds for kind in ENCRYPTION)
+
+
+def test_two_round_trips_a_batch_under_encryption(runs: dict[str, dict[str, Rounds]]) -> None:
+    for name, rounds in runs["bfv"].items():
+        trips = (START if name == HOST else 0) + 2 * BATCHES + SIGNING
+        # The layer's first batch is checked, which is one more.
+        assert [each["round_trips"] for each in rounds] == [trips + 1, trips]
+
+
+def test_one_round_trip_a_batch_in_the_clear(runs: dict[str, dict[str, Rounds]]) -> None:
+    trips = {HOST: START + BATCHES + SIGNING, TRAINS: BATCHES + SIGNING, FROZEN: SIGNING}
+    for name, rounds in runs["plain"].items():
+        assert [each["round_trips"] for each in rounds] == [trips[name]] * 2
+
+
+def test_one_round_trip_a_batch_under_masks_that_are_sent_ahead(runs: dict[str, dict[str, Rounds]]) -> None:
+    for name in (HOST, TRAINS):
+        trips = (START if name == HOST else 0) + BATCHES + SIGNING
+        for each, check in zip(runs["masked"][name], (1, 0)):
+            # One more for each batch whose mask was not sent ahead, as the first one's.
+            assert trips + check <= each["round_trips"] <= trips + check + BATCHES
+
+
+def test_a_resumed_run_accounts_for_the_rounds_after_it(lab: Lab) -> None:
+    task = lab.new_task(scheme="bfv")
+    host = lab.start(HOST, "tiny_party.py", "--rounds", "3")
+    other = lab.start(TRAINS, "tiny_party.py", case={"hangs": "iterate_train_feature later"}, listens=True)
+    other.wait_for("round")
+    other.kill()  # somewhere before it hangs in round 2
+    again = lab.start(TRAINS, "tiny_party.py", "--resume")
+    assert [party.ended().code for party in (host, again)] == [0, 0]
+    for name in lab.names:
+        rounds = rounds_of(lab, name, task)
+        assert [each["round"] for each in rounds] == [1, 2, 3]
+        for each in rounds:
+            assert sum(each["work"].values()) == pytest.approx(each["train_seconds"])
+        assert rounds[-1]["round_trips"] == (START if name == HOST else 0) + 2 * BATCHES + SIGNING
