@@ -28,7 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
-from benchmarks.machine import machine
+from secure_hfl.bench.machine import machine
 from secure_hfl.identity import Identity
 from tests.helpers import Lab
 from tests.hostile.campaign import HOST, OTHER, Attack, Honest, Outcome, Table, honest_run, run_table

@@ -28,8 +28,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from benchmarks.machine import machine
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
+from secure_hfl.bench.machine import machine
 from secure_hfl.engine.launch import run_together
 from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.identity import Identity

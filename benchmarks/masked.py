@@ -1,30 +1,28 @@
-"""Scheme "masked": milliseconds and bytes of a training batch (online), and of the triples it uses up (offline).
+"""Scheme "masked" step by step: a training batch (online), the triples it uses up (offline), and the masks themselves.
 
-    python -m benchmarks.masked                 128 samples, 20 x 20
-    python -m benchmarks.masked --batch 64 --inputs 40 --outputs 10 --repeats 20
-    python -m benchmarks.masked --json          the same figures for a machine
+    python -m benchmarks.masked                                  128 samples; d = 20, 128 and 512; o = 20
+    python -m benchmarks.masked --batch 64 --inputs 40 --outputs 10 --frozen
 
 Both parties run in this process, one after the other, and each one's own time is measured: over a network they work at
-once. Medians over batches or triples. Bytes are of the tensors and ciphertexts, without framing. z and da are checked
-against the plaintext reference.
+once. Bytes are of the tensors and ciphertexts that the party sends, without framing; a note has them by message. z and
+da are checked against the plaintext reference.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import sys
-import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.lines import Benchmark, Lines, Sample, timed
+from benchmarks.products import add_shapes, describe, specs
 from protocols.he.bfv import BfvBackend
+from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRIPLES
 from protocols.masking.messages import TripleRequest
 from protocols.masking.pool import CollaboratorTriples
@@ -34,7 +32,12 @@ from protocols.projection.masked import MaskedCollaborator, MaskedHost
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.reference import ReferenceLayer, initial_factors
 from protocols.projection.roles import ProjectionSpec, layer_randomness
+from protocols.randomness import OsRandomness, expand
 from protocols.steps import Receive, Send, Steps, received
+
+PARTIES = ("host", "collaborator")
+MEGABYTES = 16
+RATE = 0.1
 
 
 def size(message: Message) -> int:
@@ -53,14 +56,23 @@ def size(message: Message) -> int:
 
 @dataclass
 class Cost:
-    """What conversations cost: seconds of the host and of the collaborator, and bytes by message."""
+    """What conversations cost the host and the collaborator: seconds, and bytes by message."""
 
-    seconds: list[float] = field(default_factory=lambda: [0.0, 0.0])
-    sent: Counter[str] = field(default_factory=Counter)
+    wall: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    processor: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    sent: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
 
-    @property
-    def milliseconds(self) -> tuple[float, float]:
-        return 1e3 * self.seconds[0], 1e3 * self.seconds[1]
+    def sample(self, side: int) -> Sample:
+        """One party's times."""
+        return self.wall[side], self.processor[side]
+
+
+def step(end: Steps[Any], answer: Message | None) -> tuple[Send | Receive | None, Any]:
+    """A conversation's next step, or None and its result."""
+    try:
+        return end.send(answer), None  # type: ignore[arg-type]
+    except StopIteration as stop:
+        return None, stop.value
 
 
 def run(host: Steps[Any], collaborator: Steps[Any], cost: Cost) -> tuple[Any, Any]:
@@ -70,22 +82,19 @@ def run(host: Steps[Any], collaborator: Steps[Any], cost: Cost) -> tuple[Any, An
     steps: list[Send | Receive | None] = [None, None]
 
     def go(side: int, answer: Message | None) -> None:
-        started = time.perf_counter()
-        try:
-            steps[side] = ends[side].send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            steps[side], results[side] = None, end.value
-        cost.seconds[side] += time.perf_counter() - started
+        (wall, processor), (steps[side], results[side]) = timed(partial(step, ends[side], answer))
+        cost.wall[side] += wall
+        cost.processor[side] += processor
 
     go(0, None)
     go(1, None)
     while any(steps):
-        for side, step in enumerate(steps):
-            if isinstance(step, Send):
-                cost.sent[type(step.message).__name__] += size(step.message)
-                inboxes[1 - side].append(step.message)
+        for side, current in enumerate(steps):
+            if isinstance(current, Send):
+                cost.sent[side][type(current.message).__name__] += size(current.message)
+                inboxes[1 - side].append(current.message)
                 go(side, None)
-            elif isinstance(step, Receive) and inboxes[side]:
+            elif isinstance(current, Receive) and inboxes[side]:
                 go(side, inboxes[side].popleft())
     return results[0], results[1]
 
@@ -105,83 +114,94 @@ def closing(collaborator: MaskedCollaborator) -> Steps[Any]:
 def check(name: str, got: Any, wanted: Any, tolerance: float) -> None:
     """End the run when a result is wrong."""
     if np.abs(got - wanted).max() > tolerance:
-        sys.exit(f"{name} is wrong")
+        raise RuntimeError(f"{name} is wrong")
 
 
-def measure(batch: int, inputs: int, outputs: int, repeats: int, trainable: bool) -> dict[str, Any]:
-    """All figures as plain data."""
-    spec = ProjectionSpec("benchmark", inputs, outputs, batch, trainable, bytes(32), seed=1)
-    backend, parameters = BfvBackend(TRIPLES), ProjectionParameters(check_every=0)
+def report(lines: Lines, name: str, costs: Sequence[Cost]) -> None:
+    """A line for each party, and what it sent."""
+    for side, party in enumerate(PARTIES):
+        sent = costs[-1].sent[side]
+        lines.add(f"{name}, {party}", [cost.sample(side) for cost in costs], size=sent.total())
+        lines.notes[f"{name}, {party} sends"] = dict(sent)
+
+
+def measure_layer(lines: Lines, spec: ProjectionSpec, backend: BfvBackend) -> None:
+    """Set-up, triples and batches of one layer."""
+    parameters, where, repeats = ProjectionParameters(check_every=0), describe(spec), lines.repeats
     host, collaborator = MaskedHost(spec, backend, parameters), MaskedCollaborator(spec, backend, parameters)
     setup = Cost()
     run(host.setup(), collaborator.setup(), setup)
-    offline: dict[str, list[Cost]] = {TRAIN: [], TEST: []}
-    for kind, costs in offline.items():
-        for _ in range(repeats + 2):
+    report(lines, f"{where}: set-up, once", [setup])
+    for kind in (TRAIN, TEST):
+        costs = []
+        # One to warm up, and the host sends a share of the batch after the last one ahead.
+        for _ in range(repeats + 2 if kind == TRAIN else repeats + 1):
             costs.append(Cost())
             run(host.triples.generate(kind), answering(collaborator.triples), costs[-1])
-    factors = initial_factors(layer_randomness(spec, "host"), layer_randomness(spec, "collaborator"), outputs, inputs)
-    reference = ReferenceLayer(factors[0] @ factors[1])
-    stream = np.random.default_rng(1)
-    online = []
+        report(lines, f"{where}: offline, one {kind} triple", costs[1 : repeats + 1])
+    report(lines, f"{where}: online, one training batch", online(spec, host, collaborator, repeats))
+
+
+def online(spec: ProjectionSpec, host: MaskedHost, collaborator: MaskedCollaborator, repeats: int) -> list[Cost]:
+    """Batches."""
+    stream, outputs = np.random.default_rng(1), spec.width_out or 0
+    costs, batches = [], []
     for _ in range(repeats + 1):
-        a = stream.normal(size=(batch, inputs)).astype(np.float32)
-        dz = (stream.normal(size=(batch, outputs)) * 1e-3).astype(np.float32)
-        online.append(Cost())
-        z, _ = run(host.forward(batch, True), collaborator.forward(a, True), online[-1])
-        _, da = run(host.backward(dz, 0.1), closing(collaborator), online[-1])
-        check("z", z, reference.forward(a.astype(np.float64)), 0.01)
+        a = stream.normal(size=(spec.rows, spec.width_in)).astype(np.float32)
+        dz = (stream.normal(size=(spec.rows, outputs)) * 1e-3).astype(np.float32)
+        costs.append(Cost())
+        z, _ = run(host.forward(spec.rows, True), collaborator.forward(a, True), costs[-1])
+        _, da = run(host.backward(dz, RATE), closing(collaborator), costs[-1])
+        batches.append((a, dz, z, da))
+    verify(spec, batches)  # afterwards: threads of the float products would show in the processor times
+    return costs[1:]
+
+
+def verify(spec: ProjectionSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
+    """Compare every (a, dz, z, da) with the reference."""
+    host, collaborator = (layer_randomness(spec, party) for party in PARTIES)
+    left, right = initial_factors(host, collaborator, spec.width_out or 0, spec.width_in)
+    reference = ReferenceLayer(left @ right)
+    for a, dz, z, da in batches:
+        exact = a.astype(np.float64), dz.astype(np.float64)
+        check("z", z, reference.forward(exact[0]), 0.01)
         if da is not None:
-            check("da", da, reference.backward(dz.astype(np.float64)), 1e-4)
-        reference.update(dz.astype(np.float64), a.astype(np.float64), 0.1)
-    return {
-        "batch": batch, "inputs": inputs, "outputs": outputs, "trainable": trainable, "repeats": repeats,
-        "phases": [
-            summary("set-up, once", [setup]),
-            *(summary(f"offline, one {kind} triple", costs[1:]) for kind, costs in offline.items()),
-            summary("online, one training batch", online[1:]),
-        ],
-    }  # fmt: skip
+            check("da", da, reference.backward(exact[1]), 1e-4)
+        reference.update(exact[1], exact[0], RATE)
 
 
-def summary(name: str, costs: list[Cost]) -> dict[str, Any]:
-    """Medians, and the bytes of the last."""
-    host, collaborator = (statistics.median(cost.milliseconds[side] for cost in costs) for side in (0, 1))
-    sent = costs[-1].sent
-    return {"name": name, "host_ms": host, "collaborator_ms": collaborator, "bytes": sent.total(), "sent": dict(sent)}
+def measure_masks(lines: Lines, options: argparse.Namespace) -> None:
+    """Where masks come from."""
+    system, count = OsRandomness(), (1 if options.quick else MEGABYTES) * 1_000_000
+    stream = expand(system.seed())
+    lines.time("a seed from the operating system", system.seed)
+    lines.time("a seed's stream, first block", lambda: expand(system.seed()).bytes(64))
+    lines.time(f"expand ChaCha20, {count:,} bytes", lambda: stream.bytes(count), count // 1_000_000, "MB", count)
+    for spec in specs(options):
+        shape = (spec.rows, spec.width_in)
+        numbers = spec.rows * spec.width_in
+        where = f"{shape[0]}x{shape[1]}"
+        fresh = lambda shape=shape: expand(system.seed()).ring(shape, RING_BITS)  # noqa: E731
+        lines.time(
+            f"{where}: expand a mask of {RING_BITS} bits from a fresh seed", fresh, numbers, "number", 8 * numbers
+        )
 
 
-def show(result: dict[str, Any]) -> None:
-    """The figures as a table."""
-    shape = f"{result['batch']} x {result['inputs']} x {result['outputs']}"
-    trained = "trained" if result["trainable"] else "frozen"
-    table = Table(title=f"masked, {shape}, bottom model {trained}, median of {result['repeats']}")
-    for column in ("", "host ms", "collaborator ms", "bytes"):
-        table.add_column(column, justify="right" if column else "left")
-    for phase in result["phases"]:
-        times = (f"{phase['host_ms']:.1f}", f"{phase['collaborator_ms']:.1f}")
-        table.add_row(phase["name"], *times, f"{phase['bytes']:,}", style="bold")
-        for name, count in phase["sent"].items():
-            table.add_row(f"  {name}", "", "", f"{count:,}")
-    Console().print(table)
+def measure(lines: Lines, options: argparse.Namespace) -> None:
+    """All lines."""
+    measure_masks(lines, options)
+    backend = BfvBackend(TRIPLES)
+    for spec in specs(options, trainable=not options.frozen):
+        measure_layer(lines, spec, backend)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Scheme "masked", online and offline')
-    parser.add_argument("--batch", type=int, default=128, help="samples in a batch")
-    parser.add_argument("--inputs", type=int, default=20, help="inputs of the projection layer")
-    parser.add_argument("--outputs", type=int, default=20, help="outputs of the projection layer")
-    parser.add_argument("--repeats", type=int, default=15, help="batches and triples; the median is shown")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Shapes."""
+    add_shapes(parser, 20, 128, 512)
     parser.add_argument("--frozen", action="store_true", help="the collaborator's bottom model is not trained")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    given = parser.parse_args()
-    result = measure(given.batch, given.inputs, given.outputs, given.repeats, not given.frozen)
-    if given.json:
-        json.dump(result, sys.stdout, indent=2)
-        sys.stdout.write("\n")
-    else:
-        show(result)
 
+
+BENCHMARK = Benchmark("masked", __doc__, measure, arguments)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

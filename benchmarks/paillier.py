@@ -1,48 +1,34 @@
-"""Paillier products of one training batch, step by step: python -m benchmarks.paillier [--json FILE]
+"""Paillier step by step: the products of a training batch, against plain `phe`.
 
-Each line names its parameters. "stocked" lines are what a batch waits for when both pools are full; "prepare" lines
-are what the background does for them. Fast path: multi-buffer decryption where the CPU has it. The last lines are plain
-`phe`, one number at a time: measured on a few numbers and multiplied by the counts of the full batch. That is an
+    python -m benchmarks.paillier                                    2048 and 3072 bits; d = 20 and 128; o = 20
+    python -m benchmarks.paillier --parameters paillier-3072 --inputs 512
+
+Each line is one call of one party, on one core, with its inputs ready. `prepare` is what training does beside the
+batches; the total of a batch is what it waits for. "fast": with multi-buffer exponentiation where the processor has it;
+"plain": without. `phe` is measured on a few numbers, and its batch is those times by the counts of the batch: an
 extrapolation, marked as such; `phe` has hardly any cost but that of its single operations.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TypeVar
 
-import numpy as np
+import gmpy2
 from phe import paillier as phe
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.lines import Benchmark, Line, Lines
+from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs
 from protocols import multi_buffer
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.paillier import PaillierBackend, PaillierPublicSide, PaillierSecretSide
-from protocols.he.paillier_parameters import PARAMETER_SETS
+from protocols.he.paillier_parameters import PAILLIER_2048, PAILLIER_3072, PARAMETER_SETS, PaillierParameters
+from protocols.projection.roles import ProjectionSpec
 from protocols.randomness import SeededRandomness
 
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measured step."""
-
-    name: str
-    path: str
-    seconds: float
-    bytes: int = 0
-    extrapolated: bool = False
+PHE_NUMBERS = 8
 
 
 @contextmanager
@@ -59,152 +45,97 @@ def plain_path() -> Iterator[None]:
             os.environ[multi_buffer.SWITCH] = before
 
 
-def timed(action: Callable[[], Result], repeat: int) -> tuple[float, Result]:
-    """Median seconds, and the last result."""
-    seconds = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = action()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds), result
+def batch(
+    lines: Lines,
+    path: str,
+    spec: ProjectionSpec,
+    parameters: PaillierParameters,
+    owner: PaillierSecretSide,
+    evaluator: PaillierPublicSide,
+) -> None:
+    """The three products."""
+    where = f"{parameters.name} {path}"
+    first, awaited = len(lines.lines), list[Line]()
+    for label, shape in layer_products(spec).items():
+        layout = parameters.layout(shape)
+        units = Units(layout.operand_ciphertexts, layout.row_products, layout.reply_ciphertexts)
+        awaited += measure_product(lines, f"{where} {label}", shape, owner, evaluator, units)
+    steps = lines.lines[first:]
+    lines.total(f"{where} {describe(spec)}: batch, both parties, without prepare", awaited)
+    for who in ("operand", "product"):
+        chosen = [line for line in steps if line.step.endswith(f"prepare {who}")]
+        lines.total(f"{where} {describe(spec)}: batch, prepare {who}", chosen)
 
 
-def products(batch: int, inputs: int, outputs: int) -> dict[str, MatrixShape]:
-    """The three products of a batch, with the factor bits of the fixed-point formats."""
-    return {
-        "aU": MatrixShape(batch, inputs, outputs, 17),
-        "dzV": MatrixShape(batch, outputs, inputs, 19),
-        "dzTa": MatrixShape(inputs, batch, outputs, 20),
-    }
-
-
-def measure_product(
-    title: str, path: str, shape: MatrixShape, owner: PaillierSecretSide, evaluator: PaillierPublicSide, repeat: int
-) -> list[Line]:
-    """Every step of one product; the result is checked."""
-    source = SeededRandomness(1, title)
-    limit = 1 << shape.factor_bits
-    factor = np.maximum(source.ring((shape.m, shape.k), shape.factor_bits + 1).astype(np.int64) - limit, 1 - limit)
-    matrix, addend = source.ring((shape.k, shape.n), RING_BITS), source.ring((shape.m, shape.n), RING_BITS)
-    stock_owner, _ = timed(lambda: owner.prepare(shape), repeat)
-    stock_evaluator, _ = timed(lambda: evaluator.prepare(shape), repeat)
-    encrypt, bundle = timed(lambda: owner.encrypt(matrix, shape), repeat)
-    load, operand = timed(lambda: evaluator.load_operand(bundle, shape), repeat)
-    multiply, reply = timed(lambda: evaluator.multiply_add(factor, operand, addend, shape), repeat)
-    decrypt, result = timed(lambda: owner.decrypt(reply, shape), repeat)
-    expected = (factor.astype(object) @ matrix.astype(object) + addend.astype(object)) % (1 << RING_BITS)
-    if result.tolist() != expected.tolist():
-        raise RuntimeError(f"{title}: the result is wrong")
-    tag = f"{title} m={shape.m} k={shape.k} n={shape.n} bits={shape.factor_bits}"
-    sent = [len(bundle.parts[0]), len(reply.parts[0])]
-    return [
-        Line(f"{tag} prepare owner", path, stock_owner),
-        Line(f"{tag} prepare evaluator", path, stock_evaluator),
-        Line(f"{tag} encrypt", path, encrypt, sent[0]),
-        Line(f"{tag} load_operand", path, load),
-        Line(f"{tag} multiply_add", path, multiply, sent[1]),
-        Line(f"{tag} decrypt", path, decrypt),
-        Line(f"{tag} stocked total", path, encrypt + load + multiply + decrypt, sum(sent)),
-    ]
-
-
-def measure_phe(owner: PaillierSecretSide, shapes: dict[str, MatrixShape], numbers: int) -> list[Line]:
-    """`phe` for the same batch: single operations measured on `numbers` numbers, times how often a batch needs them."""
+def compare_phe(
+    lines: Lines, parameters: PaillierParameters, owner: PaillierSecretSide, shapes: list[MatrixShape], where: str
+) -> None:
+    """`phe` with the same key: its single operations, and how often a batch needs them."""
     p, q = int(owner._key.p), int(owner._key.q)
     private = phe.PaillierPrivateKey(phe.PaillierPublicKey(p * q), p, q)
     source = SeededRandomness(2, "phe")
-    values = source.ring((numbers,), RING_BITS).tolist()
-    factors = [int(x) - (1 << 17) for x in source.ring((numbers,), 18).tolist()]
-    encrypt, encrypted = timed(lambda: [private.public_key.encrypt(x) for x in values], 1)
-    multiply, scaled = timed(lambda: [c * x for c, x in zip(encrypted, factors, strict=True)], 1)
-    add, _ = timed(lambda: [a + b for a, b in zip(scaled, scaled[1:] + scaled[:1], strict=True)], 1)
-    decrypt, _ = timed(lambda: [private.decrypt(c) for c in scaled], 1)
-    key_bits = owner._public.parameters.key_bits
-    lines = [
-        Line(f"phe {name} bits={key_bits} one number", "phe", seconds / numbers)
-        for name, seconds in (("encrypt", encrypt), ("multiply", multiply), ("add", add), ("decrypt", decrypt))
-    ]
-    encryptions = sum(s.k * s.n for s in shapes.values())
-    terms, results = sum(s.m * s.k * s.n for s in shapes.values()), sum(s.m * s.n for s in shapes.values())
-    total = (encryptions * encrypt + terms * (multiply + add) + results * decrypt) / numbers
-    size = (encryptions + results) * owner._public.parameters.ciphertext_bytes
-    return [*lines, Line("phe batch, no re-randomisation", "phe", total, size, extrapolated=True)]
+    values = source.ring((PHE_NUMBERS,), RING_BITS).tolist()
+    factors = [int(x) - (1 << 17) for x in source.ring((PHE_NUMBERS,), 18).tolist()]
+    name = f"phe {parameters.key_bits} bits"
+    first = len(lines.lines)
+
+    encrypted = lines.time(
+        f"{name}: encrypt", lambda: [private.public_key.encrypt(x) for x in values], PHE_NUMBERS, "number"
+    )
+    scaled = lines.time(
+        f"{name}: multiply by 17 bits",
+        lambda: [c * x for c, x in zip(encrypted, factors, strict=True)],
+        PHE_NUMBERS,
+        "number",
+    )
+    lines.time(
+        f"{name}: add",
+        lambda: [a + b for a, b in zip(scaled, scaled[1:] + scaled[:1], strict=True)],
+        PHE_NUMBERS,
+        "number",
+    )
+    lines.time(f"{name}: decrypt", lambda: [private.decrypt(c) for c in scaled], PHE_NUMBERS, "number")
+    encryptions = sum(shape.k * shape.n for shape in shapes)
+    terms, results = sum(s.m * s.k * s.n for s in shapes), sum(s.m * s.n for s in shapes)
+    sent = (encryptions + results) * parameters.ciphertext_bytes
+    counts = (encryptions, terms, terms, results)
+    lines.total(f"{name} {where}: batch, not re-randomised (extrapolated)", lines.lines[first:], counts, sent)
 
 
-def measure(arguments: argparse.Namespace) -> list[Line]:
-    """All lines."""
-    parameters = PARAMETER_SETS[arguments.parameters]
+def measure_set(lines: Lines, parameters: PaillierParameters, options: argparse.Namespace) -> None:
+    """All lines of one parameter set."""
     backend = PaillierBackend(parameters)
-    generate, owner = timed(backend.generate, 1)
-    load, evaluator = timed(lambda: backend.load_public(owner.public_key()), 1)
-    lines = [
-        Line(f"generate {parameters.name}", "both", generate),
-        Line(f"load_public {parameters.name}", "both", load, len(owner.public_key())),
-    ]
-    shapes = products(arguments.batch, arguments.inputs, arguments.outputs)
-
-    def batch(path: str) -> None:
-        steps = [
-            line
-            for title, shape in shapes.items()
-            for line in measure_product(title, path, shape, owner, evaluator, arguments.repeats)
-        ]
-        for suffix in ("stocked total", "prepare owner", "prepare evaluator"):
-            chosen = [line for line in steps if line.name.endswith(suffix)]
-            name = f"batch B={arguments.batch} d={arguments.inputs} o={arguments.outputs} {suffix}"
-            seconds, sent = sum(line.seconds for line in chosen), sum(line.bytes for line in chosen)
-            steps.append(Line(name, path, seconds, sent))
-        lines.extend(steps)
-
+    owner = lines.time(f"{parameters.name}: generate a key pair", backend.generate, warm_up=False)
+    key = owner.public_key()
+    evaluator = lines.time(f"{parameters.name}: load a public key", lambda: backend.load_public(key), size=len(key))
+    modulus = owner._key.p * owner._key.q
+    base = gmpy2.mpz(SeededRandomness(3, "base").bytes(parameters.key_bits // 8).hex(), 16) % modulus
+    lines.time(f"{parameters.name}: a textbook r^n, gmpy2", lambda: gmpy2.powmod(base, modulus, modulus**2))
+    layers = specs(options)
     if multi_buffer.available():
-        batch("fast")
+        for spec in layers:
+            batch(lines, "fast", spec, parameters, owner, evaluator)
     with plain_path():
-        batch("plain")
-    if arguments.phe_numbers:
-        lines += measure_phe(owner, shapes, arguments.phe_numbers)
-    return lines
+        batch(lines, "plain", layers[0], parameters, owner, evaluator)
+    compare_phe(lines, parameters, owner, list(layer_products(layers[0]).values()), describe(layers[0]))
 
 
-def show(lines: list[Line], console: Console) -> None:
-    """A table for people."""
-    table = Table(title="Paillier, one thread; seconds are medians; both parties' work added up")
-    for heading in ("step", "path"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("ms", "kB sent"):
-        table.add_column(heading, justify="right")
-    for line in lines:
-        style = "bold" if "batch" in line.name else None
-        note = " (extrapolated)" if line.extrapolated else ""
-        sent = f"{line.bytes / 1000:.1f}" if line.bytes else ""
-        table.add_row(line.name + note, line.path, f"{line.seconds * 1000:.2f}", sent, style=style)
-    console.print(table)
+def measure(lines: Lines, options: argparse.Namespace) -> None:
+    """All lines."""
+    lines.notes["multi-buffer"] = multi_buffer.why_unavailable() or "yes"
+    names = [PAILLIER_2048.name] if options.quick else options.parameters
+    for name in names:
+        measure_set(lines, PARAMETER_SETS[name], options)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parameters", choices=sorted(PARAMETER_SETS), default="paillier-3072")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--inputs", type=int, default=20, help="d, columns of the features")
-    parser.add_argument("--outputs", type=int, default=20, help="o, columns of the projection")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--phe-numbers", type=int, default=8, help="numbers to measure phe on; 0 leaves it out")
-    parser.add_argument("--json", type=Path, help="also write the lines to this file")
-    arguments = parser.parse_args()
-    lines = measure(arguments)
-    show(lines, Console())
-    if arguments.json:
-        report = {
-            "benchmark": "paillier",
-            "parameters": arguments.parameters,
-            "batch": arguments.batch,
-            "inputs": arguments.inputs,
-            "outputs": arguments.outputs,
-            "repeats": arguments.repeats,
-            "machine": {"architecture": platform.machine(), "multi_buffer": multi_buffer.why_unavailable() or "yes"},
-            "lines": [asdict(line) for line in lines],
-        }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Shapes and keys."""
+    add_shapes(parser, 20, 128)
+    default = [PAILLIER_2048.name, PAILLIER_3072.name]
+    parser.add_argument("--parameters", nargs="+", choices=sorted(PARAMETER_SETS), default=default)
 
+
+BENCHMARK = Benchmark("paillier", __doc__, measure, arguments, repeats=3)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,14 +1,13 @@
-"""What transcripts cost: recording a message, bytes for each entry and batch, and how fast they are audited.
+"""Transcripts step by step: recording a message, the bytes of an entry, and how fast they are audited.
 
     python -m benchmarks.transcript                             synthetic transcripts of 10,000 and 100,000 messages
     python -m benchmarks.transcript --entries 1000000           other sizes
     python -m benchmarks.transcript --schemes bfv masked plain  also the demo's task, five rounds between processes
-    python -m benchmarks.transcript --json FILE                 the same figures for a machine
 
 The synthetic transcripts are legal from end to end: a task in the order and with the sizes of scheme "paillier" for
 1 x 1 features, over random bytes instead of ciphertexts, with real signatures. An entry is a message's line; a batch
 has seven. Recording is what one party pays for one message: its digest, the chain, the line, and handing it to the
-operating system (`secure_hfl.transcript`). Times are processor seconds of one core, best of `--repeats`.
+operating system (`secure_hfl.transcript`). Bytes are the files'; notes have the bytes of a batch and the peak memory.
 """
 
 from __future__ import annotations
@@ -18,19 +17,13 @@ import json
 import os
 import resource
 import tempfile
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.machine import machine
+from benchmarks.lines import Benchmark, Lines
 from protocols.agreement import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, make_manifest
 from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.envelope import Envelope, Phase
@@ -64,20 +57,6 @@ BATCHES = 100
 
 PER_BATCH = 7
 PARTS = (b"x",)  # stands for ciphertexts: what is recorded of them comes from the wire bytes
-
-
-@dataclass
-class Line:
-    """One row of the table."""
-
-    what: str
-    entries: int
-    seconds: float
-    microseconds_per_entry: float
-    bytes_per_entry: float = 0.0
-    bytes_per_batch: float = 0.0
-    entries_per_second: float = 0.0
-    peak_memory_mb: float = 0.0
 
 
 class SyntheticTask:
@@ -224,17 +203,7 @@ def wire_bytes(size: int) -> bytes:
     return bytes(max(0, size - TAG_BYTES)) + os.urandom(min(size, TAG_BYTES))
 
 
-def best(repeats: int, work: Callable[[], object]) -> float:
-    """Processor seconds of the fastest of several calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def recording(size: int, count: int, repeats: int, directory: Path) -> Line:
+def recording(lines: Lines, size: int, count: int, directory: Path) -> None:
     """One party records messages of one size, through the class that the engine uses."""
     host, patient = Identity.create("host"), Identity.create("patient")
     channel: Any = SimpleNamespace(peer=f"patient-{size}", observers=[])
@@ -244,45 +213,36 @@ def recording(size: int, count: int, repeats: int, directory: Path) -> Line:
     observe(Direction.RECEIVED, Envelope(0, Phase.JOIN, 0, 0, hello), wire_bytes(200))
     observe(Direction.SENT, Envelope(0, Phase.JOIN, 0, 0, manifest), wire_bytes(200))
     data, message = wire_bytes(size), layer.StepGradient(7, PARTS)
-    envelopes = [Envelope(at, Phase.TRAIN, 1, 0, message) for at in range(1, count * repeats + 1)]
-    ahead = iter(envelopes)
+    ahead = iter([Envelope(at, Phase.TRAIN, 1, 0, message) for at in range(1, count * (lines.repeats + 1) + 1)])
 
-    def some() -> None:
+    def some() -> int:
+        before = transcript.path.stat().st_size
         for _ in range(count):
             observe(Direction.SENT, next(ahead), data)
+        return transcript.path.stat().st_size - before
 
-    before = transcript.path.stat().st_size
-    seconds = best(repeats, some)
-    written = (transcript.path.stat().st_size - before) / len(envelopes)
+    lines.time(f"record {count:,} messages of {size:,} bytes", some, count, "entry", int)
     transcript.close()
-    return Line(f"record a message of {size:,} bytes", count, seconds, seconds / count * 1e6, written)
 
 
-def auditing(what: str, paths: tuple[Path, Path], batches: int, repeats: int) -> Iterator[Line]:
+def auditing(lines: Lines, what: str, paths: tuple[Path, Path], batches: int) -> None:
     """Audit one end, then both."""
     audited = audit_files(*paths, with_timeline=True)
     if audited.verdict is not Verdict.HOLDS:
         raise RuntimeError(f"{what}: {audited.report.findings[:3]}")
     entries = audited.report.files[0].messages
-    size = paths[0].stat().st_size
+    sizes = [path.stat().st_size for path in paths]
     for ends, name in ((1, "one end"), (2, "both ends")):
-        count = entries * ends
-        seconds = best(repeats, partial(audit_files, paths[0], paths[1] if ends == 2 else None))
-        yield Line(
-            f"{what}: audit {name}",
-            count,
-            seconds,
-            seconds / count * 1e6,
-            size / entries,
-            size / batches,
-            count / seconds,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        )
-    seconds = best(repeats, lambda: page(audited))
-    yield Line(f"{what}: make the page", entries, seconds, seconds / entries * 1e6)
+        audit = partial(audit_files, paths[0], paths[1] if ends == 2 else None)
+        lines.time(f"{what}: audit {name}", audit, entries * ends, "entry", sum(sizes[:ends]))
+    lines.time(f"{what}: make the page", lambda: page(audited), entries, "entry", lambda made: len(made.encode()))
+    lines.notes[what] = {
+        "bytes a batch, one end": round(sizes[0] / batches),
+        "peak MB so far": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
 
 
-def demo(scheme: str, rounds: int, repeats: int, directory: Path) -> Iterator[Line]:
+def demo(lines: Lines, scheme: str, rounds: int, directory: Path) -> None:
     """The demo's task between real processes, then the audit of its transcripts."""
     from secure_hfl.demo.report import report
     from secure_hfl.examples.catalogue import mnist_halves
@@ -292,53 +252,35 @@ def demo(scheme: str, rounds: int, repeats: int, directory: Path) -> Iterator[Li
     run.prepare()
     deque(run.run(), maxlen=0)
     batches = sum(each["batches"] for each in report(run)["rounds"])
-    yield from auditing(f"{scheme}, {rounds} rounds", run.transcripts()[0], batches, repeats)
+    auditing(lines, f"{scheme}, {rounds} rounds", run.transcripts()[0], batches)
 
 
-def show(lines: list[Line]) -> None:
-    table = Table(
-        "what", "entries", "seconds", "us / entry", "bytes / entry", "bytes / batch", "entries / s", "peak MB"
-    )
-    for line in lines:
-        rest = (line.bytes_per_entry, line.bytes_per_batch, line.entries_per_second, line.peak_memory_mb)
-        table.add_row(
-            line.what,
-            f"{line.entries:,}",
-            f"{line.seconds:.3f}",
-            f"{line.microseconds_per_entry:.2f}",
-            *(f"{value:,.0f}" if value else "" for value in rest),
-        )
-    Console().print(table)
-
-
-def main() -> None:
-    """Run, print, save."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.transcript", description="Time transcripts.")
-    parser.add_argument("--entries", nargs="*", type=int, default=[10_000, 100_000], help="of synthetic transcripts")
-    parser.add_argument("--schemes", nargs="*", default=[], help="also run the demo with these")
-    parser.add_argument("--rounds", type=int, default=5, help="of the demo")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the lines here as well")
-    options = parser.parse_args()
-    lines = []
+def measure(lines: Lines, options: argparse.Namespace) -> None:
+    """All lines."""
+    counts = ((100, 20), (1000, 20)) if options.quick else ((100, 20_000), (300_000, 500))
     with tempfile.TemporaryDirectory(prefix="secure-hfl-benchmark-") as name:
         directory = Path(name)
-        for size, count in ((100, 20_000), (300_000, 500)):
-            lines.append(recording(size, count, options.repeats, directory / "recorded"))
-        for entries in options.entries:
+        for size, count in counts:
+            recording(lines, size, count, directory / "recorded")
+        for entries in [BATCHES * PER_BATCH] if options.quick else options.entries:
             task = SyntheticTask(directory)
             task.run(entries)
             batches = max(1, round(entries / (BATCHES * PER_BATCH))) * BATCHES
-            lines += auditing(f"synthetic {entries:,}", (task.paths[H], task.paths[C]), batches, options.repeats)
+            auditing(lines, f"synthetic {entries:,}", (task.paths[H], task.paths[C]), batches)
         for scheme in options.schemes:
             home = directory / scheme
             home.mkdir(mode=0o700)
-            lines += demo(scheme, options.rounds, options.repeats, home)
-    show(lines)
-    if options.json:
-        values = {"machine": machine(), "lines": [asdict(line) for line in lines]}
-        options.json.write_text(json.dumps(values, indent=1) + "\n", encoding="ascii")
+            demo(lines, scheme, options.rounds, home)
 
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes, and the demo's runs."""
+    parser.add_argument("--entries", nargs="*", type=int, default=[10_000, 100_000], help="of synthetic transcripts")
+    parser.add_argument("--schemes", nargs="*", default=[], help="also run the demo with these")
+    parser.add_argument("--rounds", type=int, default=5, help="of the demo")
+
+
+BENCHMARK = Benchmark("transcript", __doc__, measure, arguments, repeats=3)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -1,41 +1,45 @@
-"""Latency and throughput of a channel between two processes over mutual TLS on loopback.
+"""The transport step by step: a message to bytes and back, then through a channel over mutual TLS on loopback.
 
-    python -m benchmarks.transport                a table
-    python -m benchmarks.transport --json         the same figures for a machine
+    python -m benchmarks.transport
 
-A round trip is an array of float32 sent to an echoing peer and received back: encoding, TLS, decoding, twice each.
-Throughput is one way: arrays of 64 MB until the peer has received and decoded the last one.
+A message is an array of float32. A round trip sends one to an echoing peer in another process and receives it back:
+encoding, TLS, decoding, twice each; processor times are this end's alone. Throughput is one way: until the peer has
+received and decoded the last one. A note has the percentiles of the round trips.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import os
-import platform
-import time
+from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
 
-import grpc
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from protocols.envelope import Phase
+from benchmarks.lines import Benchmark, Lines, timed
+from protocols.envelope import Envelope, Phase
+from protocols.projection.messages import StepGradient
 from protocols.projection.plain import PlainFeatures
 from protocols.training import RoundStart, TaskFinished
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
+from secure_hfl.transport.codec import decode, default_catalogue, encode
+from secure_hfl.transport.frames import Assembler, cut
 from secure_hfl.transport.server import PartyServer
 
 TASK = "benchmark"
 TIMEOUT = 60.0
-ROUND_TRIPS = {"1 kB": (16, 16), "10 kB": (128, 20), "100 kB": (1280, 20), "1 MB": (12800, 20)}
-BULK_SHAPE = (800_000, 20)
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+BULK = 64_000_000
 BULK_MESSAGES = 8
+ROUND_TRIPS = 50
+"""For each repeat."""
+
+
+def features(size: int) -> PlainFeatures:
+    """An array of so many bytes."""
+    return PlainFeatures(np.ones((size // 40, 10), dtype=np.float32))
 
 
 def peer(pipe: Connection) -> None:
@@ -60,32 +64,61 @@ def peer(pipe: Connection) -> None:
     channel.close(TIMEOUT)
 
 
-def round_trips(channel: Channel, shape: tuple[int, int], seconds: float) -> dict[str, float]:
-    """Percentiles in milliseconds."""
-    message = PlainFeatures(np.ones(shape, dtype=np.float32))
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while (started := time.perf_counter()) < end:
+def measure_codec(lines: Lines, size: int) -> None:
+    """To bytes, into frames, and back; no network."""
+    catalogue = default_catalogue()
+    ciphertexts = StepGradient(1, tuple(bytes(size // 4) for _ in range(4)))
+    envelopes = {
+        "array": Envelope(1, Phase.TRAIN, 1, 0, features(size)),
+        "four ciphertexts": Envelope(1, Phase.TRAIN, 1, 0, ciphertexts),
+    }
+    for name, envelope in envelopes.items():
+        where = f"{name} of {size:,} bytes"
+        data = lines.time(f"{where}: encode", partial(encode, envelope, catalogue), size=len)
+        lines.time(f"{where}: decode", partial(decode, data, catalogue))
+    frames = lines.time(f"{size:,} bytes: cut into frames", lambda: list(cut(data)), size=lambda it: sum(map(len, it)))
+    lines.time(f"{size:,} bytes: put together", lambda: assemble(frames, len(data)))
+
+
+def assemble(frames: list[bytes], length: int) -> None:
+    """Read the frames of a message."""
+    assembler = Assembler(length)
+    if not [whole for frame in frames if (whole := assembler.add(frame)) is not None]:
+        raise RuntimeError("the frames make no message")
+
+
+def round_trips(lines: Lines, channel: Channel, size: int) -> None:
+    """One line, and percentiles."""
+    message = features(size)
+
+    def once() -> None:
         channel.send(Phase.TRAIN, 1, 0, message, TIMEOUT)
         channel.receive(TIMEOUT)
-        times.append(time.perf_counter() - started)
-    p10, p50, p99 = np.percentile(np.array(times[len(times) // 10 :]) * 1e3, (10, 50, 99))
-    return {"p10_ms": float(p10), "p50_ms": float(p50), "p99_ms": float(p99), "count": len(times)}
+
+    count = lines.repeats * ROUND_TRIPS
+    samples = [timed(once)[0] for _ in range(count + count // 10)][count // 10 :]
+    step = f"round trip of {size:,} bytes"
+    lines.add(step, samples, size=2 * message.features.nbytes)
+    percentiles = np.percentile(1e3 * np.array([wall for wall, _ in samples]), (10, 50, 90, 99))
+    lines.notes[f"{step}, ms"] = dict(zip(("10 %", "50 %", "90 %", "99 %"), percentiles.round(3).tolist(), strict=True))
 
 
-def throughput(channel: Channel, messages: int) -> float:
-    """MB/s of this many messages of 64 MB."""
-    message = PlainFeatures(np.ones(BULK_SHAPE, dtype=np.float32))
-    started = time.perf_counter()
-    channel.send(Phase.TRAIN, 1, 0, RoundStart(messages), TIMEOUT)
-    for _ in range(messages):
-        channel.send(Phase.TRAIN, 1, 0, message, TIMEOUT)
-    channel.receive(TIMEOUT)
-    return messages * message.features.nbytes / 1e6 / (time.perf_counter() - started)
+def throughput(lines: Lines, channel: Channel, size: int, messages: int) -> None:
+    """One line."""
+    message = features(size)
+
+    def send() -> None:
+        channel.send(Phase.TRAIN, 1, 0, RoundStart(messages), TIMEOUT)
+        for _ in range(messages):
+            channel.send(Phase.TRAIN, 1, 0, message, TIMEOUT)
+        channel.receive(TIMEOUT)
+
+    sent = messages * message.features.nbytes
+    lines.time(f"{messages} x {size:,} bytes, one way", send, sent // 1_000_000, "MB", sent)
 
 
-def measure(seconds: float) -> dict[str, Any]:
-    """All measurements, against a peer in a process of its own."""
+def measure_channel(lines: Lines, sizes: tuple[int, ...], bulk: int) -> None:
+    """Against a peer in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=peer, args=(theirs,), daemon=True)
@@ -95,44 +128,24 @@ def measure(seconds: float) -> dict[str, Any]:
         lobby = server.open_task(TASK, {"collaborator": ours.recv()})
         ours.send((server.port, identity.certificate_pem))
         channel = lobby.wait(TIMEOUT)["collaborator"]
-        latency = {name: round_trips(channel, shape, seconds) for name, shape in ROUND_TRIPS.items()}
-        throughput(channel, 1)
-        single = max(throughput(channel, 1) for _ in range(3))
-        stream = throughput(channel, BULK_MESSAGES)
+        for size in sizes:
+            round_trips(lines, channel, size)
+        for messages in (1, BULK_MESSAGES):
+            throughput(lines, channel, bulk, messages)
         channel.send(Phase.FINISH, 1, 0, TaskFinished(1), TIMEOUT)
         channel.close(TIMEOUT)
     process.join(TIMEOUT)
-    return {
-        "round_trip": latency,
-        "one_64_MB_message_MB_per_s": single,
-        "stream_of_64_MB_messages_MB_per_s": stream,
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "grpcio": grpc.__version__},
-    }
 
 
-def show(result: dict[str, Any], console: Console) -> None:
-    """As a table."""
-    table = Table("measurement", "median", "10 % / 99 %", title="mutual TLS on loopback, two processes")
-    latency = result["round_trip"]
-    for name, row in latency.items():
-        table.add_row(f"round trip {name}", f"{row['p50_ms']:.2f} ms", f"{row['p10_ms']:.2f} / {row['p99_ms']:.2f} ms")
-    table.add_row("one message of 64 MB", f"{result['one_64_MB_message_MB_per_s']:.0f} MB/s", "")
-    table.add_row("stream of 64 MB messages", f"{result['stream_of_64_MB_messages_MB_per_s']:.0f} MB/s", "")
-    console.print(table)
+def measure(lines: Lines, options: argparse.Namespace) -> None:
+    """All lines."""
+    sizes = SIZES[:1] if options.quick else SIZES
+    for size in sizes:
+        measure_codec(lines, size)
+    measure_channel(lines, sizes, 1_000_000 if options.quick else BULK)
 
 
-def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each message size")
-    arguments = parser.parse_args()
-    result = measure(arguments.seconds)
-    if arguments.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show(result, Console())
-
+BENCHMARK = Benchmark("transport", __doc__, measure)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -165,7 +165,7 @@ def _reported(name: str, seconds: int) -> Outcome:
 
 def _write(outcomes: dict[str, Outcome]) -> None:
     """Into the results, beside those of targets that did not run now."""
-    from benchmarks.machine import machine
+    from secure_hfl.bench.machine import machine
 
     known = json.loads(RESULTS.read_text())["targets"] if RESULTS.exists() else {}
     targets = {**known, **{name: asdict(outcome) for name, outcome in outcomes.items()}}

@@ -1,0 +1,109 @@
+"""A product of the projection layer step by step, for any encryption: what `bfv` and `paillier` measure alike.
+
+    owner:      prepare, encrypt          decrypt
+    evaluator:  prepare, load operand, multiply_add
+
+`prepare` fills the stock of randomness, which training does beside the batches; `encrypt` and `multiply_add` take from
+it, as in training. The result is checked against integers.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.lines import Line, Lines
+from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
+from protocols.masking.triples import TRAIN, TripleShapes
+from protocols.projection.layer import LayerShapes, add, matmul
+from protocols.projection.parameters import ProjectionParameters
+from protocols.projection.roles import ProjectionSpec
+from protocols.randomness import SeededRandomness
+
+
+@dataclass(frozen=True)
+class Units:
+    """How many ciphertexts an operand and a reply have, and how many encryptions of zero a product takes."""
+
+    operand: int
+    product: int
+    reply: int
+
+
+def add_shapes(parser: argparse.ArgumentParser, *inputs: int) -> None:
+    """The options that `specs` reads; `inputs` are the default widths."""
+    parser.add_argument("--batch", type=int, default=128, help="samples in a batch")
+    parser.add_argument("--inputs", type=int, nargs="+", default=list(inputs), help="d, widths of the features")
+    parser.add_argument("--outputs", type=int, default=20, help="o, width of the projection")
+
+
+def specs(options: argparse.Namespace, trainable: bool = True) -> list[ProjectionSpec]:
+    """The layers that the options ask for."""
+    widths, outputs, rows = options.inputs, options.outputs, options.batch
+    if options.quick:
+        widths, outputs, rows = [3], 2, 4
+    return [ProjectionSpec("benchmark", width, outputs, rows, trainable, bytes(32), seed=1) for width in widths]
+
+
+def describe(spec: ProjectionSpec) -> str:
+    """For names."""
+    return f"B={spec.rows} d={spec.width_in} o={spec.width_out}"
+
+
+def layer_products(spec: ProjectionSpec) -> dict[str, MatrixShape]:
+    """The three products of a training batch."""
+    shapes = LayerShapes(spec, ProjectionParameters())
+    rows = spec.rows
+    return {"z": shapes.forward(rows), "da": shapes.feature_gradient(rows), "dW": shapes.weight_gradient(rows)}
+
+
+def triple_products(spec: ProjectionSpec, backend: Backend) -> dict[str, MatrixShape]:
+    """Those of a triple for a training batch."""
+    return {f"triple {product.name}": product.shape for product in TripleShapes(spec, backend).products(TRAIN)}
+
+
+def random_factor(shape: MatrixShape, stream: SeededRandomness) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """As large as the shape allows."""
+    limit = (1 << shape.factor_bits) - 1
+    if shape.row_sum is not None:
+        limit = min(limit, shape.row_sum // shape.k)
+    return np.rint((2 * stream.uniform((shape.m, shape.k)) - 1) * limit).astype(np.int64)
+
+
+def size(bundle: CiphertextBundle) -> int:
+    """Bytes."""
+    return sum(map(len, bundle.parts))
+
+
+def measure_product(
+    lines: Lines, label: str, shape: MatrixShape, owner: SecretSide, evaluator: PublicSide, units: Units
+) -> list[Line]:
+    """All steps of one product; those that a batch waits for are returned."""
+    stream = SeededRandomness(1, label)
+    factor = random_factor(shape, stream)
+    matrix, addend = stream.ring((shape.k, shape.n), RING_BITS), stream.ring((shape.m, shape.n), RING_BITS)
+    where = f"{label} {shape.m}x{shape.k}x{shape.n}, {shape.factor_bits} bits"
+    zero, ciphertext = "zero", "ciphertext"
+    # Each makes as much as the step that takes it will take.
+    lines.time(f"{where}: prepare operand", lambda: owner.prepare(shape), units.operand, zero)
+    lines.time(f"{where}: prepare product", lambda: evaluator.prepare(shape), units.product, zero)
+    first = len(lines.lines)
+    bundle = lines.time(
+        f"{where}: encrypt operand", lambda: owner.encrypt(matrix, shape), units.operand, ciphertext, size
+    )
+    operand = lines.time(
+        f"{where}: load operand", lambda: evaluator.load_operand(bundle, shape), units.operand, ciphertext
+    )
+    reply = lines.time(
+        f"{where}: multiply_add",
+        lambda: evaluator.multiply_add(factor, operand, addend, shape),
+        shape.m * shape.k * shape.n,
+        "term",
+        size,
+    )
+    result = lines.time(f"{where}: decrypt", lambda: owner.decrypt(reply, shape), units.reply, ciphertext)
+    if not np.array_equal(result, add(matmul(factor, matrix), addend)):
+        raise RuntimeError(f"{where}: the product is wrong")
+    return lines.lines[first:]
