@@ -1,0 +1,137 @@
+"""Comparisons as tables for people.
+
+product     reading the operand's bytes, and the product
+hide        what re-randomises a reply, where that is a step of its own: ours does it within the product, TenSEAL
+            by adding R as an encryption, HEU not at all
+/ ours      how many times as long as ours takes; "with prep.": with what fills our stock for the product
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers.measurement import Comparison, Contender, Report
+
+MILLI = 1e3
+
+
+def show(report: Report, console: Console) -> None:
+    """A table for each point, then what did not run."""
+    for comparison in report.comparisons:
+        console.print(_psi(comparison) if comparison.case == "psi" else _product(comparison))
+    for line in report.skipped:
+        console.print(f"skipped {line}", markup=False)
+    for line in report.failed:
+        console.print(f"[red]failed[/red] {line}")
+
+
+def ratio(theirs: Contender, ours: Contender, *names: str, ours_names: tuple[str, ...] = (), cpu: bool) -> float | None:
+    """How many times as long theirs takes: the median over runs, each with the run of ours just before it."""
+    found = []
+    for run in range(len(theirs.measurements)):
+        a, b = (
+            each.seconds(*chosen, run=run, cpu=cpu) for each, chosen in ((theirs, names), (ours, ours_names or names))
+        )
+        if a is None or not b:
+            return None
+        found.append(a / b)
+    return median(found)
+
+
+def _psi(comparison: Comparison) -> Table:
+    table = _table(
+        comparison,
+        "seconds",
+        "/ ours",
+        "of that,\nprotocol",
+        "/ ours",
+        "CPU s",
+        "MB on\nthe wire",
+        "peak MB,\neach party",
+    )
+    ours = comparison.contenders[0]
+    for each in comparison.contenders:
+        table.add_row(
+            _label(each),
+            _number(each.seconds("psi")),
+            "" if each is ours else _ratio(ratio(each, ours, "psi", cpu=False)),
+            _number(each.seconds("protocol")),
+            _ratio(ratio(each, ours, "protocol", ours_names=("psi",), cpu=False)),
+            _number(each.seconds("psi", cpu=True)),
+            _number(each.bytes("psi") / 1e6),
+            ", ".join(f"{value:.0f}" for value in each.peak_mb().values()),
+        )
+    return table
+
+
+PREPARED = ("prepare encrypt", "prepare product")
+PRODUCT = ("load", "product")
+COLUMNS = (PREPARED, ("encrypt",), PRODUCT, ("re-randomise",), ("decrypt",), ())
+"""The steps of each column of times; the last one is all of them."""
+
+
+def _product(comparison: Comparison) -> Table:
+    times = ("prepare", "encrypt", "product", "hide", "decrypt", "all")
+    ratios = ("product\n/ ours", "with\nprep.", "all\n/ ours")
+    table = _table(comparison, *times, *ratios, "kB out", "kB back", "error")
+    ours = comparison.contenders[0]
+    for each in comparison.contenders:
+        columns = [each.seconds(*steps, cpu=True) for steps in COLUMNS]
+        ratios_to_ours = (
+            ratio(each, ours, *PRODUCT, cpu=True),
+            ratio(each, ours, *PRODUCT, ours_names=("prepare product", *PRODUCT), cpu=True),
+            ratio(each, ours, cpu=True),
+        )
+        table.add_row(
+            _label(each),
+            *(_number(None if value is None else value * MILLI) for value in columns),
+            *("" if each is ours else _ratio(value) for value in ratios_to_ours),
+            _number(each.bytes("encrypt") / 1e3),
+            _number(each.bytes("product", "re-randomise", "reply") / 1e3),
+            "exact" if each.worst_error == 0 else f"{each.worst_error:.0e}",
+        )
+    return table
+
+
+def _table(comparison: Comparison, *columns: str) -> Table:
+    samples = {each.sample for each in comparison.contenders if each.sample}
+    notes = [
+        f"{sample}: {', '.join(_name(each) for each in comparison.contenders if each.sample == sample)}"
+        for sample in sorted(samples)
+    ]
+    caption = "* measured on a part and multiplied. " + "; ".join(notes) if notes else None
+    table = Table(
+        title=comparison.point,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("who", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _name(contender: Contender) -> str:
+    return " ".join(filter(None, (contender.peer, contender.variant)))
+
+
+def _label(contender: Contender) -> str:
+    return _name(contender) + ("*" if contender.sample else "")
+
+
+def _number(value: float | None) -> str:
+    """Three digits or more."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else _number(value)
