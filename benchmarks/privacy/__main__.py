@@ -4,9 +4,9 @@
 
 Labels from the collaborator's gradients, features and pictures from the Host's projections, on scheme "plain" with and
 without the projection layer; a short run on bfv from the same seed shows that its views are the same up to the
-smoothing noise. Anchors show that each attack works where it should. `--png` (needs matplotlib) draws the curve of
-accuracy against leakage and the pictures side by side; needs scikit-learn. One thread; a minute or two, `--quick` some
-seconds.
+smoothing noise. Anchors show that each attack works where it should. `--json` writes the scores and a few pictures,
+which `secure-hfl bench` puts into its report; `--png` (needs matplotlib) draws the curve of accuracy against leakage
+and the pictures side by side. Needs scikit-learn. One thread; a minute or two, `--quick` some seconds.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from benchmarks.machine import machine
 from benchmarks.privacy import tasks
+from benchmarks.privacy.drawing import draw_curves, draw_pictures, encoded
 from benchmarks.privacy.inversion import decoder, known_features, ridge, separation
 from benchmarks.privacy.label_inference import completion, gradient_attacks
 from benchmarks.privacy.scores import nmse, ssim
 from benchmarks.privacy.views import Run, Setting, Task, Views
 from protocols.projection.reference import orthogonal_factor
 from protocols.randomness import SeededRandomness
+from secure_hfl.bench.machine import machine
 from secure_hfl.privacy.defence import GaussianNoise, GradientNoise, MarvellNoise, MaxNormNoise
 
 Array = NDArray[Any]
@@ -61,17 +62,16 @@ def main() -> None:
     _print_lines(console, "Model completion, MNIST halves: accuracy with four known labels of each digit", completed)
     inverted, pictures = feature_inversion(options.quick)
     _print_inversion(console, inverted)
-    found = {"anchors": anchors(), "bfv beside plain": spot_check()}
+    found: dict[str, Any] = {"anchors": anchors(), "bfv beside plain": spot_check()}
     for name, values in found.items():
         console.print(f"{name}: {_rounded(values)}")
     seconds = time.process_time() - started
     console.print(f"{seconds:.0f} s of processor time")
     if options.json:
         everything = {"labels": labels, "completion": completed, "inversion": inverted, **found}
+        everything["pictures"] = {name: encoded(own) for name, own in pictures.items()}
         options.json.write_text(json.dumps({"machine": machine(), "seconds": seconds, **everything}, indent=1) + "\n")
     if options.png:
-        from benchmarks.privacy.drawing import draw_curves, draw_pictures
-
         options.png.mkdir(parents=True, exist_ok=True)
         draw_curves(options.png / "privacy_labels.png", labels)
         draw_pictures(options.png / "privacy_pictures.png", pictures)

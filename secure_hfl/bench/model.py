@@ -5,33 +5,39 @@
         attacks: what `python -m benchmarks.privacy` wrote, if it was given
 
 Times are seconds, memory MB (10^6 bytes), bytes bytes; everything is one epoch's (a round of training) unless it says
-otherwise. A figure of a case is the median over its samples.
+otherwise. A figure of a case is the median over its samples. A case that was measured over fewer batches than an epoch
+has says so (`Case.batches`): compare its `batch_seconds`, never its `epoch_seconds`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-WORK = (
-    "bottom forward",
-    "top",
-    "backward and step",
-    "encrypt",
-    "product",
-    "decrypt",
-    "scheme, other",
-    "serialise",
-    "transcript",
-    "wait",
-    "other",
-)
+from secure_hfl.work_clock import WORK as KINDS_OF_WORK
+
+WORK: tuple[str, ...] = KINDS_OF_WORK
 """Where a party's main thread spends an epoch; see `secure_hfl.work_clock`. They add up to its training seconds."""
 
-Sweep = Literal["schemes", "width", "batch", "collaborators", "link"]
-"""Which series a case belongs to: all schemes side by side at the standard point, or along one parameter."""
+ONE_PROCESS = "one process"
+"""The same models in one PyTorch process: no parties, no protocol."""
+PLAIN = "plain"
+REFERENCE = "plain + projection"
+"""What the encrypted schemes compute, without encryption: parity is against this one."""
+UNPROTECTED = (ONE_PROCESS, PLAIN, REFERENCE)
+
+OFFLINE_MESSAGES = ("TripleRequest", "TripleOperand", "TripleProduct")
+"""What crosses the wire ahead of, or beside, training."""
+
+WARM_UP = 2
+"""First batches of a round that `Case.batch_seconds` leaves out where only a part of an epoch was run."""
+
+Sweep = Literal["schemes", "rounds", "width", "batch", "collaborators", "link"]
+"""Which series a case belongs to: all schemes side by side at the standard point, the same over several rounds, or one
+along a parameter."""
 
 
 class Frozen(BaseModel):
@@ -99,8 +105,17 @@ class RoundSample(Frozen):
     bytes_sent: int
     bytes_received: int
     """At the host, the test included."""
+    train_bytes: int | None = None
+    """Of both ways, the test's left out; None: not known apart."""
+    batch_seconds: tuple[float, ...] = ()
+    """From batch to batch, at the host."""
     round_trips_per_batch: float = 0.0
     work: dict[str, dict[str, float]] = Field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """Training's, both ways; with the test's where they are not known apart."""
+        return self.bytes_sent + self.bytes_received if self.train_bytes is None else self.train_bytes
 
 
 class MessageCount(Frozen):
@@ -111,6 +126,11 @@ class MessageCount(Frozen):
     sent_bytes: int = 0
     received: int = 0
     received_bytes: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Both ways."""
+        return self.sent_bytes + self.received_bytes
 
 
 class Sample(Frozen):
@@ -130,7 +150,11 @@ class Sample(Frozen):
 
 
 class Case(Frozen):
-    """One scheme at one point. `refused` says why it cannot run there; it then has no samples."""
+    """One scheme at one point. `refused` says why it cannot run there; it then has no samples.
+
+    Args:
+        batches: at most so many a round; None: whole epochs.
+    """
 
     sweep: Sweep
     scheme: str
@@ -138,36 +162,76 @@ class Case(Frozen):
     point: Point
     samples: tuple[Sample, ...] = ()
     refused: str = ""
+    batches: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its epochs are whole ones."""
+        return self.batches is None
+
+    @property
+    def rounds(self) -> list[RoundSample]:
+        """Of all samples."""
+        return [each for sample in self.samples for each in sample.rounds]
 
     @property
     def epoch_seconds(self) -> float:
-        """Median over all epochs of all samples."""
-        return median([each.train_seconds for sample in self.samples for each in sample.rounds])
+        """Median over all epochs of all samples, as many batches as they had."""
+        return median([each.train_seconds for each in self.rounds])
+
+    @property
+    def batch_seconds(self) -> float:
+        """Of an epoch over its batches, or of the part that was run, the first `WARM_UP` batches left out."""
+        return median([_batch_seconds(each, self.is_whole) for each in self.rounds])
+
+    @property
+    def round_trips_per_batch(self) -> float:
+        """Those the host waits for."""
+        return median([each.round_trips_per_batch for each in self.rounds])
+
+    @property
+    def offline_bytes(self) -> float:
+        """What masks made between the parties cost on the wire, both ways. 0: nothing is waited for before training."""
+        return self._of_a_run(lambda sample: sum(m.bytes for m in sample.messages if m.type in OFFLINE_MESSAGES))
 
     @property
     def offline_seconds(self) -> float:
         """A run's, over its epochs."""
-        return median([sample.offline_seconds / len(sample.rounds) for sample in self.samples])
+        return self._of_a_run(lambda sample: sample.offline_seconds)
 
     @property
     def bytes_per_batch(self) -> float:
-        """Training's and testing's bytes, both ways, over the batches of training."""
-        return median(
-            [
-                sum(each.bytes_sent + each.bytes_received for each in sample.rounds)
-                / max(1, sum(each.batches for each in sample.rounds))
-                for sample in self.samples
-            ]
-        )
+        """Training's, both ways, over its batches. Of a run's rounds the least: the others carry masks for the next."""
+        runs = [[each.bytes / max(1, each.batches) for each in sample.rounds] for sample in self.samples]
+        return median([min(rounds) for rounds in runs])
+
+    def _of_a_run(self, figure: Callable[[Sample], float]) -> float:
+        return median([figure(sample) / len(sample.rounds) for sample in self.samples])
+
+
+def _batch_seconds(each: RoundSample, is_whole: bool) -> float:
+    counted = each.batch_seconds[WARM_UP:]
+    return each.train_seconds / max(1, each.batches) if is_whole or not counted else median(counted)
 
 
 class Recommendation(Frozen):
-    """Which scheme to take at one link, and why. `seconds` by scheme: the epoch that was measured, or worked out."""
+    """Which scheme to take at one link, and why.
+
+    Args:
+        scheme: the one with the fastest epoch, of those that protect something.
+        unprepared: the fastest if what is done ahead of it counts as well.
+        seconds: an epoch's, by scheme.
+        with_offline: a single epoch's with what has to be done ahead of it.
+        basis: how `seconds` was found: "measured", "measured over 20 batches" or "worked out".
+    """
 
     link: LinkProfile
     scheme: str
     reason: str
     seconds: dict[str, float]
+    unprepared: str = ""
+    with_offline: dict[str, float] = Field(default_factory=dict)
+    basis: dict[str, str] = Field(default_factory=dict)
 
 
 class Benchmark(Frozen):
@@ -186,6 +250,8 @@ class Benchmark(Frozen):
     cases: tuple[Case, ...]
     recommendations: tuple[Recommendation, ...] = ()
     attacks: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    """What was left out or cut short, and why."""
 
     def of(self, sweep: Sweep) -> tuple[Case, ...]:
         """The cases of one series."""

@@ -20,7 +20,7 @@ from secure_hfl.cli.output import print_error
 
 INTERRUPTED = 130
 # Modules with a `register(app)` that add commands; one that is not installed is left out.
-PLUG_INS = ("secure_hfl.demo.command", "secure_hfl.audit.command")
+PLUG_INS = ("secure_hfl.demo.command", "secure_hfl.audit.command", "secure_hfl.bench.command")
 
 
 class Commands(TyperGroup):

@@ -27,7 +27,7 @@ from secure_hfl.engine.psi import run_host_psi
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun
 from secure_hfl.engine.user_code import check_features
-from secure_hfl.engine.widths import projection_widths
+from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics, RunMetrics
@@ -107,7 +107,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             check_hello(hello, self.record.task_id, self.scheme.name, is_reproducible, self.is_resuming)
             hellos.append(hello)
             by_key[hello.feature_key] = link
-        asked = self.scheduler.projection if self.options.projection is None else self.options.projection
+        asked = with_option(self.scheduler.projection, self.options.projection)
         widths = projection_widths(asked, self.scheme, [hello.feature_key for hello in hellos])
         own = list(self.checkpoints.offers().items()) if self.is_resuming else []
         resumed = newest_common(own, {hello.feature_key: hello.checkpoints for hello in hellos})

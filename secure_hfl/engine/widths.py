@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schemes import Scheme
 
 
-def projection_widths(
-    asked: Mapping[str, int] | int | bool | None, scheme: Scheme, keys: Sequence[str]
-) -> list[int] | None:
+Asked: TypeAlias = "Mapping[str, int] | int | bool | None"
+"""See `HeteroNNHostScheduler`."""
+
+
+def with_option(in_script: Asked, option: bool | None) -> Asked:
+    """What a run's `--projection` or `--no-projection` makes of it: to have the layer is not to change its widths."""
+    return in_script if option is None or (option and in_script) else option
+
+
+def projection_widths(asked: Asked, scheme: Scheme, keys: Sequence[str]) -> list[int] | None:
     """The manifest's widths, in the order of `keys`.
 
     Args:
-        asked: see `HeteroNNHostScheduler`.
+        asked: widths by collaborator, or one for all; True: as wide as the features; False: no layer.
         scheme: of the task.
         keys: the collaborators.
 

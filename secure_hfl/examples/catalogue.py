@@ -74,21 +74,32 @@ def mnist_halves() -> Example:
     )
 
 
-def mnist_strips(parties: int = 4, width: int | None = None) -> Example:
+def mnist_strips(
+    parties: int = 4, width: int | None = None, features: int = 20, batch: int = 128, tests: bool = True
+) -> Example:
     """MNIST for any number of parties.
 
     Args:
         parties: with the host.
         width: outputs of each projection layer; None: as many as features.
+        features: of each party's bottom model.
+        batch: samples a batch.
+        tests: whether every round is followed by a test.
     """
-    common = {"MNIST_STRIPS": str(parties), **({} if width is None else {"MNIST_WIDTH": str(width)})}
+    common = {
+        "MNIST_STRIPS": str(parties),
+        "MNIST_FEATURES": str(features),
+        "MNIST_WIDTH": str(features if width is None else width),
+        "MNIST_BATCH": str(batch),
+        "MNIST_LOG_ROUNDS": str(int(tests)),
+    }
     environments = [{**common, "MNIST_STRIP": str(strip)} for strip in range(parties)]
     host, *others = (
         Script(_HERE / "mnist" / f"strips_{'collaborator' if strip else 'host'}.py", environment)
         for strip, environment in enumerate(environments)
     )
     local_ids = (25000, *(23000 + 1000 * strip for strip in range(1, parties)))
-    return Example("mnist_strips", host, tuple(others), local_ids, 10000, 2000, 10, batch_size=128)
+    return Example("mnist_strips", host, tuple(others), local_ids, 10000, 2000, 10, batch_size=batch)
 
 
 def breast_cancer() -> Example:

@@ -1,7 +1,9 @@
 """MNIST cut into any number of vertical strips: what the strip scripts share.
 
 Party 0 is the host and holds the leftmost strip and the labels. `MNIST_STRIP` says which strip a script holds,
-`MNIST_STRIPS` how many there are, `MNIST_WIDTH` how wide the projection layers are (default: as the features).
+`MNIST_STRIPS` how many there are, `MNIST_FEATURES` how many features each makes of its own, `MNIST_WIDTH` how wide the
+projection layers are (default: as the features), `MNIST_BATCH` how many samples a batch has, and `MNIST_LOG_ROUNDS`
+after how many rounds there is a test (0: none).
 """
 
 from __future__ import annotations
@@ -23,9 +25,12 @@ from torch.utils.data import DataLoader, Subset  # noqa: E402
 STRIP = int(os.environ.get("MNIST_STRIP", "0"))
 STRIPS = int(os.environ.get("MNIST_STRIPS", "4"))
 IMAGE_WIDTH = 28
-FEATURES = 20
+FEATURES = int(os.environ.get("MNIST_FEATURES", "20"))
 PROJECTION_WIDTH = int(os.environ.get("MNIST_WIDTH", str(FEATURES)))
-BATCH_SIZE = 128
+BATCH_SIZE = int(os.environ.get("MNIST_BATCH", "128"))
+LOG_ROUNDS = int(os.environ.get("MNIST_LOG_ROUNDS", "1"))
+JOIN_SECONDS = 120
+"""Many parties that start on one machine at once take a while."""
 
 
 def feature_key(strip: int) -> str:
@@ -64,7 +69,7 @@ class StripNet(nn.Module):
         self.fc2 = nn.Linear(50, FEATURES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, 1, 28, width] -> [batch, 20]."""
+        """[batch, 1, 28, width] -> [batch, FEATURES]."""
         x = F.relu(F.max_pool2d(self.conv1(x), (2, 1)))
         x = F.relu(self.pool(self.drop(self.conv2(x)))).flatten(1)
         x = F.dropout(F.relu(self.fc1(x)), training=self.training)

@@ -36,4 +36,5 @@ class StripsCollaborator(HeteroNNCollaboratorScheduler):
 
 
 if __name__ == "__main__":
-    StripsCollaborator(feature_key=strips.feature_key(strips.STRIP)).launch_task("YOUR_TASK_ID")
+    key = strips.feature_key(strips.STRIP)
+    StripsCollaborator(feature_key=key, schedule_timeout=strips.JOIN_SECONDS).launch_task("YOUR_TASK_ID")

@@ -71,4 +71,10 @@ class StripsHost(HeteroNNHostScheduler):
 
 if __name__ == "__main__":
     width = None if strips.PROJECTION_WIDTH == strips.FEATURES else strips.PROJECTION_WIDTH
-    StripsHost(strips.feature_key(0), max_rounds=1, log_rounds=1, projection=width).launch_task("YOUR_TASK_ID")
+    StripsHost(
+        strips.feature_key(0),
+        max_rounds=1,
+        log_rounds=strips.LOG_ROUNDS,
+        projection=width,
+        schedule_timeout=strips.JOIN_SECONDS,
+    ).launch_task("YOUR_TASK_ID")

@@ -1,4 +1,6 @@
-"""The tutorial's models trained in one PyTorch process: python -m benchmarks.one_process ROUNDS SEED; prints JSON.
+"""The tutorial's models trained in one PyTorch process; prints JSON.
+
+    python -m secure_hfl.bench.one_process ROUNDS SEED [BATCHES]
 
 The baseline that split training is measured against: the tutorial's two bottom models and top model (taken from its
 listings), each image loaded once, the tutorial's order of samples, all cores.
@@ -11,6 +13,7 @@ import json
 import sys
 import time
 from hashlib import md5
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +32,15 @@ def listing_models() -> dict[str, Any]:
     """`ConvNet` and `InferModule` as the tutorial's host listing defines them, without running the listing."""
     path = Path(mnist.__file__).parent / "host.py"
     tree = ast.parse(path.read_text())
-    wanted = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in ("ConvNet", "InferModule")]
-    names: dict[str, Any] = {"torch": torch, "nn": torch.nn, "F": F}
-    exec(compile(ast.Module(wanted, []), str(path), "exec"), names)  # noqa: S102 - our own file
-    return names
+    names = ("ConvNet", "InferModule")
+    wanted: list[ast.stmt] = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in names]
+    found: dict[str, Any] = {"torch": torch, "nn": torch.nn, "F": F}
+    exec(compile(ast.Module(wanted, []), str(path), "exec"), found)  # noqa: S102 - our own file
+    return found
 
 
-def main(rounds: int, seed: int) -> dict[str, Any]:
-    """Train and test; the same fields as the demo's report."""
+def main(rounds: int, seed: int, limit: int | None = None) -> dict[str, Any]:
+    """Train and test, at most `limit` batches a round; fields named as a run's metrics."""
     torch.manual_seed(seed)
     models = listing_models()
     left, right, top = models["ConvNet"](), models["ConvNet"](), models["InferModule"]()
@@ -50,9 +54,10 @@ def main(rounds: int, seed: int) -> dict[str, Any]:
     for number in range(1, rounds + 1):
         for model in (left, right, top):
             model.train()
-        started, batches = time.perf_counter(), 0
+        started = time.perf_counter()
+        ends = [started]
         ids = sorted(range(10000, 20000), key=lambda i: md5(bytes(i + number), usedforsecurity=False).digest())
-        for images, labels in DataLoader(Subset(data[True], ids), batch_size=128):
+        for images, labels in islice(DataLoader(Subset(data[True], ids), batch_size=128), limit):
             features = torch.cat((left(images[:, :, :, :14]), right(images[:, :, :, 14:])), dim=1)
             for optimizer in optimizers:
                 optimizer.zero_grad()
@@ -60,8 +65,8 @@ def main(rounds: int, seed: int) -> dict[str, Any]:
             loss.backward()
             for optimizer in optimizers:
                 optimizer.step()
-            losses.append(float(loss))
-            batches += 1
+            losses.append(loss.item())
+            ends.append(time.perf_counter())
         trained = time.perf_counter()
         for model in (left, right, top):
             model.eval()
@@ -73,7 +78,8 @@ def main(rounds: int, seed: int) -> dict[str, Any]:
         results.append(
             {
                 "round": number,
-                "batches": batches,
+                "batches": len(ends) - 1,
+                "batch_seconds": [end - begin for begin, end in pairwise(ends)],
                 "train_seconds": trained - started,
                 "test_seconds": time.perf_counter() - trained,
                 "accuracy": correct / 2000,
@@ -83,4 +89,4 @@ def main(rounds: int, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(main(*(int(argument) for argument in sys.argv[1:]))))

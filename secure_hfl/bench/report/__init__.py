@@ -1,0 +1,5 @@
+"""The HTML report of a benchmark.
+
+markup.py  pieces of a page        svg.py    matplotlib's figures as SVG that the page's policy admits
+plots.py   kinds of plots          figures.py, series.py, privacy.py    the sections        page.py    the whole
+"""
