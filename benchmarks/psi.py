@@ -1,60 +1,56 @@
-"""PSI step by step and as a whole, both parties in one process, on the fast and on the plain path.
+"""PSI: its steps, whole runs in one process and between two, how they grow with the sets, and the bound below them.
 
-    python -m benchmarks.psi --ids 25000 24000 --json psi.json
-    python -m benchmarks.psi --million              also 10^6 x 10^6, fast path only, with memory
-    python -m benchmarks.psi --workers 2            whole runs also with a pool of processes
+    python -m benchmarks.psi                                 steps at 25000 x 24000 ids, whole runs of 10^4 to 10^6
+    python -m benchmarks.psi --sizes 10000 100000 --plain-sizes 10000
+    python -m benchmarks.psi --processes                     whole runs also between two processes
 
-Steps are the functions that the roles call, on one core, best of `--repeats`; a line's microseconds are wall time per
-item of its own parameters, and the processor time of this process stands beside it (less than the wall where others
-ran too). "whole run" streams chunk by chunk through both roles and counts the bytes of every message field. Memory is
-the growth of a fresh process's peak resident size over what it had with both lists of ids in it, for both roles.
+Steps are the functions that the roles call, on one core. A whole run has sets of equal size with half in common: "in
+one process" is both roles in a fresh process, on one core, chunk by chunk, with the bytes of every message field and
+the growth of its peak memory over what it was with both lists in it. "Two processes" is a task as it runs
+(benchmarks.psi_processes), on all cores.
+
+"fast": with the multi-buffer kernels where the processor has them; "plain": without. Growth is from one size to the
+next: microseconds for an id more, and the exponent e of time ~ ids^e. The bound is 4 multiplications for each id at the
+rate of `openssl speed ecdhx25519` on one core, spread over the cores in use; its ratio is a whole run's time to that.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import multiprocessing
 import os
+import re
 import resource
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from itertools import islice
-from pathlib import Path
+from dataclasses import dataclass, fields
+from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks import psi_processes
+from benchmarks.lines import Benchmark, Line, Lines, Sample, timed
 from protocols import multi_buffer
 from protocols.message import Message
 from protocols.psi import PSI_CHUNK, PsiReceiver, PsiSender, check_ids, hash_ids
 from protocols.psi.curve import Scalar, digest, multiply
 from protocols.psi.receiver import match
 from protocols.randomness import OsRandomness
+from secure_hfl.executor import usable_cores
 
 T = TypeVar("T", bound=Message)
 SESSION = bytes(32)
+RATE = re.compile(r"X25519\)\s+\S+s\s+([0-9.]+)")
+"""In the last line of `openssl speed`: operations a second, behind the seconds of one."""
 
-Time = tuple[float, float]
-"""Wall and processor seconds."""
 
-
-@dataclass
-class Line:
-    """One row of the table: what was measured, and on which path."""
-
-    step: str
-    path: str
-    seconds: float
-    cpu_seconds: float
-    microseconds_per_item: float
-    wire_bytes: int = 0
-    peak_memory_bytes: int = 0
+def make_sets(n: int, m: int) -> tuple[list[str], list[str]]:
+    """Ids like those of a customer table; the smaller set's first half is shared."""
+    start = n - min(n, m) // 2
+    return [f"customer-{i:010d}" for i in range(n)], [f"customer-{i:010d}" for i in range(start, start + m)]
 
 
 @dataclass
@@ -64,209 +60,191 @@ class Wire:
     count: int = 0
 
     def carry(self, messages: Iterable[T]) -> Iterator[T]:
+        """Every message of a stream."""
         for message in messages:
             yield self.one(message)
 
     def one(self, message: T) -> T:
+        """The bytes of its fields; a number has 8."""
         values = [getattr(message, field.name) for field in fields(message)]
         self.count += sum(len(value) if isinstance(value, bytes | str) else 8 for value in values)
         return message
 
 
-def shared_ids(n: int, m: int) -> int:
-    """How many ids two sets of these sizes share here."""
-    return min(n, m) // 2
-
-
-def make_sets(n: int, m: int) -> tuple[list[str], list[str]]:
-    """The ids of both; the collaborator's list begins with the shared ones."""
-    return make_ids(n, 0), make_ids(m, n - shared_ids(n, m))
-
-
-def make_line(step: str, path_name: str, taken: Time, items: int, wire_bytes: int = 0) -> Line:
-    return Line(step, path_name, *taken, taken[0] / items * 1e6, wire_bytes)
-
-
-def make_ids(count: int, start: int) -> list[str]:
-    """Ids like those of a customer table."""
-    return [f"customer-{i:010d}" for i in range(start, start + count)]
-
-
-def clock() -> Time:
-    return time.perf_counter(), time.process_time()
-
-
-def since(start: Time) -> Time:
-    now = clock()
-    return now[0] - start[0], now[1] - start[1]
-
-
-def whole_run(n: int, m: int, ours: list[str], theirs: list[str], mapper: Any = map) -> tuple[Time, int]:
-    """Time and bytes of one run, from plain ids to both results."""
+def whole_run(ours: list[str], theirs: list[str]) -> int:
+    """One run from plain ids to both results; the bytes that passed."""
     wire = Wire()
-    start = clock()
-    host = PsiReceiver(SESSION, ours, OsRandomness(), mapper)
-    collaborator = PsiSender(SESSION, theirs, OsRandomness(), mapper)
+    host = PsiReceiver(SESSION, ours, OsRandomness())
+    collaborator = PsiSender(SESSION, theirs, OsRandomness())
     collaborator.receive_open(wire.one(host.open()))
     host.receive_open(wire.one(collaborator.open()))
     host.receive_points(wire.carry(collaborator.masked_points()))
     host.receive_digests(wire.carry(collaborator.replies(wire.carry(host.masked_points()))))
     shared = host.intersection()
     learnt = collaborator.receive_result(wire.one(host.result(shared)))
-    taken = since(start)
-    overlap = theirs[: shared_ids(n, m)]
-    if not (len(overlap) == len(shared) and learnt == shared and all(name in shared for name in overlap)):
+    if not learnt == shared == set(ours) & set(theirs):
         raise RuntimeError("the run gave a wrong intersection")
-    return taken, wire.count
+    return wire.count
+
+
+@dataclass(frozen=True)
+class Whole:
+    """One whole run: its line, and what the notes say about it."""
+
+    kind: str
+    path: str
+    size: int
+    cores: int
+    line: Line
 
 
 @contextmanager
 def path(name: str) -> Iterator[None]:
     """The plain path is the fast one switched off, in this process and in those it starts."""
+    before = os.environ.get(multi_buffer.SWITCH)
     os.environ[multi_buffer.SWITCH] = "1" if name == "plain" else "0"
     try:
         yield
     finally:
         del os.environ[multi_buffer.SWITCH]
-
-
-def best(repeats: int, work: Callable[[], object]) -> Time:
-    """The fastest of several calls."""
-    times = []
-    for _ in range(repeats):
-        start = clock()
-        work()
-        times.append(since(start))
-    return min(times)
-
-
-def steps(n: int, m: int, repeats: int) -> Iterator[Line]:
-    """The functions that the roles spend their time in, each on its own."""
-    ids, scalar = make_ids(n, 0), Scalar(OsRandomness())
-    hashed = hash_ids(SESSION, ids)
-    masked = multiply(scalar, hashed)
-    ours = digest(SESSION, masked)
-    theirs = ours[16 * (n - m // 2) :] + digest(SESSION, multiply(Scalar(OsRandomness()), hashed[: 32 * (m - m // 2)]))
-
-    def line(name: str, path_name: str, items: int, work: Callable[[], object]) -> Line:
-        return make_line(name, path_name, best(repeats, work), items)
-
-    chunks = [slice(at, at + PSI_CHUNK * 32) for at in range(0, len(hashed), PSI_CHUNK * 32)]
-    yield line(f"check ids n={n}", "both", n, lambda: check_ids(ids))
-    yield line(f"check and hash ids n={n}", "both", n, lambda: hash_ids(SESSION, ids))
-    for path_name in paths():
-        with path(path_name):
-            yield line(
-                f"mask n={n} chunk={PSI_CHUNK}", path_name, n, lambda: [multiply(scalar, hashed[c]) for c in chunks]
-            )
-            yield line(
-                f"raise and digest n={n} chunk={PSI_CHUNK}",
-                path_name,
-                n,
-                lambda: [digest(SESSION, multiply(scalar, masked[c])) for c in chunks],
-            )
-    yield line(f"digest n={n}", "both", n, lambda: digest(SESSION, masked))
-    yield line(f"compare n={n} m={m}", "both", n + m, lambda: match([ours], [theirs]))
-
-
-def whole(n: int, m: int, repeats: int, workers: int) -> Iterator[Line]:
-    """Whole runs; half of the smaller set is shared."""
-    ours, theirs = make_sets(n, m)
-    for path_name in paths():
-        with path(path_name):
-            taken, size = min(whole_run(n, m, ours, theirs) for _ in range(repeats))
-            yield make_line(f"whole run n={n} m={m} processes=1", path_name, taken, n + m, size)
-            if workers:
-                with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-                    mapper = windowed(pool, 3 * workers)
-                    whole_run(n, m, ours, theirs, mapper)  # starts the processes
-                    taken, size = min(whole_run(n, m, ours, theirs, mapper) for _ in range(repeats))
-                yield make_line(f"whole run n={n} m={m} workers={workers}", path_name, taken, n + m, size)
-
-
-def windowed(pool: ProcessPoolExecutor, window: int) -> Any:
-    """A mapper over a pool that works at most `window` chunks ahead."""
-
-    def mapper(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
-        source = iter(items)
-        pending: deque[Future[Any]] = deque(pool.submit(function, item) for item in islice(source, window))
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(pool.submit(function, item) for item in islice(source, 1))
-            yield result
-
-    return mapper
-
-
-def million(count: int, connection: Any) -> None:
-    """In a process of its own: one run, its time, bytes and memory."""
-    ours, theirs = make_sets(count, count)
-    before = peak_memory()
-    taken, size = whole_run(count, count, ours, theirs)
-    line = make_line(f"whole run n={count} m={count} processes=1", paths()[0], taken, 2 * count, size)
-    line.peak_memory_bytes = peak_memory() - before
-    connection.send(line)
-
-
-def peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def in_fresh_process(count: int) -> Line:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=million, args=(count, theirs))
-    process.start()
-    theirs.close()
-    line: Line = ours.recv()
-    process.join()
-    return line
+        if before is not None:
+            os.environ[multi_buffer.SWITCH] = before
 
 
 def paths() -> list[str]:
+    """Those that this machine has."""
     return ["fast", "plain"] if multi_buffer.available() else ["plain"]
 
 
-def show(lines: list[Line]) -> None:
-    table = Table(
-        "step",
-        "path",
-        "seconds",
-        "CPU seconds",
-        "us / item",
-        "MB on the wire",
-        "peak MB",
-        title="ECDH-PSI, one machine",
-    )
-    for line in lines:
-        size = f"{line.wire_bytes / 1e6:.2f}" if line.wire_bytes else ""
-        memory = f"{line.peak_memory_bytes / 1e6:.0f}" if line.peak_memory_bytes else ""
-        times = (f"{line.seconds:.3f}", f"{line.cpu_seconds:.3f}", f"{line.microseconds_per_item:.2f}")
-        table.add_row(line.step, line.path, *times, size, memory)
-    console = Console()
-    console.print(table)
+def multiply_chunks(scalar: Scalar, points: bytes) -> list[bytes]:
+    """As the roles do it."""
+    return [multiply(scalar, points[at : at + PSI_CHUNK * 32]) for at in range(0, len(points), PSI_CHUNK * 32)]
+
+
+def steps(lines: Lines, n: int, m: int) -> None:
+    """The functions that the roles spend their time in, each on its own."""
+    ids, others = make_sets(n, m)
+    ours_scalar, theirs_scalar = Scalar(OsRandomness()), Scalar(OsRandomness())
+    lines.time(f"check ids, n={n}", lambda: check_ids(ids), n, "id")
+    for name in paths():
+        with path(name):
+            where = f"chunk={PSI_CHUNK}, n={n}, path={name}"
+            hashed = lines.time(f"check and hash ids, {where}", lambda: hash_ids(SESSION, ids), n, "id")
+            call = partial(multiply_chunks, ours_scalar, hashed)
+            masked = lines.time(f"multiply points by a scalar, {where}", call, n, "point")
+    points = b"".join(masked)
+    lines.time(f"digest points, n={n}", lambda: digest(SESSION, points), n, "point")
+    ours = [digest(SESSION, chunk) for chunk in multiply_chunks(theirs_scalar, points)]
+    theirs = digest(SESSION, multiply(ours_scalar, multiply(theirs_scalar, hash_ids(SESSION, others))))
+    lines.time(f"find equal digests, n={n}, m={m}", lambda: match(ours, [theirs]), n + m, "digest")
+
+
+def in_one_process(size: int, connection: Any) -> None:
+    """In a process of its own: one run, its time, bytes and memory."""
+    ours, theirs = make_sets(size, size)
+    hash_ids(SESSION, ours[:1])  # loads what is loaded once
+    before = peak_memory()
+    sample, count = timed(lambda: whole_run(ours, theirs))
+    connection.send((sample, count, peak_memory() - before))
+
+
+def peak_memory() -> int:
+    """Bytes, of this process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def fresh(size: int) -> tuple[Sample, int, int]:
+    """The same, from here."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=in_one_process, args=(size, theirs))
+    process.start()
+    theirs.close()
+    found: tuple[Sample, int, int] = ours.recv()
+    process.join()
+    return found
+
+
+def whole_runs(lines: Lines, name: str, sizes: list[int], processes: bool) -> Iterator[Whole]:
+    """In one process and between two, each size once."""
+    memory = lines.notes.setdefault("memory", [])
+    with path(name):
+        for size in sizes:
+            sample, count, grown = fresh(size)
+            step = f"whole run in one process, n=m={size}, chunk={PSI_CHUNK}, path={name}, cores=1"
+            memory.append({"run": step, "grown by MB": round(grown / 1e6)})
+            yield Whole("one process", name, size, 1, lines.add(step, [sample], size, "id a side", count))
+        for size in sizes if processes else ():
+            found = psi_processes.run(size)
+            cores = usable_cores()
+            step = f"whole run between two processes, n=m={size}, chunk={PSI_CHUNK}, path={name}, cores={cores}"
+            memory.append({"run": step, **{key: round(value) for key, value in found.items() if key.endswith("_mb")}})
+            sample = found["seconds"], found["cpu_seconds"]
+            line = lines.add(step, [sample], size, "id a side", round(found["megabytes"] * 1e6))
+            yield Whole("two processes", name, size, cores, line)
+
+
+def growth(runs: list[Whole]) -> Iterator[dict[str, Any]]:
+    """From each size to the next of the same kind."""
+    for kind, name in dict.fromkeys((run.kind, run.path) for run in runs):
+        same = sorted((run for run in runs if (run.kind, run.path) == (kind, name)), key=lambda run: run.size)
+        for small, large in pairwise(same):
+            seconds, ratio = large.line.seconds - small.line.seconds, large.line.seconds / small.line.seconds
+            yield {
+                "run": f"{kind}, path={name}",
+                "n=m from": small.size,
+                "to": large.size,
+                "us per id": round(1e6 * seconds / (large.size - small.size), 2),
+                "exponent": round(math.log(ratio) / math.log(large.size / small.size), 3),
+            }
+
+
+def openssl_rate() -> float | None:
+    """X25519 exchanges a second on one core, the best of three times that `openssl speed` finds; None without it."""
+    program = shutil.which("openssl")
+    if program is None:
+        return None
+    command = [program, "speed", "-seconds", "1", "ecdhx25519"]
+    outputs = [subprocess.run(command, capture_output=True, text=True).stdout for _ in range(3)]
+    return max((float(found) for output in outputs for found in RATE.findall(output)), default=None)
+
+
+def against_the_bound(runs: list[Whole], rate: float) -> Iterator[dict[str, Any]]:
+    """Each run's time to that of its multiplications alone, as OpenSSL does them."""
+    for run in runs:
+        bound = 4 * run.size / rate / run.cores
+        ratio = round(run.line.seconds / bound, 3)
+        yield {"run": run.line.step, "bound in s": round(bound, 3), "ratio": ratio}
+
+
+def measure(lines: Lines, options: argparse.Namespace) -> None:
+    """All of it."""
+    n, m = (500, 400) if options.quick else options.ids
+    sizes, plain_sizes = ([1000, 2000], [500, 1000]) if options.quick else (options.sizes, options.plain_sizes)
+    steps(lines, n, m)
+    by_path = {"fast": sizes, "plain": plain_sizes} if multi_buffer.available() else {"plain": plain_sizes}
+    runs = [run for name, chosen in by_path.items() for run in whole_runs(lines, name, chosen, options.processes)]
+    lines.notes["growth"] = list(growth(runs))
+    rate = openssl_rate()
+    lines.notes["openssl speed ecdhx25519"] = "not measured: there is no `openssl` here"
+    if rate is not None:
+        one = {"operations a second, one core": rate, "us": round(1e6 / rate, 2)}
+        lines.notes["openssl speed ecdhx25519"] = one
+        lines.notes["time to 4 n multiplications by openssl"] = list(against_the_bound(runs, rate))
     if not multi_buffer.available():
-        console.print(f"no fast path: {multi_buffer.why_unavailable()}")
+        lines.notes["no fast path"] = multi_buffer.why_unavailable()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.psi", description="Time PSI step by step.")
-    parser.add_argument("--ids", nargs=2, type=int, default=[25000, 24000], metavar=("HOST", "COLLABORATOR"))
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=0, help="also run with this many processes")
-    parser.add_argument("--million", action="store_true", help="also 10^6 x 10^6 on one core, with memory")
-    parser.add_argument("--json", type=Path, help="write the lines here as well")
-    options = parser.parse_args()
-    n, m = options.ids
-    if not 2 <= m <= n:
-        parser.error("give the larger set first, and at least 2 ids")
-    lines = [*steps(n, m, options.repeats), *whole(n, m, options.repeats, options.workers)]
-    if options.million:
-        lines.append(in_fresh_process(10**6))
-    show(lines)
-    if options.json:
-        options.json.write_text(json.dumps([asdict(line) for line in lines], indent=1) + "\n", encoding="ascii")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes."""
+    parser.add_argument("--ids", nargs=2, type=int, default=[25_000, 24_000], metavar=("N", "M"), help="of the steps")
+    sizes = [10_000, 100_000, 1_000_000]
+    parser.add_argument("--sizes", nargs="*", type=int, default=sizes, help="of whole runs, path=fast")
+    parser.add_argument("--plain-sizes", nargs="*", type=int, default=sizes[:2], help="of whole runs, path=plain")
+    parser.add_argument("--processes", action="store_true", help="whole runs also between two processes")
 
+
+BENCHMARK = Benchmark("psi", __doc__, measure, arguments, repeats=3)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -3,6 +3,7 @@
     available()  ->  x25519_many(scalar, points)        one clamped scalar, any number of points
                      modexp_many(bases, e, m)           one exponent
                      modexp_lanes(bases, [e...], b, m)  one exponent per base
+    field25519()     ->  products and powers mod 2^255 - 19; None where there are none
     not available()  ->  the caller takes its plain path (`cryptography`, `gmpy2`); the results are the same bytes
 
 The kernels need AVX-512 IFMA and kill the process (SIGILL) on a CPU without it, so nothing of the library is loaded
@@ -11,6 +12,10 @@ objects come from the wheels `ipp-crypto` and `intel-cmplr-lib-rt`, and want the
 `SECURE_HFL_NO_MULTI_BUFFER=1` in the environment switches all of it off.
 
 ctypes lets go of the interpreter lock during a call, so threads scale; every call has its own buffers.
+
+**Not its published interface**: the field functions are what its X25519 and Ed25519 are made of, exported by the shared
+object but in no header that it installs. So they are used only if a test finds that they do what we expect of them,
+within the memory that we expect, and who uses them checks results and has another way.
 
 **Leaks**: the kernels run in time that depends on sizes only (exponents: on `exponent_bits`).
 
@@ -23,11 +28,13 @@ import ctypes
 import functools
 import os
 import sys
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import gmpy2
+import numpy as np
 from gmpy2 import mpz
+from numpy.typing import NDArray
 
 from protocols.errors import InvalidInput, LocalMisuse
 
@@ -43,12 +50,15 @@ _MODULUS_WINDOWS = ((989, 1024), (2029, 2048), (3069, 3072), (4057, 4096))
 """Bit lengths for which mbx_exp_mb8 has a kernel. It answers OK with *wrong* numbers when a modulus is shorter than the
 length it was declared with, so a modulus outside of the windows is never declared longer: it is made longer."""
 
+FIELD_PRIME = 2**255 - 19
+
 _LOW_ORDER = 4
 """mbx_status of an X25519 lane whose result is zero."""
 
 _LOW_ORDER_ANY = sum(_LOW_ORDER << 4 * lane for lane in range(LANES))
 
 Integer: TypeAlias = "int | mpz"
+Limbs: TypeAlias = NDArray[np.uint64]
 
 
 def available() -> bool:
@@ -90,8 +100,8 @@ def x25519_many(scalar: bytes, points: bytes) -> bytes:
     key = ctypes.create_string_buffer(scalar, POINT_BYTES)
     keys = _same(key)
     sources, targets = _each(source, POINT_BYTES), _each(target, POINT_BYTES)
-    for at in range(0, len(source) // POINT_BYTES, LANES):
-        status = kernel(targets.at(at), keys, sources.at(at))
+    for from_, to in zip(sources.blocks(), targets.blocks()):
+        status = kernel(to, keys, from_)
         if status & ~_LOW_ORDER_ANY:
             raise LocalMisuse(f"mbx_x25519_mb8 failed with status {status:#x}")
     ctypes.memset(key, 0, POINT_BYTES)
@@ -189,12 +199,16 @@ class _each:
         start = _address(buffer)
         count = len(buffer) // size
         self._keep = buffer
-        self._pointers = (ctypes.c_void_p * count)(*range(start, start + count * size, size))
-        self._start = ctypes.addressof(self._pointers)
+        self._pointers = start + size * np.arange(count, dtype=np.uintp)
+        self._start = self._pointers.ctypes.data
 
     def at(self, index: int) -> int:
         """The address of the pointers from item `index` on."""
-        return self._start + index * ctypes.sizeof(ctypes.c_void_p)
+        return self._start + index * self._pointers.itemsize
+
+    def blocks(self) -> range:
+        """The addresses of the pointers of items 0, 8, 16, ..."""
+        return range(self._start, self._start + self._pointers.nbytes, LANES * self._pointers.itemsize)
 
 
 def _same(buffer: ctypes.Array[ctypes.c_char]) -> ctypes.Array[ctypes.c_void_p]:
@@ -206,6 +220,91 @@ def _address(buffer: bytes | ctypes.Array[ctypes.c_char]) -> int:
     if isinstance(buffer, bytes):
         return ctypes.cast(ctypes.c_char_p(buffer), ctypes.c_void_p).value or 0
     return ctypes.addressof(buffer)
+
+
+class Field25519:
+    """Numbers mod p = 2^255 - 19, eight at a time.
+
+    **Shapes**: uint64 [blocks, 5, 8], C-contiguous: limbs of 52 bits, the lowest first, of eight numbers. Limbs that go
+    in are below 2^52, the highest below 2^47 + 2^16; so are those that come out, which need not be reduced.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._product = _function(library, "fe52_mb_mul_mod25519", [ctypes.c_void_p] * 3)
+        self._squares = _function(library, "fe52_mb_sqr_mod25519_times", [ctypes.c_void_p] * 2 + [ctypes.c_int])
+        self._power = _function(library, "fe52_pow_2_252m3_mod25519", [ctypes.c_void_p] * 2)
+
+    def multiply(self, a: Limbs, b: Limbs) -> Limbs:
+        """a * b. The first block of `b` serves all of `a` if there are not as many."""
+        result, call = np.empty_like(a), self._product
+        seconds = _block_addresses(b)
+        each = seconds if len(b) == len(a) else [seconds[0]] * len(a)
+        for to, first, second in zip(_block_addresses(result), _block_addresses(a), each):
+            call(to, first, second)
+        return result
+
+    def square(self, a: Limbs, times: int = 1) -> Limbs:
+        """a^(2^times)."""
+        result, call = np.empty_like(a), self._squares
+        for to, base in zip(_block_addresses(result), _block_addresses(a)):
+            call(to, base, times)
+        return result
+
+    def power(self, a: Limbs) -> Limbs:
+        """a^((p - 5) / 8), p - 5 = 8 (2^252 - 3)."""
+        result, call = np.empty_like(a), self._power
+        for to, base in zip(_block_addresses(result), _block_addresses(a)):
+            call(to, base)
+        return result
+
+    def works(self) -> bool:
+        """Whether the functions do that, on numbers whose limbs are as large as they may be and on others."""
+        numbers = [FIELD_PRIME - 1 - (FIELD_PRIME >> 7 * lane) * lane for lane in range(LANES)]
+        guarded = np.full((4, 5, LANES), 0xA5A5A5A5A5A5A5A5, np.uint64)  # the call writes block 1; 0, 2 and 3 stay
+        guarded[1] = limbs_of(numbers)
+        block, guards = guarded[1:2], guarded[[0, 2, 3]].copy()
+        steps: list[tuple[Callable[[int], None], list[int]]] = [
+            (lambda to: self._product(to, to, to), [x * x for x in numbers]),
+            (lambda to: self._squares(to, to, 2), [x**8 for x in numbers]),
+            (lambda to: self._power(to, to), [pow(x, FIELD_PRIME - 5, FIELD_PRIME) for x in numbers]),
+        ]
+        for call, expected in steps:
+            call(block.ctypes.data)
+            found = [sum(int(limb) << 52 * k for k, limb in enumerate(lane)) for lane in block[0].T]
+            if [(x - y) % FIELD_PRIME for x, y in zip(found, expected)] != [0] * LANES:
+                return False
+        return bool((guarded[[0, 2, 3]] == guards).all())
+
+
+def limbs_of(numbers: Sequence[Integer]) -> Limbs:
+    """Eight numbers below 2^255 as one block [5, 8]."""
+    return np.array([[int(number) >> 52 * k & (1 << 52) - 1 for number in numbers] for k in range(5)], np.uint64)
+
+
+def _function(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:
+    function = getattr(library, name)
+    function.argtypes, function.restype = arguments, None
+    return function
+
+
+def _block_addresses(a: Limbs) -> range:
+    if a.dtype != np.uint64 or a.shape[1:] != (5, LANES) or not a.flags.c_contiguous:
+        raise InvalidInput(f"field elements must be uint64 [blocks, 5, {LANES}], not {a.dtype} {list(a.shape)}")
+    return range(a.ctypes.data, a.ctypes.data + a.nbytes, 5 * LANES * 8)
+
+
+def field25519() -> Field25519 | None:
+    """The field functions, if they may be called here and now."""
+    return _load_field() if available() else None
+
+
+@functools.cache
+def _load_field() -> Field25519 | None:
+    try:
+        field = Field25519(_library())
+    except AttributeError:  # another version of the library need not export them
+        return None
+    return field if field.works() else None
 
 
 def _library() -> ctypes.CDLL:

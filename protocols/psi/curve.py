@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from struct import iter_unpack
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -77,16 +78,21 @@ def multiply(scalar: Scalar, points: bytes) -> bytes:
 def check_points(points: bytes) -> None:
     """Raise `InvalidPoint` at the first of n points that is not canonical or has low order."""
     words = np.frombuffer(points, "<u8").reshape(-1, 4)
+    suspect = words[:, 3] >= _P_WORDS[3]
+    for row in _LOW_ORDER_WORDS:
+        suspect |= words[:, 0] == row[0]
+    positions = np.flatnonzero(suspect)  # by one word; the others are read only here, where honest points never are
+    words = words[positions]
     low, high = words[:, 0], words[:, 3]
     middle_full = (words[:, 1:3] == _P_WORDS[1:3]).all(axis=1)
     not_canonical = (high > _P_WORDS[3]) | ((high == _P_WORDS[3]) & middle_full & (low >= _P_WORDS[0]))
     if not_canonical.any():
-        raise InvalidPoint(f"point {int(not_canonical.argmax())} is not canonical: u must be below 2^255 - 19")
-    low_order = np.zeros(len(words), dtype=np.bool_)
-    for row in _LOW_ORDER_WORDS:
-        low_order |= (words == row).all(axis=1)
+        first = int(positions[not_canonical.argmax()])
+        raise InvalidPoint(f"point {first} is not canonical: u must be below 2^255 - 19")
+    low_order = (words[:, np.newaxis] == _LOW_ORDER_WORDS).all(axis=2).any(axis=1)
     if low_order.any():
-        raise InvalidPoint(f"point {int(low_order.argmax())} has low order: refused (RFC 7748, section 6.1)")
+        first = int(positions[low_order.argmax()])
+        raise InvalidPoint(f"point {first} has low order: refused (RFC 7748, section 6.1)")
 
 
 def digest(session: bytes, points: bytes) -> bytes:
@@ -96,16 +102,17 @@ def digest(session: bytes, points: bytes) -> bytes:
     """
     tagged = hashlib.sha256(b"secure-hfl-psi-v1:shared-point".ljust(32, b"\0") + session)  # one block, hashed once
     digests = []
-    for at in range(0, len(points), POINT_BYTES):
+    for (point,) in iter_unpack(f"{POINT_BYTES}s", points):
         state = tagged.copy()
-        state.update(points[at : at + POINT_BYTES])
-        digests.append(state.digest()[:DIGEST_BYTES])
-    return b"".join(digests)
+        state.update(point)
+        digests.append(state.digest())
+    whole = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, tagged.digest_size)
+    return whole[:, :DIGEST_BYTES].tobytes()
 
 
 def encode_ids(session: bytes, ids: Sequence[str]) -> bytes:
     """Q.x for every checked id, 32 bytes each."""
-    return encode_to_curve(domain(session), map(canonical, ids))
+    return encode_to_curve(domain(session), canonical(ids))
 
 
 def mask_ids(session: bytes, scalar: Scalar, ids: Sequence[str]) -> bytes:

@@ -11,8 +11,9 @@ random-self-reduced pairs (R_i, S_i). The reduction must program H(x_i) to be R_
 Elligator 2 is invertible, and u is uniform, so Q is uniform over the image (u and -u, which share a point, aside).
 It drops the R_i without a preimage, half of them, and loses nothing else. (A uniform point, suite `_RO_`, costs twice.)
 
-**Steps.** Every id takes the same operations, with one Jacobi symbol: there is no hash-and-increment loop to watch. Big
-integers still are not constant-time; what their timing could show is about the party's own ids to its own machine.
+**Steps.** Every id takes the same operations, with one Legendre symbol: there is no hash-and-increment loop to watch.
+Where the multi-buffer library has its field (elligator.py), the map takes constant time; the integers here do not, but
+what their timing could show is about the party's own ids to its own machine. Both give the same bytes.
 
 Reference: RFC 9380, sections 5.2, 5.3.1, 6.7.1 and 8.5; Bernstein, Hamburg, Krasnova, Lange, "Elligator" (CCS 2013).
 """
@@ -25,7 +26,9 @@ from collections.abc import Iterable, Sequence
 import gmpy2
 from gmpy2 import mpz
 
+from protocols import multi_buffer
 from protocols.errors import InvalidInput
+from protocols.psi import elligator
 
 SUITE = "curve25519_XMD:SHA-512_ELL2_NU_"
 POINT_BYTES = 32
@@ -33,7 +36,7 @@ SESSION_BYTES = 32
 
 P = mpz(2**255 - 19)
 J = mpz(486662)
-_J_SQUARED = J * J
+_K = J * J - 2
 _SYMBOL_OF_J = gmpy2.jacobi(J, P)
 
 _FIELD_BYTES = 48
@@ -52,55 +55,59 @@ def domain(session: bytes) -> bytes:
 
 def encode_to_curve(dst: bytes, messages: Iterable[bytes]) -> bytes:
     """Q.x for every message (the RFC's encode_to_curve before clear_cofactor), 32 bytes little-endian each."""
+    field = multi_buffer.field25519()
+    if field is not None:
+        return elligator.map_many(field, b"".join(expand_messages(dst, messages)))
     points = map_to_curve(hash_to_field(dst, messages))
     return b"".join([point.to_bytes(POINT_BYTES, "little") for point in points])
 
 
 def hash_to_field(dst: bytes, messages: Iterable[bytes]) -> list[mpz]:
     """One field element for every message: RFC 9380, hash_to_field with count = 1 (section 5.2)."""
+    from_bytes = mpz.from_bytes
+    return [from_bytes(uniform, "big") % P for uniform in expand_messages(dst, messages)]
+
+
+def expand_messages(dst: bytes, messages: Iterable[bytes]) -> list[bytes]:
+    """48 uniform bytes for every message: RFC 9380, expand_message_xmd with SHA-512 (section 5.3.1)."""
     if not 0 < len(dst) <= 255:
         raise InvalidInput(f"a domain separation tag has 1 to 255 bytes, not {len(dst)}")
     dst_prime = dst + bytes([len(dst)])
     z_pad = hashlib.sha512(bytes(_BLOCK_BYTES))  # its state after one block is shared by all messages
     tail = _FIELD_BYTES.to_bytes(2, "big") + b"\0" + dst_prime
     last = b"\1" + dst_prime
-    sha512, from_bytes = hashlib.sha512, mpz.from_bytes
-    fields = []
+    sha512, expanded = hashlib.sha512, []
     for message in messages:
         first = z_pad.copy()
         first.update(message + tail)
-        uniform = sha512(first.digest() + last).digest()[:_FIELD_BYTES]
-        fields.append(from_bytes(uniform, "big") % P)
-    return fields
+        expanded.append(sha512(first.digest() + last).digest()[:_FIELD_BYTES])
+    return expanded
 
 
 def map_to_curve(fields: Sequence[mpz]) -> list[mpz]:
     """Elligator 2 (RFC 9380, section 6.7.1, Z = 2), u-coordinates only.
 
-    With t = 2 u^2 and d = 1 + t the candidates are x1 = -J / d and x2 = -J - x1 = -J t / d. g(x1) is a square exactly
-    when J d (J^2 t - d^2) = g(x1) d^4 is, so the symbol needs no inversion. d is never 0, because -1/2 is no square.
+    With t = 2 u^2 and d = 1 + t the candidates are x1 = -J / d and x2 = -J - x1. g(x1) is a square exactly when
+    J d (J^2 t - d^2) = g(x1) d^4 is, so the symbol needs no inversion; J^2 t - d^2 = t (J^2 - 2 - t) - 1. d is never 0,
+    because -1/2 is no square.
     """
-    numerators, denominators = [], []
     jacobi = gmpy2.jacobi
-    for field in fields:
-        t = 2 * field * field % P
-        d = t + 1
-        square = jacobi(d * (_J_SQUARED * t - d * d) % P, P) == _SYMBOL_OF_J
-        numerators.append(-J if square else -J * t)
-        denominators.append(d)
-    return [n * inverse % P for n, inverse in zip(numerators, _invert_all(denominators))]
+    squares = [2 * field * field % P for field in fields]
+    is_first = [jacobi((t + 1) * (t * (_K - t) - 1) % P, P) == _SYMBOL_OF_J for t in squares]
+    quotients = _divide_by_all(J, [t + 1 for t in squares])
+    return [P - quotient if first else (quotient - J) % P for quotient, first in zip(quotients, is_first)]
 
 
-def _invert_all(values: Sequence[mpz]) -> list[mpz]:
-    """Inverses mod p of numbers that are not 0, for one inversion and three products each (Montgomery's trick)."""
+def _divide_by_all(dividend: mpz, values: Sequence[mpz]) -> list[mpz]:
+    """Quotients mod p by numbers that are not 0, for three products each and one inversion (Montgomery's trick)."""
     product, prefixes = mpz(1), []
     for value in values:
         prefixes.append(product)
         product = product * value % P
-    inverse = gmpy2.invert(product, P)
-    inverses = []
+    quotient = dividend * gmpy2.invert(product, P) % P
+    quotients = []
     for value, prefix in zip(reversed(values), reversed(prefixes)):
-        inverses.append(inverse * prefix % P)
-        inverse = inverse * value % P
-    inverses.reverse()
-    return inverses
+        quotients.append(quotient * prefix % P)
+        quotient = quotient * value % P
+    quotients.reverse()
+    return quotients

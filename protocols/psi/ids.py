@@ -11,7 +11,7 @@ Reference: Unicode Standard Annex #15 (NFC).
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from protocols.errors import InvalidInput
 
@@ -22,9 +22,9 @@ MAX_ID_BYTES = 1024
 """Longest id after normalisation."""
 
 
-def canonical(sample_id: str) -> bytes:
-    """The bytes of one id that `check_ids` has accepted."""
-    return _normal(sample_id).encode()
+def canonical(sample_ids: Iterable[str]) -> list[bytes]:
+    """The bytes of ids that `check_ids` has accepted."""
+    return [(each if each.isascii() else _normal(each)).encode() for each in sample_ids]
 
 
 def check_ids(ids: Sequence[str]) -> None:

@@ -78,7 +78,8 @@ class Role:
         hashed: bytes | None = None,
         chunk: int = PSI_CHUNK,
     ) -> None:
-        check_ids(ids)
+        if hashed is None:  # else `hash_ids` has checked them
+            check_ids(ids)
         if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
             raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
         if not 1 <= chunk <= MAX_CHUNK:
@@ -120,7 +121,8 @@ class Role:
         if self._hashed is None:
             ids = self._ids
             return self._mapper(
-                partial(mask_ids, self._session, self._scalar), ([ids[i] for i in order.tolist()] for order in orders)
+                partial(mask_ids, self._session, self._scalar),
+                (list(map(ids.__getitem__, order.tolist())) for order in orders),
             )
         hashed = self._hashed
         return self._mapper(partial(multiply, self._scalar), (hashed[order].tobytes() for order in orders))

@@ -74,5 +74,5 @@ class PsiSender(Role):
                 raise MalformedMessage(f"PsiResult marks positions after the last of {size} points")
             if message.count > most:
                 raise MalformedMessage(f"PsiResult marks {message.count} points where at most {most} can match")
-        positions = self._order[np.flatnonzero(bits[:size])]
-        return frozenset(self._ids[i] for i in positions.tolist())
+        positions = np.sort(self._order[np.flatnonzero(bits[:size])])  # as ids lie in memory: read faster so
+        return frozenset(map(self._ids.__getitem__, positions.tolist()))

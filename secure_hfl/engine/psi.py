@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from protocols import multi_buffer
 from protocols.errors import PeerViolation, SecureHflError
 from protocols.message import Message
 from protocols.psi import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.randomness import ChaCha20Randomness, OsRandomness
 from protocols.steps import received
-from secure_hfl.errors import EmptyIntersection, PeerFault
+from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
 from secure_hfl.session import Link
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 
+SLOWER_WITHOUT_KERNELS = 6
+
 
 def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
     """The ids that the host and all its collaborators hold.
@@ -39,8 +42,9 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         PeerFault: a collaborator broke the protocol.
     """
     started, before = time.perf_counter(), run.bytes_now()
-    mapper = run.executor.mapper(len(ids) // PSI_CHUNK)
-    hashed = hash_ids(run.manifest.session, ids, mapper)
+    mapper = run.executor.mapper(_pieces(len(ids)))
+    # Several collaborators share the hashes. For one, they are made as its points go out, in the same piece of work.
+    hashed = hash_ids(run.manifest.session, ids, mapper) if len(run.links) > 1 else None
     pairs = [
         _HostPair(link, PsiReceiver(run.manifest.session, ids, _fresh(), mapper, hashed=hashed), run.progress)
         for link in run.links.values()
@@ -55,6 +59,7 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         raise EmptyIntersection(f"no id is held by all parties: the host has {len(ids)} ids, {counts}")
     for pair in pairs:
         pair.link.send(pair.role.result(final))
+    run.executor.close()  # its processes have nothing left to do, and hold memory
     _keep_metrics(run, started, before, len(ids), sizes, len(final))
     return final
 
@@ -100,8 +105,7 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     started, before = time.perf_counter(), run.bytes_now()
     link = run.link
-    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(len(ids) // PSI_CHUNK))
-    run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(_pieces(len(ids))))
     link.send(role.open())
     total = -(-len(ids) // PSI_CHUNK)
     for message in _counted(role.masked_points(), run.progress, "own points", total):
@@ -113,9 +117,20 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
         incoming = _counted(_incoming(link, PsiPoints), run.progress, f"points of {link.name}", chunks)
         for reply in role.replies(incoming):
             link.send(reply)
-        common = role.receive_result(received(link.receive(PsiResult), PsiResult))
+        try:
+            result = received(link.receive(PsiResult), PsiResult)
+        except PeerAborted:  # perhaps because there is no common id; reading every id takes too long to do it before
+            run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+            raise
+        common = role.receive_result(result)
+    run.executor.close()
     _keep_metrics(run, started, before, opening.set_size, {run.party: len(ids)}, len(common))
     return common
+
+
+def _pieces(ids: int) -> int:
+    """Of work, each about 40 ms long, as chunks are with the fast kernels."""
+    return ids // PSI_CHUNK * (1 if multi_buffer.available() else SLOWER_WITHOUT_KERNELS)
 
 
 def _fresh() -> ChaCha20Randomness:

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schemes import Scheme
 
-
 Asked: TypeAlias = "Mapping[str, int] | int | bool | None"
 """See `HeteroNNHostScheduler`."""
 

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from gmpy2 import mpz
@@ -29,6 +31,7 @@ def unless_explained() -> bool:
         multi_buffer.x25519_many(bytes(32), bytes(32))
     with pytest.raises(LocalMisuse, match="available"):
         multi_buffer.modexp_many([2], 3, 5)
+    assert multi_buffer.field25519() is None
     return True
 
 
@@ -133,6 +136,71 @@ def test_bad_arguments_are_refused(bases: list[int], exponents: list[int], bits:
         multi_buffer.modexp_lanes(bases, exponents, bits, modulus)
 
 
+def as_blocks(numbers: list[int]) -> multi_buffer.Limbs:
+    return np.stack([multi_buffer.limbs_of(numbers[at : at + 8]) for at in range(0, len(numbers), 8)])
+
+
+def as_numbers(blocks: multi_buffer.Limbs) -> list[int]:
+    """Mod p; the limbs must be as small as promised."""
+    assert int(blocks[:, :4].max()) < 2**52
+    assert int(blocks[:, 4].max()) < 2**47 + 2**16
+    lanes = (lane for block in blocks.tolist() for lane in zip(*block, strict=True))
+    return [sum(limb << 52 * k for k, limb in enumerate(lane)) % PRIME for lane in lanes]
+
+
+PRIME = multi_buffer.FIELD_PRIME
+elements = st.one_of(st.integers(0, PRIME - 1), st.integers(0, 40), st.integers(PRIME - 40, PRIME + 18))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(elements, elements), min_size=16, max_size=16), st.integers(1, 9))
+def test_field_functions_equal_python(pairs: list[tuple[int, int]], times: int) -> None:
+    field = multi_buffer.field25519()
+    if field is None:
+        return
+    firsts, seconds = [a for a, _ in pairs], [b for _, b in pairs]
+    a, b = as_blocks(firsts), as_blocks(seconds)
+    assert as_numbers(field.multiply(a, b)) == [x * y % PRIME for x, y in pairs]
+    assert as_numbers(field.multiply(a, b[:1])) == [x * y % PRIME for x, y in zip(firsts, seconds[:8] * 2, strict=True)]
+    assert as_numbers(field.square(a, times)) == [pow(x, 2**times, PRIME) for x in firsts]
+    assert as_numbers(field.power(a)) == [pow(x, (PRIME - 5) // 8, PRIME) for x in firsts]
+    products = field.multiply(field.multiply(a, b), b)  # what comes out may go in
+    assert as_numbers(products) == [x * y * y % PRIME for x, y in pairs]
+
+
+def test_a_library_without_the_field_functions_is_used_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    if unless_explained():
+        return
+    monkeypatch.setattr(multi_buffer, "_library", lambda: object())
+    multi_buffer._load_field.cache_clear()
+    try:
+        assert multi_buffer.field25519() is None
+    finally:
+        multi_buffer._load_field.cache_clear()
+
+
+@pytest.mark.parametrize("function", ["_product", "_squares", "_power"])
+@pytest.mark.parametrize("mistake", ["nothing", "another result", "more than its memory"])
+def test_field_functions_that_do_something_else_are_found(function: str, mistake: str) -> None:
+    field = multi_buffer.field25519()
+    if field is None:
+        return
+    assert field.works()
+    right, size = getattr(field, function), 5 * 8 * 8
+    changed = multi_buffer.Field25519(multi_buffer._library())
+
+    def wrong(to: int, *others: int) -> None:
+        if mistake != "nothing":
+            right(to, *others)
+        if mistake == "another result":
+            ctypes.memset(to, 0, 1)
+        if mistake == "more than its memory":
+            ctypes.memset(to + size, 0, 1)
+
+    setattr(changed, function, wrong)
+    assert not changed.works()
+
+
 @pytest.mark.parametrize(("scalar", "points"), [(bytes(31), bytes(32)), (bytes(32), bytes(33)), (b"", b"")])
 def test_bad_sizes_are_refused(scalar: bytes, points: bytes) -> None:
     if unless_explained():
@@ -161,3 +229,16 @@ def test_nothing_is_loaded_on_a_cpu_without_ifma(monkeypatch: pytest.MonkeyPatch
 def test_importing_loads_nothing() -> None:
     code = "import protocols.multi_buffer as m; raise SystemExit(m._load.cache_info().currsize)"
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+
+
+def test_arrays_that_the_field_functions_cannot_read_are_refused() -> None:
+    field = multi_buffer.field25519()
+    if field is None:
+        return
+    good = as_blocks(list(range(16)))
+    bad_ones: list[Any] = [good[:, :, ::2], good.transpose(2, 1, 0), good.astype(np.int64), good[:, :4], good[::-1]]
+    for bad in bad_ones:
+        with pytest.raises(InvalidInput, match="uint64"):
+            field.square(bad)
+        with pytest.raises(InvalidInput, match="uint64"):
+            field.multiply(good, bad)

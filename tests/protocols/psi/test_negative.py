@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protocols import multi_buffer
 from protocols.errors import (
@@ -214,6 +216,22 @@ def test_match_compares_all_128_bits() -> None:
     ours, theirs = match([a, c], [b + c])
     assert (ours.tolist(), theirs.tolist()) == ([1], [1])
     assert match([a], [b])[0].size == 0
+
+
+words = st.sampled_from([bytes(8), bytes(7) + b"\1", b"\1" + bytes(7), b"\xff" * 8])
+digest_lists = st.lists(st.tuples(words, words).map(b"".join), max_size=12)
+
+
+@given(digest_lists, digest_lists.filter(bool), st.integers(1, 5))
+def test_match_equals_a_dictionary_whatever_halves_agree(ours: list[bytes], theirs: list[bytes], chunk: int) -> None:
+    pieces = [[b"".join(side[at : at + chunk]) for at in range(0, len(side), chunk)] for side in (ours, theirs)]
+    if len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):
+        with pytest.raises(MalformedMessage, match="repeat"):
+            match(*pieces)
+        return
+    first, second = match(*pieces)
+    expected = {(ours.index(each), theirs.index(each)) for each in set(ours) & set(theirs)}
+    assert set(zip(first.tolist(), second.tolist(), strict=True)) == expected
 
 
 # --- points

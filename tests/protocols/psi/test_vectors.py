@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from gmpy2 import mpz
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from protocols import multi_buffer
-from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender
+from protocols.errors import LocalMisuse
+from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, elligator
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import encode_to_curve, hash_to_field, map_to_curve
 from protocols.psi.messages import PsiResult
@@ -49,10 +54,11 @@ RFC_9380 = [
 
 @pytest.fixture(params=["fast", "plain"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways to multiply points; where there is no fast one, "fast" is whatever the machine has."""
+    """Both ways to hash and to multiply points; where there is no fast one, "fast" is whatever the machine has."""
     monkeypatch.setenv(multi_buffer.SWITCH, "1" if request.param == "plain" else "0")
 
 
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(("message", "u", "q", "p"), RFC_9380, ids=lambda value: str(value)[:8])
 def test_rfc_9380(message: bytes, u: str, q: str, p: str) -> None:
     fields = hash_to_field(RFC_DST, [message])
@@ -72,6 +78,7 @@ def double(u: int) -> int:
     return (u * u - 1) ** 2 * pow(4 * u * (u * u + make_psi.A * u + 1), -1, prime) % prime
 
 
+@pytest.mark.usefixtures("path")
 def test_the_batch_is_the_messages_one_by_one() -> None:
     messages = [message for message, *_ in RFC_9380] * 3
     single = b"".join(encode_to_curve(RFC_DST, [message]) for message in messages)
@@ -84,6 +91,52 @@ def test_the_second_implementation_agrees_on_many_fields() -> None:
     fields = [int.from_bytes(random.bytes(32), "little") % make_psi.P for _ in range(50)]
     fields += [0, 1, 2, make_psi.P - 1, (make_psi.P - 1) // 2]
     assert map_to_curve(fields) == [make_psi.elligator2(field) for field in fields]
+
+
+def map_in_the_library(numbers: list[int]) -> list[int] | None:
+    """u-coordinates for numbers below 2^384; None where there is no multi-buffer field."""
+    field = multi_buffer.field25519()
+    if field is None:
+        return None
+    mapped = elligator.map_many(field, b"".join(number.to_bytes(48, "big") for number in numbers))
+    return [int.from_bytes(mapped[at : at + 32], "little") for at in range(0, len(mapped), 32)]
+
+
+def edges() -> list[int]:
+    """Numbers at which a carry or a reduction could go wrong: around multiples of p, limbs and words."""
+    centres = [multiple * make_psi.P for multiple in (0, 1, 2, 19, 2**128, 2**129 - 1)]
+    centres += [1 << bit for bit in (*range(52, 384, 52), *range(64, 384, 64), 255, 384)]
+    centres.append((make_psi.P - 1) // 2)
+    near = {centre + step for centre in centres for step in range(-3, 4)}
+    return sorted(number for number in near if 0 <= number < 1 << 384)
+
+
+def test_the_library_maps_edges_as_the_second_implementation() -> None:
+    expected = [make_psi.elligator2(number % make_psi.P) for number in edges()]
+    assert map_in_the_library(edges()) in (expected, None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, (1 << 384) - 1), max_size=30))
+def test_the_library_maps_as_the_plain_path(numbers: list[int]) -> None:
+    assert map_in_the_library(numbers) in (map_to_curve([mpz(number) % make_psi.P for number in numbers]), None)
+
+
+def test_batches_of_the_library_join(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = list(range(1, 30))
+    whole = map_in_the_library(numbers)
+    monkeypatch.setattr(elligator, "BATCH", 8)
+    assert map_in_the_library(numbers) == whole
+
+
+def test_a_wrong_power_is_found() -> None:
+    field = multi_buffer.field25519()
+    if field is None:
+        return
+
+    wrong = SimpleNamespace(multiply=field.multiply, square=field.square, power=field.square)
+    with pytest.raises(LocalMisuse, match="wrong power"):
+        elligator.map_many(wrong, bytes(47) + b"\2")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("path")

@@ -1,0 +1,158 @@
+"""Work in other processes gives what the builtin `map` gives, lazily and in order, and ends when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from protocols.errors import InvalidPoint
+from protocols.psi import hash_ids
+from secure_hfl.executor import LocalExecutor
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    executor = LocalExecutor(workers=2, inline_below=0)
+    yield executor
+    executor.close()
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def where(_: int) -> int:
+    return os.getpid()
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise InvalidPoint(f"point {number} is bad")
+    return number
+
+
+def end(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_results_come_in_order(executor: LocalExecutor) -> None:
+    assert list(executor.mapper(1)(square, range(50))) == [number * number for number in range(50)]
+
+
+def test_large_pieces_go_both_ways(executor: LocalExecutor) -> None:
+    pieces = [os.urandom(1 << 20) for _ in range(6)]
+    assert list(executor.mapper(1)(bytes.upper, pieces)) == [piece.upper() for piece in pieces]
+
+
+def test_every_worker_works_and_none_is_this_process(executor: LocalExecutor) -> None:
+    pids = set(executor.mapper(1)(where, range(100)))
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_little_work_is_done_here() -> None:
+    assert LocalExecutor(workers=2, inline_below=5).mapper(4) is map
+    assert LocalExecutor(workers=1, inline_below=0).mapper(100) is map
+
+
+def test_work_runs_ahead_by_two_pieces_for_each_worker(executor: LocalExecutor) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = executor.mapper(1)(square, items())
+    assert next(results) == 0
+    assert len(taken) == 5
+    assert next(results) == 1
+    assert len(taken) == 6
+
+
+def test_an_error_comes_back_as_it_was_raised_and_others_are_still_served(executor: LocalExecutor) -> None:
+    mapper = executor.mapper(1)
+    with pytest.raises(InvalidPoint, match="point 3 is bad"):
+        list(mapper(refuse, range(10)))
+    assert list(mapper(square, range(10))) == [number * number for number in range(10)]
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_so(executor: LocalExecutor) -> None:
+    with pytest.raises(BrokenExecutor, match="SIGKILL"):
+        list(executor.mapper(1)(end, range(10)))
+
+
+def test_close_ends_the_processes_and_an_executor_may_start_again(executor: LocalExecutor) -> None:
+    first = set(executor.mapper(1)(where, range(20)))
+    results = executor.mapper(1)(where, range(100))
+    next(results)
+    executor.close()
+    for pid in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    second = set(executor.mapper(1)(where, range(20)))
+    assert second.isdisjoint(first)
+
+
+def test_it_hashes_ids(executor: LocalExecutor) -> None:
+    ids = [f"id {number}" for number in range(100)]
+    assert hash_ids(bytes(32), ids, executor.mapper(1), chunk=7) == hash_ids(bytes(32), ids)
+
+
+def run_script(directory: Path, text: str) -> str:
+    script = directory / "script.py"
+    script.write_text(textwrap.dedent(text))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_script_without_a_main_guard_is_not_run_again(tmp_path: Path) -> None:
+    printed = run_script(
+        tmp_path,
+        """
+        import operator
+        from secure_hfl.executor import LocalExecutor
+        print("once")
+        executor = LocalExecutor(workers=2, inline_below=0)
+        print(list(executor.mapper(1)(operator.neg, [1, 2, 3])))
+        executor.close()
+        """,
+    )
+    assert printed == "once\n[-1, -2, -3]\n"
+
+
+def test_workers_load_neither_torch_nor_the_engine(executor: LocalExecutor) -> None:
+    mapper = executor.mapper(1)
+    list(mapper(partial(hash_ids, bytes(32)), [["a"], ["b"]] * 5))
+    for loaded in mapper(eval, ["set(__import__('sys').modules)"] * 10):
+        assert "protocols.psi.curve" in loaded
+        assert not {"secure_hfl", "torch", "grpc"} & loaded
+
+
+def test_workers_end_with_their_party(tmp_path: Path) -> None:
+    # They have this script's standard output, so that `run_script` comes back when the last of them is gone.
+    printed = run_script(
+        tmp_path,
+        """
+        from operator import neg
+        from secure_hfl.executor import LocalExecutor
+        executor = LocalExecutor(workers=2, inline_below=0)
+        print(*executor.mapper(1)(neg, range(50)))
+        """,
+    )
+    assert printed.split()[-1] == "-49"
