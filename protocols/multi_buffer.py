@@ -14,8 +14,8 @@ objects come from the wheels `ipp-crypto` and `intel-cmplr-lib-rt`, and want the
 ctypes lets go of the interpreter lock during a call, so threads scale; every call has its own buffers.
 
 **Not its published interface**: the field functions are what its X25519 and Ed25519 are made of, exported by the shared
-object but in no header that it installs. So they are used only if a test finds that they do what we expect of them,
-within the memory that we expect, and who uses them checks results and has another way.
+object but in no header that it installs. So they are used only if a test in this process finds that they do what we
+expect, within the bounds and the memory that we expect, and who uses them checks results.
 
 **Leaks**: the kernels run in time that depends on sizes only (exponents: on `exponent_bits`).
 
@@ -225,8 +225,9 @@ def _address(buffer: bytes | ctypes.Array[ctypes.c_char]) -> int:
 class Field25519:
     """Numbers mod p = 2^255 - 19, eight at a time.
 
-    **Shapes**: uint64 [blocks, 5, 8], C-contiguous: limbs of 52 bits, the lowest first, of eight numbers. Limbs that go
-    in are below 2^52, the highest below 2^47 + 2^16; so are those that come out, which need not be reduced.
+    **Shapes**: uint64 [blocks, 5, 8] at an address that 64 divides (`aligned`): limbs of 52 bits, the lowest first, of
+    eight numbers. Limbs that go in are below 2^52, the highest below 2^47 + 2^16; so are those that come out, which
+    need not be reduced.
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
@@ -236,7 +237,7 @@ class Field25519:
 
     def multiply(self, a: Limbs, b: Limbs) -> Limbs:
         """a * b. The first block of `b` serves all of `a` if there are not as many."""
-        result, call = np.empty_like(a), self._product
+        result, call = aligned(a.shape), self._product
         seconds = _block_addresses(b)
         each = seconds if len(b) == len(a) else [seconds[0]] * len(a)
         for to, first, second in zip(_block_addresses(result), _block_addresses(a), each):
@@ -245,35 +246,57 @@ class Field25519:
 
     def square(self, a: Limbs, times: int = 1) -> Limbs:
         """a^(2^times)."""
-        result, call = np.empty_like(a), self._squares
+        result, call = aligned(a.shape), self._squares
         for to, base in zip(_block_addresses(result), _block_addresses(a)):
             call(to, base, times)
         return result
 
     def power(self, a: Limbs) -> Limbs:
         """a^((p - 5) / 8), p - 5 = 8 (2^252 - 3)."""
-        result, call = np.empty_like(a), self._power
+        result, call = aligned(a.shape), self._power
         for to, base in zip(_block_addresses(result), _block_addresses(a)):
             call(to, base)
         return result
 
     def works(self) -> bool:
-        """Whether the functions do that, on numbers whose limbs are as large as they may be and on others."""
-        numbers = [FIELD_PRIME - 1 - (FIELD_PRIME >> 7 * lane) * lane for lane in range(LANES)]
-        guarded = np.full((4, 5, LANES), 0xA5A5A5A5A5A5A5A5, np.uint64)  # the call writes block 1; 0, 2 and 3 stay
-        guarded[1] = limbs_of(numbers)
+        """Whether the functions do that: on numbers below p, and on limbs as large as they may be."""
+        below = limbs_of([FIELD_PRIME - 1 - (FIELD_PRIME >> 7 * lane) * lane for lane in range(LANES)])
+        largest = np.repeat(_LIMB_BOUNDS - np.uint64(1), LANES, axis=1)
+        return self._works_on(below) and self._works_on(largest)
+
+    def _works_on(self, limbs: Limbs) -> bool:
+        guarded = aligned((4, 5, LANES))  # the calls write block 1; 0, 2 and 3 stay
+        guarded[:] = 0xA5A5A5A5A5A5A5A5
+        guarded[1] = limbs
         block, guards = guarded[1:2], guarded[[0, 2, 3]].copy()
-        steps: list[tuple[Callable[[int], None], list[int]]] = [
-            (lambda to: self._product(to, to, to), [x * x for x in numbers]),
-            (lambda to: self._squares(to, to, 2), [x**8 for x in numbers]),
-            (lambda to: self._power(to, to), [pow(x, FIELD_PRIME - 5, FIELD_PRIME) for x in numbers]),
+        steps: list[tuple[Callable[[int], None], Callable[[int], int]]] = [
+            (lambda to: self._product(to, to, to), lambda x: x * x),
+            (lambda to: self._squares(to, to, 2), lambda x: pow(x, 4, FIELD_PRIME)),
+            (lambda to: self._power(to, to), lambda x: pow(x, (FIELD_PRIME - 5) // 8, FIELD_PRIME)),
         ]
         for call, expected in steps:
+            before = numbers_of(block[0])
             call(block.ctypes.data)
-            found = [sum(int(limb) << 52 * k for k, limb in enumerate(lane)) for lane in block[0].T]
-            if [(x - y) % FIELD_PRIME for x, y in zip(found, expected)] != [0] * LANES:
+            right = all((x - expected(y)) % FIELD_PRIME == 0 for x, y in zip(numbers_of(block[0]), before))
+            if not right or (block >= _LIMB_BOUNDS).any():
                 return False
         return bool((guarded[[0, 2, 3]] == guards).all())
+
+
+_LIMB_BOUNDS: Limbs = np.array([[2**52]] * 4 + [[2**47 + 2**16]], np.uint64)
+
+
+def aligned(shape: tuple[int, ...]) -> Limbs:
+    """Words for the kernels, at an address that 64 divides: they may move whole registers."""
+    count = int(np.prod(shape))
+    words = np.empty(count + 7, np.uint64)
+    start = -words.ctypes.data % 64 // 8
+    return words[start : start + count].reshape(shape)
+
+
+def numbers_of(block: Limbs) -> list[int]:
+    """The eight numbers of one block [5, 8], not reduced."""
+    return [sum(int(limb) << 52 * k for k, limb in enumerate(lane)) for lane in block.T]
 
 
 def limbs_of(numbers: Sequence[Integer]) -> Limbs:
@@ -288,8 +311,8 @@ def _function(library: ctypes.CDLL, name: str, arguments: list[Any]) -> Any:
 
 
 def _block_addresses(a: Limbs) -> range:
-    if a.dtype != np.uint64 or a.shape[1:] != (5, LANES) or not a.flags.c_contiguous:
-        raise InvalidInput(f"field elements must be uint64 [blocks, 5, {LANES}], not {a.dtype} {list(a.shape)}")
+    if a.dtype != np.uint64 or a.shape[1:] != (5, LANES) or not a.flags.c_contiguous or a.ctypes.data % 64:
+        raise InvalidInput(f"field elements must be aligned uint64 [blocks, 5, {LANES}], not {a.dtype} {list(a.shape)}")
     return range(a.ctypes.data, a.ctypes.data + a.nbytes, 5 * LANES * 8)
 
 

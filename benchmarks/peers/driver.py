@@ -64,14 +64,15 @@ class Driver:
                     f"run {run + 1} of {self.runs}, {' '.join(filter(None, (entry.peer, entry.variant)))}: {point.name}"
                 )
                 try:
-                    measurement, errors[entry] = self.measure(point, entry)
-                except (WorkerFailed, WrongResult) as error:
+                    measurement, error = self.measure(point, entry)
+                except (WorkerFailed, WrongResult) as failure:
                     if entry.peer == "ours":
                         raise
-                    self.failed.append(f"{point.name}: {entry.peer} {entry.variant}: {error}")
+                    self.failed.append(f"{point.name}: {entry.peer} {entry.variant}: {failure}")
                     del found[entry]
                 else:
                     found[entry].append(measurement)
+                    errors[entry] = _larger(errors[entry], error)
         contenders = tuple(
             Contender(
                 peer=entry.peer,
@@ -111,6 +112,11 @@ class Driver:
                 self.skipped.append(line)
             return False
         return True
+
+
+def _larger(first: float | None, second: float | None) -> float | None:
+    known = [each for each in (first, second) if each is not None]
+    return max(known, default=None)
 
 
 def read_answer(text: str) -> Measurement:

@@ -76,7 +76,7 @@ def multiply(scalar: Scalar, points: bytes) -> bytes:
 
 
 def check_points(points: bytes) -> None:
-    """Raise `InvalidPoint` at the first of n points that is not canonical or has low order."""
+    """Raise `InvalidPoint` if one of n points is not canonical or has low order; names the first of either kind."""
     words = np.frombuffer(points, "<u8").reshape(-1, 4)
     suspect = words[:, 3] >= _P_WORDS[3]
     for row in _LOW_ORDER_WORDS:

@@ -2,15 +2,15 @@
 
     48 bytes --mod p--> u,  t = 2 u^2,  d = 1 + t,  e = J^2 t - d^2 = t (J^2 - 2 - t) - 1,  w = d e
     q = w^((p - 5) / 2)        from a power that the library has, squared twice
-    s = q w^2 = w^((p - 1) / 2), the symbol of w:  x1 is on the curve when s is the symbol of J (encode.py says why)
+    s = q w^2 = w^((p - 1) / 2), the symbol of w:  x1 is on the curve when s is the symbol of J, -1 (encode.py says why)
     1 / d = s q w e            because w^-1 = w^(p - 2) = q^2 w^3 = s q w; w is never 0
     x = -J / d where x1 is on the curve, else -J + J / d
 
 The symbol costs most of the plain path (GMP's takes a misjudged branch at every step) and an inversion; here one power
-gives both, in a number of steps that does not depend on the id. **Checked**: s must be 1 or -1, for every element.
-A power that went wrong would not be.
+gives both, in a number of steps that does not depend on the id. **Checked**: s must be 1 or -1 for every element, which
+a power that went wrong would hardly give; and encode.py computes one element of each call the plain way.
 
-**Shapes** here: limbs [5, n], 52 bits each; n is a multiple of 8. "Weak": limbs below 2^52, the highest up to 2^47.
+**Shapes** here: limbs [5, n], 52 bits each; n is a multiple of 8. "Weak": below 2^52, the highest below 2^47 + 2^12.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ import numpy as np
 
 from protocols.errors import LocalMisuse
 from protocols.multi_buffer import FIELD_PRIME as P
-from protocols.multi_buffer import LANES, Field25519, Limbs, limbs_of
+from protocols.multi_buffer import LANES, SWITCH, Field25519, Limbs, aligned, limbs_of
 
 UNIFORM_BYTES = 48
 BATCH = 2048
 """Elements whose limbs stay in the processor's cache from step to step."""
 
 _J = 486662
-_SYMBOL_OF_J = 1 if pow(_J, (P - 1) // 2, P) == 1 else -1
 _MASK = np.uint64(2**52 - 1)
 _TOP_MASK = np.uint64(2**47 - 1)
 _LIMB, _TOP = np.uint64(52), np.uint64(47)
@@ -41,7 +40,8 @@ def _column(number: int) -> Limbs:
 _FOUR_P = np.uint64(4) * _column(P)
 """Above every weak number, limb by limb, so that a difference stays positive in each."""
 
-_J_BLOCK = limbs_of([_J] * LANES)[np.newaxis]
+_J_BLOCK = aligned((1, 5, LANES))
+_J_BLOCK[0] = limbs_of([_J] * LANES)
 
 
 def map_many(field: Field25519, uniform: bytes) -> bytes:
@@ -63,11 +63,9 @@ def _map_batch(field: Field25519, uniform: bytes) -> bytes:
     symbol = _canonical(_unpack(field.multiply(qw, w)))
     is_one, is_minus_one = ((symbol == _column(value)).all(axis=0) for value in (1, P - 1))
     if not (is_one | is_minus_one).all():
-        raise LocalMisuse("the multi-buffer library's field functions gave a wrong power; switch the library off")
-    y = _unpack(field.multiply(field.multiply(qw, e), _J_BLOCK))  # J / d, where the symbol of w is 1; else -J / d
-    x = _FOUR_P - y if _SYMBOL_OF_J == 1 else y
-    second = is_minus_one if _SYMBOL_OF_J == 1 else is_one
-    x = _weak(x + np.where(second, _column(P - _J), np.uint64(0)))
+        raise LocalMisuse(f"the multi-buffer library's field gave a wrong power; switch it off with {SWITCH}=1")
+    y = _unpack(field.multiply(field.multiply(qw, e), _J_BLOCK))  # s J / d
+    x = _weak(y + np.where(is_one, _column(P - _J), np.uint64(0)))
     return _to_bytes(_canonical(x))[: count * 32]
 
 
@@ -116,7 +114,10 @@ def _to_bytes(limbs: Limbs) -> bytes:
 
 def _pack(limbs: Limbs) -> Limbs:
     """[5, n] to the library's blocks."""
-    return np.ascontiguousarray(limbs.reshape(5, -1, LANES).transpose(1, 0, 2))
+    blocks = limbs.reshape(5, -1, LANES).transpose(1, 0, 2)
+    packed = aligned(blocks.shape)
+    packed[:] = blocks
+    return packed
 
 
 def _unpack(blocks: Limbs) -> Limbs:

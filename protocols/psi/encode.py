@@ -27,7 +27,7 @@ import gmpy2
 from gmpy2 import mpz
 
 from protocols import multi_buffer
-from protocols.errors import InvalidInput
+from protocols.errors import InvalidInput, LocalMisuse
 from protocols.psi import elligator
 
 SUITE = "curve25519_XMD:SHA-512_ELL2_NU_"
@@ -57,9 +57,21 @@ def encode_to_curve(dst: bytes, messages: Iterable[bytes]) -> bytes:
     """Q.x for every message (the RFC's encode_to_curve before clear_cofactor), 32 bytes little-endian each."""
     field = multi_buffer.field25519()
     if field is not None:
-        return elligator.map_many(field, b"".join(expand_messages(dst, messages)))
+        return _map_checked(field, expand_messages(dst, messages))
     points = map_to_curve(hash_to_field(dst, messages))
     return b"".join([point.to_bytes(POINT_BYTES, "little") for point in points])
+
+
+def _map_checked(field: multi_buffer.Field25519, uniform: list[bytes]) -> bytes:
+    """With the library's field, and one element, which nobody can foresee, without."""
+    points = elligator.map_many(field, b"".join(uniform))
+    if uniform:
+        at = int.from_bytes(uniform[0], "big") % len(uniform)
+        plain = map_to_curve([mpz.from_bytes(uniform[at], "big") % P])[0].to_bytes(POINT_BYTES, "little")
+        if points[at * POINT_BYTES : (at + 1) * POINT_BYTES] != plain:
+            switch = multi_buffer.SWITCH
+            raise LocalMisuse(f"the multi-buffer library maps ids wrongly; switch it off with {switch}=1")
+    return points
 
 
 def hash_to_field(dst: bytes, messages: Iterable[bytes]) -> list[mpz]:

@@ -78,8 +78,7 @@ class Role:
         hashed: bytes | None = None,
         chunk: int = PSI_CHUNK,
     ) -> None:
-        if hashed is None:  # else `hash_ids` has checked them
-            check_ids(ids)
+        check_ids(ids)
         if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
             raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
         if not 1 <= chunk <= MAX_CHUNK:

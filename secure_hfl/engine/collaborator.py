@@ -91,7 +91,10 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
 
     def _intersect(self) -> None:
         self.go_to(Phase.PSI)
-        self.id_intersection = run_collaborator_psi(self, self.local_ids())
+        try:
+            self.id_intersection = run_collaborator_psi(self, self.local_ids())
+        finally:
+            self.executor.close()  # its processes have nothing left to do, and hold memory
 
     def _align(self) -> None:
         self.go_to(Phase.ALIGN)

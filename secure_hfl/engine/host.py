@@ -137,7 +137,10 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
 
     def _intersect(self) -> None:
         self.go_to(Phase.PSI)
-        self.id_intersection = run_host_psi(self, self.local_ids())
+        try:
+            self.id_intersection = run_host_psi(self, self.local_ids())
+        finally:
+            self.executor.close()  # its processes have nothing left to do, and hold memory
 
     def _align(self) -> None:
         self.go_to(Phase.ALIGN)

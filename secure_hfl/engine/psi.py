@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from protocols import multi_buffer
-from protocols.errors import PeerViolation, SecureHflError
+from protocols.errors import LocalMisuse, PeerViolation, SecureHflError
 from protocols.message import Message
 from protocols.psi import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.randomness import ChaCha20Randomness, OsRandomness
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from secure_hfl.progress import Progress
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 SLOWER_WITHOUT_KERNELS = 6
 
@@ -59,7 +60,6 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         raise EmptyIntersection(f"no id is held by all parties: the host has {len(ids)} ids, {counts}")
     for pair in pairs:
         pair.link.send(pair.role.result(final))
-    run.executor.close()  # its processes have nothing left to do, and hold memory
     _keep_metrics(run, started, before, len(ids), sizes, len(final))
     return final
 
@@ -70,18 +70,31 @@ class _HostPair:
     def __init__(self, link: Link, role: PsiReceiver, progress: Progress) -> None:
         self.link, self.role, self._progress = link, role, progress
         self.peer_size = 0
+        self._first_error: BaseException | None = None
 
     def run(self) -> frozenset[str]:
-        """Both directions; the pairwise intersection."""
+        """Both directions; the pairwise intersection. What goes wrong in one direction first ends the other."""
         with ThreadPoolExecutor(1, thread_name_prefix="psi-send") as sender:
-            sending = sender.submit(of_this_task(self._send))
+            sending = sender.submit(of_this_task(self._failing_the_channel), self._send)
             try:
-                common = self._receive()
-            except SecureHflError as error:
-                self.link.channel.fail(error)  # wakes the sending thread
+                common = self._failing_the_channel(self._receive)
+            except BaseException as error:
+                if self._first_error not in (None, error):
+                    raise self._first_error from None
                 raise
             sending.result()
         return common
+
+    def _failing_the_channel(self, direction: Callable[[], T]) -> T:
+        """Run one direction. An error wakes whoever waits in the other, and is kept if it is the first."""
+        try:
+            return direction()
+        except BaseException as error:
+            if self._first_error is None:
+                self._first_error = error
+            is_ours = isinstance(error, SecureHflError)
+            self.link.channel.fail(error if is_ours else LocalMisuse(f"PSI stopped: {type(error).__name__}"))
+            raise
 
     def _send(self) -> None:
         self.link.send(self.role.open())
@@ -119,11 +132,11 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
             link.send(reply)
         try:
             result = received(link.receive(PsiResult), PsiResult)
-        except PeerAborted:  # perhaps because there is no common id; reading every id takes too long to do it before
-            run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+        except PeerAborted as error:
+            if error.code == EmptyIntersection.__name__:  # reading every id takes too long to do it before
+                run.detail_by_code[error.code] = describe_format(ids)
             raise
         common = role.receive_result(result)
-    run.executor.close()
     _keep_metrics(run, started, before, opening.set_size, {run.party: len(ids)}, len(common))
     return common
 

@@ -137,7 +137,9 @@ def test_bad_arguments_are_refused(bases: list[int], exponents: list[int], bits:
 
 
 def as_blocks(numbers: list[int]) -> multi_buffer.Limbs:
-    return np.stack([multi_buffer.limbs_of(numbers[at : at + 8]) for at in range(0, len(numbers), 8)])
+    blocks = multi_buffer.aligned((len(numbers) // 8, 5, 8))
+    blocks[:] = [multi_buffer.limbs_of(numbers[at : at + 8]) for at in range(0, len(numbers), 8)]
+    return blocks
 
 
 def as_numbers(blocks: multi_buffer.Limbs) -> list[int]:
@@ -180,7 +182,7 @@ def test_a_library_without_the_field_functions_is_used_without_them(monkeypatch:
 
 
 @pytest.mark.parametrize("function", ["_product", "_squares", "_power"])
-@pytest.mark.parametrize("mistake", ["nothing", "another result", "more than its memory"])
+@pytest.mark.parametrize("mistake", ["nothing", "another result", "more than its memory", "a limb too large"])
 def test_field_functions_that_do_something_else_are_found(function: str, mistake: str) -> None:
     field = multi_buffer.field25519()
     if field is None:
@@ -196,6 +198,9 @@ def test_field_functions_that_do_something_else_are_found(function: str, mistake
             ctypes.memset(to, 0, 1)
         if mistake == "more than its memory":
             ctypes.memset(to + size, 0, 1)
+        if mistake == "a limb too large":  # the same number: one of limb 1 as 2^52 of limb 0
+            low, high = (ctypes.c_uint64.from_address(to + 64 * limb) for limb in (0, 1))
+            low.value, high.value = low.value + (1 << 52), high.value - 1
 
     setattr(changed, function, wrong)
     assert not changed.works()
@@ -242,3 +247,5 @@ def test_arrays_that_the_field_functions_cannot_read_are_refused() -> None:
             field.square(bad)
         with pytest.raises(InvalidInput, match="uint64"):
             field.multiply(good, bad)
+    with pytest.raises(InvalidInput, match="aligned"):
+        field.square(multi_buffer.aligned((41,))[1:].reshape(1, 5, 8))

@@ -139,6 +139,14 @@ def test_a_wrong_power_is_found() -> None:
         elligator.map_many(wrong, bytes(47) + b"\2")  # type: ignore[arg-type]
 
 
+def test_a_library_that_maps_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    if multi_buffer.field25519() is None:
+        return
+    monkeypatch.setattr(elligator, "map_many", lambda field, uniform: bytes(32 * (len(uniform) // 48)))
+    with pytest.raises(LocalMisuse, match=multi_buffer.SWITCH):
+        encode_to_curve(RFC_DST, [b"a", b"b"])
+
+
 @pytest.mark.usefixtures("path")
 def test_multiply_equals_the_ladder_and_cryptography() -> None:
     random = SeededRandomness(2, "ladder")

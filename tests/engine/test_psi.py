@@ -1,0 +1,52 @@
+"""The host's two directions of a PSI over one channel: what goes wrong in one ends both, and is what is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from protocols.envelope import Phase
+from protocols.errors import InvalidInput
+from protocols.psi import PsiReceiver
+from protocols.randomness import OsRandomness
+from secure_hfl.engine.psi import _HostPair
+from secure_hfl.errors import ConnectionLost
+from secure_hfl.progress import Silent
+from secure_hfl.session import Link, Place
+from secure_hfl.transport.channel import Channel
+from secure_hfl.transport.codec import default_catalogue
+
+PATIENCE = 60.0
+"""Seconds: what the silent peer may owe us. A test that waits for it has failed."""
+
+
+def mapper_that_raises(error: BaseException) -> Callable[..., Iterator[Any]]:
+    def mapper(function: Callable[[Any], Any], items: Iterable[Any], /) -> Iterator[Any]:
+        raise error
+        yield
+
+    return mapper
+
+
+def pair_with_a_silent_peer(mapper: Any) -> _HostPair:
+    link = Link(Channel("bank", default_catalogue(), lambda: None), PATIENCE)
+    link.place = Place(Phase.PSI)
+    return _HostPair(link, PsiReceiver(bytes(32), ["a", "b"], OsRandomness(), mapper), Silent())
+
+
+@pytest.mark.parametrize("error", [InvalidInput("a point is bad"), RuntimeError("a worker has died")])
+def test_an_error_while_sending_is_what_the_run_ends_with(error: Exception) -> None:
+    pair = pair_with_a_silent_peer(mapper_that_raises(error))
+    with pytest.raises(type(error)) as raised:
+        pair.run()
+    assert raised.value is error
+    assert not pair.link.channel.is_usable
+
+
+def test_an_error_while_receiving_wakes_who_sends() -> None:
+    pair = pair_with_a_silent_peer(map)
+    pair.link.channel.fail(ConnectionLost("the cable is out"))
+    with pytest.raises(ConnectionLost, match="the cable is out"):
+        pair.run()
