@@ -32,6 +32,9 @@ M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
 SLOWER_WITHOUT_KERNELS = 6
+MANY_IDS = 1 << 18
+"""From here on chunks are larger: handing one to a worker process costs a millisecond, whatever is in it."""
+LARGE_CHUNK = 1 << 14
 
 
 def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
@@ -43,11 +46,11 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         PeerFault: a collaborator broke the protocol.
     """
     started, before = time.perf_counter(), run.bytes_now()
-    mapper = run.executor.mapper(_pieces(len(ids)))
+    session, mapper, chunk = run.manifest.session, run.executor.mapper(_pieces(len(ids))), _chunk(len(ids))
     # Several collaborators share the hashes. For one, they are made as its points go out, in the same piece of work.
-    hashed = hash_ids(run.manifest.session, ids, mapper) if len(run.links) > 1 else None
+    hashed = hash_ids(session, ids, mapper, chunk) if len(run.links) > 1 else None
     pairs = [
-        _HostPair(link, PsiReceiver(run.manifest.session, ids, _fresh(), mapper, hashed=hashed), run.progress)
+        _HostPair(link, PsiReceiver(session, ids, _fresh(), mapper, hashed=hashed, chunk=chunk), run.progress)
         for link in run.links.values()
     ]
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
@@ -92,8 +95,8 @@ class _HostPair:
         except BaseException as error:
             if self._first_error is None:
                 self._first_error = error
-            is_ours = isinstance(error, SecureHflError)
-            self.link.channel.fail(error if is_ours else LocalMisuse(f"PSI stopped: {type(error).__name__}"))
+            cause = error if isinstance(error, SecureHflError) else LocalMisuse(f"PSI: {type(error).__name__}")
+            self.link.channel.fail(cause)
             raise
 
     def _send(self) -> None:
@@ -118,9 +121,10 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     started, before = time.perf_counter(), run.bytes_now()
     link = run.link
-    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(_pieces(len(ids))))
+    chunk = _chunk(len(ids))
+    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(_pieces(len(ids))), chunk=chunk)
     link.send(role.open())
-    total = -(-len(ids) // PSI_CHUNK)
+    total = -(-len(ids) // chunk)
     for message in _counted(role.masked_points(), run.progress, "own points", total):
         link.send(message)
     with _blaming(link):
@@ -141,8 +145,12 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
     return common
 
 
+def _chunk(ids: int) -> int:
+    return PSI_CHUNK if ids < MANY_IDS else LARGE_CHUNK
+
+
 def _pieces(ids: int) -> int:
-    """Of work, each about 40 ms long, as chunks are with the fast kernels."""
+    """Of work, each about as long as a chunk of `PSI_CHUNK` is with the fast kernels."""
     return ids // PSI_CHUNK * (1 if multi_buffer.available() else SLOWER_WITHOUT_KERNELS)
 
 
