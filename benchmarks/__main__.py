@@ -10,6 +10,7 @@ import argparse
 
 from benchmarks import bfv, fixed_point, masked, paillier, transcript, transport
 from benchmarks.lines import common_arguments, write_json
+from secure_hfl.bench.machine import machine
 
 BENCHMARKS = {
     module.BENCHMARK.name: module.BENCHMARK for module in (fixed_point, masked, bfv, paillier, transport, transcript)
@@ -27,13 +28,14 @@ def main() -> None:
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}")
     asked = ["--quick"] * options.quick + ([] if options.repeats is None else ["--repeats", str(options.repeats)])
+    about = machine()
     found = {}
     for name in options.names or BENCHMARKS:
         lines = BENCHMARKS[name].run(asked)
         lines.show(BENCHMARKS[name].title)
         found[name] = lines.as_json()
     if options.json:
-        write_json(options.json, parser.prog, {"benchmarks": found})
+        write_json(options.json, parser.prog, about, {"benchmarks": found})
 
 
 if __name__ == "__main__":

@@ -201,10 +201,11 @@ class Benchmark:
         """The command line."""
         parser = self._parser()
         options = parser.parse_args()
+        about = machine()
         lines = self._measure(options)
         lines.show(self.title)
         if options.json:
-            write_json(options.json, parser.prog, {"benchmark": self.name, **lines.as_json()})
+            write_json(options.json, parser.prog, about, {"benchmark": self.name, **lines.as_json()})
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(
@@ -229,7 +230,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the lines here as well")
 
 
-def write_json(path: Path, program: str, values: dict[str, Any]) -> None:
-    """With the machine and the command."""
-    found = {"command": shlex.join([*program.split(), *sys.argv[1:]]), "machine": machine(), **values}
+def write_json(path: Path, program: str, about: dict[str, Any], values: dict[str, Any]) -> None:
+    """With the command, and what `machine()` said before anything was measured: later, the load is our own."""
+    found = {"command": shlex.join([*program.split(), *sys.argv[1:]]), "machine": about, **values}
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

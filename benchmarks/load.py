@@ -5,7 +5,8 @@
 Two processes over mutual TLS on loopback, torch with one thread each: the host's, which is measured, and one whose
 threads are all the collaborators (a process for each would measure two cores shared by twenty interpreters). The clock
 starts when both have imported everything and made their runs: joining, private set intersection, training and results
-are in the figures. Memory is the host process's peak, `before` is what it was when the clock started.
+are in the figures. Memory is the host process's peak, in MB of 10^6 bytes; `before` is what it was when the clock
+started.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +35,7 @@ from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.identity import Identity
 from secure_hfl.local_parties import free_port
 from secure_hfl.log import ensure_visible
+from secure_hfl.metrics import peak_rss_mb
 from secure_hfl.tasks import TaskStore, create_task, join_task
 
 IDS, BATCH, WIDTH, ROUNDS = 1024, 64, 8, 2
@@ -132,7 +133,7 @@ def party(plan: list[dict[str, Any]]) -> dict[str, float]:
     sampler = Sampler()
     print("ready", flush=True)
     sys.stdin.readline()
-    before = _peak_mb()
+    before = peak_rss_mb()
     started, cpu = time.perf_counter(), time.process_time()
     sampler.start()
     run_together(runs)
@@ -141,14 +142,10 @@ def party(plan: list[dict[str, Any]]) -> dict[str, float]:
     return {
         "seconds": seconds,
         "cpu_seconds": cpu,
-        "peak_mb": _peak_mb(),
+        "peak_mb": peak_rss_mb(),
         "peak_mb_before": before,
         "threads": sampler.most,
     }
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 # The measurements ----------------------------------------------------------------------------------------------------
@@ -239,6 +236,7 @@ def main() -> None:
         return
     cases = [(scheme, count, 1) for scheme in options.task_schemes for count in options.tasks]
     cases += [(scheme, 1, count) for scheme in options.schemes for count in options.collaborators]
+    about = machine()
     console, lines = Console(), []
     for case in cases:
         lines.append(measure(*case))
@@ -252,7 +250,7 @@ def main() -> None:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in line.values()))
     console.print(table)
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "lines": lines}, indent=1))
+        options.json.write_text(json.dumps({"machine": about, "lines": lines}, indent=1))
 
 
 if __name__ == "__main__":

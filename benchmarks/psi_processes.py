@@ -2,16 +2,15 @@
 
     python -m benchmarks.psi_processes [--ids 25000 1000000] [--json FILE]
 
-Seconds and bytes are the host's own count for the PSI phase. CPU seconds are those of both parties and their workers in
-it. Memory is the peak of each party's process over the whole run, with torch (some 380 MB) and the list of ids; and of
-the workers of one party together, which end with the phase.
+Seconds are the PSI phase's at the party that took longer, bytes the host's own count in it, CPU seconds those of both
+parties and their workers in it. Memory is the peak of each party's process over the whole run, with torch (some 380 MB)
+and the list of ids; and of the workers of one party together, which end with the phase.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.lines import write_json
+from secure_hfl.bench.machine import machine
 from secure_hfl.examples.catalogue import Script
 from secure_hfl.local_parties import LocalParties, Party, RunSettings
+from secure_hfl.metrics import peak_rss_mb_of
 
 SCRIPTS = Path(__file__).parent / "scripts"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -45,7 +46,8 @@ class Meter:
         elif kind == "phase" and event["phase"] == "psi":
             self.cpu_seconds -= _cpu_seconds(process)
         elif kind == "psi":
-            self.workers_mb = max(self.workers_mb, sum(_peak_mb(child) for child in _children(process)))
+            workers = sum(peak_rss_mb_of(child) or 0.0 for child in _children(process))  # one may have ended
+            self.workers_mb = max(self.workers_mb, workers)
 
 
 def _cpu_seconds(process: Path) -> float:
@@ -57,14 +59,6 @@ def _cpu_seconds(process: Path) -> float:
 def _children(process: Path) -> list[Path]:
     lists = [path.read_text().split() for path in process.glob("task/*/children")]
     return [Path("/proc", child) for children in lists for child in children]
-
-
-def _peak_mb(process: Path) -> float:
-    try:
-        peak = re.search(r"VmHWM:\s+(\d+)", (process / "status").read_text())
-    except OSError:  # it has just ended
-        return 0.0
-    return int(peak[1]) * 1024 / 1e6 if peak else 0.0
 
 
 def run(ids: int) -> dict[str, Any]:
@@ -85,7 +79,7 @@ def run(ids: int) -> dict[str, Any]:
         return {
             "ids": ids,
             "intersection": psi["intersection"],
-            "seconds": psi["seconds"],
+            "seconds": max(psi["seconds"], collaborator["psi"]["seconds"]),
             "cpu_seconds": sum(meter.cpu_seconds for meter in meters),
             "megabytes": (psi["bytes_sent"] + psi["bytes_received"]) / 1e6,
             "host_peak_mb": host["peak_rss_mb"],
@@ -100,6 +94,7 @@ def main() -> None:
     parser.add_argument("--ids", type=int, nargs="*", default=[25_000, 100_000, 1_000_000])
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    about = machine()
     lines = [run(ids) for ids in options.ids]
     table = Table(title="PSI between two processes")
     for name in lines[0]:
@@ -108,7 +103,7 @@ def main() -> None:
         table.add_row(*(f"{value:.2f}" if isinstance(value, float) else str(value) for value in line.values()))
     Console().print(table)
     if options.json:
-        write_json(options.json, parser.prog, {"lines": lines})
+        write_json(options.json, parser.prog, about, {"lines": lines})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import tempfile
 from collections import deque
 from functools import partial
@@ -48,6 +47,7 @@ from protocols.transcript.wire_sizes import body, header
 from secure_hfl.audit.files import Verdict, audit_files
 from secure_hfl.audit.page import page
 from secure_hfl.identity import Identity
+from secure_hfl.metrics import peak_rss_mb
 from secure_hfl.transcript import Transcript
 from secure_hfl.transport.channel import Direction
 
@@ -238,7 +238,7 @@ def auditing(lines: Lines, what: str, paths: tuple[Path, Path], batches: int) ->
     lines.time(f"{what}: make the page", lambda: page(audited), entries, "entry", lambda made: len(made.encode()))
     lines.notes[what] = {
         "bytes a batch, one end": round(sizes[0] / batches),
-        "peak MB so far": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "peak MB so far": round(peak_rss_mb()),
     }
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from secure_hfl.transport.channel import Channel
+
+_OWN = Path("/proc/self")
+_HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+"""In KiB, whatever it says."""
 
 
 class PsiMetrics(BaseModel):
@@ -48,8 +54,8 @@ class RoundMetrics(BaseModel):
 class RunMetrics(BaseModel):
     """Everything measured at one party.
 
-    `offline_seconds` is what was spent on work that does not depend on data: processor time of the background thread,
-    and for scheme "masked" the time of making triples with the peers.
+    `offline_seconds` is what was spent on work that does not depend on data: processor seconds of the background
+    thread, and for scheme "masked" the wall seconds of making triples with the peers, those of the test set included.
 
     `resumes` counts how often the run went on after an interruption, and `recovery_seconds` how long each took: from
     the moment it was noticed, or the start of the process, until training could go on. What a process that was killed
@@ -81,9 +87,24 @@ class RunMetrics(BaseModel):
 
 
 def peak_rss_mb() -> float:
-    """The largest resident set of this process so far, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3)
+    """The largest resident set of this process so far, in MB (10^6 bytes).
+
+    By /proc where there is one: `ru_maxrss` outlives exec, so that a child shows at least what its parent had.
+    """
+    peak = peak_rss_mb_of(_OWN)
+    if peak is not None:
+        return peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def peak_rss_mb_of(process: Path) -> float | None:
+    """The same of any process, `/proc/<pid>`. None: there is no such file, or the process has ended."""
+    try:
+        found = _HIGH_WATER.search((process / "status").read_text(errors="replace"))
+    except OSError:
+        return None
+    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def add_traffic(into: RunMetrics, channels: Iterable[Channel]) -> None:

@@ -127,7 +127,7 @@ def bench(
     check_outputs(json_file, html_file)
     found_attacks = None if attacks is None else read_attacks(attacks)
     if read is not None:
-        benchmark = read_benchmark(read)
+        benchmark = again(read_benchmark(read))
     else:
         limit = batches or (QUICK_BATCHES if is_quick else None)
         request = _request(schemes, task, script, limit, link, sweep, is_all, is_whole, plain_projection, one_process)
@@ -182,11 +182,13 @@ def _measure(
 ) -> Benchmark:
     """Measure. What is interrupted or fails on the way keeps its figures, if they were to be written."""
     from secure_hfl.bench.live import Live
+    from secure_hfl.bench.machine import machine
     from secure_hfl.bench.measure import Measurement, scratch_directory
     from secure_hfl.bench.plan import make_plan
 
     plan = make_plan(request)
     measurement = Measurement(plan, rounds, seed)
+    about = machine()  # before anything is measured, or the load is our own
     done = 0
     try:
         with _ended_by_sigterm(), scratch_directory() as directory, Live(out, plan.measurements(runs)) as live:
@@ -197,8 +199,8 @@ def _measure(
             done = runs
     finally:
         if done < runs and json_file is not None:
-            _save_unfinished(out, measurement, request, done + 1, command, json_file)
-    return assemble(measurement, request, runs, command)
+            _save_unfinished(out, measurement, request, done + 1, command, about, json_file)
+    return assemble(measurement, request, runs, command, about)
 
 
 @contextmanager
@@ -212,20 +214,25 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 def _save_unfinished(
-    out: Console, measurement: Measurement, request: Request, runs: int, command: str, json_file: Path
+    out: Console,
+    measurement: Measurement,
+    request: Request,
+    runs: int,
+    command: str,
+    about: dict[str, Any],
+    json_file: Path,
 ) -> None:
-    benchmark = assemble(measurement, request, runs, command)
+    benchmark = assemble(measurement, request, runs, command, about)
     if benchmark.cases:
         note = "This benchmark ended before it was finished."
         write_json(benchmark.model_copy(update={"notes": (*benchmark.notes, note)}), json_file)
         out.print(f"Figures so far: {json_file}", soft_wrap=True)
 
 
-def assemble(measurement: Measurement, request: Request, runs: int, command: str) -> Benchmark:
-    """All that was found, with recommendations."""
+def assemble(measurement: Measurement, request: Request, runs: int, command: str, about: dict[str, Any]) -> Benchmark:
+    """All that was found, with recommendations. `about`: the machine, as it was before."""
     from datetime import datetime, timezone
 
-    from secure_hfl.bench.machine import machine
     from secure_hfl.bench.model import LINKS, UNPROTECTED, Benchmark
     from secure_hfl.bench.recommend import recommend
     from secure_hfl.schemes import load_scheme
@@ -240,7 +247,7 @@ def assemble(measurement: Measurement, request: Request, runs: int, command: str
     return Benchmark(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=command,
-        machine=machine(),
+        machine=about,
         parameters=agreed,
         seed=measurement.seed,
         runs=runs,
@@ -281,6 +288,15 @@ def read_benchmark(path: Path) -> Benchmark:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"{path} is not a benchmark's JSON: {place or 'the file'}: {first['msg']}") from None
+
+
+def again(benchmark: Benchmark) -> Benchmark:
+    """With the recommendations that this version makes of the figures."""
+    from secure_hfl.bench.recommend import recommend
+
+    batches = max((each.batches for case in benchmark.of("schemes") for each in case.rounds), default=None)
+    links = [each.link for each in benchmark.recommendations]
+    return benchmark.model_copy(update={"recommendations": recommend(benchmark.cases, links, batches)})
 
 
 def read_attacks(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, load, system, versions."""
+    """Processor, cores, memory, load, system, versions. Call it before measuring: the load is then what others make."""
     return {
         "processor": _cpu_info("model name") or platform.processor() or "unknown",
         "avx512_ifma": "avx512ifma" in _cpu_info("flags").split(),

@@ -238,6 +238,7 @@ def sample_of(parties: list[Party], times: EventTimes) -> Sample:
             )
             for name, counts in host["messages"].items()
         ),
+        # Parties make triples together: a sum would count them for each.
         offline_seconds=max(party.metrics["offline_seconds"] for party in parties),
         setup_seconds=max(0.0, times.before_training - psi),
         psi_seconds=psi,

@@ -5,8 +5,11 @@
         attacks: what `python -m benchmarks.privacy` wrote, if it was given
 
 Times are seconds, memory MB (10^6 bytes), bytes bytes; everything is one epoch's (a round of training) unless it says
-otherwise. A figure of a case is the median over its samples. A case that was measured over fewer batches than an epoch
-has says so (`Case.batches`): compare its `batch_seconds`, never its `epoch_seconds`.
+otherwise. A figure of a case is the median over its samples, or over all their rounds.
+
+A case that was measured over fewer batches than an epoch has says so (`Case.batches`). Two cases are compared by one
+measure: whole epochs by `epoch_seconds` or `batch_seconds`, and where either is a part of one, both by
+`steady_batch_seconds` (`secure_hfl.bench.numbers.against`).
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ OFFLINE_MESSAGES = ("TripleRequest", "TripleOperand", "TripleProduct")
 """What crosses the wire ahead of, or beside, training."""
 
 WARM_UP = 2
-"""First batches of a round that `Case.batch_seconds` leaves out where only a part of an epoch was run."""
+"""First batches of a round that `Case.steady_batch_seconds` leaves out."""
 
 Sweep = Literal["schemes", "rounds", "width", "batch", "collaborators", "link"]
 """Which series a case belongs to: all schemes side by side at the standard point, the same over several rounds, or one
@@ -140,7 +143,8 @@ class Sample(Frozen):
     batch_losses: tuple[float | None, ...]
     messages: tuple[MessageCount, ...] = ()
     offline_seconds: float = 0.0
-    """Spent ahead of, or beside, all the training: processor time, or for `masked` the time of making triples."""
+    """Spent ahead of, or beside, all the training, by the party that spent most: processor seconds, but for `masked`
+    the wall seconds of making triples, those of the test set included."""
     setup_seconds: float = 0.0
     """From the start of the run to the first round, less PSI."""
     psi_seconds: float = 0.0
@@ -181,8 +185,17 @@ class Case(Frozen):
 
     @property
     def batch_seconds(self) -> float:
-        """Of an epoch over its batches, or of the part that was run, the first `WARM_UP` batches left out."""
-        return median([_batch_seconds(each, self.is_whole) for each in self.rounds])
+        """Of whole epochs their seconds over their batches; of a part of one `steady_batch_seconds`."""
+        return median([_over_batches(each) for each in self.rounds]) if self.is_whole else self.steady_batch_seconds
+
+    @property
+    def steady_batch_seconds(self) -> float:
+        """The median from batch to batch: without the first `WARM_UP` of a round, and without the signature at its end.
+
+        Not the mean: early in every run Python collects garbage for 200 ms, once or twice, which is nothing in an epoch
+        and most of a mean over ten batches. Of a round that has no more than `WARM_UP`, all seconds over the batches.
+        """
+        return median([_steady(each) for each in self.rounds])
 
     @property
     def round_trips_per_batch(self) -> float:
@@ -196,12 +209,13 @@ class Case(Frozen):
 
     @property
     def offline_seconds(self) -> float:
-        """A run's, over its epochs."""
+        """A run's (`Sample.offline_seconds`), over its epochs."""
         return self._of_a_run(lambda sample: sample.offline_seconds)
 
     @property
     def bytes_per_batch(self) -> float:
-        """Training's, both ways, over its batches. Of a run's rounds the least: the others carry masks for the next."""
+        """Training's, both ways, over its batches. Of a run's rounds the least, as the others carry masks for the next;
+        of the runs the median."""
         runs = [[each.bytes / max(1, each.batches) for each in sample.rounds] for sample in self.samples]
         return median([min(rounds) for rounds in runs])
 
@@ -209,9 +223,13 @@ class Case(Frozen):
         return median([figure(sample) / len(sample.rounds) for sample in self.samples])
 
 
-def _batch_seconds(each: RoundSample, is_whole: bool) -> float:
+def _over_batches(each: RoundSample) -> float:
+    return each.train_seconds / max(1, each.batches)
+
+
+def _steady(each: RoundSample) -> float:
     counted = each.batch_seconds[WARM_UP:]
-    return each.train_seconds / max(1, each.batches) if is_whole or not counted else median(counted)
+    return median(counted) if counted else _over_batches(each)
 
 
 class Recommendation(Frozen):
@@ -222,7 +240,8 @@ class Recommendation(Frozen):
         unprepared: the fastest if what is done ahead of it counts as well.
         seconds: an epoch's, by scheme.
         with_offline: a single epoch's with what has to be done ahead of it.
-        basis: how `seconds` was found: "measured", "measured over 20 batches" or "worked out".
+        basis: how `seconds` was found: "measured", "from 20 batches, measured", "worked out" or "worked out from 20
+            batches".
     """
 
     link: LinkProfile

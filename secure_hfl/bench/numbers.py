@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from statistics import median
 
 from rich.filesize import decimal
@@ -52,9 +52,11 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "-" if value is None or not isfinite(value) else f"{100 * value:.{digits}f} %"
 
 
-def small_number(value: float | None) -> str:
-    """7.89e-05 -> 7.9e-05."""
-    return "-" if value is None or not isfinite(value) else "0" if value == 0 else f"{value:.1e}"
+def difference(value: float | None) -> str:
+    """Of losses: 7.89e-05 -> 7.9e-05, infinite -> diverged."""
+    if value is None:
+        return "-"
+    return "diverged" if not isfinite(value) else "0" if value == 0 else f"{value:.1e}"
 
 
 def plural(count: int, word: str) -> str:
@@ -104,7 +106,7 @@ def of_scheme(cases: Iterable[Case], scheme: str) -> Case | None:
 def private(cases: Iterable[Case]) -> list[Case]:
     """Those that hide something, the fastest first."""
     kept = [case for case in measured(cases) if case.scheme not in UNPROTECTED]
-    return sorted(kept, key=lambda case: case.batch_seconds)
+    return sorted(kept, key=per(kept).time)
 
 
 def baseline(cases: Iterable[Case]) -> Case | None:
@@ -113,10 +115,18 @@ def baseline(cases: Iterable[Case]) -> Case | None:
     return of_scheme(kept, PLAIN) or of_scheme(kept, REFERENCE)
 
 
+def against(case: Case, other: Case) -> float | None:
+    """Its time over the other's, both by one measure: all of their epochs, by the batch, if both had whole ones; else
+    both by `Case.steady_batch_seconds`, as an epoch also has slow first batches and a signature at its end."""
+    both_whole = case.is_whole and other.is_whole
+    own, others = (each.batch_seconds if both_whole else each.steady_batch_seconds for each in (case, other))
+    return own / others if others > 0 else None
+
+
 def ratio(case: Case, cases: Iterable[Case]) -> float | None:
-    """Its time over the baseline's among `cases`, batch by batch: one of them may have had fewer."""
+    """Its time over that of the baseline among `cases`."""
     plain = baseline(cases)
-    return case.batch_seconds / plain.batch_seconds if plain is not None and plain.batch_seconds > 0 else None
+    return None if plain is None else against(case, plain)
 
 
 @dataclass(frozen=True)
@@ -140,8 +150,8 @@ class Per:
         return 1.0 if self.is_epoch else 1e3 / max(1.0, median([each.batches for each in case.rounds]))
 
     def time(self, case: Case) -> float:
-        """The case's figure."""
-        return case.epoch_seconds if self.is_epoch else 1e3 * case.batch_seconds
+        """The case's figure; of a batch `Case.steady_batch_seconds`, also of whole epochs."""
+        return case.epoch_seconds if self.is_epoch else 1e3 * case.steady_batch_seconds
 
     def written(self, value: float) -> str:
         """With its unit."""
@@ -154,11 +164,18 @@ def per(cases: Iterable[Case]) -> Per:
 
 
 def epoch(case: Case, cases: Iterable[Case]) -> float | None:
-    """Its seconds; of a case that had only a part of one, what its batches come to in the others' epoch."""
+    """Its seconds; of a case that had only a part of one, its median batch times the batches of the others' epoch."""
     if case.is_whole:
         return case.epoch_seconds
     count = _epoch_batches(cases)
     return None if count is None else case.batch_seconds * count
+
+
+OFFLINE = (
+    "processor seconds of what is done before training or in the background (keys, masks, randomness); for masked, the "
+    "wall seconds of making triples with the other party, the test set's as well; of the party that spent most"
+)
+"""What `ahead` counts, and `Case.offline_seconds`."""
 
 
 def ahead(case: Case, cases: Iterable[Case]) -> float:
@@ -192,15 +209,27 @@ def curve(case: Case, figure: str) -> list[tuple[float, float]]:
 
 
 def parity(case: Case, reference: Case | None) -> float | None:
-    """The largest difference of a batch's loss from the reference's in the first epoch, over all runs."""
+    """The largest difference of a batch's loss from the reference's in the first epoch, over all runs.
+
+    Infinite where only one of the two has a finite loss, or a loss at all. None: there is nothing to compare.
+    """
     if reference is None or case is reference:
         return None
-    differences = []
+    differences: list[float] = []
     for own, other in zip(case.samples, reference.samples, strict=False):
         first = min(own.rounds[0].batches, other.rounds[0].batches)
-        pairs = zip(own.batch_losses[:first], other.batch_losses[:first], strict=False)
-        differences += [abs(left - right) for left, right in pairs if left is not None and right is not None]
+        differences += _apart(own.batch_losses[:first], other.batch_losses[:first])
     return max(differences, default=None)
+
+
+def _apart(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Iterator[float]:
+    """JSON has null for a loss that is not finite: it is the same as none."""
+    if len(ours) != len(theirs):
+        yield inf
+    for pair in zip(ours, theirs, strict=False):
+        finite = [value for value in pair if value is not None and isfinite(value)]
+        if finite:
+            yield inf if len(finite) == 1 else abs(finite[0] - finite[1])
 
 
 def typical_work(case: Case) -> dict[str, dict[str, float]]:

@@ -3,8 +3,9 @@
     an epoch over a link, worked out = batches x (seconds + bytes / rate + round trips x round trip time)
 
 as if nothing overlapped. Seconds are those on this machine over loopback, bytes those of both ways, and with several
-collaborators those of one: each has a link of its own. What "masked" makes ahead takes its offline seconds, and the
-time of its bytes.
+collaborators those of one: each has a link of its own. What "masked" makes ahead takes its offline seconds (for the
+test set as well), and the time of its bytes. Of a part of an epoch, seconds are its median batch, without the first
+ones, times an epoch's batches.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ def recommend(
 
 
 def _estimate(standard: Case, over: Case | None, link: LinkProfile, batches: int) -> Estimate:
+    if not link.is_shaped and standard.is_whole:
+        over = None  # an epoch tells more than some batches of the same
     case = over or standard
     if over is None and link.is_shaped:
         return _worked_out(standard, link, batches)
@@ -85,7 +88,8 @@ def _worked_out(case: Case, link: LinkProfile, batches: int) -> Estimate:
     round_trip = (link.round_trip_milliseconds or 0.0) / 1e3
     wire = batches * (case.bytes_per_batch * byte_seconds + case.round_trips_per_batch * round_trip)
     ahead = here.ahead + here.ahead_bytes * byte_seconds
-    return Estimate(case.scheme, here.seconds + wire, ahead, here.ahead_bytes, here.first + wire, WORKED_OUT, case)
+    basis = WORKED_OUT if case.is_whole else f"{WORKED_OUT} from {case.batches} batches"
+    return Estimate(case.scheme, here.seconds + wire, ahead, here.ahead_bytes, here.first + wire, basis, case)
 
 
 def _recommend(link: LinkProfile, estimates: Sequence[Estimate], batches: int) -> Recommendation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
 from rich.console import Console
@@ -10,8 +10,11 @@ from rich.table import Table
 
 from secure_hfl.bench.model import ONE_PROCESS, PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
+    OFFLINE,
     accuracy,
+    against,
     describe,
+    difference,
     measured,
     memory,
     messages,
@@ -21,7 +24,6 @@ from secure_hfl.bench.numbers import (
     plural,
     seconds,
     size,
-    small_number,
     times,
     typical_work,
 )
@@ -71,7 +73,7 @@ def cost_table(benchmark: Benchmark) -> Table | None:
         "round trips a batch": lambda case: f"{case.round_trips_per_batch:.1f}" if case.bytes_per_batch else NOTHING,
         "messages in the run": _messages,
         "accuracy": lambda case: percent(accuracy(case)),
-        "loss differs at most": lambda case: small_number(_parity(case, reference)),
+        "loss differs at most": lambda case: difference(_parity(case, reference)),
         "memory, host": lambda case: _memory(case, True),
         "memory, collaborator": lambda case: _memory(case, False),
     }
@@ -81,12 +83,26 @@ def cost_table(benchmark: Benchmark) -> Table | None:
         shown = [figure(case) for case in kept]
         if any(cell != NOTHING for cell in shown):
             _row(grid, name, *shown)
+    grid.caption = plain("\n".join(_meanings(kept)))
     return grid
 
 
 def _against(case: Case, other: Case | None) -> str:
-    """By the batch, as one of the two may not have run whole epochs."""
-    return NOTHING if other is None else times(case.batch_seconds / other.batch_seconds)
+    found = None if other is None else against(case, other)
+    return NOTHING if found is None else times(found)
+
+
+def _meanings(cases: Sequence[Case]) -> Iterator[str]:
+    """What some rows of the table of costs are, where they are there."""
+    if not all(case.is_whole for case in cases):
+        yield (
+            "A batch: an epoch's seconds over its batches; of a part of an epoch, the median without the first two. "
+            "Times another: by whole epochs, or where either of the two is a part of one, by that median of both."
+        )
+    if any(case.offline_seconds for case in cases):
+        yield f"Offline: {OFFLINE}. A run's, over its epochs."
+    if any(case.bytes_per_batch for case in cases):
+        yield "Bytes a batch: of a run's rounds the least, as the others carry masks for the next."
 
 
 def _messages(case: Case) -> str:
@@ -169,10 +185,13 @@ def _place(case: Case, sweep: Sweep) -> str:
 
 
 def _show(out: Console, grid: Table) -> None:
-    """Its title on a line of its own, as a table folds it into its own width."""
-    out.print(grid.title, soft_wrap=True)
-    grid.title = None
+    """Its title and caption on lines of their own, as a table folds them into its own width."""
+    title, caption = grid.title, grid.caption
+    grid.title = grid.caption = None
+    out.print(title, soft_wrap=True)
     out.print(grid)
+    if caption:
+        out.print(caption, soft_wrap=True)
 
 
 def _table(headings: Sequence[str], title: str) -> Table:

@@ -369,7 +369,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
 
     def go_to(self, phase: Phase, round_number: int = 0, batch: int = 0) -> None:
         """From now on, messages are of this place."""
-        if phase != self.place.phase:
+        if (phase, round_number) != (self.place.phase, self.place.round):
             self.progress.emit("phase", phase=phase.name.lower(), round=round_number)
         self.place = Place(phase, round_number, batch)
         for link in self.links.values():

@@ -15,7 +15,7 @@ def sample(
     offline_bytes: int = 0,
     bytes_per_batch: int = 0,
     round_trips: float = 0.0,
-    losses: tuple[float, ...] = (),
+    losses: tuple[float | None, ...] = (),
     rounds: int = 1,
 ) -> Sample:
     """Every round takes as long as the others, and every batch but the first two, which take ten times as long."""

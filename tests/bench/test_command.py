@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from secure_hfl.bench.command import parse_link, spelled_out
 from secure_hfl.bench.measure import Measurement, one_process
-from secure_hfl.bench.model import LINKS, Benchmark, Point
+from secure_hfl.bench.model import LINKS, Benchmark, Point, Sample
 from secure_hfl.bench.numbers import parity
 from secure_hfl.bench.plan import Job, Plan
 from secure_hfl.cli.app import app
@@ -118,6 +120,21 @@ def test_a_shape_that_a_scheme_refuses_is_a_case_with_the_reason_and_run_once(tm
     assert not (tmp_path / "run").exists()
 
 
+def test_rounds_that_follow_each_other_without_a_test_are_told_apart(tmp_path: Path):
+    scripts = tuple(Script(SCRIPTS / "tiny_party.py", {"TINY_CASE": f'{{"index": {index}}}'}) for index in range(2))
+    job = Job("plain", Point(task="script"), None, scripts, ("schemes",))
+    phases = []
+
+    def listen(name: str, event: dict[str, Any]) -> None:
+        if name == "host" and event["event"] == "phase":
+            phases.append((event["phase"], event["round"]))
+
+    ((_, found),) = Measurement(Plan((job,), (), None), 2, 7).run(tmp_path, listen, lambda _: None)
+    assert isinstance(found, Sample)
+    assert phases[-3:] == [("train", 1), ("train", 2), ("finish", 0)]
+    assert [(len(each.batch_seconds), each.test_seconds) for each in found.rounds] == [(2, None), (2, None)]
+
+
 def test_a_party_that_fails_is_named_with_its_reason_and_its_output_is_kept(tmp_path: Path, bench: Bench):
     (tmp_path / "host.py").write_text("raise ValueError('no such column')\n")
     (tmp_path / "other.py").write_text("raise SystemExit(0)\n")
@@ -131,6 +148,23 @@ def test_a_party_that_fails_is_named_with_its_reason_and_its_output_is_kept(tmp_
     assert str(output) in line
     assert "no such column" in output.read_text()
     assert not (tmp_path / "own.json").exists()  # nothing was measured
+
+
+def test_the_load_is_the_one_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+
+    def load() -> tuple[float, float, float]:
+        seen.append("load")
+        return 0.25, 0.0, 0.0
+
+    def scratch(**_: str) -> str:
+        seen.append("measuring")
+        raise OSError("no room")
+
+    monkeypatch.setattr(os, "getloadavg", load)
+    monkeypatch.setattr(tempfile, "mkdtemp", scratch)
+    CliRunner().invoke(app, ["bench", "--schemes", "plain", "--json", str(tmp_path / "bench.json")])
+    assert seen == ["load", "measuring"]
 
 
 def test_ctrl_c_stops_the_parties_and_leaves_nothing(tmp_path: Path, environment: dict[str, str]):
@@ -181,7 +215,7 @@ def test_links_are_a_rate_and_a_round_trip():
     [
         (("--schemes", "rot13"), "no scheme 'rot13'"),
         (("--task", "iris"), "no example 'iris'"),
-        (("--sweep", "depth"), "choose from width, batch, collaborators, link"),
+        (("--sweep", "depth"), "choose from rounds, width, batch, collaborators, link"),
         (("--link", "fast"), "such as 100/20"),
         (("--json", "no/such/directory.json"), "in a directory that exists"),
         (("--read", "broken.json"), "broken.json is not a benchmark's JSON"),

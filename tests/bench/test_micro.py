@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks import psi, psi_processes
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.lines import Lines
+from benchmarks.lines import Benchmark, Lines
+from secure_hfl.local_parties import LocalParties
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -63,3 +68,54 @@ def test_two_steps_must_not_have_one_name() -> None:
     lines.add("step", [(1.0, 1.0)])
     with pytest.raises(ValueError, match="'step'"):
         lines.add("step", [(1.0, 1.0)])
+
+
+def test_the_machine_is_looked_at_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = 0.25
+
+    def measure(lines: Lines, _: object) -> None:
+        nonlocal load
+        lines.add("step", [(1.0, 1.0)])
+        load = 2.0
+
+    file = tmp_path / "one.json"
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
+    monkeypatch.setattr(sys, "argv", ["one", "--json", str(file)])
+    Benchmark("one", "One.", measure).main()
+    found = json.loads(file.read_text())
+    assert found["machine"]["load_average"] == [0.25] * 3
+    assert found["benchmark"] == "one"
+
+
+# PSI -----------------------------------------------------------------------------------------------------------------
+
+OPENSSL = """#!/bin/sh
+echo called >> "$0.calls"
+case $(wc -l < "$0.calls") in *1) rate=100.0 ;; *2) rate=400.0 ;; *) rate=200.0 ;; esac
+echo " 253 bits ecdh (X25519)   0.0000s  $rate"
+"""
+
+
+def test_the_rate_of_openssl_is_the_median_of_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "openssl"
+    program.write_text(OPENSSL)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert psi.openssl_rate() == 200.0
+
+
+class SlowCollaborator(LocalParties):
+    """Real parties, of which one reports that its intersection took longer than it did."""
+
+    def run(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from super().run()
+        self.parties[1].metrics["psi"]["seconds"] += 1000.0
+
+
+def test_psi_between_processes_takes_as_long_as_its_slower_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psi_processes, "LocalParties", SlowCollaborator)
+    monkeypatch.setenv("SECURE_HFL_PSI_IDS", "")  # it sets it
+    found = psi_processes.run(200)
+    assert found["seconds"] > 1000
+    assert found["intersection"] == 100
+    assert min(found["host_peak_mb"], found["collaborator_peak_mb"], found["cpu_seconds"]) > 0

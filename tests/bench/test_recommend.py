@@ -58,6 +58,26 @@ def test_a_link_that_was_not_measured_is_worked_out_from_bytes_and_round_trips()
     assert "(worked out)" in found.reason
 
 
+def test_what_is_worked_out_from_a_few_batches_says_so():
+    few = case("paillier", sample(20.0, batches=8, bytes_per_batch=MBIT, round_trips=3), batches=8)
+    (found,) = recommend([*cases()[:4], few], [LINKS[3]], epoch_batches=10)
+    assert found.basis["paillier"] == "worked out from 8 batches"
+    assert found.basis["bfv"] == "worked out"
+
+
+def test_an_epoch_worked_out_from_a_part_is_by_the_median_batch():
+    uneven = sample(8.0, batches=5).rounds[0].model_copy(update={"batch_seconds": (90.0, 90.0, 1.0, 2.0, 9.0)})
+    part = sample(8.0, batches=5).model_copy(update={"rounds": (uneven,)})
+    (found,) = recommend([case("paillier", part, batches=5)], [LOOPBACK], epoch_batches=100)
+    assert found.seconds["paillier"] == pytest.approx(200.0)
+
+
+def test_where_nothing_shapes_the_link_a_whole_epoch_counts_more_than_some_batches():
+    over = case("bfv", sample(1.5, batches=5), sweep="link", link=LOOPBACK, batches=5)
+    (found,) = recommend([*cases(), over], [LOOPBACK], epoch_batches=10)
+    assert found.basis["bfv"] == "measured"
+
+
 def test_a_thin_link_turns_the_order_of_a_single_epoch():
     link = LinkProfile(name="thin", megabits=1.0, round_trip_milliseconds=1.0)
     (found,) = recommend([each for each in cases() if each.scheme != "masked"], [link])

@@ -7,6 +7,7 @@ import io
 import re
 import shutil
 from itertools import pairwise
+from math import nan
 from pathlib import Path
 
 import numpy as np
@@ -225,6 +226,9 @@ def test_a_scheme_that_learns_something_else_is_not_said_to_learn_the_same() -> 
         return Case(sweep="schemes", scheme=scheme, point=made.standard(), samples=(sample,))
 
     reference = losing("plain + projection", 2.0)
+    seen = read(made.benchmark(cases=(reference, losing("bfv", 2.0), losing("masked", nan)), attacks=None))
+    assert "In the first epoch masked diverged from plain + projection." in seen.text
+    assert "They learn the same" not in seen.text
     for loss, is_same in ((2.001, True), (2.5, False)):
         case = losing("bfv", loss)
         assert parity(case, reference) == pytest.approx(loss - 2.0)
@@ -257,6 +261,17 @@ def test_the_scores_are_the_attacks(html: str) -> None:
     assert rows["Gaussian 1"][1] == f"{lines['Gaussian 1']['task AUC']:.3f}"
     assert rows["Gaussian 1"][3] == f"{max(lines['Gaussian 1']['norm'], lines['Gaussian 1']['cosine']):.3f}"
     assert rows["frozen bottom model"][3:5] == ["nothing to see"] * 2
+
+
+def test_it_says_what_its_figures_are(whole: Report) -> None:
+    said = " ".join(whole.text.split())
+    for meaning in (
+        "Where either had only some batches, both are taken by the median from batch to batch",
+        "for masked, the wall seconds of making triples with the other party, the test set's as well",
+        "of the party that spent most",
+        "A batch's are those of the round that had the fewest, and not the median",
+    ):
+        assert meaning in said
 
 
 # How it looks --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ CASES = (
     case("plain", sample(1.0, bytes_per_batch=22_000)),
     case("plain + projection", sample(1.0, losses=(1.0, 0.5))),
     case("masked", sample(2.0, offline=6.0, offline_bytes=10**6, bytes_per_batch=150_000, losses=(1.0, 0.5001))),
-    case("paillier", sample(3.0, batches=5, bytes_per_batch=360_000, round_trips=3.0, losses=(1.0,)), batches=5),
+    case("paillier", sample(3.0, batches=5, bytes_per_batch=360_000, round_trips=3.0, losses=(1.0, 0.5)), batches=5),
     case("masked", sample(1.0), sweep="width", point=STANDARD),
     case("masked", sample(4.0), sweep="width", point=WIDE),
     case("bfv", sweep="width", point=WIDE, refused="too wide for the ring"),
@@ -45,6 +45,23 @@ def test_figures_stand_side_by_side_and_ratios_are_those_of_a_batch():
     assert row(text, "bytes a batch, both ways") == ["-", "22.0 kB", "-", "150.0 kB", "360.0 kB"]
     assert row(text, "loss differs at most") == ["-", "-", "-", "1.0e-04", "0"]
     assert "paillier, 5 batches" in text
+
+
+def test_rows_that_do_not_speak_for_themselves_are_explained_where_they_are():
+    text = shown(benchmark(*CASES))
+    assert (
+        "Times another: by whole epochs, or where either of the two is a part of one, by that median of both." in text
+    )
+    assert "for masked, the wall seconds of making triples with the other party, the test set's as well" in text
+    assert "of the party that spent most" in text
+    assert "Bytes a batch: of a run's rounds the least" in text
+    whole = shown(benchmark(case("one process", sample(0.5))))
+    assert not [word for word in ("Times another", "Offline", "Bytes a batch") if word in whole]
+
+
+def test_a_scheme_that_diverges_is_said_to():
+    cases = (case("plain + projection", sample(1.0, losses=(1.0, 0.5))), case("bfv", sample(1.0, losses=(1.0, None))))
+    assert row(shown(benchmark(*cases)), "loss differs at most") == ["-", "diverged"]
 
 
 def test_a_row_without_any_figure_is_left_out():

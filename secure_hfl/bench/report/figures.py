@@ -7,6 +7,7 @@ from statistics import median
 
 from secure_hfl.bench.model import OFFLINE_MESSAGES, PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
+    OFFLINE,
     Per,
     baseline,
     by_point,
@@ -215,7 +216,8 @@ def offline(group: list[Case], name: str) -> str:
         heads = ("scheme", "set-up#", "intersection of the ids#", "the whole run#")
         body = (cell(row[0]) + "".join(cell(value, "number") for value in row[1:]) for row in once)
         drawn += f'<div class="beside"><h3>Once a run</h3>{table(heads, body, "narrow")}</div>'
-    return f'<div class="plots">{drawn}</div>' if drawn else ""
+    note = small(f"Ahead: {OFFLINE}.") if both else ""
+    return f'<div class="plots">{drawn}</div>{note}' if drawn else ""
 
 
 def _offline_figure(cases: Sequence[Case], both: Sequence[Case], name: str) -> str:
@@ -276,7 +278,8 @@ def _counts(cases: Sequence[Case], colours: Looks) -> str:
 
     heads = ("scheme", "messages sent#", "received#", "bytes sent#", "received#", "bytes a batch#", "waits a batch#")
     return table(heads, (row(case) for case in cases)) + small(
-        "At the host, over the run. A wait is a round trip that the host cannot go on without."
+        "At the host, over the run; bytes a batch: of the round with the fewest. A wait is a round trip that the host "
+        "cannot go on without."
     )
 
 

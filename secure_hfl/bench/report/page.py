@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from math import inf
 from pathlib import Path
 
 import secure_hfl.audit
 from secure_hfl.bench.model import PLAIN, REFERENCE, UNPROTECTED, Benchmark, Case, Recommendation, Sweep
 from secure_hfl.bench.numbers import (
+    OFFLINE,
     accuracy,
     ahead,
     baseline,
     by_point,
     describe,
+    difference,
     epoch,
     listed,
     looks,
@@ -33,7 +36,6 @@ from secure_hfl.bench.numbers import (
     refused,
     seconds,
     size,
-    small_number,
     times,
 )
 from secure_hfl.bench.report.figures import breakdown, each_group, learning, offline, peaks, traffic
@@ -152,19 +154,26 @@ def _paragraph(group: list[Case]) -> str:
         matters = before > SMALL * (epoch(case, group) or case.batch_seconds)
         also = f" after {seconds(before)} of work ahead" if matters else ""
         said.append(f"With {case.scheme} {_epoch(case, group)}{also}, {size(case.bytes_per_batch)} a batch.")
-    reference = of_scheme(cases, REFERENCE)
-    parities = [each for case in private(cases) if (each := parity(case, reference)) is not None]
-    if parities:
-        same = "They learn the same: no" if max(parities) <= SAME else "No"
-        said.append(
-            f"{same} batch's loss in the first epoch differs from {REFERENCE}'s by more than {max(parities):.1e}."
-        )
+    said += _same(cases)
     shown = [case for case in cases if case.is_whole and (case is plain or case.scheme not in UNPROTECTED)]
     ends = [f"{percent(value)} with {case.scheme}" for case in shown if (value := accuracy(case)) is not None]
     if ends:
         rounds = max(len(sample.rounds) for case in shown for sample in case.samples)
         said.append(f"After {plural(rounds, 'epoch')} the test set's accuracy is {listed(ends)}.")
     return " ".join(said)
+
+
+def _same(cases: list[Case]) -> Iterator[str]:
+    """Whether those that protect learn what they would without."""
+    reference = of_scheme(cases, REFERENCE)
+    found = {case.scheme: each for case in private(cases) if (each := parity(case, reference)) is not None}
+    diverged = [scheme for scheme, each in found.items() if each == inf]
+    if diverged:
+        yield f"In the first epoch {listed(diverged)} diverged from {REFERENCE}."
+    elif found:
+        same = "They learn the same: no" if max(found.values()) <= SAME else "No"
+        most = f"{max(found.values()):.1e}"
+        yield f"{same} batch's loss in the first epoch differs from {REFERENCE}'s by more than {most}."
 
 
 def _advice(benchmark: Benchmark) -> str:
@@ -213,7 +222,7 @@ def _costs(group: list[Case], colours: Looks) -> str:
             seconds(ahead(case, group)) if case.offline_seconds > 0 else "-",
             size(case.bytes_per_batch) if case.bytes_per_batch > 0 else "-",
             percent(accuracy(case)) if case.is_whole else "-",
-            small_number(parity(case, reference)) if case.scheme not in UNPROTECTED else "-",
+            difference(parity(case, reference)) if case.scheme not in UNPROTECTED else "-",
             "-" if host is None else f"{host:,.0f} MB",
             f"{max(others):,.0f} MB" if others else "-",
         ]
@@ -233,7 +242,9 @@ def _costs(group: list[Case], colours: Looks) -> str:
         for case in refused(group)
     ]
     note = (
-        "Medians; below an epoch, the shortest and the longest. Ahead: work that is done before it or beside it. "
+        "Medians; below an epoch, the shortest and the longest. "
+        f"{TIMES}: whole epochs, or where one of the two had only some batches, the median batch of both without the "
+        f"first two. Ahead: {OFFLINE}. Bytes: of the round with the fewest, as others carry masks for the next. "
         "Accuracy: on the test set, after the last epoch. Loss differs: the largest difference of a batch's loss from "
         f"{REFERENCE}'s, in the first epoch, from the same seed. Peak: of memory."
     )
@@ -281,12 +292,15 @@ def _times(each: Recommendation, with_basis: bool) -> str:
 
 _MEANINGS = {
     "An epoch": "one pass over the training data, timed at the host from its first batch to its last; the median over "
-    "all epochs of all runs. Where only some batches were run: their median, without the first, times an epoch's.",
+    "all epochs of all runs. Where only some batches were run: their median, without the first two, times an epoch's.",
+    TIMES: "one scheme's time over another's. Whole epochs are compared with whole ones, their first batches and the "
+    "signature at their end included. Where either had only some batches, both are taken by the median from batch to "
+    "batch, without the first two and the signature: a little else than the ratio of the epochs beside it.",
     "Work": "what a party's main thread does, in the epoch of median length. Wait is the time in which it can do "
     "nothing until a message comes: the network, and the other parties' work.",
-    "Ahead": "processor time of what is done before training or in the background (keys, masks, randomness); for "
-    "masked, the time of making triples with the other party.",
-    "Bytes": "of whole messages before TLS, counted at the host.",
+    "Ahead": f"{OFFLINE}. A run's, over its epochs.",
+    "Bytes": "of whole messages before TLS, counted at the host. A batch's are those of the round that had the fewest, "
+    "and not the median: others carry masks for the next.",
     "Memory": "the peak resident set of a party's process, with Python and PyTorch; 1 MB is 10^6 bytes.",
     "Links": "by a proxy on this machine that delays bytes and limits their rate, each way and for each collaborator. "
     "It loses none, and models neither TCP's slow start nor its handshake.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from secure_hfl.bench.model import PLAIN, Benchmark, Case, LinkProfile, Sweep
 from secure_hfl.bench.numbers import (
+    against,
     by_point,
     listed,
     measured,
@@ -89,9 +90,9 @@ def series(benchmark: Benchmark, sweep: Sweep, colours: Mapping[str, Look]) -> s
         gone = [at for case in refused(cases) if case.scheme == scheme and (at := along(case)) is not None]
         points = sorted((along(case) or 0.0, value(case)) for case in own)
         absolute.append(Line(scheme, colours[scheme], points, gone))
-        against = sorted((along(case) or 0.0, r) for case in own if (r := _beside(case, cases, value)) is not None)
-        if against:
-            relative.append(Line(scheme, colours[scheme], against, gone))
+        beside = sorted((along(case) or 0.0, r) for case in own if (r := _beside(case, cases)) is not None)
+        if beside:
+            relative.append(Line(scheme, colours[scheme], beside, gone))
     drawn = [_series_plot(sweep, f"{sweep}-time", absolute, ticks, unit, _series_title(sweep, absolute, ticks))]
     if any(line.name != PLAIN for line in relative):
         title = _relative_title(relative)
@@ -121,10 +122,11 @@ def _ticks(sweep: Sweep, cases: Sequence[Case]) -> list[tuple[float, str]]:
     return sorted(named.items())
 
 
-def _beside(case: Case, cases: Sequence[Case], value: Callable[[Case], float]) -> float | None:
+def _beside(case: Case, cases: Sequence[Case]) -> float | None:
+    """Its time over that of `plain` at the same place."""
     group = next(each for each in by_point(cases) if case in each)
     plain = of_scheme(group, PLAIN)
-    return value(case) / value(plain) if plain is not None and value(plain) > 0 else None
+    return None if plain is None else against(case, plain)
 
 
 def _series_plot(
