@@ -40,6 +40,7 @@ from protocols.psi import PSI_CHUNK, PsiReceiver, PsiSender, check_ids, hash_ids
 from protocols.psi.curve import Scalar, digest, multiply
 from protocols.psi.receiver import match
 from protocols.randomness import OsRandomness
+from secure_hfl.engine.psi import chunk_size
 from secure_hfl.executor import usable_cores
 from secure_hfl.metrics import peak_rss_mb
 
@@ -174,7 +175,8 @@ def whole_runs(lines: Lines, name: str, sizes: list[int], processes: bool) -> It
         for size in sizes if processes else ():
             found = psi_processes.run(size)
             cores = usable_cores()
-            step = f"whole run between two processes, n=m={size}, chunk={PSI_CHUNK}, path={name}, cores={cores}"
+            chunk = chunk_size(size)
+            step = f"whole run between two processes, n=m={size}, chunk={chunk}, path={name}, cores={cores}"
             memory.append({"run": step, **{key: round(value) for key, value in found.items() if key.endswith("_mb")}})
             sample = found["seconds"], found["cpu_seconds"]
             line = lines.add(step, [sample], size, "id a side", round(found["megabytes"] * 1e6))

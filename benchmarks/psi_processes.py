@@ -42,12 +42,16 @@ class Meter:
         process = Path("/proc", str(party.process.pid))
         kind = event["event"]
         if kind == "psi_done":
-            self.cpu_seconds += _cpu_seconds(process)
+            self.cpu_seconds += _with_workers(process)
         elif kind == "phase" and event["phase"] == "psi":
-            self.cpu_seconds -= _cpu_seconds(process)
+            self.cpu_seconds -= _with_workers(process)
         elif kind == "psi":
             workers = sum(peak_rss_mb_of(child) or 0.0 for child in _children(process))  # one may have ended
             self.workers_mb = max(self.workers_mb, workers)
+
+
+def _with_workers(process: Path) -> float:
+    return _cpu_seconds(process) + sum(map(_cpu_seconds, _children(process)))
 
 
 def _cpu_seconds(process: Path) -> float:

@@ -46,7 +46,7 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         PeerFault: a collaborator broke the protocol.
     """
     started, before = time.perf_counter(), run.bytes_now()
-    session, mapper, chunk = run.manifest.session, run.executor.mapper(_pieces(len(ids))), _chunk(len(ids))
+    session, mapper, chunk = run.manifest.session, run.executor.mapper(_pieces(len(ids))), chunk_size(len(ids))
     # Several collaborators share the hashes. For one, they are made as its points go out, in the same piece of work.
     hashed = hash_ids(session, ids, mapper, chunk) if len(run.links) > 1 else None
     pairs = [
@@ -121,7 +121,7 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     started, before = time.perf_counter(), run.bytes_now()
     link = run.link
-    chunk = _chunk(len(ids))
+    chunk = chunk_size(len(ids))
     role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(_pieces(len(ids))), chunk=chunk)
     link.send(role.open())
     total = -(-len(ids) // chunk)
@@ -145,7 +145,8 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
     return common
 
 
-def _chunk(ids: int) -> int:
+def chunk_size(ids: int) -> int:
+    """Points in a message of a party with so many ids."""
     return PSI_CHUNK if ids < MANY_IDS else LARGE_CHUNK
 
 
