@@ -18,7 +18,7 @@ import pytest
 from rich.console import Console
 
 from secure_hfl import launch_tasks
-from secure_hfl.errors import ConfigurationError, PeerRefused, TransportError
+from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, TransportError
 from secure_hfl.identity import Identity
 from secure_hfl.log import close_task_log, log_traceback, logger, of_this_task, open_task_log
 from secure_hfl.progress import Bars, JsonLines, OfTask
@@ -329,9 +329,8 @@ def test_a_finished_tasks_participants_are_strangers() -> None:
         late = connect(address, "a", alice, host.certificate_pem, PATIENCE, "host")
         assert list(ours.arrived()) == ["alice"]
         first.stop()
-        over = threading.Event()
-        late.on_failure(lambda error: over.set())
-        assert over.wait(PATIENCE)
+        with pytest.raises(ConnectionLost):  # broken or closed, whichever gets there first
+            late.receive(PATIENCE)
         with pytest.raises(PeerRefused, match="no connection to host within"):
             connect(address, "a", alice, host.certificate_pem, 0.3, "host")
         connect(address, "b", bob, host.certificate_pem, PATIENCE, "host").close(PATIENCE)
