@@ -67,7 +67,7 @@ Runs = Annotated[
     int | None, typer.Option(min=1, help="Runs of each scheme, taking turns; default 3, with --quick 1. Sweeps: one.")
 ]
 Batches = Annotated[int | None, typer.Option(min=1, help="At most so many batches a round, everywhere.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of all runs, so that they compute the same.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of all runs, so that they compute the same. NOT SECRET.")]
 Links = Annotated[
     list[str] | None, typer.Option("--link", metavar="MBIT/MS...", help="Measure over such a network too: 100/20.")
 ]
