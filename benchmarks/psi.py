@@ -77,8 +77,8 @@ class Wire:
 def whole_run(ours: list[str], theirs: list[str]) -> int:
     """One run from plain ids to both results; the bytes that passed."""
     wire = Wire()
-    host = PsiReceiver(SESSION, ours, OsRandomness())
-    collaborator = PsiSender(SESSION, theirs, OsRandomness())
+    host = PsiReceiver(hash_ids(SESSION, ours), OsRandomness())
+    collaborator = PsiSender(hash_ids(SESSION, theirs), OsRandomness())
     collaborator.receive_open(wire.one(host.open()))
     host.receive_open(wire.one(collaborator.open()))
     host.receive_points(wire.carry(collaborator.masked_points()))
@@ -133,12 +133,12 @@ def steps(lines: Lines, n: int, m: int) -> None:
         with path(name):
             where = f"chunk={PSI_CHUNK}, n={n}, path={name}"
             hashed = lines.time(f"check and hash ids, {where}", lambda: hash_ids(SESSION, ids), n, "id")
-            call = partial(multiply_chunks, ours_scalar, hashed)
+            call = partial(multiply_chunks, ours_scalar, hashed.points)
             masked = lines.time(f"multiply points by a scalar, {where}", call, n, "point")
     points = b"".join(masked)
     lines.time(f"digest points, n={n}", lambda: digest(SESSION, points), n, "point")
     ours = [digest(SESSION, chunk) for chunk in multiply_chunks(theirs_scalar, points)]
-    theirs = digest(SESSION, multiply(ours_scalar, multiply(theirs_scalar, hash_ids(SESSION, others))))
+    theirs = digest(SESSION, multiply(ours_scalar, multiply(theirs_scalar, hash_ids(SESSION, others).points)))
     lines.time(f"find equal digests, n={n}, m={m}", lambda: match(ours, [theirs]), n + m, "digest")
 
 

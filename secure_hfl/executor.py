@@ -1,7 +1,7 @@
 """The one seam for heavy party-local work (PSI points, ciphertext products, pools).
 
-Protocol code hands over a pure, picklable function and an iterable; where it runs is decided here: inline, in worker
-processes over the cores, or wherever another `Executor` (say, a cluster engine's) takes it.
+Protocol code hands over a pure, picklable function and an iterable; where it runs is decided here: inline, in threads
+or worker processes over the cores, or wherever another `Executor` (say, a cluster engine's) takes it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
 from loky import ProcessPoolExecutor
@@ -21,12 +22,20 @@ from protocols.work import Mapper
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+MOST_THREADS = 2
+"""Workers from which on processes are faster than threads for much work that releases the interpreter's lock."""
+
 
 class Executor(Protocol):
     """Runs work and is closed when the task ends."""
 
-    def mapper(self, size: int) -> Mapper:
-        """A mapper for about `size` pieces of work in all."""
+    def mapper(self, size: int, *, releases_lock: bool = False) -> Mapper:
+        """A mapper for work.
+
+        Args:
+            size: pieces of work in all, about.
+            releases_lock: the work spends most of its time in libraries that release the interpreter's lock.
+        """
 
     def close(self) -> None:
         """Stop the workers."""
@@ -38,49 +47,58 @@ def usable_cores() -> int:
 
 
 class LocalExecutor:
-    """Inline for little work, worker processes for much.
+    """Inline for little work, threads for work that lets them run side by side, else worker processes.
+
+    Processes take about half a second to start, and a fifth of PSI's work to hand over; threads wait for each other
+    while one of them holds the interpreter's lock, a sixth of PSI's work. So two cores, or little work, go to threads.
+    Threads, too, keep a secret in one process.
 
     loky's workers do not import the user's script again, so a script without a `__main__` guard (the tutorial's) works.
 
     Args:
-        workers: processes; default one per usable core, 1 means inline.
-        inline_below: sizes under this run inline, because workers take about a second to start.
+        workers: threads or processes; default one per usable core, 1 means inline.
+        much: sizes from here on are worth processes.
     """
 
-    def __init__(self, workers: int | None = None, inline_below: int = 32) -> None:
+    def __init__(self, workers: int | None = None, much: int = 32) -> None:
         self._workers = usable_cores() if workers is None else workers
-        self._inline_below = inline_below
-        self._pool: Any = None
+        self._much = much
+        self._processes: Any = None
 
-    def mapper(self, size: int) -> Mapper:
-        """The builtin `map`, or one over worker processes."""
-        if self._workers < 2 or size < self._inline_below:
+    def mapper(self, size: int, *, releases_lock: bool = False) -> Mapper:
+        """The builtin `map`, or one over threads or processes."""
+        if self._workers < 2 or size < 2:
             return map
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(max_workers=self._workers, context=get_context("loky"))
-        return self._map
+        if releases_lock and (self._workers <= MOST_THREADS or size < self._much):
+            return partial(self._map, _threads(self._workers))
+        if size < self._much:
+            return map
+        if self._processes is None:
+            self._processes = ProcessPoolExecutor(max_workers=self._workers, context=get_context("loky"))
+        return partial(self._map, self._processes)
 
-    def _map(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+    def _map(self, pool: Pool, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
         pending: deque[Future[Result]] = deque()
         for item in items:
-            pending.append(self._pool.submit(function, item))
+            pending.append(pool.submit(function, item))
             if len(pending) > 2 * self._workers:  # bounds memory: work runs ahead of its reader by two per worker
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
     def close(self) -> None:
-        """Stop the workers at once; results that nobody took are lost."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, kill_workers=True)
-            self._pool = None
+        """Stop the processes at once; results that nobody took are lost."""
+        if self._processes is not None:
+            self._processes.shutdown(wait=True, kill_workers=True)
+            self._processes = None
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="work")
+def _threads(workers: int) -> ThreadPoolExecutor:
+    """One pool for all tasks of this process."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="work")
 
 
 def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
     """A mapper over threads, for functions that spend their time in libraries that release the interpreter's lock."""
-    return _threads().map(function, items)
+    return _threads(usable_cores()).map(function, items)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from functools import partial
@@ -16,6 +17,7 @@ import pytest
 
 from protocols.errors import InvalidPoint
 from protocols.psi import hash_ids
+from protocols.psi.curve import encode_ids
 from secure_hfl.executor import LocalExecutor
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
-    executor = LocalExecutor(workers=2, inline_below=0)
+    executor = LocalExecutor(workers=2, much=0)
     yield executor
     executor.close()
 
@@ -49,23 +51,57 @@ def end(number: int) -> int:
 
 
 def test_results_come_in_order(executor: LocalExecutor) -> None:
-    assert list(executor.mapper(1)(square, range(50))) == [number * number for number in range(50)]
+    assert list(executor.mapper(2)(square, range(50))) == [number * number for number in range(50)]
 
 
 def test_large_pieces_go_both_ways(executor: LocalExecutor) -> None:
     pieces = [os.urandom(1 << 20) for _ in range(6)]
-    assert list(executor.mapper(1)(bytes.upper, pieces)) == [piece.upper() for piece in pieces]
+    assert list(executor.mapper(2)(bytes.upper, pieces)) == [piece.upper() for piece in pieces]
 
 
 def test_every_worker_works_and_none_is_this_process(executor: LocalExecutor) -> None:
-    pids = set(executor.mapper(1)(where, range(100)))
+    pids = set(executor.mapper(2)(where, range(100)))
     assert len(pids) == 2
     assert os.getpid() not in pids
 
 
 def test_little_work_is_done_here() -> None:
-    assert LocalExecutor(workers=2, inline_below=5).mapper(4) is map
-    assert LocalExecutor(workers=1, inline_below=0).mapper(100) is map
+    assert LocalExecutor(workers=2, much=5).mapper(4) is map
+    assert LocalExecutor(workers=2, much=0).mapper(1) is map
+    assert LocalExecutor(workers=1, much=0).mapper(100) is map
+
+
+@pytest.mark.parametrize(
+    ("workers", "size", "is_here"),
+    [(2, 2, True), (2, 100, True), (3, 31, True), (3, 32, False)],
+    ids=["little", "two workers", "not much", "much for many workers"],
+)
+def test_what_releases_the_lock_is_done_in_threads(workers: int, size: int, is_here: bool) -> None:
+    executor = LocalExecutor(workers)
+    try:
+        mapper = executor.mapper(size, releases_lock=True)
+        assert set(mapper(where, range(10))) == {os.getpid()} if is_here else os.getpid() not in mapper(where, range(9))
+        assert mapper is not map
+    finally:
+        executor.close()
+
+
+def test_threads_give_results_in_order_side_by_side() -> None:
+    meeting = threading.Barrier(2, timeout=60)  # passes nobody unless two pieces of work run at the same time
+
+    def meet(number: int) -> int:
+        meeting.wait()
+        return number
+
+    executor = LocalExecutor(workers=2)
+    assert list(executor.mapper(2, releases_lock=True)(meet, range(6))) == list(range(6))
+
+
+def test_an_error_in_a_thread_comes_back_as_it_was_raised() -> None:
+    mapper = LocalExecutor(workers=2).mapper(2, releases_lock=True)
+    with pytest.raises(InvalidPoint, match="point 3 is bad"):
+        list(mapper(refuse, range(10)))
+    assert list(mapper(square, range(4))) == [0, 1, 4, 9]
 
 
 def test_work_runs_ahead_by_two_pieces_for_each_worker(executor: LocalExecutor) -> None:
@@ -76,7 +112,7 @@ def test_work_runs_ahead_by_two_pieces_for_each_worker(executor: LocalExecutor) 
             taken.append(number)
             yield number
 
-    results = executor.mapper(1)(square, items())
+    results = executor.mapper(2)(square, items())
     assert next(results) == 0
     assert len(taken) == 5
     assert next(results) == 1
@@ -84,7 +120,7 @@ def test_work_runs_ahead_by_two_pieces_for_each_worker(executor: LocalExecutor) 
 
 
 def test_an_error_comes_back_as_it_was_raised_and_others_are_still_served(executor: LocalExecutor) -> None:
-    mapper = executor.mapper(1)
+    mapper = executor.mapper(2)
     with pytest.raises(InvalidPoint, match="point 3 is bad"):
         list(mapper(refuse, range(10)))
     assert list(mapper(square, range(10))) == [number * number for number in range(10)]
@@ -92,24 +128,24 @@ def test_an_error_comes_back_as_it_was_raised_and_others_are_still_served(execut
 
 def test_a_worker_that_is_killed_is_an_error_that_says_so(executor: LocalExecutor) -> None:
     with pytest.raises(BrokenExecutor, match="SIGKILL"):
-        list(executor.mapper(1)(end, range(10)))
+        list(executor.mapper(2)(end, range(10)))
 
 
 def test_close_ends_the_processes_and_an_executor_may_start_again(executor: LocalExecutor) -> None:
-    first = set(executor.mapper(1)(where, range(20)))
-    results = executor.mapper(1)(where, range(100))
+    first = set(executor.mapper(2)(where, range(20)))
+    results = executor.mapper(2)(where, range(100))
     next(results)
     executor.close()
     for pid in first:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    second = set(executor.mapper(1)(where, range(20)))
+    second = set(executor.mapper(2)(where, range(20)))
     assert second.isdisjoint(first)
 
 
 def test_it_hashes_ids(executor: LocalExecutor) -> None:
     ids = [f"id {number}" for number in range(100)]
-    assert hash_ids(bytes(32), ids, executor.mapper(1), chunk=7) == hash_ids(bytes(32), ids)
+    assert hash_ids(bytes(32), ids, executor.mapper(2), chunk=7).points == hash_ids(bytes(32), ids).points
 
 
 def run_script(directory: Path, text: str) -> str:
@@ -128,8 +164,8 @@ def test_a_script_without_a_main_guard_is_not_run_again(tmp_path: Path) -> None:
         import operator
         from secure_hfl.executor import LocalExecutor
         print("once")
-        executor = LocalExecutor(workers=2, inline_below=0)
-        print(list(executor.mapper(1)(operator.neg, [1, 2, 3])))
+        executor = LocalExecutor(workers=2, much=0)
+        print(list(executor.mapper(2)(operator.neg, [1, 2, 3])))
         executor.close()
         """,
     )
@@ -137,8 +173,8 @@ def test_a_script_without_a_main_guard_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_workers_load_neither_torch_nor_the_engine(executor: LocalExecutor) -> None:
-    mapper = executor.mapper(1)
-    list(mapper(partial(hash_ids, bytes(32)), [["a"], ["b"]] * 5))
+    mapper = executor.mapper(2)
+    list(mapper(partial(encode_ids, bytes(32)), [["a"], ["b"]] * 5))
     for loaded in mapper(eval, ["set(__import__('sys').modules)"] * 10):
         assert "protocols.psi.curve" in loaded
         assert not {"secure_hfl", "torch", "grpc"} & loaded
@@ -151,8 +187,8 @@ def test_workers_end_with_their_party(tmp_path: Path) -> None:
         """
         from operator import neg
         from secure_hfl.executor import LocalExecutor
-        executor = LocalExecutor(workers=2, inline_below=0)
-        print(*executor.mapper(1)(neg, range(50)))
+        executor = LocalExecutor(workers=2, much=0)
+        print(*executor.mapper(2)(neg, range(50)))
         """,
     )
     assert printed.split()[-1] == "-49"

@@ -1,9 +1,9 @@
 """Private set intersection by ECDH over Curve25519. The diagram: receiver.py; who learns what: messages.py."""
 
+from protocols.psi.hashed import HashedIds, hash_ids
 from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids
 from protocols.psi.messages import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.receiver import PsiReceiver
-from protocols.psi.role import hash_ids
 from protocols.psi.sender import PsiSender
 from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS
 
@@ -13,6 +13,7 @@ __all__ = [
     "MAX_IDS",
     "MAX_ID_BYTES",
     "PSI_CHUNK",
+    "HashedIds",
     "PsiDigests",
     "PsiOpen",
     "PsiPoints",

@@ -115,11 +115,6 @@ def encode_ids(session: bytes, ids: Sequence[str]) -> bytes:
     return encode_to_curve(domain(session), canonical(ids))
 
 
-def mask_ids(session: bytes, scalar: Scalar, ids: Sequence[str]) -> bytes:
-    """H(id)^scalar for every checked id, 32 bytes each."""
-    return multiply(scalar, encode_ids(session, ids))
-
-
 def raise_points(session: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
     """The digests of a chunk of the peer's points times our scalar, in their order."""
     try:

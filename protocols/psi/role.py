@@ -1,5 +1,6 @@
 """What both PSI roles do: open, mask their own ids, and take the peer's opening.
 
+    hash_ids(session, ids)     -> HashedIds, for the roles of one task
     role.open()                -> PsiOpen
     role.masked_points()       -> PsiPoints x chunks    [i] = H(ids[order[i]])^scalar, order and scalar fresh and secret
     role.receive_open(PsiOpen)
@@ -13,7 +14,7 @@ Reference: protocols/psi/messages.py has the whole diagram.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -22,9 +23,9 @@ import numpy as np
 
 from protocols.errors import InvalidInput, PeerViolation, WrongSession
 from protocols.message import Message
-from protocols.psi.curve import Scalar, encode_ids, mask_ids, multiply
-from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
-from protocols.psi.ids import check_ids
+from protocols.psi.curve import Scalar, multiply
+from protocols.psi.encode import POINT_BYTES, SUITE
+from protocols.psi.hashed import HashedIds
 from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
 from protocols.psi.transitions import Receiving, Sending, Stream, Table
 from protocols.randomness import Randomness
@@ -33,36 +34,17 @@ from protocols.work import Mapper
 M = TypeVar("M", bound=Message)
 
 
-def hash_ids(session: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> bytes:
-    """H(id) for every id, to be shared by the roles of one task (the Host has one role for each collaborator).
-
-    Args:
-        session: the task's 32-byte session id, the same for all pairs of the task.
-        ids: checked as the roles check them.
-        mapper: see the module's docstring.
-
-    Returns:
-        len(ids) points of 32 bytes, in the order of `ids`. Not secret from this party, but it must not leave it: a hash
-        of an id is as good as the id to whoever can guess ids.
-    """
-    check_ids(ids)
-    chunks = (ids[at : at + chunk] for at in range(0, len(ids), chunk))
-    return b"".join(mapper(partial(encode_ids, session), chunks))
-
-
 class Role:
     """One party of one run. Base of `PsiReceiver` and `PsiSender`; its states are kept per direction.
 
     Args:
-        session: the task's session id, 32 bytes, equal at both sides.
-        ids: this party's sample ids, distinct str.
+        hashed: this party's ids, hashed with the task's session id, which is equal at both sides.
         randomness: draws the scalar and the order, here and nowhere else.
         mapper: where heavy work runs; see the module's docstring.
-        hashed: `hash_ids` of the same session and ids, to share between roles; else ids are hashed as they go out.
         chunk: points in a message.
 
     Raises:
-        InvalidInput: `check_ids` refuses the ids, or another argument is wrong.
+        InvalidInput: `chunk` is out of its range.
     """
 
     _sends: Table
@@ -70,27 +52,20 @@ class Role:
 
     def __init__(
         self,
-        session: bytes,
-        ids: Sequence[str],
+        hashed: HashedIds,
         randomness: Randomness,
         mapper: Mapper = map,
         *,
-        hashed: bytes | None = None,
         chunk: int = PSI_CHUNK,
     ) -> None:
-        check_ids(ids)
-        if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
-            raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
         if not 1 <= chunk <= MAX_CHUNK:
             raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} points, not {chunk}")
-        if hashed is not None and len(hashed) != POINT_BYTES * len(ids):
-            raise InvalidInput(f"{len(ids)} hashed ids have {POINT_BYTES} bytes each; got {len(hashed)} bytes")
-        self._session, self._ids, self._chunk, self._mapper = session, tuple(ids), chunk, mapper
-        self._hashed = None if hashed is None else np.frombuffer(hashed, np.uint8).reshape(-1, POINT_BYTES)
+        self._session, self._ids, self._chunk, self._mapper = hashed.session, hashed.ids, chunk, mapper
+        self._hashed = np.frombuffer(hashed.points, np.uint8).reshape(-1, POINT_BYTES)
         self._scalar = Scalar(randomness)
-        self._order = randomness.permutation(len(ids))
+        self._order = randomness.permutation(len(hashed.ids))
         self._sent = Sending(self._sends)
-        self._sent.plan(PsiPoints, Stream(len(ids), chunk))
+        self._sent.plan(PsiPoints, Stream(len(hashed.ids), chunk))
         self._received = Receiving(self._receives)
         self._peer_size = self._peer_chunk = 0
 
@@ -117,14 +92,7 @@ class Role:
 
     def _masked_chunks(self) -> Iterator[bytes]:
         orders = (self._order[at : at + self._chunk] for at in range(0, len(self._order), self._chunk))
-        if self._hashed is None:
-            ids = self._ids
-            return self._mapper(
-                partial(mask_ids, self._session, self._scalar),
-                (list(map(ids.__getitem__, order.tolist())) for order in orders),
-            )
-        hashed = self._hashed
-        return self._mapper(partial(multiply, self._scalar), (hashed[order].tobytes() for order in orders))
+        return self._mapper(partial(multiply, self._scalar), (self._hashed[order].tobytes() for order in orders))
 
     def receive_open(self, message: PsiOpen) -> None:
         """The peer's first message.

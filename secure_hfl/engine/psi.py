@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING, TypeVar
 from protocols import multi_buffer
 from protocols.errors import LocalMisuse, PeerViolation, SecureHflError
 from protocols.message import Message
-from protocols.psi import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
+from protocols.psi import (
+    PSI_CHUNK,
+    HashedIds,
+    PsiDigests,
+    PsiOpen,
+    PsiPoints,
+    PsiReceiver,
+    PsiResult,
+    PsiSender,
+    hash_ids,
+)
 from protocols.randomness import ChaCha20Randomness, OsRandomness
 from protocols.steps import received
+from protocols.work import Mapper
 from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
@@ -30,6 +41,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 SLOWER_WITHOUT_KERNELS = 6
 MANY_IDS = 1 << 18
@@ -46,12 +59,10 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         PeerFault: a collaborator broke the protocol.
     """
     started, before = time.perf_counter(), run.bytes_now()
-    session, mapper, chunk = run.manifest.session, run.executor.mapper(_pieces(len(ids))), chunk_size(len(ids))
-    # Several collaborators share the hashes. For one, they are made as its points go out, in the same piece of work.
-    hashed = hash_ids(session, ids, mapper, chunk) if len(run.links) > 1 else None
+    mapper, chunk = _mapper(run, len(ids)), chunk_size(len(ids))
+    hashed = _hashed(run, ids, mapper, chunk)
     pairs = [
-        _HostPair(link, PsiReceiver(session, ids, _fresh(), mapper, hashed=hashed, chunk=chunk), run.progress)
-        for link in run.links.values()
+        _HostPair(link, PsiReceiver(hashed, _fresh(), mapper, chunk=chunk), run.progress) for link in run.links.values()
     ]
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
         pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
@@ -78,33 +89,29 @@ class _HostPair:
     def run(self) -> frozenset[str]:
         """Both directions; the pairwise intersection. What goes wrong in one direction first ends the other."""
         with ThreadPoolExecutor(1, thread_name_prefix="psi-send") as sender:
-            sending = sender.submit(of_this_task(self._failing_the_channel), self._send)
-            try:
-                common = self._failing_the_channel(self._receive)
-            except BaseException as error:
-                if self._first_error not in (None, error):
-                    raise self._first_error from None
-                raise
-            sending.result()
-        return common
+            sender.submit(of_this_task(self._until_it_fails), self._send)
+            self._until_it_fails(self._receive)
+        if self._first_error is not None:
+            raise self._first_error
+        with _blaming(self.link):
+            return self.role.intersection()
 
-    def _failing_the_channel(self, direction: Callable[[], T]) -> T:
+    def _until_it_fails(self, direction: Callable[[], None]) -> None:
         """Run one direction. An error wakes whoever waits in the other, and is kept if it is the first."""
         try:
-            return direction()
+            direction()
         except BaseException as error:
             if self._first_error is None:
                 self._first_error = error
             cause = error if isinstance(error, SecureHflError) else LocalMisuse(f"PSI: {type(error).__name__}")
             self.link.channel.fail(cause)
-            raise
 
     def _send(self) -> None:
         self.link.send(self.role.open())
         for message in self.role.masked_points():
             self.link.send(message)
 
-    def _receive(self) -> frozenset[str]:
+    def _receive(self) -> None:
         link, role = self.link, self.role
         with _blaming(link):
             opening = received(link.receive(PsiOpen), PsiOpen)
@@ -114,15 +121,14 @@ class _HostPair:
             points = _incoming(link, PsiPoints)
             role.receive_points(_counted(points, self._progress, f"points of {link.name}", chunks))
             role.receive_digests(_incoming(link, PsiDigests))
-            return role.intersection()
 
 
 def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[str]:
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     started, before = time.perf_counter(), run.bytes_now()
     link = run.link
-    chunk = chunk_size(len(ids))
-    role = PsiSender(run.manifest.session, ids, _fresh(), run.executor.mapper(_pieces(len(ids))), chunk=chunk)
+    mapper, chunk = _mapper(run, len(ids)), chunk_size(len(ids))
+    role = PsiSender(_hashed(run, ids, mapper, chunk), _fresh(), mapper, chunk=chunk)
     link.send(role.open())
     total = -(-len(ids) // chunk)
     for message in _counted(role.masked_points(), run.progress, "own points", total):
@@ -150,9 +156,21 @@ def chunk_size(ids: int) -> int:
     return PSI_CHUNK if ids < MANY_IDS else LARGE_CHUNK
 
 
-def _pieces(ids: int) -> int:
-    """Of work, each about as long as a chunk of `PSI_CHUNK` is with the fast kernels."""
-    return ids // PSI_CHUNK * (1 if multi_buffer.available() else SLOWER_WITHOUT_KERNELS)
+def _mapper(run: HostRun | CollaboratorRun, ids: int) -> Mapper:
+    """For pieces of work that are each about as long as a chunk of `PSI_CHUNK` is with the fast kernels."""
+    has_kernels = multi_buffer.available()
+    pieces = -(-ids // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
+    return run.executor.mapper(pieces, releases_lock=has_kernels)
+
+
+def _hashed(run: HostRun | CollaboratorRun, ids: Sequence[str], mapper: Mapper, chunk: int) -> HashedIds:
+    """Hashed before anything is sent, by all parties at the same time: in the order in which ids lie in memory."""
+    total = -(-len(ids) // chunk)
+
+    def counting(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+        return _counted(mapper(function, items), run.progress, "hashing ids", total)
+
+    return hash_ids(run.manifest.session, ids, counting, chunk)
 
 
 def _fresh() -> ChaCha20Randomness:
@@ -180,9 +198,9 @@ def _incoming(link: Link, kind: type[M]) -> Iterator[M]:
         yield received(link.receive(kind), kind)
 
 
-def _counted(messages: Iterable[M], progress: Progress, step: str, total: int) -> Iterator[M]:
-    for done, message in enumerate(messages, 1):
-        yield message
+def _counted(items: Iterable[T], progress: Progress, step: str, total: int) -> Iterator[T]:
+    for done, item in enumerate(items, 1):
+        yield item
         progress.emit("psi", step=step, done=done, total=total)
 
 

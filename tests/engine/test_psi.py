@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from protocols.envelope import Phase
-from protocols.errors import InvalidInput
-from protocols.psi import PsiReceiver
+from protocols.errors import InvalidInput, MalformedMessage
+from protocols.psi import PsiReceiver, hash_ids
 from protocols.randomness import OsRandomness
 from secure_hfl.engine.psi import _HostPair
-from secure_hfl.errors import ConnectionLost
+from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.session import Link, Place
 from secure_hfl.transport.channel import Channel
@@ -33,7 +33,7 @@ def mapper_that_raises(error: BaseException) -> Callable[..., Iterator[Any]]:
 def pair_with_a_silent_peer(mapper: Any) -> _HostPair:
     link = Link(Channel("bank", default_catalogue(), lambda: None), PATIENCE)
     link.place = Place(Phase.PSI)
-    return _HostPair(link, PsiReceiver(bytes(32), ["a", "b"], OsRandomness(), mapper), Silent())
+    return _HostPair(link, PsiReceiver(hash_ids(bytes(32), ["a", "b"]), OsRandomness(), mapper), Silent())
 
 
 @pytest.mark.parametrize("error", [InvalidInput("a point is bad"), RuntimeError("a worker has died")])
@@ -43,6 +43,17 @@ def test_an_error_while_sending_is_what_the_run_ends_with(error: Exception) -> N
         pair.run()
     assert raised.value is error
     assert not pair.link.channel.is_usable
+
+
+def test_the_first_error_keeps_its_cause() -> None:
+    """As the peer's bad message may be found while the other direction sends: the log says what was bad."""
+    bad = MalformedMessage("a field is unknown")
+    failure = PeerFault("bank", bad)
+    failure.__cause__ = bad
+    pair = pair_with_a_silent_peer(mapper_that_raises(failure))
+    with pytest.raises(PeerFault) as raised:
+        pair.run()
+    assert raised.value.__cause__ is bad
 
 
 def test_an_error_while_receiving_wakes_who_sends() -> None:

@@ -28,7 +28,7 @@ from protocols.projection.masked import MaskedCollaborator, MaskedHost
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.plain import PlainCollaborator, PlainHost
 from protocols.projection.roles import ProjectionSpec
-from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender
+from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES
 from protocols.randomness import ChaCha20Randomness, OsRandomness
@@ -228,11 +228,11 @@ _HOST_IDS, _COLLABORATOR_IDS = [f"id{i}" for i in range(5)], [f"id{i}" for i in 
 
 
 def _psi_host() -> PsiReceiver:
-    return PsiReceiver(_SESSION, _HOST_IDS, ChaCha20Randomness(bytes(32)), chunk=2)
+    return PsiReceiver(hash_ids(_SESSION, _HOST_IDS), ChaCha20Randomness(bytes(32)), chunk=2)
 
 
 def _psi_collaborator() -> PsiSender:
-    return PsiSender(_SESSION, _COLLABORATOR_IDS, ChaCha20Randomness(b"\1" * 32), chunk=2)
+    return PsiSender(hash_ids(_SESSION, _COLLABORATOR_IDS), ChaCha20Randomness(b"\1" * 32), chunk=2)
 
 
 @lru_cache

@@ -22,7 +22,7 @@ import tenseal.sealapi as seal
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-import protocols.psi.role
+import protocols.psi.hashed
 import secure_hfl.engine.collaborator
 import secure_hfl.engine.host
 from protocols import agreement, randomness
@@ -203,7 +203,7 @@ def _spy_on_psi() -> None:
     _after(curve.Scalar, "__init__", note_scalar)
     _after(curve, "multiply", note_shared)
     _after(curve, "encode_ids", note_hashes)
-    _after(protocols.psi.role, "encode_ids", note_hashes)
+    _after(protocols.psi.hashed, "encode_ids", note_hashes)
 
 
 def _spy_on_layers() -> None:

@@ -24,9 +24,9 @@ def test_a_scalar_in_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for name in ("TMPDIR", "LOKY_TEMP_FOLDER", "JOBLIB_TEMP_FOLDER"):
         monkeypatch.setenv(name, str(tmp_path))
     scalar = Scalar(OsRandomness())
-    executor = LocalExecutor(workers=2, inline_below=0)
+    executor = LocalExecutor(workers=2, much=0)
     try:
-        for pid, seen, given in executor.mapper(1)(partial(look, scalar), range(4)):
+        for pid, seen, given in executor.mapper(2)(partial(look, scalar), range(4)):
             assert pid != os.getpid()
             assert given == scalar.value
             search = Search([Secret("scalar", "int", given)])

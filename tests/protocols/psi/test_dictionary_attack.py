@@ -28,10 +28,10 @@ def test_exchanging_hashes_shows_every_id() -> None:
 
 def test_a_transcript_shows_no_id_to_a_dictionary() -> None:
     """The collaborator, and anyone on the line, with every computation that they can make on a guess."""
-    collaborator = PsiSender(SESSION, COLLABORATOR_IDS, OsRandomness())
-    run = run_psi(PsiReceiver(SESSION, HOST_IDS, OsRandomness()), collaborator)
+    collaborator = PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), OsRandomness())
+    run = run_psi(PsiReceiver(hash_ids(SESSION, HOST_IDS), OsRandomness()), collaborator)
     from_host = b"".join(message.points for message in run.from_host if isinstance(message, PsiPoints))
-    hashed = hash_ids(SESSION, DICTIONARY)
+    hashed = hash_ids(SESSION, DICTIONARY).points
     guesses = {
         "the hash": pieces(hashed, 32),
         "the hash times its own scalar": pieces(multiply(collaborator._scalar, hashed), 32),
@@ -46,11 +46,11 @@ def test_a_transcript_shows_no_id_to_a_dictionary() -> None:
 
 
 def test_the_host_tests_no_guess_that_is_not_in_its_set() -> None:
-    host = PsiReceiver(SESSION, HOST_IDS, OsRandomness())
-    run = run_psi(host, PsiSender(SESSION, COLLABORATOR_IDS, OsRandomness()))
+    host = PsiReceiver(hash_ids(SESSION, HOST_IDS), OsRandomness())
+    run = run_psi(host, PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), OsRandomness()))
     points = b"".join(message.points for message in run.from_collaborator if isinstance(message, PsiPoints))
     raised = multiply(host._scalar, points)
-    hashed = hash_ids(SESSION, DICTIONARY)
+    hashed = hash_ids(SESSION, DICTIONARY).points
     for guess in (hashed, multiply(host._scalar, hashed)):
         assert not (pieces(points, 32) | pieces(raised, 32)) & pieces(guess, 32)
         assert not pieces(digest(SESSION, raised), 16) & pieces(digest(SESSION, guess), 16)
@@ -59,9 +59,9 @@ def test_the_host_tests_no_guess_that_is_not_in_its_set() -> None:
 
 def test_whoever_has_the_scalar_has_the_set() -> None:
     """The attack works once the one secret is out, so the tests above fail for the right reason."""
-    host = PsiReceiver(SESSION, HOST_IDS, OsRandomness())
-    run = run_psi(host, PsiSender(SESSION, COLLABORATOR_IDS, OsRandomness()))
+    host = PsiReceiver(hash_ids(SESSION, HOST_IDS), OsRandomness())
+    run = run_psi(host, PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), OsRandomness()))
     seen = pieces(b"".join(message.points for message in run.from_host if isinstance(message, PsiPoints)), 32)
-    masked = multiply(host._scalar, hash_ids(SESSION, DICTIONARY))
+    masked = multiply(host._scalar, hash_ids(SESSION, DICTIONARY).points)
     recovered = [name for i, name in enumerate(DICTIONARY) if masked[32 * i : 32 * i + 32] in seen]
     assert recovered == HOST_IDS

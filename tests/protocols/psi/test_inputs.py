@@ -64,22 +64,21 @@ def test_too_many_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         check_ids(["a", "b", "c", "d"])
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"session": bytes(31)},
-        {"session": "x" * 32},
-        {"chunk": 0},
-        {"chunk": (1 << 15) + 1},
-        {"hashed": bytes(32)},
-        {"hashed": b""},
-    ],
-)
+@pytest.mark.parametrize("session", [bytes(31), "x" * 32])
+def test_session_ids(session: Any) -> None:
+    with pytest.raises(InvalidInput, match="a session id has 32 bytes"):
+        hash_ids(session, ["a", "b"])
+
+
+@pytest.mark.parametrize("chunk", [0, (1 << 15) + 1])
 @pytest.mark.parametrize("role", [PsiReceiver, PsiSender])
-def test_arguments(role: type[PsiReceiver | PsiSender], options: dict[str, Any]) -> None:
-    arguments = {"session": SESSION, "ids": ["a", "b"], "randomness": SeededRandomness(1, "x"), **options}
-    with pytest.raises(InvalidInput):
-        role(**arguments)
+def test_chunk_sizes(role: type[PsiReceiver | PsiSender], chunk: int) -> None:
+    with pytest.raises(InvalidInput, match="a chunk has 1 to 32768 points"):
+        role(hash_ids(SESSION, ["a", "b"]), SeededRandomness(1, "x"), chunk=chunk)
+
+
+def test_hashed_ids_show_no_id_when_printed() -> None:
+    assert repr(hash_ids(SESSION, ["ann", "bob"])) == "HashedIds(2 ids)"
 
 
 @pytest.mark.parametrize("dst", [b"", bytes(256)])
@@ -89,7 +88,7 @@ def test_domain_separation_tags(dst: bytes) -> None:
 
 
 def test_the_tag_separates_sessions() -> None:
-    assert hash_ids(SESSION, ["a"]) != hash_ids(bytes(32), ["a"])
+    assert hash_ids(SESSION, ["a"]).points != hash_ids(bytes(32), ["a"]).points
     with pytest.raises(InvalidInput):
         domain(bytes(16))
 

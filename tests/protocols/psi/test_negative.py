@@ -33,6 +33,7 @@ from protocols.psi import (
     PsiReceiver,
     PsiResult,
     PsiSender,
+    hash_ids,
 )
 from protocols.psi.curve import LOW_ORDER, Scalar, check_points, multiply
 from protocols.psi.receiver import match
@@ -48,11 +49,11 @@ COLLABORATOR_IDS = ["common-1", "c1", "c2", "common-2"]
 
 
 def make_host() -> PsiReceiver:
-    return PsiReceiver(SESSION, HOST_IDS, SeededRandomness(1, "host"), chunk=2)
+    return PsiReceiver(hash_ids(SESSION, HOST_IDS), SeededRandomness(1, "host"), chunk=2)
 
 
 def make_collaborator() -> PsiSender:
-    return PsiSender(SESSION, COLLABORATOR_IDS, SeededRandomness(1, "collaborator"), chunk=3)
+    return PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), SeededRandomness(1, "collaborator"), chunk=3)
 
 
 RUN = run_psi(make_host(), make_collaborator())
@@ -150,7 +151,7 @@ def test_a_stream_that_does_not_fit_is_refused_and_ends_the_role(name: str) -> N
 
 def test_a_count_above_the_smaller_set_is_refused() -> None:
     """A host of 1 id cannot match 2 of the collaborator's."""
-    host = PsiReceiver(SESSION, ["common-1"], SeededRandomness(2, "host"))
+    host = PsiReceiver(hash_ids(SESSION, ["common-1"]), SeededRandomness(2, "host"))
     collaborator = ready_collaborator()
     collaborator.receive_open(host.open())
     list(collaborator.replies(host.masked_points()))
@@ -174,7 +175,9 @@ def test_another_session_or_suite_is_refused(opening: PsiOpen) -> None:
 
 def test_the_result_may_not_overtake_replies_that_a_pool_has_ready() -> None:
     collaborator = PsiSender(
-        SESSION, COLLABORATOR_IDS, SeededRandomness(1, "collaborator"), lambda f, items: iter([f(i) for i in items])
+        hash_ids(SESSION, COLLABORATOR_IDS),
+        SeededRandomness(1, "collaborator"),
+        lambda f, items: iter([f(i) for i in items]),
     )
     collaborator.open()
     list(collaborator.masked_points())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from protocols import multi_buffer
 from protocols.errors import LocalMisuse
-from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, elligator
+from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, elligator, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import encode_to_curve, hash_to_field, map_to_curve
 from protocols.psi.messages import PsiResult
@@ -170,8 +170,8 @@ def test_the_product_reproduces_the_file() -> None:
     vector = json.loads(make_psi.FILE.read_text(encoding="ascii"))
     session, chunk = bytes.fromhex(vector["session"]), vector["chunk"]
     host_ids, collaborator_ids = vector["host_ids"], vector["collaborator_ids"]
-    host = PsiReceiver(session, host_ids, SeededRandomness(1, "psi host"), chunk=chunk)
-    collaborator = PsiSender(session, collaborator_ids, SeededRandomness(1, "psi collaborator"), chunk=chunk)
+    host = PsiReceiver(hash_ids(session, host_ids), SeededRandomness(1, "psi host"), chunk=chunk)
+    collaborator = PsiSender(hash_ids(session, collaborator_ids), SeededRandomness(1, "psi collaborator"), chunk=chunk)
     run = run_psi(host, collaborator)
 
     def points(key: str) -> list[PsiPoints]:

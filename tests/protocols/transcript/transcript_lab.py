@@ -31,7 +31,7 @@ from protocols.projection.masked import MaskedCollaborator, MaskedHost
 from protocols.projection.parameters import ProjectionParameters
 from protocols.projection.plain import PlainCollaborator, PlainHost
 from protocols.projection.roles import FeatureShape, ProjectionSpec
-from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender
+from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.randomness import OsRandomness
 from protocols.resumption import ResumePoint, checkpoint_tag
 from protocols.steps import Receive, Send, Steps, received
@@ -160,8 +160,8 @@ class Task:
         wire = self.wire
         wire.place = (Phase.PSI, 0, 0)
         session = self.manifest.session
-        host = PsiReceiver(session, [f"id{i}" for i in range(10)], OsRandomness(), chunk=4)
-        other = PsiSender(session, [f"id{i}" for i in range(5, 12)], OsRandomness(), chunk=4)
+        host = PsiReceiver(hash_ids(session, [f"id{i}" for i in range(10)]), OsRandomness(), chunk=4)
+        other = PsiSender(hash_ids(session, [f"id{i}" for i in range(5, 12)]), OsRandomness(), chunk=4)
         for sender, role in ((H, host), (C, other)):
             wire.send(sender, role.open())
             for points in role.masked_points():
@@ -318,7 +318,7 @@ def aborted(case: Case, after: int, overtakes: bool) -> tuple[bytes, bytes]:
     task.join()
     wire = task.wire
     wire.place = (Phase.PSI, 0, 0)
-    role = PsiReceiver(task.manifest.session, [f"id{i}" for i in range(10)], OsRandomness(), chunk=1)
+    role = PsiReceiver(hash_ids(task.manifest.session, [f"id{i}" for i in range(10)]), OsRandomness(), chunk=1)
     wire.send(H, role.open())
     for points in list(role.masked_points())[:after]:
         wire.send(H, points)
