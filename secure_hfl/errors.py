@@ -74,6 +74,7 @@ class PeerFault(TransportError):
         super().__init__(f"{peer}: {error}")
         self.peer = peer
         self.error = error
+        self.__cause__ = error  # also where it is handed on and not raised
 
 
 class IdentityError(SecureHflError):

@@ -55,7 +55,7 @@ class Interrupter:
         except KeyboardInterrupt:
             if self.reason is None:
                 raise
-            raise self.reason from None
+            raise self.reason from self.reason.__cause__
         finally:
             self._in_user_code -= 1
 

@@ -152,7 +152,9 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
             self._join()
         except PeerRefused as error:
             if not (self.is_resuming and self.checkpoints.is_settled):
-                raise error if self._interrupted_by is None else did_not_return(error, self._interrupted_by) from None
+                if self._interrupted_by is None:
+                    raise
+                raise did_not_return(error, self._interrupted_by) from None
             self._finish_alone()
             return
         self._agree()

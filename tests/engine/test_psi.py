@@ -48,9 +48,7 @@ def test_an_error_while_sending_is_what_the_run_ends_with(error: Exception) -> N
 def test_the_first_error_keeps_its_cause() -> None:
     """As the peer's bad message may be found while the other direction sends: the log says what was bad."""
     bad = MalformedMessage("a field is unknown")
-    failure = PeerFault("bank", bad)
-    failure.__cause__ = bad
-    pair = pair_with_a_silent_peer(mapper_that_raises(failure))
+    pair = pair_with_a_silent_peer(mapper_that_raises(PeerFault("bank", bad)))
     with pytest.raises(PeerFault) as raised:
         pair.run()
     assert raised.value.__cause__ is bad
