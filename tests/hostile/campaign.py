@@ -68,7 +68,7 @@ class Outcome:
         same: it changed nothing, because the message is like that already.
         ok: the victim finished the task.
         reason, detail: the victim's line.
-        error: the class of what ended the victim's run, "" if it finished; of the cause, for a PeerFault.
+        error: the class of what ended the victim's run, "" if it finished; for a PeerFault, of its cause.
         interrupted: the victim lost a connection on the way.
         told: what the victim told the attacker.
         seconds: from the attack until the victim had ended the connection; None if it did not.
@@ -129,9 +129,9 @@ def is_ours(name: str) -> bool:
 
 
 def error_in(log: str) -> str:
-    """The class of the last error of a task's log; the cause's, if a PeerFault has one."""
+    """The class of the last error of a task's log; of a PeerFault, its cause's."""
     names = [name.rpartition(".")[2] for name in _RAISED.findall(log.rpartition("The task failed.")[2])]
-    if len(names) > 1 and names[-1] == "PeerFault":
+    if names[-1:] == ["PeerFault"]:
         return names[-2]
     return names[-1] if names else ""
 

@@ -40,17 +40,17 @@ class Row:
 
 TO_HOST = [
     # Another message, another place, none, or several
-    Row("plain", "Hello", "next phase", "PeerFault"),
+    Row("plain", "Hello", "next phase", "MessageOutOfOrder"),
     Row("plain", "ManifestAccepted", "other lane", "MessageOutOfOrder"),
-    Row("plain", "PsiOpen", "next round", "PeerFault"),
-    Row("plain", "PsiPoints", "next batch", "PeerFault"),
-    Row("plain", "PsiDigests", "twice", "PeerFault"),
-    Row("plain", "FeatureShape", "another type", "PeerFault"),
-    Row("plain", "PsiPoints", "dropped", "PeerFault"),
+    Row("plain", "PsiOpen", "next round", "MessageOutOfOrder"),
+    Row("plain", "PsiPoints", "next batch", "MessageOutOfOrder"),
+    Row("plain", "PsiDigests", "twice", "MessageOutOfOrder"),
+    Row("plain", "FeatureShape", "another type", "MessageOutOfOrder"),
+    Row("plain", "PsiPoints", "dropped", "MessageOutOfOrder"),
     Row("plain", "BatchOpen", "other lane", "MessageOutOfOrder"),
-    Row("plain", "Checkpoint", "twice", "PeerFault"),
-    Row("plain", "Countersignature", "dropped", "PeerFault"),
-    Row("plain", "ManifestAccepted", "replayed", "PeerFault"),
+    Row("plain", "Checkpoint", "twice", "MessageOutOfOrder"),
+    Row("plain", "Countersignature", "dropped", "MessageOutOfOrder"),
+    Row("plain", "ManifestAccepted", "replayed", "VerificationFailed"),
     # Other bytes of the envelope
     Row("plain", "PlainFeatures", "cut by one byte", "MalformedMessage"),
     Row("plain", "EpochEnd", "cut in half", "MalformedMessage"),
@@ -83,7 +83,7 @@ TO_HOST = [
     # Other values of a field
     Row("plain", "Hello", "scheme: invalid UTF-8", "MalformedMessage"),
     Row("plain", "Hello", "scheme: other", "WrongSession"),
-    Row("plain", "ManifestAccepted", "digest: flipped", "PeerFault"),
+    Row("plain", "ManifestAccepted", "digest: flipped", "VerificationFailed"),
     Row("plain", "PsiOpen", "set_size: largest", "MalformedMessage"),
     Row("plain", "PsiOpen", "session: flipped", "WrongSession"),
     Row("plain", "PsiPoints", "points: zeros", "InvalidPoint"),
@@ -113,15 +113,15 @@ TO_HOST = [
 
 TO_COLLABORATOR = [
     # Another message, another place, none, or several
-    Row("plain", "Manifest", "next phase", "PeerFault"),
+    Row("plain", "Manifest", "next phase", "MessageOutOfOrder"),
     Row("plain", "PsiOpen", "other lane", "MessageOutOfOrder"),
-    Row("plain", "PsiPoints", "next round", "PeerFault"),
-    Row("plain", "PsiResult", "next batch", "PeerFault"),
-    Row("plain", "SplitDigest", "twice", "PeerFault"),
+    Row("plain", "PsiPoints", "next round", "MessageOutOfOrder"),
+    Row("plain", "PsiResult", "next batch", "MessageOutOfOrder"),
+    Row("plain", "SplitDigest", "twice", "MessageOutOfOrder"),
     Row("plain", "RoundStart", "dropped", "PeerTimeout"),
-    Row("plain", "PlainGradient", "another type", "PeerFault"),
+    Row("plain", "PlainGradient", "another type", "MessageOutOfOrder"),
     Row("plain", "Checkpoint", "replayed", "VerificationFailed"),
-    Row("plain", "PsiResult", "another type", "PeerFault"),
+    Row("plain", "PsiResult", "another type", "MessageOutOfOrder"),
     # Other bytes of the envelope
     Row("plain", "Countersignature", "cut by one byte", "MalformedMessage"),
     Row("plain", "Manifest", "cut in half", "MalformedMessage"),
