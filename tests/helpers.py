@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -132,13 +133,15 @@ _ports = itertools.cycle(
     _FIRST_PORT + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10) + (os.getpid() + at) % _PORTS
     for at in range(_PORTS)
 )
+_ports_lock = threading.Lock()
 
 
 def free_ports(count: int) -> list[int]:
     """Loopback ports that nobody uses now, all different; no other process of the same test run gets them."""
     found: list[int] = []
     while len(found) < count:
-        port = next(_ports)
+        with _ports_lock:
+            port = next(_ports)
         with socket.socket() as probe, suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))

@@ -7,11 +7,8 @@ that an attack has damaged shows it in the tasks that follow; the last task of e
 from __future__ import annotations
 
 import json
-import random
 import re
-import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,7 +146,6 @@ def run_table(lab: Lab, victim: str, attacks: Sequence[Attack], patience: float)
     """Every attack, between two processes; the last task is an honest one."""
     plan = [*attacks, Attack(victim, attacks[-1].scheme)]
     attacker = plan[0].attacker
-    lab._ports = quiet_ports(len(plan))
     tasks = [lab.new_task(scheme=attack.scheme) for attack in plan]
     environment = {"PYTHONPATH": f"{ROOT}:{SCRIPTS}"}
 
@@ -206,19 +202,6 @@ def run_table(lab: Lab, victim: str, attacks: Sequence[Attack], patience: float)
     finished = [metrics_path(lab, victim, task) for task, outcome in zip(tasks, outcomes) if outcome.ok]
     peak = max(json.loads(path.read_text())["peak_rss_mb"] for path in finished)
     return Table(outcomes, ends[victim].err, peak)
-
-
-def quiet_ports(count: int) -> list[int]:
-    """Loopback ports that nobody uses now, and that the kernel gives to no outgoing connection meanwhile."""
-    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    found: list[int] = []
-    for port in random.sample(range(10_000, lowest), lowest - 10_000):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 @dataclass(frozen=True)
