@@ -9,7 +9,7 @@
     intersection()          digest(H(x)^hc) = digest(H(y)^ch)  where x = y
     result(final)           -- PsiResult ---------------->    receive_result()
 
-Security: semi-honest, under DDH on Curve25519 with SHA-512 and SHA-256 as random oracles. A party that lies about its
+Security: semi-honest, under DDH on Curve25519 with SHAKE256 and SHA-256 as random oracles. A party that lies about its
 set (adds guesses to it) learns whether the guesses are members: no PSI prevents that.
 
 **Leaks**: to the Host: the collaborator's set size and the pairwise intersection. To the collaborator: the Host's set

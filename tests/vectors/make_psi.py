@@ -1,7 +1,7 @@
 """Makes psi.json: one small PSI run, by a second implementation that shares no code with `protocols/psi`.
 
 Field arithmetic is `pow` on Python integers, X25519 is the ladder of RFC 7748 section 5, the map is the generic
-Elligator 2 of RFC 9380 section 6.7.1, the expansion is section 5.3.1 word by word. Only the (seeded, not secret) random
+Elligator 2 of RFC 9380 section 6.7.1, the expansion is section 5.3.2 word by word. Only the (seeded, not secret) random
 bytes come from the project. Run from the root of the repository: python -m tests.vectors.make_psi
 """
 
@@ -23,18 +23,14 @@ COLLABORATOR_IDS = ["007", "carol", "Zoe\u0308", "dave", "id-0003", "erin", "0x7
 CHUNK = 3
 
 
-def expand_message_xmd(message: bytes, dst: bytes, length: int) -> bytes:
-    """RFC 9380, section 5.3.1, with SHA-512."""
-    dst_prime = dst + len(dst).to_bytes(1, "big")
-    blocks = -(-length // 64)
-    b0 = hashlib.sha512(bytes(128) + message + length.to_bytes(2, "big") + b"\x00" + dst_prime).digest()
-    block = hashlib.sha512(b0 + b"\x01" + dst_prime).digest()
-    uniform = block
-    for i in range(2, blocks + 1):
-        mixed = bytes(x ^ y for x, y in zip(b0, block))
-        block = hashlib.sha512(mixed + i.to_bytes(1, "big") + dst_prime).digest()
-        uniform += block
-    return uniform[:length]
+def expand_message_xof(message: bytes, dst: bytes, length: int) -> bytes:
+    """RFC 9380, section 5.3.2, with SHAKE256."""
+    shake = hashlib.shake_256()
+    shake.update(message)
+    shake.update(length.to_bytes(2, "big"))
+    shake.update(dst)
+    shake.update(len(dst).to_bytes(1, "big"))
+    return shake.digest(length)
 
 
 def elligator2(u: int) -> int:
@@ -45,8 +41,8 @@ def elligator2(u: int) -> int:
 
 
 def encode(message: bytes, dst: bytes) -> int:
-    """Q.x of the suite curve25519_XMD:SHA-512_ELL2_NU_."""
-    return elligator2(int.from_bytes(expand_message_xmd(message, dst, 48), "big") % P)
+    """Q.x of the suite curve25519_XOF:SHAKE256_ELL2_NU_."""
+    return elligator2(int.from_bytes(expand_message_xof(message, dst, 48), "big") % P)
 
 
 def x25519(scalar: bytes, u: int) -> int:
@@ -84,7 +80,7 @@ def in_chunks(items: list[bytes]) -> list[str]:
 
 def make() -> dict[str, Any]:
     """The whole file."""
-    dst = b"secure-hfl-psi-v1:curve25519_XMD:SHA-512_ELL2_NU_:" + SESSION
+    dst = b"secure-hfl-psi-v1:curve25519_XOF:SHAKE256_ELL2_NU_:" + SESSION
 
     def masked(ids: list[str], scalar: bytes, order: list[int]) -> list[int]:
         points = [encode(unicodedata.normalize("NFC", name).encode(), dst) for name in ids]

@@ -15,36 +15,49 @@ from protocols import multi_buffer
 from protocols.errors import LocalMisuse
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, elligator, hash_ids
 from protocols.psi.curve import Scalar, multiply
-from protocols.psi.encode import encode_to_curve, hash_to_field, map_to_curve
+from protocols.psi.encode import encode_to_curve, expand_messages, map_to_curve
 from protocols.psi.messages import PsiResult
 from protocols.randomness import SeededRandomness
 from tests.helpers import run_psi
 from tests.vectors import make_psi
 
-RFC_DST = b"QUUX-V01-CS02-with-curve25519_XMD:SHA-512_ELL2_NU_"
+DST = b"a tag of a test"
 
-# RFC 9380, appendix J.4.2: message, u, Q.x, P.x
-RFC_9380 = [
+# RFC 9380, appendix K.6: message, length, uniform bytes
+EXPANDER_DST = b"QUUX-V01-CS02-with-expander-SHAKE256"
+EXPANSIONS = [
+    (b"", 32, "2ffc05c48ed32b95d72e807f6eab9f7530dd1c2f013914c8fed38c5ccc15ad76"),
+    (b"abc", 32, "b39e493867e2767216792abce1f2676c197c0692aed061560ead251821808e07"),
+    (b"abcdef0123456789", 32, "245389cf44a13f0e70af8665fe5337ec2dcd138890bb7901c4ad9cfceb054b65"),
+    (b"q128_" + b"q" * 128, 32, "719b3911821e6428a5ed9b8e600f2866bcf23c8f0515e52d6c6c019a03f16f0e"),
+    (b"a512_" + b"a" * 512, 32, "9181ead5220b1963f1b5951f35547a5ea86a820562287d6ca4723633d17ccbbc"),
     (
-        b"",
+        b"abc",
+        128,
+        "a54303e6b172909783353ab05ef08dd435a558c3197db0c132134649708e0b9b4e34fb99b92a9e9e28fc1f1d8860d858"
+        "97a8e021e6382f3eea10577f968ff6df6c45fe624ce65ca25932f679a42a404bc3681efe03fcd45ef73bb3a8f79ba784"
+        "f80f55ea8a3c367408f30381299617f50c8cf8fbb21d0f1e1d70b0131a7b6fbe",
+    ),
+]
+
+# RFC 9380, appendix J.4.2: u, Q.x, P.x. The suite there expands otherwise; the map is the same.
+MAPPED = [
+    (
         "608d892b641f0328523802a6603427c26e55e6f27e71a91a478148d45b5093cd",
         "51125222da5e763d97f3c10fcc92ea6860b9ccbbd2eb1285728f566721c1e65b",
         "1bb913f0c9daefa0b3375378ffa534bda5526c97391952a7789eb976edfe4d08",
     ),
     (
-        b"abc",
         "46f5b22494bfeaa7f232cc8d054be68561af50230234d7d1d63d1d9abeca8da5",
         "7d56d1e08cb0ccb92baf069c18c49bb5a0dcd927eff8dcf75ca921ef7f3e6eeb",
         "7c22950b7d900fa866334262fcaea47a441a578df43b894b4625c9b450f9a026",
     ),
     (
-        b"abcdef0123456789",
         "235fe40c443766ce7e18111c33862d66c3b33267efa50d50f9e8e5d252a40aaa",
         "3fbe66b9c9883d79e8407150e7c2a1c8680bee496c62fabe4619a72b3cabe90f",
         "31ad08a8b0deeb2a4d8b0206ca25f567ab4e042746f792f4b7973f3ae2096c52",
     ),
     (
-        b"q128_" + b"q" * 128,
         "001e92a544463bda9bd04ddbe3d6eed248f82de32f522669efc5ddce95f46f5b",
         "227e0bb89de700385d19ec40e857db6e6a3e634b1c32962f370d26f84ff19683",
         "027877759d155b1997d0d84683a313eb78bdb493271d935b622900459d52ceaa",
@@ -58,18 +71,26 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv(multi_buffer.SWITCH, "1" if request.param == "plain" else "0")
 
 
-@pytest.mark.usefixtures("path")
-@pytest.mark.parametrize(("message", "u", "q", "p"), RFC_9380, ids=lambda value: str(value)[:8])
-def test_rfc_9380(message: bytes, u: str, q: str, p: str) -> None:
-    fields = hash_to_field(RFC_DST, [message])
-    assert fields == [int(u, 16)]
-    assert map_to_curve(fields) == [int(q, 16)]
-    encoded = encode_to_curve(RFC_DST, [message])
-    assert encoded == bytes.fromhex(q)[::-1]
+@pytest.mark.parametrize(("message", "length", "uniform"), EXPANSIONS, ids=lambda value: str(value)[:8])
+def test_rfc_9380_expands(message: bytes, length: int, uniform: str) -> None:
+    assert expand_messages(EXPANDER_DST, [message], length) == [bytes.fromhex(uniform)]
+
+
+@pytest.mark.parametrize(("u", "q", "p"), MAPPED, ids=lambda value: str(value)[:8])
+def test_rfc_9380_maps(u: str, q: str, p: str) -> None:
+    assert map_to_curve([mpz(u, 16)]) == [int(q, 16)]
+    assert map_in_the_library([int(u, 16)]) in ([int(q, 16)], None)
     doubled = int(q, 16)  # the module leaves the cofactor to the scalar; here P = 8 Q by three doublings
     for _ in range(3):
         doubled = double(doubled)
     assert doubled == int(p, 16)
+
+
+@pytest.mark.usefixtures("path")
+def test_the_second_implementation_encodes_the_same() -> None:
+    messages = [b"", b"abc", b"q" * 128, b"q" * 1024]
+    points = [make_psi.encode(message, DST).to_bytes(32, "little") for message in messages]
+    assert encode_to_curve(DST, messages) == b"".join(points)
 
 
 def double(u: int) -> int:
@@ -80,10 +101,10 @@ def double(u: int) -> int:
 
 @pytest.mark.usefixtures("path")
 def test_the_batch_is_the_messages_one_by_one() -> None:
-    messages = [message for message, *_ in RFC_9380] * 3
-    single = b"".join(encode_to_curve(RFC_DST, [message]) for message in messages)
-    assert encode_to_curve(RFC_DST, messages) == single
-    assert encode_to_curve(RFC_DST, []) == b""
+    messages = [message for message, *_ in EXPANSIONS] * 3
+    single = b"".join(encode_to_curve(DST, [message]) for message in messages)
+    assert encode_to_curve(DST, messages) == single
+    assert encode_to_curve(DST, []) == b""
 
 
 def test_the_second_implementation_agrees_on_many_fields() -> None:
@@ -144,14 +165,14 @@ def test_a_library_that_maps_wrongly_is_found(monkeypatch: pytest.MonkeyPatch) -
         return
     monkeypatch.setattr(elligator, "map_many", lambda field, uniform: bytes(32 * (len(uniform) // 48)))
     with pytest.raises(LocalMisuse, match=multi_buffer.SWITCH):
-        encode_to_curve(RFC_DST, [b"a", b"b"])
+        encode_to_curve(DST, [b"a", b"b"])
 
 
 @pytest.mark.usefixtures("path")
 def test_multiply_equals_the_ladder_and_cryptography() -> None:
     random = SeededRandomness(2, "ladder")
     scalar = Scalar(random)
-    points = encode_to_curve(RFC_DST, [bytes([i]) for i in range(11)])
+    points = encode_to_curve(DST, [bytes([i]) for i in range(11)])
     key = X25519PrivateKey.from_private_bytes(scalar.value)
     products = multiply(scalar, points)
     for at in range(0, len(points), 32):
