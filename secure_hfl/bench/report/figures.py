@@ -31,10 +31,11 @@ from secure_hfl.bench.numbers import (
     work_totals,
 )
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import cell, figure, legend, numbers, small, swatch, table, text
+from secure_hfl.bench.report.markup import figure, legend, numbers, swatch
 from secure_hfl.bench.report.markup import plots as side_by_side
 from secure_hfl.bench.report.plots import WORK_COLOURS, Line, Look, Row, Scale, spreads
 from secure_hfl.bench.report.svg import INK, OCHRE
+from secure_hfl.html_page import cell, small, table, text
 
 Looks = Mapping[str, Look]
 TIMES = "\N{MULTIPLICATION SIGN}"

@@ -1,48 +1,11 @@
-"""Pieces of the report's page. Whatever is put in as text is escaped here; SVG and HTML come from the report itself."""
+"""Pieces of the report's page, beside those of every page. SVG and HTML come from the report itself."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
 from secure_hfl.bench.report.plots import Look
-from secure_hfl.cli.output import one_line
-
-
-def text(value: object) -> str:
-    """Text for the page, whoever wrote it: one line, no control or direction characters, escaped."""
-    return escape(one_line(str(value)), quote=True)
-
-
-def section(anchor: str, heading: str, content: str) -> str:
-    """Nothing, if there is no content."""
-    return f'<section id="{anchor}"><h2>{text(heading)}</h2>{content}</section>' if content else ""
-
-
-def small(sentence: str) -> str:
-    """A note."""
-    return f'<p class="small soft">{text(sentence)}</p>' if sentence else ""
-
-
-def cell(value: object, kind: str = "") -> str:
-    """A cell of a table; of kind "number", to the right."""
-    return f'<td class="{kind}">{text(value)}</td>' if kind else f"<td>{text(value)}</td>"
-
-
-def table(headings: Sequence[str], rows: Iterable[str], kind: str = "") -> str:
-    """`rows` are cells in HTML. Headings that end in # are of numbers."""
-    cells = "".join(
-        f'<th scope="col" class="number">{text(name[:-1])}</th>'
-        if name.endswith("#")
-        else f'<th scope="col">{text(name)}</th>'
-        for name in headings
-    )
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        f'<div class="scroll {kind}"><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>'
-        if body
-        else ""
-    )
+from secure_hfl.html_page import cell, small, table, text
 
 
 def numbers(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

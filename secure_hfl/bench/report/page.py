@@ -1,18 +1,15 @@
 """A benchmark as one HTML page: what privacy costs in time, bytes, memory and accuracy, and what is left to see.
 
-No scripts, nothing from elsewhere; names from the user's own task are text. Sentences and captions are worked out from
-the figures. The plots need matplotlib, the extra `bench`.
+Names from the user's own task are text. Sentences and captions are worked out from the figures. The plots need
+matplotlib, the extra `bench`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
 
-import secure_hfl.audit
 from secure_hfl.bench.model import PLAIN, REFERENCE, UNPROTECTED, Benchmark, Case, Recommendation, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -39,14 +36,14 @@ from secure_hfl.bench.numbers import (
     times,
 )
 from secure_hfl.bench.report.figures import breakdown, each_group, learning, offline, peaks, traffic
-from secure_hfl.bench.report.markup import bar, cell, section, small, swatch, table, text
+from secure_hfl.bench.report.markup import bar, swatch
 from secure_hfl.bench.report.plots import SCHEMES, Look
 from secure_hfl.bench.report.privacy import privacy
 from secure_hfl.bench.report.series import series
 from secure_hfl.bench.report.svg import theme_rules
+from secure_hfl.html_page import cell, document, section, small, table, text
 
-_AUDIT_CSS = Path(secure_hfl.audit.__file__).with_name("page.css")
-_OWN_CSS = Path(__file__).with_name("report.css")
+_CSS = Path(__file__).with_name("report.css")
 TIMES = "\N{MULTIPLICATION SIGN}"
 SAME = 1e-2
 """Of a loss: what the smoothing noise and fixed point may amount to."""
@@ -69,22 +66,19 @@ def write_report(benchmark: Benchmark, path: Path) -> None:
 
 def page(benchmark: Benchmark) -> str:
     """The page."""
-    css = "".join(file.read_text(encoding="ascii") for file in (_AUDIT_CSS, _OWN_CSS)) + theme_rules()
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     sections = list(_sections(benchmark, looks(benchmark)))
     links = "".join(
         f'<a href="#{anchor}">{text(short)}</a>' for anchor, short, content in sections if content and short
     )
     body = "".join(content for _, _, content in sections[:1]) + f"<nav>{links}</nav>"
     body += "".join(content for _, _, content in sections[1:])
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>What privacy costs: secure-hfl bench</title><style>{css}</style></head>"
-        f"<body><main><h1>secure-hfl &middot; bench &middot; {text(benchmark.created)}</h1>{body}"
-        "<footer>Made by <code>secure-hfl bench</code>.</footer></main></body></html>\n"
+    return document(
+        "What privacy costs: secure-hfl bench",
+        f"bench \N{MIDDLE DOT} {benchmark.created}",
+        body,
+        "Made by <code>secure-hfl bench</code>.",
+        css=_CSS.read_text(encoding="ascii") + theme_rules(),
+        has_pictures=True,
     )
 
 

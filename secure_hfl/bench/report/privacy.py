@@ -14,8 +14,9 @@ from typing import Any
 
 from secure_hfl.bench.numbers import listed, percent
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import cell, figure, numbers, section, small, table, text
+from secure_hfl.bench.report.markup import figure, numbers
 from secure_hfl.bench.report.markup import plots as side_by_side
+from secure_hfl.html_page import cell, section, small, table, text
 
 Found = Mapping[str, Any]
 ONE_BATCH = ("norm", "cosine")

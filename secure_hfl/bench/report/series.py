@@ -18,9 +18,10 @@ from secure_hfl.bench.numbers import (
     two_digits,
 )
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import figure, legend, numbers, small, text
+from secure_hfl.bench.report.markup import figure, legend, numbers
 from secure_hfl.bench.report.markup import plots as side_by_side
 from secure_hfl.bench.report.plots import Line, Look, Scale, spreads
+from secure_hfl.html_page import small, text
 
 TIMES_APART = 8.0
 """Places on an axis that is logarithmic are further apart."""
