@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
+    about = machine()
     with tempfile.TemporaryDirectory() as directory:
         references = {scheme: run_faulty(Path(directory) / scheme, scheme) for scheme in options.schemes}
         for scheme, reference in references.items():
@@ -261,7 +262,7 @@ def main() -> None:
     summary = [_summary(rows, scheme) for scheme in (*options.schemes, None)]
     _print(console, rows, summary)
     if options.only is None:
-        kept = {"machine": machine(), "seed": options.seed, "summary": summary, "kinds": _kinds(rows), "runs": rows}
+        kept = {"machine": about, "seed": options.seed, "summary": summary, "kinds": _kinds(rows), "runs": rows}
         options.json.write_text(json.dumps(kept, indent=1) + "\n")
 
 

@@ -216,12 +216,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     parser.add_argument("--rows", type=int, default=220, help="messages attacked at each of the two victims")
     arguments = parser.parse_args()
-    started = time.monotonic()
+    about, started = machine(), time.monotonic()
     with ThreadPoolExecutor(1) as beside:  # it mostly waits
         attacks = beside.submit(network)
         result: dict[str, Any] = {"messages": messages(arguments.rows), "network": attacks.result()}
     result["seconds"] = round(time.monotonic() - started)
-    result["machine"] = machine()
+    result["machine"] = about
     show(result, Console())
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n")

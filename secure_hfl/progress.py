@@ -3,14 +3,14 @@
 The engine emits small dicts of numbers and names, never data. Sinks: JSON lines on a file descriptor (the demo's
 parent process reads them), nothing, or a user's own `Progress`.
 
-    {"event": "phase", "phase": "psi"}
+    {"event": "phase", "phase": "psi", "round": 0}
     {"event": "psi", "step": "own points", "done": 3, "total": 7}
     {"event": "batch", "round": 1, "batch": 3, "batches": 79, "loss": 2.3}
     {"event": "round", "round": 1, ...RoundMetrics}
     {"event": "bytes", "sent": 1, "received": 2}
     {"event": "end", "ok": true, "reason": ""}
 
-Of several tasks in one process, every event also names its task: {"event": "phase", "task": "<id>", "phase": "psi"}.
+Of several tasks in one process, every event also names its task: "task": "<id>".
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed and less data")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    started = time.process_time()
+    about, started = machine(), time.process_time()
     console = Console(width=None if sys.stdout.isatty() else 150)
     labels = label_leakage(options.quick)
     _print_labels(console, labels)
@@ -70,7 +70,7 @@ def main() -> None:
     if options.json:
         everything = {"labels": labels, "completion": completed, "inversion": inverted, **found}
         everything["pictures"] = {name: encoded(own) for name, own in pictures.items()}
-        options.json.write_text(json.dumps({"machine": machine(), "seconds": seconds, **everything}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"machine": about, "seconds": seconds, **everything}, indent=1) + "\n")
     if options.png:
         options.png.mkdir(parents=True, exist_ok=True)
         draw_curves(options.png / "privacy_labels.png", labels)

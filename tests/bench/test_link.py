@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from secure_hfl.bench.link import ShapedLink, Shaper
 from secure_hfl.bench.model import LINKS, LinkProfile
-from tests.faults.test_proxy import DATA, PATIENCE, Echo, read_to_the_end, talk
+from tests.faults.echo import DATA, Echo, connect, read_to_the_end, talk
 
 MEGABYTE_A_SECOND = LinkProfile(name="slow", megabits=8.0, round_trip_milliseconds=20.0)
 QUICK = LinkProfile(name="quick", megabits=400.0, round_trip_milliseconds=2.0)
@@ -22,10 +22,6 @@ QUICK = LinkProfile(name="quick", megabits=400.0, round_trip_milliseconds=2.0)
 def echo() -> Iterator[Echo]:
     with closing(Echo()) as server:
         yield server
-
-
-def connect(link: ShapedLink) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", link.port), PATIENCE)
 
 
 def test_a_chunk_takes_its_bytes_at_the_rate_and_half_a_round_trip() -> None:

@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import pytest
 
+from tests.faults.echo import DATA, PATIENCE, Echo, connect, read_to_the_end, talk
 from tests.faults.proxy import Break, Kind, Proxy, Way
-
-DATA = bytes(range(256)) * 512
-PATIENCE = 10.0
-
-
-class Echo:
-    """Answers with what it gets, until the stream ends."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with suppress(OSError):
-            while True:
-                threading.Thread(target=self._answer, args=(self._listener.accept()[0],), daemon=True).start()
-
-    def _answer(self, peer: socket.socket) -> None:
-        with peer, suppress(OSError):
-            while data := peer.recv(1 << 16):
-                peer.sendall(data)
-
-    def close(self) -> None:
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # also wakes the thread that accepts
-        self._listener.close()
 
 
 @pytest.fixture
 def echo() -> Iterator[Echo]:
     with closing(Echo()) as server:
         yield server
-
-
-def connect(proxy: Proxy) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
-
-
-def talk(proxy: Proxy, data: bytes = DATA) -> bytes:
-    """Send, end, and read to the end. Raises what the socket raises."""
-    problems: list[OSError] = []
-    with connect(proxy) as peer:
-
-        def send() -> None:
-            try:
-                peer.sendall(data)
-                peer.shutdown(socket.SHUT_WR)
-            except OSError as error:  # a socket reports its error once
-                problems.append(error)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        try:
-            got = read_to_the_end(peer)
-        finally:
-            sender.join(PATIENCE)
-        if problems:
-            raise problems[0]
-        return got
-
-
-def read_to_the_end(peer: socket.socket) -> bytes:
-    got = bytearray()
-    while chunk := peer.recv(1 << 16):
-        got += chunk
-    return bytes(got)
 
 
 def test_nothing_happens_by_itself(echo: Echo) -> None:
