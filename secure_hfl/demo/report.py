@@ -71,7 +71,9 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
         f"{psi['host_ids']} and {sizes}, in {psi['seconds']:.2f} s and "
         f"{human_bytes(psi['bytes_sent'] + psi['bytes_received'])}"
     )
-    table = Table(title=f"Scheme {result['scheme']}: {len(result['rounds'])} rounds", title_justify="left")
+    count = len(result["rounds"])
+    rounds = "1 round" if count == 1 else f"{count} rounds"
+    table = Table(title=f"Scheme {result['scheme']}: {rounds}", title_justify="left")
     for heading in ("round", "batches", "train", "test", "accuracy", "loss", "host sent", "host received"):
         table.add_column(heading, justify="right")
     for each in result["rounds"]:
