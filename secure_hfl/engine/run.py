@@ -7,6 +7,7 @@ join ─▶ agree ─▶ intersect ─▶ split and compare ─▶ set up the pr
 
 from __future__ import annotations
 
+import gc
 import shutil
 import time
 from abc import abstractmethod
@@ -179,6 +180,9 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self._start_background(is_first=point is None or not point.is_set_up)
         if self.is_resuming:
             self._announce_resumption(point)
+        # With torch loaded, a collection takes a fifth of a second. Python makes one while training begins, at each
+        # party at another time, and all wait for each. Now they make it at the same time.
+        gc.collect()
         self._train(point)
 
     @abstractmethod
