@@ -281,7 +281,6 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             returned = self.user("train_a_batch", self.scheduler.train_a_batch, dict(batch.leaves), labels)
         if not self.optimizer.close():
             batch.skip()
-        self.stock.wake()
         loss: float = recorder.value(returned)
         return loss
 
@@ -320,6 +319,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             self.go_to(phase, number, count)
             with span("bottom forward"):
                 own = None if limit and count == limit else next(iterator, None)
+            self.stock.wake()  # not before: the bottom model wants the interpreter for itself, and now we wait
             opened = {key: link.receive(BatchOpen, EpochEnd) for key, link in self.links.items()}
             self._check_aligned(own, opened, count)
             if own is None:
