@@ -1,0 +1,139 @@
+"""One example of every message, and the bytes it has on the wire: `python -m tests.vectors.make_wire > tests/vectors/wire.json`.
+
+The bytes are the contract between versions: a change of this file's output is a change of the protocol.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from protocols.agreement import Hello, Manifest, ManifestAccepted
+from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.catalogue import MESSAGE_TYPES
+from protocols.control import Abort
+from protocols.envelope import Envelope, Phase
+from protocols.masking.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.message import Message
+from protocols.projection.messages import (
+    CheckQuery,
+    CheckReply,
+    CollaboratorShare,
+    FeatureGradient,
+    HostShare,
+    InitialFactor,
+    InitialShare,
+    Projection,
+    ProjectionKey,
+    StepGradient,
+    WeightGradient,
+)
+from protocols.projection.plain import PlainFeatures, PlainGradient
+from protocols.projection.roles import FeatureShape, StepSkipped
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.transcript.messages import Checkpoint, Countersignature
+from secure_hfl.transport.codec import default_catalogue, encode
+
+
+def _bytes(count: int, start: int = 0) -> bytes:
+    return bytes((start + 7 * at) % 256 for at in range(count))
+
+
+def _ring(*shape: int) -> np.ndarray:
+    count = int(np.prod(shape))
+    return (np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(5)).reshape(shape)
+
+
+def _floats(*shape: int) -> np.ndarray:
+    return (np.arange(int(np.prod(shape)), dtype=np.float32) / 8 - 1).reshape(shape)
+
+
+_SEAM = _bytes(32, 1) + (77).to_bytes(8, "big") + _bytes(32, 2) + (78).to_bytes(8, "big") + _bytes(32, 3)
+_PARTS = (_bytes(5), _bytes(200, 3))
+
+EXAMPLES: tuple[Message, ...] = (
+    Abort("it went wrong", "party0", "PeerTimeout"),
+    Hello(2, "task", "party1", "bfv", True, False, _bytes(32), True, (_bytes(32, 1), _bytes(32, 2)), _SEAM),
+    Manifest(
+        protocol_version=2,
+        task_id="task",
+        session=_bytes(32, 5),
+        scheme="masked",
+        scheme_parameters='{"a": 1}',
+        id_normalisation="UTF-8 of NFC",
+        host_feature_key="host",
+        host_nonce=_bytes(32, 6),
+        feature_keys=("a", "b"),
+        nonces=(_bytes(32, 7), _bytes(32, 8)),
+        trainable=(True, False),
+        projection_widths=(0, 300),
+        has_projection=True,
+        is_reproducible=True,
+        calculation_timeout=300.5,
+        resumed_from=_bytes(32, 9),
+        resumed_phase=5,
+        resumed_round=2,
+        resumed_batch=7,
+        seams=(b"", _SEAM),
+    ),
+    ManifestAccepted(_bytes(32, 10)),
+    PsiOpen(1000, 128, _bytes(32, 11)),
+    PsiPoints(3, _bytes(64, 12)),
+    PsiDigests(0, _bytes(48, 13)),
+    PsiResult(bytes([5, 1]), 3),
+    SplitDigest(10, _bytes(32, 14), _bytes(32, 15), 0, _bytes(32, 16), _bytes(32, 17)),
+    BatchOpen(128, _bytes(32, 18)),
+    EpochEnd(79),
+    RoundStart(5, 2, 64),
+    TaskFinished(3),
+    FinishAcknowledged(0),
+    FeatureShape(128, 20),
+    StepSkipped(),
+    PlainFeatures(_floats(3, 2)),
+    PlainGradient(_floats(2, 3)),
+    ProjectionKey(_bytes(70, 19)),
+    InitialFactor(0, _PARTS),
+    InitialShare(0, _PARTS[:1]),
+    HostShare(1, _PARTS),
+    CollaboratorShare(300, _PARTS),
+    Projection(2, _PARTS),
+    StepGradient(3, _PARTS),
+    FeatureGradient(4, -3, _PARTS),
+    WeightGradient(5, _PARTS),
+    CheckQuery(6, _PARTS, _ring(4)),
+    CheckReply(7, _PARTS, _ring(5)),
+    TripleRequest("train", 8, 16),
+    TripleOperand(9, "projection", _PARTS),
+    TripleProduct(10, "weight_gradient", _PARTS),
+    MaskedShare(11, 1, _ring(2, 3)),
+    MaskedFeatures(12, 2, _ring(4, 3), _ring(4, 2)),
+    MaskedGradientFeatures(13, 3, _ring(4, 3)),
+    MaskedGradient(14, 4, 5, _ring(4, 2), _ring(4, 3)),
+    MaskedStep(15, 5, True, _ring(4, 2)),
+    MaskedCheck(16, 6, _ring(2), _ring(3)),
+    Checkpoint(20, _bytes(32, 20), _bytes(32, 21), _bytes(70, 22)),
+    Countersignature(20, _bytes(32, 20), _bytes(71, 23)),
+)
+
+
+def encodings() -> dict[str, str]:
+    """Hexadecimal bytes of each example's envelope, by the name of its type."""
+    assert {type(example) for example in EXAMPLES} == set(MESSAGE_TYPES)
+    envelopes = (Envelope(at * 100, list(Phase)[at % 8], at % 4, at % 3, each) for at, each in enumerate(EXAMPLES))
+    return {type(each.message).__name__: encode(each, default_catalogue()).hex() for each in envelopes}
+
+
+if __name__ == "__main__":
+    print(json.dumps(encodings(), indent=1))
