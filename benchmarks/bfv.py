@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.lines import Benchmark, Lines
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs, triple_products
+from protocols.core.randomness import SeededRandomness, expand
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout
@@ -26,7 +27,6 @@ from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.he.residues import flooding_noise, scaled_message, small_error, ternary
 from protocols.he.seal_engine import SealEngine
 from protocols.he.seal_wire import pack_residues, unpack_residues
-from protocols.randomness import SeededRandomness, expand
 
 
 def primitives(lines: Lines, parameters: BfvParameters) -> None:

@@ -31,7 +31,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from secure_hfl.bench.machine import machine
 from tests.faults.harness import Faults, Outcome, run_faulty
 from tests.faults.kill_points import BEFORE_AND_AFTER_SENDING, ON_RECEIVING, WHILE_WRITING, KillPoint

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from benchmarks.lines import Benchmark, Lines
-from protocols.fixed_point import (
+from protocols.core.fixed_point import (
     BLOCK_BITS,
     FEATURE_BITS,
     GRADIENT_FEATURE_BITS,
@@ -22,11 +22,11 @@ from protocols.fixed_point import (
     encode_block,
     encode_stochastic,
 )
+from protocols.core.randomness import expand
 from protocols.he.interface import as_ring, as_signed
-from protocols.projection.layer import QuantisedFeatures, matmul, noise_in_ring
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.smoothing import SmoothingNoise
-from protocols.randomness import expand
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import QuantisedFeatures, matmul, noise_in_ring
+from protocols.layer.smoothing import SmoothingNoise
 
 LIMIT = 64.0
 WIDTH = 20

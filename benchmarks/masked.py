@@ -21,19 +21,19 @@ import numpy as np
 
 from benchmarks.lines import Benchmark, Lines, Sample, timed
 from benchmarks.products import add_shapes, describe, specs
+from protocols.core.message import Message
+from protocols.core.randomness import OsRandomness, expand
+from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRIPLES
-from protocols.masking.messages import TripleRequest
-from protocols.masking.pool import CollaboratorTriples
-from protocols.masking.triples import TEST, TRAIN
-from protocols.message import Message
-from protocols.projection.masked import MaskedCollaborator, MaskedHost
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.reference import ReferenceLayer, initial_factors
-from protocols.projection.roles import ProjectionSpec, layer_randomness
-from protocols.randomness import OsRandomness, expand
-from protocols.steps import Receive, Send, Steps, received
+from protocols.layer.interface import ProjectionSpec, layer_randomness
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.reference import ReferenceLayer, initial_factors
+from protocols.schemes.masked.messages import TripleRequest
+from protocols.schemes.masked.pool import CollaboratorTriples
+from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
+from protocols.schemes.masked.triples import TEST, TRAIN
 
 PARTIES = ("host", "collaborator")
 MEGABYTES = 16

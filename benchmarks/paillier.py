@@ -21,12 +21,12 @@ from phe import paillier as phe
 
 from benchmarks.lines import Benchmark, Line, Lines
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs
-from protocols import multi_buffer
+from protocols.core import multi_buffer
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.paillier import PaillierBackend, PaillierPublicSide, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048, PAILLIER_3072, PARAMETER_SETS, PaillierParameters
-from protocols.projection.roles import ProjectionSpec
-from protocols.randomness import SeededRandomness
+from protocols.layer.interface import ProjectionSpec
 
 PHE_NUMBERS = 8
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.lines import Line, Lines
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
-from protocols.masking.triples import TRAIN, TripleShapes
-from protocols.projection.layer import LayerShapes, add, matmul
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import ProjectionSpec
-from protocols.randomness import SeededRandomness
+from protocols.layer.interface import ProjectionSpec
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import LayerShapes, add, matmul
+from protocols.schemes.masked.triples import TRAIN, TripleShapes
 
 
 @dataclass(frozen=True)

@@ -23,18 +23,18 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.lines import Benchmark, Lines
-from protocols.agreement import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, make_manifest
-from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
-from protocols.envelope import Envelope, Phase
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.message import Message
+from protocols.core.randomness import OsRandomness
+from protocols.core.steps import Receive, Send
 from protocols.he.paillier_parameters import PARAMETER_SETS
-from protocols.message import Message
-from protocols.projection import messages as layer
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import FeatureShape
+from protocols.layer.interface import FeatureShape
+from protocols.layer.parameters import ProjectionParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.randomness import OsRandomness
-from protocols.steps import Receive, Send
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.encrypted import messages as layer
+from protocols.task.agreement import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints

@@ -17,10 +17,10 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from benchmarks.lines import Benchmark, Lines, timed
-from protocols.envelope import Envelope, Phase
-from protocols.projection.messages import StepGradient
-from protocols.projection.plain import PlainFeatures
-from protocols.training import RoundStart, TaskFinished
+from protocols.core.envelope import Envelope, Phase
+from protocols.schemes.encrypted.messages import StepGradient
+from protocols.schemes.plain.roles import PlainFeatures
+from protocols.task.rounds import RoundStart, TaskFinished
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect

@@ -11,22 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from protocols.agreement import Hello, Manifest, ManifestAccepted
-from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
-from protocols.control import Abort
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-)
-from protocols.message import Message
-from protocols.projection.messages import (
+from protocols.core.message import Message
+from protocols.layer.interface import FeatureShape, StepSkipped
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -39,10 +27,22 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import FeatureShape, StepSkipped
-from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello, Manifest, ManifestAccepted
+from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 
 

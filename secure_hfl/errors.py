@@ -1,10 +1,10 @@
-"""The engine's errors, under the project's root in `protocols.errors`."""
+"""The engine's errors, under the project's root in `protocols.core.errors`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 
 
 class ConfigurationError(SecureHflError):

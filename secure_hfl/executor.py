@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 from loky import ProcessPoolExecutor
 from loky.backend import get_context
 
-from protocols.work import Mapper
+from protocols.core.mapper import Mapper
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

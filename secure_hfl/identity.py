@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from protocols.errors import VerificationFailed
+from protocols.core.errors import VerificationFailed
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import Problem, make_private_directory, privacy_problem
 

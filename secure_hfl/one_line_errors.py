@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 
 
 @contextmanager

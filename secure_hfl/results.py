@@ -24,7 +24,7 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from protocols.message import Array
+from protocols.core.message import Array
 from secure_hfl.files import write_private
 from secure_hfl.metrics import RunMetrics
 

@@ -1,6 +1,6 @@
 """The only pump between roles, channels and (through the channels' observers) the transcript.
 
-A `Link` is one peer: it drives role conversations (`protocols.steps`) over a channel, stamps every message with its
+A `Link` is one peer: it drives role conversations (`protocols.core.steps`) over a channel, stamps messages with their
 place in the task, refuses messages from another place, and turns what goes wrong into an error that names the peer.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from protocols.envelope import Envelope, Phase
-from protocols.errors import MessageOutOfOrder, PeerViolation
-from protocols.message import Message
-from protocols.steps import Receive, Send, Steps
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import MessageOutOfOrder, PeerViolation
+from protocols.core.message import Message
+from protocols.core.steps import Receive, Send, Steps
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
 from secure_hfl.work_clock import span

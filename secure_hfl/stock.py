@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl.log import logger, of_this_task
 
 

@@ -18,21 +18,21 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from protocols.envelope import Envelope, Phase
-from protocols.message import Message
-from protocols.resumption import Seam
-from protocols.steps import Steps
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.message import Message
+from protocols.core.steps import Steps
+from protocols.task.resumption import Seam
 from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.seam import position
+from protocols.wire.varint import Buffer
 from secure_hfl import __version__
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel, Direction
-from secure_hfl.transport.wire import Buffer
 
 PACKAGES = ("cryptography", "gmpy2", "grpcio", "numpy", "phe", "tenseal", "torch")
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protocols.message import Message
+from protocols.core.message import Message
+from protocols.core.steps import Receive, Send, Steps
 from protocols.psi import PsiReceiver, PsiSender
-from protocols.steps import Receive, Send, Steps
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
 

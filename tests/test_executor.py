@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.errors import InvalidPoint
+from protocols.core.errors import InvalidPoint
 from protocols.psi import hash_ids
 from secure_hfl.executor import LocalExecutor
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from protocols.errors import VerificationFailed
+from protocols.core.errors import VerificationFailed
 from secure_hfl.errors import ConfigurationError, IdentityError
 from secure_hfl.home import HOME_VARIABLE, home_directory, replaceable_by_others
 from secure_hfl.identity import TLS_NAME, Identity, check_certificate, fingerprint_of, verify, warn_of_dates

@@ -33,8 +33,8 @@ ALLOWED = {
 }
 # What single modules may use beyond that, and why.
 EXCEPTIONS = {
-    "randomness.py": {"os"},  # os.urandom
-    "multi_buffer.py": {"os", "sys", "ctypes"},  # loads the C library if the processor has what it needs
+    "core/randomness.py": {"os"},  # os.urandom
+    "core/multi_buffer.py": {"os", "sys", "ctypes"},  # loads the C library if the processor has what it needs
     "he/bfv.py": {"os", "zstandard", "tenseal"},  # SEAL saves and loads through a path: a memfd
     "he/paillier.py": {"phe", "importlib"},
 }
@@ -72,7 +72,7 @@ def test_protocols_are_pure(path: Path) -> None:
     used = {module.split(".")[0] for module in imported(tree)}
     assert used <= ALLOWED | exception_for(name)
     calls = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
-    allowed_calls = {"open"} if name == "multi_buffer.py" or name.startswith(("he/bfv", "he/seal_")) else set()
+    allowed_calls = {"open"} if name == "core/multi_buffer.py" or name.startswith(("he/bfv", "he/seal_")) else set()
     assert not (calls & FORBIDDEN_CALLS) - allowed_calls
 
 
@@ -83,10 +83,10 @@ def test_os_is_used_for_what_the_exceptions_say() -> None:
         for node in ast.walk(parse(path))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
     }
-    assert ("randomness.py", "urandom") in uses
-    assert {attribute for name, attribute in uses if name == "randomness.py"} == {"urandom"}
-    assert {attribute for name, attribute in uses if name == "multi_buffer.py"} <= {"environ", "path"}
-    rest = {(name, attribute) for name, attribute in uses if name not in ("randomness.py", "multi_buffer.py")}
+    assert ("core/randomness.py", "urandom") in uses
+    assert {attribute for name, attribute in uses if name == "core/randomness.py"} == {"urandom"}
+    assert {attribute for name, attribute in uses if name == "core/multi_buffer.py"} <= {"environ", "path"}
+    rest = {(name, attribute) for name, attribute in uses if name not in ("core/randomness.py", "core/multi_buffer.py")}
     assert {attribute for _, attribute in rest} <= {
         "getpid",
         "memfd_create",
@@ -164,7 +164,7 @@ def test_import_changes_nothing() -> None:
 
 def test_protocols_import_no_framework() -> None:
     printed = run(
-        "import sys, protocols.catalogue, protocols.agreement, protocols.psi\n"
+        "import sys, protocols.catalogue, protocols.task.agreement, protocols.psi\n"
         "print([name for name in ('torch', 'grpc', 'secure_hfl') if name in sys.modules])"
     )
     assert printed.strip() == "[]"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.errors import InvalidInput
-from protocols.projection.parameters import ProjectionParameters
+from protocols.core.errors import InvalidInput
+from protocols.layer.parameters import ProjectionParameters
 from secure_hfl import schemes
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schemes import GROUP, load_scheme, register_scheme, scheme_names

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from protocols.alignment import EpochEnd
-from protocols.envelope import Envelope, Phase
+from protocols.core.envelope import Envelope, Phase
+from protocols.task.alignment import EpochEnd
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.session import MAX_UNREAD, Link, Place
 from secure_hfl.transport.channel import Channel

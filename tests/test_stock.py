@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from secure_hfl.stock import StockKeeper
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.peers.measurement import Case, Measurement
 
 RESULT_BITS = 48
-"""z = X M at 16 + 32 fraction bits, as in `protocols.fixed_point`."""
+"""z = X M at 16 + 32 fraction bits, as in `protocols.core.fixed_point`."""
 
 WORST_ERROR = 1e-4
 """Of z. Smoothing noise on z is 4e-4; a scheme that is off by more than this is not computing the product."""

@@ -33,8 +33,8 @@ from benchmarks.privacy.inversion import decoder, known_features, ridge, separat
 from benchmarks.privacy.label_inference import completion, gradient_attacks
 from benchmarks.privacy.scores import nmse, ssim
 from benchmarks.privacy.views import Run, Setting, Task, Views
-from protocols.projection.reference import orthogonal_factor
-from protocols.randomness import SeededRandomness
+from protocols.core.randomness import SeededRandomness
+from protocols.layer.reference import orthogonal_factor
 from secure_hfl.bench.machine import machine
 from secure_hfl.privacy.defence import GaussianNoise, GradientNoise, MarvellNoise, MaxNormNoise
 

@@ -19,8 +19,8 @@ from torch import nn
 from torch.optim import SGD
 
 from benchmarks.privacy.scores import auc
-from protocols.projection.roles import CollaboratorProjection, ProjectionSpec
-from protocols.steps import Steps
+from protocols.core.steps import Steps
+from protocols.layer.interface import CollaboratorProjection, ProjectionSpec
 from secure_hfl.engine.batch import HostBatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise

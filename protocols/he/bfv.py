@@ -34,7 +34,9 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from protocols.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.core.message import check_array
+from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import seal_wire as wire
 from protocols.he.interface import (
     RING_BITS,
@@ -51,8 +53,6 @@ from protocols.he.parameters import TRAINING, BfvParameters
 from protocols.he.residues import add_residues, flooding_noise, scaled_message, small_error, ternary
 from protocols.he.seal_engine import SealEngine, Stock, Zero
 from protocols.he.seal_wire import Header, Kind, Residues
-from protocols.message import check_array
-from protocols.randomness import OsRandomness, Randomness, expand
 
 Ring = NDArray[np.uint64]
 

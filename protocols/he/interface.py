@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.message import Array, Message
+from protocols.core.message import Array, Message
 
 RING_BITS = 59
 """Z_{2^59}: the largest power of two that SEAL takes as a BFV plain modulus."""

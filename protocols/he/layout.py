@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
 from protocols.he.parameters import BfvParameters
 

@@ -44,7 +44,10 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-from protocols.errors import InvalidInput, MissingExtra, OutOfRange
+from protocols.core.errors import InvalidInput, MissingExtra, OutOfRange
+from protocols.core.mapper import Mapper
+from protocols.core.message import Array, check_array
+from protocols.core.randomness import OsRandomness, Randomness
 from protocols.he.interface import (
     RING_BITS,
     Backend,
@@ -68,9 +71,6 @@ from protocols.he.paillier_math import (
     unpack,
 )
 from protocols.he.paillier_parameters import PAILLIER_3072, PaillierLayout, PaillierParameters
-from protocols.message import Array, check_array
-from protocols.randomness import OsRandomness, Randomness
-from protocols.work import Mapper
 
 COVER_DIGITS = 22
 """The evaluator's exponents are longer than the owner's by 22 digits of 6 bits, 132 bits; k 2^(factor_bits + 1) takes

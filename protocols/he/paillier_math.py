@@ -25,12 +25,12 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
-from protocols import multi_buffer
-from protocols.errors import InvalidCiphertext, InvalidInput, LocalMisuse
+from protocols.core import multi_buffer
+from protocols.core.errors import InvalidCiphertext, InvalidInput, LocalMisuse
+from protocols.core.mapper import Mapper
+from protocols.core.randomness import Randomness
 from protocols.he.interface import RING_BITS, RING_MASK, CiphertextBundle
 from protocols.he.paillier_parameters import PaillierLayout, PaillierParameters
-from protocols.randomness import Randomness
-from protocols.work import Mapper
 
 KEY_ID_BYTES = 16
 OPERAND, REPLY = 1, 2

@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape
 
 FLOODING_BITS = 40

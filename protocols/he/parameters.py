@@ -33,7 +33,7 @@ from dataclasses import dataclass
 
 import gmpy2
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from protocols.he.interface import RING_BITS
 
 FLOODING_BITS = 40

@@ -16,9 +16,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.randomness import Randomness
 from protocols.he.interface import RING_BITS, as_signed
 from protocols.he.parameters import ERROR_BOUND, BfvParameters
-from protocols.randomness import Randomness
 
 Residues = NDArray[np.uint64]
 

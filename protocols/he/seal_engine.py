@@ -19,7 +19,7 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from protocols.errors import InvalidCiphertext, InvalidInput
+from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.he import seal_wire as wire
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import BfvParameters

@@ -27,7 +27,7 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from protocols.errors import InvalidCiphertext, InvalidInput
+from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.he.parameters import BfvParameters
 
 Residues = NDArray[np.uint64]

@@ -4,7 +4,7 @@
 
 **What is refused** (`InvalidPoint`): u >= p or bit 255 set, so that a point has one spelling; the five u of low order
 on the curve and its twist, for which every scalar gives 0 (RFC 7748, section 6.1), before the multiplication because
-the multi-buffer kernel errs on one of them (see `protocols/multi_buffer.py`); and a result of 0, should one come.
+the multi-buffer kernel errs on one of them (see `protocols/core/multi_buffer.py`); and a result of 0, should one come.
 Other points of the twist are not refused: Curve25519 is twist-secure, and honest points are never there.
 
 **Limit.** A hostile peer could look for points on which the multi-buffer kernel errs for certain leading bits of the
@@ -24,12 +24,12 @@ from struct import iter_unpack
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from protocols import multi_buffer
-from protocols.errors import InvalidPoint
+from protocols.core import multi_buffer
+from protocols.core.errors import InvalidPoint
+from protocols.core.randomness import Randomness
 from protocols.psi.encode import POINT_BYTES, domain, encode_to_curve
 from protocols.psi.ids import canonical
 from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiPoints
-from protocols.randomness import Randomness
 
 _P = 2**255 - 19
 LOW_ORDER = (

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.errors import LocalMisuse
-from protocols.multi_buffer import FIELD_PRIME as P
-from protocols.multi_buffer import LANES, SWITCH, Field25519, Limbs, aligned, limbs_of
+from protocols.core.errors import LocalMisuse
+from protocols.core.multi_buffer import FIELD_PRIME as P
+from protocols.core.multi_buffer import LANES, SWITCH, Field25519, Limbs, aligned, limbs_of
 
 UNIFORM_BYTES = 48
 BATCH = 2048

@@ -29,8 +29,8 @@ from collections.abc import Iterable, Sequence
 import gmpy2
 from gmpy2 import mpz
 
-from protocols import multi_buffer
-from protocols.errors import InvalidInput, LocalMisuse
+from protocols.core import multi_buffer
+from protocols.core.errors import InvalidInput, LocalMisuse
 from protocols.psi import elligator
 
 SUITE = "curve25519_XOF:SHAKE256_ELL2_NU_"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from protocols.core.mapper import Mapper
 from protocols.psi.curve import encode_ids
 from protocols.psi.ids import check_ids
 from protocols.psi.messages import PSI_CHUNK
-from protocols.work import Mapper
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 
 MAX_IDS = 1 << 27
 """Largest set of one party."""

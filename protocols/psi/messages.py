@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from protocols.message import Message
+from protocols.core.message import Message
 from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
 

@@ -26,7 +26,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import CallOutOfOrder, InvalidInput, MalformedMessage
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage
 from protocols.psi.curve import raise_points
 from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.role import Role

@@ -21,15 +21,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from protocols.errors import InvalidInput, PeerViolation, WrongSession
-from protocols.message import Message
+from protocols.core.errors import InvalidInput, PeerViolation, WrongSession
+from protocols.core.mapper import Mapper
+from protocols.core.message import Message
+from protocols.core.randomness import Randomness
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES, SUITE
 from protocols.psi.hashed import HashedIds
 from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
 from protocols.psi.transitions import Receiving, Sending, Stream, Table
-from protocols.randomness import Randomness
-from protocols.work import Mapper
 
 M = TypeVar("M", bound=Message)
 

@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from protocols.errors import MalformedMessage, MessageOutOfOrder
+from protocols.core.errors import MalformedMessage, MessageOutOfOrder
 from protocols.psi.curve import raise_points
 from protocols.psi.messages import PsiDigests, PsiPoints, PsiResult
 from protocols.psi.role import Role

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TypeVar
 
-from protocols.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PeerViolation, RoleAlreadyUsed
-from protocols.message import Message
+from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PeerViolation, RoleAlreadyUsed
+from protocols.core.message import Message
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 
 M = TypeVar("M", bound=Message)

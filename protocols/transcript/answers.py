@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocols.agreement import Hello, Manifest, ManifestAccepted
-from protocols.alignment import SplitDigest
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-)
-from protocols.projection.messages import (
+from protocols.layer.interface import StepSkipped
+from protocols.psi.messages import PsiDigests, PsiOpen
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     FeatureGradient,
@@ -26,10 +18,18 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import StepSkipped
-from protocols.psi.messages import PsiDigests, PsiOpen
-from protocols.training import FinishAcknowledged, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+)
+from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.task.agreement import Hello, Manifest, ManifestAccepted
+from protocols.task.alignment import SplitDigest
+from protocols.task.rounds import FinishAcknowledged, TaskFinished
 from protocols.transcript.chain import Sender
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.transitions import Kind

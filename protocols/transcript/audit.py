@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from protocols.ledger import LEDGER, ledger_of_run
 from protocols.transcript.chain import Sender
 from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened

@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from protocols.errors import InvalidInput, VerificationFailed
+from protocols.core.errors import InvalidInput, VerificationFailed
 
 MAX_PEM = 16 << 10
 _ECDSA = ec.ECDSA(hashes.SHA256())

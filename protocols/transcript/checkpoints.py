@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-from protocols.envelope import Phase
-from protocols.errors import VerificationFailed
-from protocols.steps import Receive, Send, Steps, received
+from protocols.core.envelope import Phase
+from protocols.core.errors import VerificationFailed
+from protocols.core.steps import Receive, Send, Steps, received
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
 

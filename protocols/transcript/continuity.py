@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from hmac import compare_digest
 from itertools import chain, islice
 
-from protocols.errors import InvalidInput
-from protocols.resumption import Seam
+from protocols.core.errors import InvalidInput
+from protocols.task.resumption import Seam
 from protocols.transcript.chain import Sender
 from protocols.transcript.ends import LOST_BY_SENDER
 from protocols.transcript.errors import (

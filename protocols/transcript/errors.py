@@ -17,7 +17,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import ClassVar
 
-from protocols.errors import ProtocolError
+from protocols.core.errors import ProtocolError
 
 
 class Severity(str, Enum):

@@ -9,22 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.agreement import Hello
-from protocols.alignment import BatchOpen, EpochEnd
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-)
-from protocols.masking.triples import KINDS, PRODUCTS
-from protocols.message import Message
-from protocols.projection.messages import (
+from protocols.core.message import Message
+from protocols.layer.interface import FeatureShape
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -36,9 +24,21 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.roles import FeatureShape
-from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.masked.triples import KINDS, PRODUCTS
+from protocols.task.agreement import Hello
+from protocols.task.alignment import BatchOpen, EpochEnd
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 
 Facts = tuple[int, ...]

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from protocols.agreement import Hello
-from protocols.control import Abort
-from protocols.envelope import Phase
-from protocols.errors import InvalidInput, MessageOutOfOrder
+from protocols.core.envelope import Phase
+from protocols.core.errors import InvalidInput, MessageOutOfOrder
+from protocols.core.message import Message
+from protocols.layer.interface import FeatureShape
 from protocols.ledger import LEDGER, Content
-from protocols.message import Message
-from protocols.projection.roles import FeatureShape
-from protocols.resumption import ResumePoint, Seam
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello
+from protocols.task.resumption import ResumePoint, Seam
 from protocols.transcript.chain import Chain, Sender, seal_data
 from protocols.transcript.errors import (
     BrokenChain,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocols.message import Message
+from protocols.core.message import Message
 
 HASH_BYTES = 32
 MAX_COUNT = (1 << 63) - 1

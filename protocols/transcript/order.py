@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import deque
 from typing import NoReturn
 
-from protocols.alignment import BatchOpen, EpochEnd
-from protocols.control import Abort
-from protocols.envelope import Phase
-from protocols.errors import MessageOutOfOrder
-from protocols.masking.messages import (
+from protocols.core.envelope import Phase
+from protocols.core.errors import MessageOutOfOrder
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.psi.transitions import Stream
+from protocols.schemes.masked.messages import (
     MAX_COUNT,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -23,11 +23,11 @@ from protocols.masking.messages import (
     TripleProduct,
     TripleRequest,
 )
-from protocols.masking.triples import KINDS, TRAIN
-from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.psi.transitions import Stream
-from protocols.resumption import ResumePoint
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.triples import KINDS, TRAIN
+from protocols.task.abort import Abort
+from protocols.task.alignment import BatchOpen, EpochEnd
+from protocols.task.resumption import ResumePoint
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.answers import ANSWERS, BATCH_ENDS, BEHIND_STEP, ONCE_A_BATCH, ONE_TIME, STEPS
 from protocols.transcript.chain import Sender
 from protocols.transcript.facts import VERSION_AT, Facts

@@ -6,8 +6,8 @@ past.start / done / over    as its messages pass: checkpoints may be made there
 
 from __future__ import annotations
 
-from protocols.envelope import Phase
-from protocols.resumption import ResumePoint
+from protocols.core.envelope import Phase
+from protocols.task.resumption import ResumePoint
 
 Versions = tuple[int, int]
 """The lowest and the highest version that the weights may have."""

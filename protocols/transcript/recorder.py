@@ -16,12 +16,12 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
 
-from protocols.agreement import Hello, Manifest
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed, WrongSession
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed, WrongSession
+from protocols.core.message import Message
 from protocols.ledger import LEDGER
-from protocols.message import Message
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello, Manifest
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Chain, Sender, seal_data, statement
 from protocols.transcript.facts import FACTS, Facts, no_facts

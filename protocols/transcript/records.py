@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
-from protocols.agreement import MAX_NAME, MAX_PARTIES, Manifest
-from protocols.envelope import MAX_ROUND, Phase
-from protocols.errors import InvalidInput
-from protocols.resumption import SEAM_BYTES, ResumePoint, Seam
+from protocols.core.envelope import MAX_ROUND, Phase
+from protocols.core.errors import InvalidInput
+from protocols.task.agreement import MAX_NAME, MAX_PARTIES, Manifest
+from protocols.task.resumption import SEAM_BYTES, ResumePoint, Seam
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender, digest_of
 

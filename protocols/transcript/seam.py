@@ -1,14 +1,14 @@
 """How far a transcript goes: what its writer says of it when it goes on with the task in another conversation.
 
-The next Hello or Manifest carries it (`protocols.resumption.Seam`), and so both parties sign it there (records.py).
+The next Hello or Manifest carries it (`protocols.task.resumption.Seam`), and so both sign it there (records.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from protocols.errors import InvalidInput
-from protocols.resumption import Seam
+from protocols.core.errors import InvalidInput
+from protocols.task.resumption import Seam
 from protocols.transcript.chain import Chain, Sender, digest_of
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import HEADER, Running

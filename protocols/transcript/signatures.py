@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from hmac import compare_digest
 
-from protocols.envelope import Phase
-from protocols.errors import VerificationFailed
+from protocols.core.envelope import Phase
+from protocols.core.errors import VerificationFailed
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender, statement
 from protocols.transcript.errors import BrokenChain, InvalidTranscriptSignature, TranscriptError

@@ -13,30 +13,21 @@ import json
 from collections.abc import Callable
 from functools import lru_cache
 
-from protocols.agreement import NONCE_BYTES, Hello, Manifest, ManifestAccepted
-from protocols.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
-from protocols.control import MAX_REASON, Abort
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
+from protocols.core.message import Message
 from protocols.he import paillier_parameters, parameters, seal_wire
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.paillier_parameters import PaillierParameters
 from protocols.he.parameters import BfvParameters
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-)
-from protocols.masking.triples import KINDS, PRODUCTS
-from protocols.message import Message
-from protocols.projection.layer import LayerShapes
-from protocols.projection.messages import (
+from protocols.layer.interface import FeatureShape, ProjectionSpec, StepSkipped
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import LayerShapes
+from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
+from protocols.psi.messages import DIGEST_BYTES as PSI_DIGEST_BYTES
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.psi.transitions import Stream
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -49,15 +40,24 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import FeatureShape, ProjectionSpec, StepSkipped
-from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
-from protocols.psi.messages import DIGEST_BYTES as PSI_DIGEST_BYTES
-from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.psi.transitions import Stream
-from protocols.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.masked.triples import KINDS, PRODUCTS
+from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.task.abort import MAX_REASON, Abort
+from protocols.task.agreement import NONCE_BYTES, Hello, Manifest, ManifestAccepted
+from protocols.task.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
+from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.chain import Sender
 from protocols.transcript.facts import Facts
 from protocols.transcript.messages import HASH_BYTES, MAX_SIGNATURE, MIN_SIGNATURE, Checkpoint, Countersignature

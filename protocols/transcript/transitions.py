@@ -17,23 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, auto
 
-from protocols.agreement import Hello, Manifest, ManifestAccepted
-from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
-from protocols.envelope import Phase
-from protocols.errors import InvalidInput
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-)
-from protocols.message import Message
-from protocols.projection.messages import (
+from protocols.core.envelope import Phase
+from protocols.core.errors import InvalidInput
+from protocols.core.message import Message
+from protocols.layer.interface import FeatureShape, StepSkipped
+from protocols.psi import transitions as psi
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -46,11 +35,22 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import FeatureShape, StepSkipped
-from protocols.psi import transitions as psi
-from protocols.resumption import ResumePoint
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.task.agreement import Hello, Manifest, ManifestAccepted
+from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.resumption import ResumePoint
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.chain import Sender
 
 Kind = type[Message]

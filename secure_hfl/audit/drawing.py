@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from math import sqrt
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from protocols.transcript.errors import Severity
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.timeline import Bin, Segment, Timeline, merge_pairs

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from protocols.transcript.chain import Sender
 from protocols.transcript.errors import BrokenChain, MalformedTranscript, TranscriptError
 from protocols.transcript.file_audit import FileAuditor, FreshTags

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 
 CHUNK = 1 << 20
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 
 MAX_BINS = 64
 MAX_SEGMENTS = 1000

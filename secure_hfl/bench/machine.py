@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from protocols import multi_buffer
+from protocols.core import multi_buffer
 from secure_hfl import __version__
 from secure_hfl.executor import usable_cores
 

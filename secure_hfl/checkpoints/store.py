@@ -27,7 +27,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from secure_hfl.checkpoints.tree import pack, unpack
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
 from secure_hfl.files import PART, sync_directory, write_private

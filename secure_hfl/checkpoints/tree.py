@@ -32,8 +32,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from protocols.errors import InvalidInput
-from protocols.message import Array
+from protocols.core.errors import InvalidInput
+from protocols.core.message import Array
 from secure_hfl.errors import CheckpointRefused
 
 Node = Any

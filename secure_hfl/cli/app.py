@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl import __version__
 from secure_hfl.cli import doctor, identity, run, task
 from secure_hfl.cli.output import print_error

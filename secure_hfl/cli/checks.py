@@ -21,7 +21,7 @@ from typing import Literal
 
 from cryptography import x509
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import existing_home, privacy_problems, replaceable_by_others
 from secure_hfl.identity import TLS_NAME, Identity, validity_problem
@@ -122,9 +122,9 @@ def check_torchvision() -> Iterator[Row]:
 
 def check_fast_path() -> Iterator[Row]:
     """The AVX-512 kernels: never needed, but several times faster."""
-    if importlib.util.find_spec("protocols.multi_buffer") is None:
+    if importlib.util.find_spec("protocols.core.multi_buffer") is None:
         return
-    multi_buffer = importlib.import_module("protocols.multi_buffer")
+    multi_buffer = importlib.import_module("protocols.core.multi_buffer")
     if multi_buffer.available():
         yield Row("fast path", "ok", "AVX-512 multi-buffer kernels")
     else:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl.cli.output import print_error
 
 FALLBACK_LOG = "secure-hfl.log"

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
-from protocols.message import check_finite
-from protocols.projection.roles import HostProjection
+from protocols.core.message import check_finite
+from protocols.layer.interface import HostProjection
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.session import Link

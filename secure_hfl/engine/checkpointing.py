@@ -2,8 +2,8 @@
 
     PSI ─▶ ●  set-up ─▶ ●  training round ─▶ ● every so many batches ─▶ ●  test round ─▶ ●        ● a checkpoint
 
-All parties make their checkpoints at the same places, and keep the last two, so that there is always one which all of
-them have (protocols/resumption.py). A checkpoint holds this party's models, optimizers, generators and the user's own
+All parties make their checkpoints at the same places, and keep the last two, so that there is always one which
+all have (protocols/task/resumption.py). A checkpoint has this party's models, optimizers, generators and the user's own
 state (`secure_hfl.checkpoints.local_state`), its share of each projection layer, the intersection, the split and the
 metrics so far. It holds no encryption key and no mask: those are made anew.
 
@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from protocols.alignment import OrderedIds, SampleId
-from protocols.envelope import Phase
-from protocols.projection.roles import ProjectionSpec
-from protocols.resumption import ResumePoint, checkpoint_tag
+from protocols.core.envelope import Phase
+from protocols.layer.interface import ProjectionSpec
+from protocols.task.alignment import OrderedIds, SampleId
+from protocols.task.resumption import ResumePoint, checkpoint_tag
 from secure_hfl.checkpoints.local_state import LocalState, capture_generators, restore_generators
 from secure_hfl.checkpoints.plain_attributes import PlainAttributes
 from secure_hfl.checkpoints.store import CheckpointStore

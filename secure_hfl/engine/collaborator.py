@@ -9,16 +9,16 @@ from itertools import chain
 import torch
 from torch import nn
 
-from protocols.agreement import NONCE_BYTES, PROTOCOL_VERSION, CollaboratorAgreement, Hello
-from protocols.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
-from protocols.envelope import Phase
-from protocols.errors import MessageOutOfOrder
-from protocols.projection.masked import MaskedCollaborator
-from protocols.projection.roles import CollaboratorProjection, FeatureShape, ProjectionSpec
-from protocols.randomness import OsRandomness
-from protocols.resumption import ResumePoint
-from protocols.steps import received
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.core.envelope import Phase
+from protocols.core.errors import MessageOutOfOrder
+from protocols.core.randomness import OsRandomness
+from protocols.core.steps import received
+from protocols.layer.interface import CollaboratorProjection, FeatureShape, ProjectionSpec
+from protocols.schemes.masked.roles import MaskedCollaborator
+from protocols.task.agreement import NONCE_BYTES, PROTOCOL_VERSION, CollaboratorAgreement, Hello
+from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
+from protocols.task.resumption import ResumePoint
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.offline import CollaboratorPreparation
 from secure_hfl.engine.psi import run_collaborator_psi
 from secure_hfl.engine.recovery import first_round, retry

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from protocols.errors import LocalMisuse, SecureHflError
+from protocols.core.errors import LocalMisuse, SecureHflError
 from secure_hfl.engine.recovery import SHUTTING_DOWN, ShuttingDown
 from secure_hfl.errors import (
     ConfigurationError,

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from protocols.agreement import Hello, ManifestAccepted, check_hello, make_manifest
-from protocols.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
-from protocols.envelope import Phase
-from protocols.errors import MessageOutOfOrder, PeerViolation, SecureHflError, VerificationFailed
-from protocols.message import Array
-from protocols.projection.roles import FeatureShape, HostProjection, ProjectionSpec
-from protocols.randomness import OsRandomness
-from protocols.resumption import ResumePoint, newest_common
-from protocols.steps import received
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.core.envelope import Phase
+from protocols.core.errors import MessageOutOfOrder, PeerViolation, SecureHflError, VerificationFailed
+from protocols.core.message import Array
+from protocols.core.randomness import OsRandomness
+from protocols.core.steps import received
+from protocols.layer.interface import FeatureShape, HostProjection, ProjectionSpec
+from protocols.task.agreement import Hello, ManifestAccepted, check_hello, make_manifest
+from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
+from protocols.task.resumption import ResumePoint, newest_common
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.batch import HostBatch, LossRecorder
 from secure_hfl.engine.masks import prepare_masks, wait_for_masks
 from secure_hfl.engine.offline import HostPreparation

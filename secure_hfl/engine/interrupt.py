@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 
 PATIENCE = 3.0
 """Seconds that a user's method may go on once the task has failed."""

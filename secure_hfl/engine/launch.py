@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl.engine.failure import diagnose
 from secure_hfl.engine.interrupt import PATIENCE, Interrupter
 from secure_hfl.engine.recovery import SIGTERM_PATIENCE, ShuttingDown

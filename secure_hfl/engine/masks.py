@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from protocols.masking.triples import TEST, TRAIN
-from protocols.projection.masked import MaskedHost
-from protocols.projection.roles import HostProjection
+from protocols.layer.interface import HostProjection
+from protocols.schemes.masked.roles import MaskedHost
+from protocols.schemes.masked.triples import TEST, TRAIN
 from secure_hfl.engine.offline import Demand, HostPreparation
 from secure_hfl.log import logger
 

@@ -12,12 +12,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from protocols.errors import SecureHflError
-from protocols.masking.messages import TripleRequest
-from protocols.masking.pool import CollaboratorTriples, HostTriples
-from protocols.masking.triples import TEST, TRAIN
-from protocols.projection.roles import ProjectionSpec
-from protocols.steps import received
+from protocols.core.errors import SecureHflError
+from protocols.core.steps import received
+from protocols.layer.interface import ProjectionSpec
+from protocols.schemes.masked.messages import TripleRequest
+from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
+from protocols.schemes.masked.triples import TEST, TRAIN
 from secure_hfl.errors import PeerTimeout
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.session import Link

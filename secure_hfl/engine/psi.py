@@ -12,9 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from protocols import multi_buffer
-from protocols.errors import LocalMisuse, PeerViolation, SecureHflError
-from protocols.message import Message
+from protocols.core import multi_buffer
+from protocols.core.errors import LocalMisuse, PeerViolation, SecureHflError
+from protocols.core.mapper import Mapper
+from protocols.core.message import Message
+from protocols.core.randomness import ChaCha20Randomness, OsRandomness
+from protocols.core.steps import received
 from protocols.psi import (
     PSI_CHUNK,
     HashedIds,
@@ -26,9 +29,6 @@ from protocols.psi import (
     PsiSender,
     hash_ids,
 )
-from protocols.randomness import ChaCha20Randomness, OsRandomness
-from protocols.steps import received
-from protocols.work import Mapper
 from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from protocols.envelope import Phase
-from protocols.errors import SecureHflError
-from protocols.resumption import ResumePoint
+from protocols.core.envelope import Phase
+from protocols.core.errors import SecureHflError
+from protocols.task.resumption import ResumePoint
 from secure_hfl.errors import ConnectionLost, PeerAborted, PeerRefused
 from secure_hfl.log import logger
 

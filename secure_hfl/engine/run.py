@@ -18,13 +18,13 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from protocols.agreement import Manifest
-from protocols.alignment import SampleId
-from protocols.control import Abort
-from protocols.envelope import Phase
-from protocols.errors import SecureHflError
-from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
-from protocols.resumption import ResumePoint
+from protocols.core.envelope import Phase
+from protocols.core.errors import SecureHflError
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.task.abort import Abort
+from protocols.task.agreement import Manifest
+from protocols.task.alignment import SampleId
+from protocols.task.resumption import ResumePoint
 from secure_hfl import run_options
 from secure_hfl.engine.accounts import Accounts
 from secure_hfl.engine.checkpointing import MAX_RESUMES, Checkpoints

@@ -9,9 +9,9 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import nn
 
-from protocols.agreement import Manifest
-from protocols.alignment import SampleId, check_ids, ids_digest
-from protocols.errors import InvalidInput, SecureHflError
+from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.task.agreement import Manifest
+from protocols.task.alignment import SampleId, check_ids, ids_digest
 from secure_hfl.engine.interrupt import Interrupter
 from secure_hfl.errors import UserCodeError
 from secure_hfl.schedulers.base import HeteroNNScheduler

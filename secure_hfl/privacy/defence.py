@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from protocols.randomness import OsRandomness, Randomness, SeededRandomness, expand
+from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.privacy.marvell import Classes, optimal_noise
 

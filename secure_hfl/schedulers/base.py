@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from protocols.agreement import MAX_NAME
-from protocols.alignment import SampleId
+from protocols.task.agreement import MAX_NAME
+from protocols.task.alignment import SampleId
 from secure_hfl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -178,6 +178,6 @@ class HeteroNNScheduler(ABC):
 
 def seed_everything(number: int, label: str) -> None:
     """Torch's generators for a reproducible run, different at every party."""
-    from protocols.randomness import SeededRandomness
+    from protocols.core.randomness import SeededRandomness
 
     torch.manual_seed(int.from_bytes(SeededRandomness(number, f"torch at {label}").bytes(8), "little") >> 1)

@@ -18,8 +18,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import ClassVar, TypeVar
 
-from protocols.message import Message
-from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.core.message import Message
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
 from secure_hfl.errors import ConfigurationError
 
 BUILT_IN = {

@@ -6,10 +6,11 @@ import json
 from abc import abstractmethod
 from functools import cached_property
 
+from protocols.core.message import Message
 from protocols.he.interface import Backend
-from protocols.message import Message
-from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
-from protocols.projection.messages import (
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.layer.parameters import ProjectionParameters
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -22,8 +23,7 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
 from secure_hfl.executor import thread_map
 from secure_hfl.schemes import Scheme, register_scheme
 from secure_hfl.schemes.timed import TimedBackend

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from functools import cached_property
 
+from protocols.core.message import Message
 from protocols.he.interface import Backend
-from protocols.masking.messages import (
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.layer.parameters import ProjectionParameters
+from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
     MaskedGradient,
@@ -17,11 +21,7 @@ from protocols.masking.messages import (
     TripleProduct,
     TripleRequest,
 )
-from protocols.message import Message
-from protocols.projection.masked import MaskedCollaborator, MaskedHost
-from protocols.projection.messages import InitialFactor, InitialShare, ProjectionKey
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from secure_hfl.schemes import Scheme, register_scheme
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from protocols.message import Message
-from protocols.projection.plain import PlainCollaborator, PlainFeatures, PlainGradient, PlainHost
-from protocols.projection.roles import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.core.message import Message
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.schemes.plain.roles import PlainCollaborator, PlainFeatures, PlainGradient, PlainHost
 from secure_hfl.schemes import Scheme, register_scheme
 
 

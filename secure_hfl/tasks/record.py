@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from protocols.randomness import OsRandomness
+from protocols.core.randomness import OsRandomness
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import check_certificate, fingerprint_of
 

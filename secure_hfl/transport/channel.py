@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import MessageOutOfOrder, PeerViolation, SecureHflError
-from protocols.message import Message
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import MessageOutOfOrder, PeerViolation, SecureHflError
+from protocols.core.message import Message
+from protocols.task.abort import Abort
+from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.codec import Catalogue, decode, encode, peek
 from secure_hfl.transport.frames import END_FRAME, Assembler, cut, wire_size
-from secure_hfl.transport.wire import Buffer
 from secure_hfl.work_clock import span
 
 

@@ -22,12 +22,11 @@ import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.envelope import Envelope, Phase
-from protocols.errors import InvalidInput, LocalMisuse, MalformedMessage
-from protocols.message import Message
-from secure_hfl.transport import secure_hfl_pb2
-from secure_hfl.transport.kinds import BoolKind, BytesKind, FloatKind, IntKind, Kind, TensorKind, TextKind
-from secure_hfl.transport.wire import (
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import InvalidInput, LocalMisuse, MalformedMessage
+from protocols.core.message import Message
+from protocols.wire.values import BoolKind, BytesKind, FloatKind, IntKind, Kind, TensorKind, TextKind
+from protocols.wire.varint import (
     FIXED64,
     LENGTH,
     VARINT,
@@ -38,6 +37,7 @@ from secure_hfl.transport.wire import (
     write_tag,
     write_varint,
 )
+from secure_hfl.transport import secure_hfl_pb2
 
 MAX_ELEMENTS = 1 << 17
 """Most elements of one repeated field: bounds the memory and time that a message of tiny elements can take."""

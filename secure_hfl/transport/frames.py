@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from protocols.errors import MalformedMessage
+from protocols.core.errors import MalformedMessage
+from protocols.wire.varint import LENGTH, VARINT, Buffer, read_fields, write_tag, write_varint
 from secure_hfl.errors import MessageTooLarge
 from secure_hfl.transport.secure_hfl_pb2 import Frame
-from secure_hfl.transport.wire import LENGTH, VARINT, Buffer, read_fields, write_tag, write_varint
 
 CHUNK_BYTES = 1 << 18
 FRAME_SLACK = 64

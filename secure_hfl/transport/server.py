@@ -18,7 +18,7 @@ from typing import Any
 
 import grpc
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl.errors import ConnectionLost, IdentityError, PeerRefused, TransportError
 from secure_hfl.identity import Identity, check_certificate, fingerprint_of
 from secure_hfl.transport.channel import Channel, ChannelLimits

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 from flint import fmpz_mat
 
-from protocols.fixed_point import FEATURE_BITS
+from protocols.core.fixed_point import FEATURE_BITS
 from protocols.he.interface import RING_BITS, CiphertextBundle
-from protocols.projection.layer import matmul
-from protocols.projection.messages import CheckQuery, CheckReply
-from protocols.projection.parameters import ProjectionParameters
-from tests.attacks.split_lab import WeakMasks, collaborator_masks
-from tests.protocols.projection_lab import Layer, normal
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import matmul
+from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
+from tests.attacks.split_training import WeakMasks, collaborator_masks
+from tests.protocols.layer.helpers import Layer, normal
 
 D, O, ROWS = 3, 2, 5  # noqa: E741
 

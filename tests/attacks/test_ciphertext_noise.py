@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 from flint import fmpz_mat
 
+from protocols.core.randomness import OsRandomness
 from protocols.he import seal_wire as wire
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.parameters import TRAINING
-from protocols.randomness import OsRandomness
-from tests.protocols.he.bfv_lab import (
+from tests.protocols.he.bfv_helpers import (
     T,
     Watched,
     WithoutFlooding,

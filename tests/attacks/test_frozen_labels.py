@@ -14,12 +14,12 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
+from protocols.core.message import Message
 from protocols.he import seal_wire as wire
 from protocols.he.bfv import BfvSecret
-from protocols.message import Message
-from protocols.projection.messages import FeatureGradient, HostShare, StepGradient
-from tests.protocols.he.bfv_lab import operand_polynomials
-from tests.protocols.projection_lab import Layer, normal
+from protocols.schemes.encrypted.messages import FeatureGradient, HostShare, StepGradient
+from tests.protocols.he.bfv_helpers import operand_polynomials
+from tests.protocols.layer.helpers import Layer, normal
 
 D, O = 4, 3  # noqa: E741
 

@@ -20,13 +20,13 @@ import pytest
 from flint import fmpz_mat
 from numpy.typing import NDArray
 
-from protocols.fixed_point import FEATURE_BITS, WEIGHT_BITS
+from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import as_signed
-from protocols.projection.layer import noise_in_ring
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.smoothing import SmoothingNoise
-from protocols.randomness import SeededRandomness
-from tests.protocols.projection_lab import QUIET, Layer, NoNoise, normal
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import noise_in_ring
+from protocols.layer.smoothing import SmoothingNoise
+from tests.protocols.layer.helpers import QUIET, Layer, NoNoise, normal
 
 WIDTH, ROWS = 20, 60
 

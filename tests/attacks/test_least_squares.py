@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.attacks.split_lab import CHANCE, Z_STEP, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
-from tests.protocols.projection_lab import Layer, normal
+from tests.attacks.split_training import CHANCE, Z_STEP, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
+from tests.protocols.layer.helpers import Layer, normal
 
 D, O, ROWS, BATCHES = 12, 10, 4, 8  # noqa: E741
 

@@ -12,12 +12,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from protocols.fixed_point import FEATURE_BITS
+from protocols.core.fixed_point import FEATURE_BITS
 from protocols.he.interface import RING_BITS, as_ring, as_signed
-from protocols.masking.messages import MaskedFeatures, MaskedGradient, MaskedGradientFeatures, MaskedShare, MaskedStep
-from protocols.masking.triples import TRAIN, Half
-from protocols.projection.layer import Ring, subtract
-from tests.protocols.masking_lab import RANDOM, Layer, layer_spec
+from protocols.layer.shapes import Ring, subtract
+from protocols.schemes.masked.messages import (
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+)
+from protocols.schemes.masked.triples import TRAIN, Half
+from tests.protocols.schemes.masked.helpers import RANDOM, Layer, layer_spec
 
 ROWS, WIDTH, OUT = 32, 6, 4
 

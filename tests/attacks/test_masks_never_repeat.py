@@ -12,14 +12,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from protocols.fixed_point import FEATURE_BITS
-from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
-from protocols.projection.layer import subtract
-from protocols.projection.messages import CheckQuery, CheckReply, ProjectionKey
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.roles import StepSkipped
-from protocols.randomness import SeededRandomness
-from tests.protocols.projection_lab import Layer, normal
+from protocols.core.fixed_point import FEATURE_BITS
+from protocols.core.randomness import SeededRandomness
+from protocols.layer.interface import StepSkipped
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import subtract
+from protocols.schemes.encrypted.messages import CheckQuery, CheckReply, ProjectionKey
+from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from tests.protocols.layer.helpers import Layer, normal
 
 CHECKED = ProjectionParameters(check_every=1)
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from protocols.core.randomness import OsRandomness
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.multi_exponentiation import DIGIT_BITS
 from protocols.he.paillier import COVER_DIGITS, PaillierPublicSide
 from protocols.he.paillier_math import OPERAND, REPLY
 from protocols.he.paillier_parameters import PAILLIER_2048
-from protocols.randomness import OsRandomness
-from tests.protocols.he.paillier_lab import ConstantRandomness, draw, public, public_with, secret, slot_integers
+from tests.protocols.he.paillier_helpers import ConstantRandomness, draw, public, public_with, secret, slot_integers
 
 NO_MASKS = ConstantRandomness(0)
 

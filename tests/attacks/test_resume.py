@@ -19,25 +19,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from protocols.fixed_point import FEATURE_BITS, GRADIENT_FEATURE_BITS, STEP_BITS, WEIGHT_BITS
+from protocols.core.fixed_point import FEATURE_BITS, GRADIENT_FEATURE_BITS, STEP_BITS, WEIGHT_BITS
+from protocols.core.message import Message
+from protocols.core.randomness import OsRandomness, expand
 from protocols.he.interface import as_signed
-from protocols.masking.messages import (
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.shapes import Ring, subtract
+from protocols.schemes.encrypted.messages import ProjectionKey
+from protocols.schemes.masked.messages import (
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
 )
-from protocols.masking.triples import KINDS, TRAIN
-from protocols.message import Message
-from protocols.projection.layer import Ring, subtract
-from protocols.projection.messages import ProjectionKey
-from protocols.projection.parameters import ProjectionParameters
-from protocols.randomness import OsRandomness, expand
-from tests.attacks.split_lab import CHANCE, Matrix, closeness
+from protocols.schemes.masked.triples import KINDS, TRAIN
+from tests.attacks.split_training import CHANCE, Matrix, closeness
 from tests.attacks.test_masks import CHI_SQUARE_LIMIT, chi_square
-from tests.protocols import masking_lab
-from tests.protocols.projection_lab import Floats, Layer, normal
+from tests.protocols.layer.helpers import Floats, Layer, normal
+from tests.protocols.schemes.masked import helpers as masked_layers
 
 D, O, ROWS, RATE = 12, 20, 16, 0.5  # noqa: E741
 CHECKED = ProjectionParameters(check_every=1)
@@ -83,7 +83,7 @@ def test_encrypted_rollback(is_weak: bool, trainable: bool) -> None:
 def two_masked_runs(is_weak: bool, features: list[list[Floats]], steps: list[list[Floats]]) -> list[Any]:
     """Both runs from one state; each has its batches and gradients. The weak design keeps its pools of triples."""
     (rows, d), o, count = features[0][0].shape, steps[0][0].shape[1], len(features[0])
-    layer = masking_lab.Layer(masking_lab.layer_spec(rows, d, o))
+    layer = masked_layers.Layer(masked_layers.layer_spec(rows, d, o))
     layer.deal(TRAIN, count)
     again = layer.resumed()
     if is_weak:
@@ -167,19 +167,19 @@ def repeated(values: list[bytes]) -> int:
 def train(layer: Any) -> list[Message]:
     """All that both ends say over the same two batches with the same gradients, resume and triples included."""
     for number in range(2):
-        if isinstance(layer, masking_lab.Layer):
+        if isinstance(layer, masked_layers.Layer):
             making = layer.host.triples.generate(*layer.host.needs(True, ROWS))
-            layer._pump(making, masking_lab.answering(layer.collaborator.triples))
+            layer._pump(making, masked_layers.answering(layer.collaborator.triples))
         layer.forward(normal(number, ROWS, D))
         layer.backward(gradients()[number], RATE)
-    return layer.sent if isinstance(layer, masking_lab.Layer) else layer.view.from_host + layer.view.from_collaborator
+    return layer.sent if isinstance(layer, masked_layers.Layer) else layer.view.from_host + layer.view.from_collaborator
 
 
 @pytest.mark.parametrize("scheme", ["fresh bfv", "masked"])
 def test_nothing_is_said_twice_in_a_run_and_three_resumes(scheme: str) -> None:
     """Not even where everything that is hidden is the same."""
     if scheme == "masked":
-        layer: Any = masking_lab.Layer(masking_lab.layer_spec(ROWS, D, O), parameters=CHECKED)
+        layer: Any = masked_layers.Layer(masked_layers.layer_spec(ROWS, D, O), parameters=CHECKED)
     else:
         layer = Layer(D, O, ROWS, backend=scheme, parameters=CHECKED, seed=None)
     states = layer.states()

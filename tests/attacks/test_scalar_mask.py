@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.fixed_point import WEIGHT_BITS
+from protocols.core.fixed_point import WEIGHT_BITS
+from protocols.core.randomness import OsRandomness
 from protocols.he.interface import RING_BITS
-from protocols.randomness import OsRandomness
-from tests.attacks.split_lab import CHANCE, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
-from tests.protocols.projection_lab import Layer
+from tests.attacks.split_training import CHANCE, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
+from tests.protocols.layer.helpers import Layer
 
 D, O, ROWS = 8, 16, 40  # noqa: E741
 RING = 2.0 ** (RING_BITS - WEIGHT_BITS)

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.attacks.split_lab import CHANCE, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
-from tests.protocols.projection_lab import Layer
+from tests.attacks.split_training import CHANCE, Matrix, Seen, WeakMasks, closeness, collaborator_masks, train
+from tests.protocols.layer.helpers import Layer
 
 D, O, ROWS = 12, 16, 40  # noqa: E741
 

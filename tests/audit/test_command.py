@@ -12,8 +12,8 @@ from protocols.transcript.format import MAX_LINE
 from secure_hfl.audit.files import audit_files
 from secure_hfl.audit.words import fingerprint, summarise
 from secure_hfl.cli.app import app
-from tests.audit.audit_lab import BFV, MASKED, PLAIN, forged, with_one_byte_more, write
-from tests.protocols.transcript.transcript_lab import Case, aborted, identity, transcripts
+from tests.audit.helpers import BFV, MASKED, PLAIN, forged, with_one_byte_more, write
+from tests.protocols.transcript.recorded_runs import Case, aborted, identity, transcripts
 
 
 def run(*arguments: object) -> Result:

@@ -14,8 +14,8 @@ from secure_hfl.audit.files import Audited, Verdict
 from secure_hfl.audit.live import is_written, watch
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import run_lock
-from tests.audit.audit_lab import BFV, PLAIN, forged, with_one_byte_more, write
-from tests.protocols.transcript.transcript_lab import aborted, identity, transcripts
+from tests.audit.helpers import BFV, PLAIN, forged, with_one_byte_more, write
+from tests.protocols.transcript.recorded_runs import aborted, identity, transcripts
 
 
 class Writer:

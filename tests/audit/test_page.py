@@ -13,8 +13,8 @@ import pytest
 
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.page import page
-from tests.audit.audit_lab import BFV, MASKED, PLAIN, Page, forged, with_one_byte_more, write
-from tests.protocols.transcript.transcript_lab import Case, transcripts
+from tests.audit.helpers import BFV, MASKED, PLAIN, Page, forged, with_one_byte_more, write
+from tests.protocols.transcript.recorded_runs import Case, transcripts
 
 HOSTILE = '</title><script>alert("x")</script><img src=http://evil onerror=alert(1)>&amp;\'"'
 

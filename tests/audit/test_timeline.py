@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from secure_hfl.audit.drawing import drawing
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.timeline import MAX_BINS, MAX_SEGMENTS, MAX_SIGNED, Timeline
-from tests.audit.audit_lab import BFV, MASKED, PLAIN, write
-from tests.protocols.transcript.transcript_lab import Case
+from tests.audit.helpers import BFV, MASKED, PLAIN, write
+from tests.protocols.transcript.recorded_runs import Case
 
 
 def _audit(*paths: Path) -> Audited:

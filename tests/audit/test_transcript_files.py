@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from protocols.resumption import Seam
+from protocols.task.resumption import Seam
 from protocols.transcript.format import lines_of
 from protocols.transcript.seam import position
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transcript import Transcript, last_position
 from secure_hfl.transport.channel import Direction
-from tests.protocols.transcript.transcript_lab import C, Case, H, Task, Wire, identity, transcripts
+from tests.protocols.transcript.recorded_runs import C, Case, H, Task, Wire, identity, transcripts
 
 FILE = transcripts(Case("plain"))[0]
 

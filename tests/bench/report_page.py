@@ -8,7 +8,7 @@ import re
 
 from secure_hfl.bench.model import Benchmark
 from secure_hfl.bench.report.page import page
-from tests.audit.audit_lab import Page
+from tests.audit.helpers import Page
 
 
 class Report(Page):

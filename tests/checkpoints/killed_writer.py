@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from secure_hfl import files
 from secure_hfl.checkpoints import CheckpointStore, store
 from secure_hfl.session import Place

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocols.envelope import Phase
-from protocols.errors import InvalidInput
+from protocols.core.envelope import Phase
+from protocols.core.errors import InvalidInput
 from secure_hfl.checkpoints import Checkpoint, CheckpointStore, Saved
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
 from secure_hfl.session import Place

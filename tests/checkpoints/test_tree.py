@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from secure_hfl.checkpoints.tree import pack, unpack
 from secure_hfl.errors import CheckpointRefused
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from protocols.envelope import Phase
-from protocols.errors import InvalidInput, MalformedMessage
+from protocols.core.envelope import Phase
+from protocols.core.errors import InvalidInput, MalformedMessage
+from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiReceiver, hash_ids
-from protocols.randomness import OsRandomness
 from secure_hfl.engine.psi import _HostPair
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from protocols.fixed_point import BLOCK_BITS, FEATURE_BITS
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.reference import initial_factors
-from protocols.randomness import SeededRandomness
+from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS
+from protocols.core.randomness import SeededRandomness
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.reference import initial_factors
 from secure_hfl.schedulers.base import seed_everything
 
 PROJECTION_LR = 0.01  # the schedulers' default

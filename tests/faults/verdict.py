@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from protocols.fixed_point import WEIGHT_BITS
+from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import RING_BITS, as_signed
 from protocols.transcript.errors import TranscriptError
 from protocols.transcript.format import NONE, Entry, Running, lines_of, parse

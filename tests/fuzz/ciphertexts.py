@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from protocols.errors import InvalidCiphertext
+from protocols.core.errors import InvalidCiphertext
+from protocols.core.randomness import SeededRandomness
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
 from protocols.he.paillier import PaillierBackend, PaillierPublicSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.projection.messages import HostShare, Projection, ProjectionKey
-from protocols.randomness import SeededRandomness
+from protocols.schemes.encrypted.messages import HostShare, Projection, ProjectionKey
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, tree_of
 from tests.fuzz.recipe import Recipe, alter

@@ -16,33 +16,33 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from protocols.agreement import CollaboratorAgreement, Hello, Manifest, check_hello, make_manifest
-from protocols.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
-from protocols.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
+from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
+from protocols.core.message import Message
+from protocols.core.randomness import ChaCha20Randomness, OsRandomness
+from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
-from protocols.masking.triples import TEST, TRAIN
-from protocols.message import Message
-from protocols.projection.encrypted import EncryptedCollaborator, EncryptedHost
-from protocols.projection.masked import MaskedCollaborator, MaskedHost
-from protocols.projection.parameters import ProjectionParameters
-from protocols.projection.plain import PlainCollaborator, PlainHost
-from protocols.projection.roles import ProjectionSpec
+from protocols.layer.interface import ProjectionSpec
+from protocols.layer.parameters import ProjectionParameters
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES
-from protocols.randomness import ChaCha20Randomness, OsRandomness
-from protocols.resumption import newest_common
-from protocols.steps import Receive, Send, Steps, received
+from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
+from protocols.schemes.masked.triples import TEST, TRAIN
+from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
+from protocols.task.agreement import CollaboratorAgreement, Hello, Manifest, check_hello, make_manifest
+from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
+from protocols.task.resumption import newest_common
 from protocols.transcript.chain import Sender
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter
 from tests.helpers import pump
-from tests.protocols.he import bfv_lab
-from tests.protocols.masking_lab import answering
-from tests.protocols.projection_lab import backward_and_settle, normal
-from tests.protocols.transcript.transcript_lab import parameters_of
+from tests.protocols.he import bfv_helpers
+from tests.protocols.layer.helpers import backward_and_settle, normal
+from tests.protocols.schemes.masked.helpers import answering
+from tests.protocols.transcript.recorded_runs import parameters_of
 
 MAX_MESSAGES = 30
 BOUNDS = ProjectionParameters(check_every=1)
@@ -121,11 +121,11 @@ class _Kept(BfvBackend):
     """BFV with a key pair that is made once a process."""
 
     def __init__(self, parameters: BfvParameters, number: int) -> None:
-        vars(self).update(vars(bfv_lab.backend(parameters)))
+        vars(self).update(vars(bfv_helpers.backend(parameters)))
         self._number = number
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
-        return bfv_lab.secret(self.parameters, self._number)
+        return bfv_helpers.secret(self.parameters, self._number)
 
 
 _D, _O, _ROWS = 3, 2, 2

@@ -15,13 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from protocols.agreement import Hello, Manifest
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import InvalidInput, MalformedMessage
-from protocols.message import Message
-from protocols.resumption import SEAM_BYTES
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import InvalidInput, MalformedMessage
+from protocols.core.message import Message
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello, Manifest
+from protocols.task.resumption import SEAM_BYTES
 from protocols.transcript.chain import Chain, Sender, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import Running, Signed, checkpoint_text, parse
@@ -31,7 +31,7 @@ from secure_hfl.tasks.record import Participant
 from secure_hfl.transport.codec import default_catalogue, encode
 from tests.fuzz.formats import read_der, read_protobuf, read_words, write_der, write_json, write_words
 from tests.fuzz.recipe import Tree
-from tests.protocols.transcript.transcript_lab import Case, Task, Wire, identity, texts_of, transcripts
+from tests.protocols.transcript.recorded_runs import Case, Task, Wire, identity, texts_of, transcripts
 
 # Messages -------------------------------------------------------------------------------------------------------------
 

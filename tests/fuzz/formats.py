@@ -9,8 +9,8 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from protocols.errors import MalformedMessage
-from secure_hfl.transport.wire import FIXED64, LENGTH, read_fields, write_varint
+from protocols.core.errors import MalformedMessage
+from protocols.wire.varint import FIXED64, LENGTH, read_fields, write_varint
 from tests.fuzz.recipe import Tree
 
 MAX_ZEROS = (1 << 18) + 2

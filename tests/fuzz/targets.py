@@ -11,8 +11,8 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from protocols.control import Abort
-from protocols.errors import CallOutOfOrder, InvalidInput, MalformedMessage, PeerViolation, VerificationFailed
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, PeerViolation, VerificationFailed
+from protocols.task.abort import Abort
 from protocols.transcript.audit import audit
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender
@@ -29,7 +29,7 @@ from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
 from tests.fuzz.recipe import Recipe, Tree, alter, copied
-from tests.protocols.transcript.transcript_lab import identity, transcripts
+from tests.protocols.transcript.recorded_runs import identity, transcripts
 
 Target = Callable[[bytes], None]
 

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidInput, MalformedMessage
-from protocols.projection.plain import PlainFeatures
+from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.psi.messages import PsiResult
+from protocols.schemes.plain.roles import PlainFeatures
 from protocols.transcript.audit import audit
 from protocols.transcript.format import lines_of
 from protocols.transcript.records import Own
+from protocols.wire.varint import LENGTH, VARINT, write_tag
 from secure_hfl.errors import IdentityError, InvalidInvite
 from secure_hfl.identity import TLS_NAME, check_certificate
 from secure_hfl.tasks import Invite
 from secure_hfl.transport.codec import decode, default_catalogue
 from secure_hfl.transport.frames import Assembler, cut
-from secure_hfl.transport.wire import LENGTH, VARINT, write_tag
 from tests.fuzz import corpus
 from tests.fuzz.formats import read_der, write_json, write_protobuf
 from tests.fuzz.recipe import Tree, copied

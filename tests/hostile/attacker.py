@@ -19,10 +19,10 @@ from tiny import make
 import secure_hfl.transport.channel as channel_module
 import secure_hfl.transport.client as client_module
 import secure_hfl.transport.server as server_module
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import SecureHflError
-from protocols.message import Message
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import SecureHflError
+from protocols.core.message import Message
+from protocols.task.abort import Abort
 from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.transport.channel import Channel, Direction
 from secure_hfl.transport.codec import Catalogue, default_catalogue, encode

@@ -15,7 +15,7 @@ from typing import Any
 
 import protocols.catalogue
 import secure_hfl.errors
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from tests.helpers import ROOT, SCRIPTS, Lab
 
 HOST, OTHER = "party0", "party1"

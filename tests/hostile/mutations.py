@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from protocols.envelope import Phase
-from protocols.message import Message
+from protocols.core.envelope import Phase
+from protocols.core.message import Message
+from protocols.wire.values import DTYPES
+from protocols.wire.varint import LENGTH, VARINT, read_fields, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2 as pb
 from secure_hfl.transport.frames import CHUNK_BYTES, END_FRAME
-from secure_hfl.transport.kinds import DTYPES
-from secure_hfl.transport.wire import LENGTH, VARINT, read_fields, write_tag, write_varint
 
 Dice = random.Random
 MARKER = "QzXw"

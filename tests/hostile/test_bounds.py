@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from protocols.envelope import Envelope, Phase
-from protocols.training import TaskFinished
+from protocols.core.envelope import Envelope, Phase
+from protocols.task.rounds import TaskFinished
 from secure_hfl.identity import Identity
 from secure_hfl.transport.codec import default_catalogue, encode, peek
 from secure_hfl.transport.tls import server_credentials

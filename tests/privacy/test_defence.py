@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.privacy.scores import auc
-from protocols.randomness import SeededRandomness
+from protocols.core.randomness import SeededRandomness
 from secure_hfl import GaussianNoise, MarvellNoise, MaxNormNoise
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.privacy.defence import BatchNoise, Estimate, GradientNoise

@@ -8,7 +8,7 @@ import os
 
 from tiny import make
 
-from protocols.errors import SecureHflError
+from protocols.core.errors import SecureHflError
 from secure_hfl import register_scheme
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions, activate

@@ -26,11 +26,12 @@ import protocols.psi.hashed
 import secure_hfl.engine.collaborator
 import secure_hfl.engine.host
 from protocols import agreement, randomness
-from protocols.envelope import Envelope
+from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
-from protocols.masking import pool, triples
-from protocols.projection import end, initial, smoothing
+from protocols.layer import initial, smoothing
+from protocols.layer import weight_share as end
 from protocols.psi import curve
+from protocols.schemes.masked import pool, triples
 from secure_hfl.identity import Identity
 from secure_hfl.transport import channel
 from secure_hfl.transport.channel import Direction

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from protocols.core.randomness import OsRandomness
 from protocols.psi.curve import Scalar
-from protocols.randomness import OsRandomness
 from secure_hfl.executor import LocalExecutor
 from tests.secrets.search import Search, Secret
 

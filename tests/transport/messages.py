@@ -9,8 +9,8 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from numpy.typing import NDArray
 
-from protocols.control import Abort
-from protocols.message import Message
+from protocols.core.message import Message
+from protocols.task.abort import Abort
 from secure_hfl.transport import secure_hfl_pb2
 from secure_hfl.transport.codec import Catalogue
 

@@ -7,8 +7,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from protocols.envelope import Phase
-from protocols.errors import SecureHflError
+from protocols.core.envelope import Phase
+from protocols.core.errors import SecureHflError
 from secure_hfl.identity import Identity
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.server import PartyServer

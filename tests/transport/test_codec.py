@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.control import Abort
-from protocols.envelope import MAX_ROUND, MAX_SEQUENCE, Envelope, Phase
-from protocols.errors import InvalidInput, MalformedMessage
-from protocols.message import Message
+from protocols.core.envelope import MAX_ROUND, MAX_SEQUENCE, Envelope, Phase
+from protocols.core.errors import InvalidInput, MalformedMessage
+from protocols.core.message import Message
+from protocols.task.abort import Abort
+from protocols.wire.values import DTYPES
+from protocols.wire.varint import LENGTH, VARINT, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2
 from secure_hfl.transport.codec import MAX_ELEMENTS, Catalogue, decode, default_catalogue, encode, peek
-from secure_hfl.transport.kinds import DTYPES
-from secure_hfl.transport.wire import LENGTH, VARINT, write_tag, write_varint
 from tests.transport.messages import CATALOGUE, Empty, Everything, Note, PbEnvelope
 
 ARRAYS = st.sampled_from(list(DTYPES.values())).flatmap(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import MalformedMessage
+from protocols.core.errors import MalformedMessage
 from secure_hfl.errors import MessageTooLarge
 from secure_hfl.transport.frames import (
     CHUNK_BYTES,

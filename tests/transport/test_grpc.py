@@ -13,10 +13,10 @@ from typing import Any
 import grpc
 import pytest
 
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import MalformedMessage, MessageOutOfOrder, SecureHflError
-from protocols.message import Message
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import MalformedMessage, MessageOutOfOrder, SecureHflError
+from protocols.core.message import Message
+from protocols.task.abort import Abort
 from secure_hfl.errors import (
     ConnectionLost,
     IdentityError,

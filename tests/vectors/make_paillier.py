@@ -14,12 +14,12 @@ import gmpy2
 from gmpy2 import mpz
 from phe import paillier as phe
 
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_math import OPERAND, REPLY, admissible
 from protocols.he.paillier_parameters import PARAMETER_SETS
-from protocols.randomness import SeededRandomness
-from tests.protocols.he.paillier_lab import draw, reference
+from tests.protocols.he.paillier_helpers import draw, reference
 
 PATH = Path(__file__).with_name("paillier.json")
 

@@ -13,7 +13,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from protocols.randomness import SeededRandomness
+from protocols.core.randomness import SeededRandomness
 
 FILE = Path(__file__).with_name("psi.json")
 P, A = 2**255 - 19, 486662

@@ -1,4 +1,4 @@
-"""One example of every message, and the bytes it has on the wire: `python -m tests.vectors.make_wire > tests/vectors/wire.json`.
+"""One example of every message, and its bytes: `python -m tests.vectors.make_wire > tests/vectors/wire.json`.
 
 The bytes are the contract between versions: a change of this file's output is a change of the protocol.
 """
@@ -9,24 +9,12 @@ import json
 
 import numpy as np
 
-from protocols.agreement import Hello, Manifest, ManifestAccepted
-from protocols.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.masking.messages import (
-    MaskedCheck,
-    MaskedFeatures,
-    MaskedGradient,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-)
-from protocols.message import Message
-from protocols.projection.messages import (
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.message import Message
+from protocols.layer.interface import FeatureShape, StepSkipped
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
@@ -39,10 +27,22 @@ from protocols.projection.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.projection.plain import PlainFeatures, PlainGradient
-from protocols.projection.roles import FeatureShape, StepSkipped
-from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.training import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.schemes.masked.messages import (
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello, Manifest, ManifestAccepted
+from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 from secure_hfl.transport.codec import default_catalogue, encode
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he import seal_engine
 from protocols.he import seal_wire as wire
 from protocols.he.bfv import BfvBackend
@@ -19,8 +20,7 @@ from protocols.he.layout import best_layout
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.he.residues import flooding_noise
 from protocols.he.seal_engine import Stock
-from protocols.randomness import OsRandomness, SeededRandomness
-from tests.protocols.he.bfv_lab import T, Watched, backend, compose, public, scaled_noise, secret
+from tests.protocols.he.bfv_helpers import T, Watched, backend, compose, public, scaled_noise, secret
 
 SIDES = st.integers(1, 45)
 

@@ -8,13 +8,13 @@ import math
 import numpy as np
 import pytest
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
+from protocols.core.randomness import OsRandomness
 from protocols.he import seal_wire as wire
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.parameters import FLOODING_BITS, MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
-from protocols.randomness import OsRandomness
-from tests.protocols.he.bfv_lab import T, Watched, WithoutFlooding, operand_polynomials, scaled_noise, secret
+from tests.protocols.he.bfv_helpers import T, Watched, WithoutFlooding, operand_polynomials, scaled_noise, secret
 
 SETS = list(PARAMETER_SETS.values())
 

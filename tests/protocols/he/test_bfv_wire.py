@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidCiphertext, InvalidInput
+from protocols.core.errors import InvalidCiphertext, InvalidInput
+from protocols.core.randomness import SeededRandomness
 from protocols.he import seal_wire as wire
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.randomness import SeededRandomness
-from tests.protocols.he.bfv_lab import backend, public, secret
+from tests.protocols.he.bfv_helpers import backend, public, secret
 
 SHAPE = MatrixShape(128, 20, 20, 20)
 HEADER = wire.HEADER_BYTES

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout, layout_with_tiles
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.randomness import SeededRandomness
-from tests.protocols.he.bfv_lab import T, negacyclic
+from tests.protocols.he.bfv_helpers import T, negacyclic
 
 SIDES = st.integers(1, 40)
 

@@ -11,9 +11,9 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he.multi_exponentiation import DIGIT_BITS, FixedBase, SharedBases, best_window
 from protocols.he.paillier_math import below
-from protocols.randomness import OsRandomness, SeededRandomness
 
 ROOT = gmpy2.next_prime(mpz(1) << 70) * gmpy2.next_prime(mpz(1) << 72)
 SQUARE = ROOT * ROOT

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from phe import paillier as phe
 
-from protocols import multi_buffer
-from protocols.errors import InvalidInput, MissingExtra, OutOfRange, SecureHflError
+from protocols.core import multi_buffer
+from protocols.core.errors import InvalidInput, MissingExtra, OutOfRange, SecureHflError
+from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, RING_MASK, MatrixShape
 from protocols.he.paillier import PaillierBackend, _Pool
 from protocols.he.paillier_math import OPERAND, PrivateKey
@@ -28,8 +29,7 @@ from protocols.he.paillier_parameters import (
     PARAMETER_SETS,
     PaillierParameters,
 )
-from protocols.randomness import OsRandomness, SeededRandomness
-from tests.protocols.he.paillier_lab import (
+from tests.protocols.he.paillier_helpers import (
     ConstantRandomness,
     draw,
     plaintexts,

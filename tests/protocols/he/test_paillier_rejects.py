@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from gmpy2 import mpz
 
-from protocols.errors import InvalidCiphertext, InvalidInput
+from protocols.core.errors import InvalidCiphertext, InvalidInput
+from protocols.core.randomness import OsRandomness
 from protocols.he.interface import CiphertextBundle, EncryptedOperand, MatrixShape
 from protocols.he.paillier import PaillierBackend
 from protocols.he.paillier_math import PublicKey
 from protocols.he.paillier_parameters import PAILLIER_2048, PARAMETER_SETS
-from protocols.randomness import OsRandomness
-from tests.protocols.he.paillier_lab import draw, primes, public, public_with, secret
+from tests.protocols.he.paillier_helpers import draw, primes, public, public_with, secret
 
 SHAPE = MatrixShape(3, 2, 4, 12)
 HEADER = 32

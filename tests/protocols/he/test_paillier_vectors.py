@@ -10,7 +10,7 @@ import pytest
 
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.paillier_math import OPERAND, REPLY
-from tests.protocols.he.paillier_lab import reference
+from tests.protocols.he.paillier_helpers import reference
 from tests.vectors.make_paillier import CASES, PATH, check_with_phe, replay
 
 VECTORS = {case["title"]: case for case in json.loads(PATH.read_text(encoding="utf-8"))["cases"]}

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import ERROR_BOUND, PARAMETER_SETS, TRAINING
 from protocols.he.residues import add_residues, multiply_by, scaled_message, small_error, ternary
-from protocols.randomness import SeededRandomness
-from tests.protocols.he.bfv_lab import T, compose
+from tests.protocols.he.bfv_helpers import T, compose
 
 SETS = list(PARAMETER_SETS.values())
 PRIMES = sorted({prime for parameters in SETS for prime in parameters.primes})

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, digest, multiply
-from protocols.randomness import OsRandomness
 from tests.helpers import run_psi
 
 SESSION = b"\x07" * 32

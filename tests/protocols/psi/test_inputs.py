@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from protocols.errors import InvalidInput
-from protocols.message import Message
+from protocols.core.errors import InvalidInput
+from protocols.core.message import Message
+from protocols.core.randomness import SeededRandomness
 from protocols.psi import (
     PsiDigests,
     PsiOpen,
@@ -21,7 +22,6 @@ from protocols.psi import (
     ids,
 )
 from protocols.psi.encode import domain, hash_to_field
-from protocols.randomness import SeededRandomness
 
 SESSION = bytes(range(32))
 

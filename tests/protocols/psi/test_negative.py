@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols import multi_buffer
-from protocols.errors import (
+from protocols.core import multi_buffer
+from protocols.core.errors import (
     CallOutOfOrder,
     InvalidInput,
     InvalidPoint,
@@ -23,7 +23,8 @@ from protocols.errors import (
     RoleAlreadyUsed,
     WrongSession,
 )
-from protocols.message import Message
+from protocols.core.message import Message
+from protocols.core.randomness import SeededRandomness
 from protocols.psi import (
     COLLABORATOR_SENDS,
     HOST_SENDS,
@@ -38,7 +39,6 @@ from protocols.psi import (
 from protocols.psi.curve import LOW_ORDER, Scalar, check_points, multiply
 from protocols.psi.receiver import match
 from protocols.psi.transitions import Receiving, State, Stream
-from protocols.randomness import SeededRandomness
 from tests.helpers import run_psi
 
 SESSION = bytes(range(32))

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
+from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar
-from protocols.randomness import OsRandomness
 from tests.helpers import PsiRun, run_psi
 
 SESSION = bytes(range(32))

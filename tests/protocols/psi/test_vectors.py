@@ -11,13 +11,13 @@ from gmpy2 import mpz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols import multi_buffer
-from protocols.errors import LocalMisuse
+from protocols.core import multi_buffer
+from protocols.core.errors import LocalMisuse
+from protocols.core.randomness import SeededRandomness
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, elligator, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import encode_to_curve, expand_messages, map_to_curve
 from protocols.psi.messages import PsiResult
-from protocols.randomness import SeededRandomness
 from tests.helpers import run_psi
 from tests.vectors import make_psi
 

@@ -14,7 +14,7 @@ from protocols.transcript.chain import Sender
 from protocols.transcript.file_audit import MAX_FINDINGS, FileAuditor, FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Checkpoint, Countersignature
-from tests.protocols.transcript.transcript_lab import (
+from tests.protocols.transcript.recorded_runs import (
     C,
     Case,
     H,

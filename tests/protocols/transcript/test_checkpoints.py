@@ -8,20 +8,20 @@ from hashlib import sha256
 
 import pytest
 
-from protocols.alignment import BatchOpen
-from protocols.control import Abort
-from protocols.envelope import Envelope, Phase
-from protocols.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
-from protocols.masking.messages import TripleRequest
-from protocols.message import Message
-from protocols.steps import Receive, Send
-from protocols.training import RoundStart
+from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
+from protocols.core.message import Message
+from protocols.core.steps import Receive, Send
+from protocols.schemes.masked.messages import TripleRequest
+from protocols.task.abort import Abort
+from protocols.task.alignment import BatchOpen
+from protocols.task.rounds import RoundStart
 from protocols.transcript.chain import MAX_RECENT, Chain, Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
-from tests.protocols.transcript.transcript_lab import Case, Task, texts_of
-from tests.protocols.transcript.wire_lab import C, H, Wire, identity, wire_bytes
+from tests.protocols.transcript.recorded_runs import Case, Task, texts_of
+from tests.protocols.transcript.wire_lengths import C, H, Wire, identity, wire_bytes
 
 HEAD, SIGNATURE = bytes(32), bytes(70)
 

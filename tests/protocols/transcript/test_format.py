@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.errors import InvalidInput
+from protocols.core.errors import InvalidInput
 from protocols.transcript.chain import Sender
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import (
@@ -23,7 +23,7 @@ from protocols.transcript.format import (
     parse,
 )
 from protocols.transcript.records import Agreed, Own
-from tests.protocols.transcript.transcript_lab import Case, check, kinds, rebuild, texts_of, transcripts
+from tests.protocols.transcript.recorded_runs import Case, check, kinds, rebuild, texts_of, transcripts
 
 counts = st.integers(0, 10**19 - 1)
 senders = st.sampled_from(list(Sender))

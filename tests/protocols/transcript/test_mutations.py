@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from protocols.transcript.chain import Sender
 from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import Running, lines_of
-from tests.protocols.transcript.transcript_lab import (
+from tests.protocols.transcript.recorded_runs import (
     C,
     Case,
     H,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.resumption import Seam
+from protocols.task.resumption import Seam
 from protocols.transcript.audit import audit, audit_run
 from protocols.transcript.chain import Sender
 from protocols.transcript.errors import Severity
@@ -18,8 +18,8 @@ from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position
-from tests.protocols.transcript.interrupted_lab import Run, check_run, interrupted, length
-from tests.protocols.transcript.transcript_lab import (
+from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
+from tests.protocols.transcript.recorded_runs import (
     Case,
     H,
     aborted,

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.transcript.records import Agreed
-from tests.protocols.transcript.interrupted_lab import check_run, interrupted
+from tests.protocols.transcript.interrupted_runs import check_run, interrupted
+from tests.protocols.transcript.recorded_runs import Case, H, key_of, kinds, rebuild, texts_of
 from tests.protocols.transcript.test_mutations import another, compact, fields_changed, rebuild_safely, structural
-from tests.protocols.transcript.transcript_lab import Case, H, key_of, kinds, rebuild, texts_of
 from tests.vectors.verify_transcript import Invalid, verify
 
 RUNS = [

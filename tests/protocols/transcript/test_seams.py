@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.envelope import Phase
+from protocols.core.envelope import Phase
 from protocols.ledger import LEDGER
-from protocols.resumption import ResumePoint, Seam
+from protocols.task.resumption import ResumePoint, Seam
 from protocols.transcript.audit import audit
 from protocols.transcript.chain import Sender
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
-from tests.protocols.transcript.interrupted_lab import Run, check_run, interrupted, length
-from tests.protocols.transcript.test_resumed import PLAIN, SECURE, TWO, assert_holds, reports
-from tests.protocols.transcript.transcript_lab import (
+from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
+from tests.protocols.transcript.recorded_runs import (
     C,
     H,
     identity,
@@ -31,6 +30,7 @@ from tests.protocols.transcript.transcript_lab import (
     texts_of,
     transcripts,
 )
+from tests.protocols.transcript.test_resumed import PLAIN, SECURE, TWO, assert_holds, reports
 from tests.vectors.verify_transcript import Invalid, verify
 
 

@@ -8,11 +8,11 @@ from functools import lru_cache
 import pytest
 
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.control import Abort
-from protocols.envelope import Phase
-from protocols.errors import InvalidInput, MessageOutOfOrder
+from protocols.core.envelope import Phase
+from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.ledger import LEDGER
-from protocols.resumption import ResumePoint
+from protocols.task.abort import Abort
+from protocols.task.resumption import ResumePoint
 from protocols.transcript.chain import Sender
 from protocols.transcript.facts import FACTS, VERSION_AT
 from protocols.transcript.format import Entry, parse
@@ -20,8 +20,8 @@ from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.order import TaskOrder
 from protocols.transcript.past import Past
 from protocols.transcript.transitions import BOUNDARIES, OFFLINE, State, after_join, tables_for
-from tests.protocols.transcript.interrupted_lab import Run
-from tests.protocols.transcript.transcript_lab import C, Case, H, texts_of, transcripts
+from tests.protocols.transcript.interrupted_runs import Run
+from tests.protocols.transcript.recorded_runs import C, Case, H, texts_of, transcripts
 
 SCHEMES = [(scheme, trainable) for scheme in ("bfv", "paillier", "masked", "plain") for trainable in (True, False)]
 RUNS = [Case(), Case(trainable=False, skip=1), Case("masked"), Case("masked", trainable=False), Case("plain")]

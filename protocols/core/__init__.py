@@ -1,0 +1,1 @@
+"""What every protocol is made of: messages, their place, conversations, errors, randomness, numbers."""

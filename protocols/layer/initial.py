@@ -1,0 +1,71 @@
+"""Set-up of a secret-shared layer: keys, and initial weights that neither party knows.
+
+    collaborator                                        host
+    ProjectionKey                <------------------->  ProjectionKey
+    B orthogonal, [B]_C          --- InitialFactor -->  A orthogonal, U uniform
+    V = A B - U                  <-- InitialShare ----  [A B - U]_C
+
+W = U + V = A B has all singular values 1; what A or B alone says of it stands in protocols/layer/reference.py.
+U and V are each uniform in the ring.
+
+**Leaks** nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+
+import numpy as np
+
+from protocols.core.errors import MalformedMessage, WrongSession
+from protocols.core.fixed_point import FACTOR_BITS
+from protocols.core.randomness import Randomness
+from protocols.core.steps import Receive, Send, Steps, received
+from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide, as_ring
+from protocols.layer.reference import orthogonal_factor
+from protocols.layer.shapes import LayerShapes, Ring, subtract
+from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+
+
+def exchange_keys(backend: Backend, label: str) -> Steps[tuple[SecretSide, PublicSide]]:
+    """Make a key pair and swap public keys; both ends run this.
+
+    Raises:
+        WrongSession: the peer reflected our own key.
+        InvalidCiphertext: the peer's key does not fit the parameter set.
+    """
+    secret = backend.generate(label)
+    yield Send(ProjectionKey(secret.public_key()))
+    peer = received((yield Receive(ProjectionKey)), ProjectionKey)
+    if hmac.compare_digest(peer.public_key, secret.public_key()):
+        raise WrongSession("the peer sent our own public key back")
+    return secret, backend.load_public(peer.public_key)
+
+
+def host_initial_share(
+    shapes: LayerShapes, public: PublicSide, randomness: Randomness, masks: Randomness
+) -> Steps[Ring]:
+    """The host's share U [o, d]."""
+    factor = received((yield Receive(InitialFactor)), InitialFactor)
+    operand = public.load_operand(_initial_parts(factor), shapes.initial)
+    left = orthogonal_factor(randomness, shapes.o, min(shapes.o, shapes.d))
+    share = masks.ring((shapes.o, shapes.d), RING_BITS)
+    encoded = np.rint(left * 2.0**FACTOR_BITS).astype(np.int64)
+    product = public.multiply_add(encoded, operand, subtract(np.zeros_like(share), share), shapes.initial)
+    yield Send(InitialShare(0, product.parts))
+    return share
+
+
+def collaborator_initial_share(shapes: LayerShapes, secret: SecretSide, randomness: Randomness) -> Steps[Ring]:
+    """The collaborator's share V [o, d]."""
+    right = orthogonal_factor(randomness, min(shapes.o, shapes.d), shapes.d)
+    encoded = as_ring(np.rint(right * 2.0**FACTOR_BITS).astype(np.int64))
+    yield Send(InitialFactor(0, secret.encrypt(encoded, shapes.initial).parts))
+    reply = received((yield Receive(InitialShare)), InitialShare)
+    return secret.decrypt(_initial_parts(reply), shapes.initial)
+
+
+def _initial_parts(message: InitialFactor | InitialShare) -> CiphertextBundle:
+    if message.version:
+        raise MalformedMessage(f"{type(message).__name__} is about version {message.version} of the weights, not 0")
+    return CiphertextBundle(message.parts)

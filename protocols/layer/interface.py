@@ -1,0 +1,208 @@
+"""What every scheme provides: the two ends of one collaborator's projection layer.
+
+    collaborator                                    host
+    setup()          <--- keys, initial W ---->     setup()                 once; or
+    resume(state)    <--- fresh keys --------->     resume(state)           where a checkpoint was made by state()
+    forward(a)       ---- projection --------->     forward(rows) -> z      each batch
+    backward() -> da <--- gradient -----------      backward(dz, lr)        each training batch
+                     ---- weight gradient ---->
+    settle()         <--- the next share ------
+
+Each method is a conversation (`protocols.core.steps`): the engine runs it over the wire, tests run two ends in memory.
+All schemes compute `protocols.layer.reference`, so user code and parity tests are the same for all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, ProtocolError, RoleAlreadyUsed
+from protocols.core.message import Array, Message
+from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
+from protocols.core.steps import Send, Steps
+
+MAX_WIDTH = 1 << 16
+MAX_ROWS = 1 << 20
+
+
+@dataclass(frozen=True)
+class StepSkipped(Message):
+    """The host trained nothing on this batch: drop its features, change no weights."""
+
+
+@dataclass(frozen=True)
+class FeatureShape(Message):
+    """A collaborator's first training batch is [rows, width]; sent once, before that batch."""
+
+    rows: int
+    width: int
+
+    def __post_init__(self) -> None:
+        self.require_int("rows", 1, MAX_ROWS)
+        self.require_int("width", 1, MAX_WIDTH)
+
+
+@dataclass(frozen=True)
+class ProjectionSpec:
+    """One collaborator's layer, as the manifest fixes it.
+
+    Args:
+        feature_key: whose features.
+        width_in: d, columns of a.
+        width_out: o, columns of z; None for no projection layer at all (scheme "plain" only).
+        rows: of the first training batch; schemes lay their products out for batches of this size.
+        trainable: does the collaborator receive da?
+        session: 32-byte session id.
+        seed: None, or the number of a reproducible run, which is NOT SECRET.
+    """
+
+    feature_key: str
+    width_in: int
+    width_out: int | None
+    rows: int
+    trainable: bool
+    session: bytes = field(repr=False)
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width_in", "width_out"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= MAX_WIDTH:
+                raise InvalidInput(f"{self.feature_key}: {name} must be 1 to {MAX_WIDTH}, not {value}")
+        if not 1 <= self.rows <= MAX_ROWS:
+            raise InvalidInput(f"{self.feature_key}: rows must be 1 to {MAX_ROWS}, not {self.rows}")
+
+
+def layer_randomness(spec: ProjectionSpec, role: str) -> Randomness:
+    """What a role's part of the weights, noise and rounding comes from: the OS, or the seed of a repeatable run.
+
+    Masks and keys never come from here: they do not change a result, so they are secret even in a repeatable run.
+    """
+    if spec.seed is None:
+        return expand(OsRandomness().seed())
+    return SeededRandomness(spec.seed, f"projection of {spec.feature_key} at {role}")
+
+
+class Stage(Enum):
+    """How far an end of a layer is."""
+
+    NEW = auto()
+    SETTING_UP = auto()
+    BETWEEN_BATCHES = auto()
+    IN_BATCH = auto()
+
+
+class LayerRole(ABC):
+    """What both ends have in common: a life, and what is kept of it."""
+
+    _spec: ProjectionSpec
+    _stage = Stage.NEW
+
+    @abstractmethod
+    def setup(self) -> Steps[None]:
+        """Exchange keys and make the initial weights. Either this or `resume`, once."""
+
+    @abstractmethod
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """Go on from a checkpoint, instead of `setup`: fresh keys, the shares as they were.
+
+        Args:
+            state: what `state` gave this side, when it gave the peer what the peer resumes from.
+
+        Raises:
+            InvalidInput: it is not the state of this side of such a layer. Says what is wrong, and shows no value.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Array]:
+        """What a checkpoint keeps of this side, between two batches. Secret.
+
+        No encryption key, mask, or position in a stream of randomness is in it: see "Going on after an interruption" in
+        protocols/README.md.
+
+        Raises:
+            CallOutOfOrder: the layer is not set up, or a batch is under way.
+        """
+
+    @abstractmethod
+    def weights(self) -> dict[str, Array]:
+        """What this side keeps of the layer, by name (for the results)."""
+
+    def prepare(self) -> bool:
+        """Make a little of what can be made ahead of time; False when there is enough. Called from one other thread."""
+        return False
+
+    def _begin_setup(self) -> None:
+        if self._stage is not Stage.NEW:
+            raise RoleAlreadyUsed(f"the layer of {self._spec.feature_key} is set up, or resumed, once")
+        self._stage = Stage.SETTING_UP
+
+    def _begin_batch(self) -> None:
+        if self._stage in (Stage.NEW, Stage.SETTING_UP):
+            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} must be set up before its first batch")
+        self._stage = Stage.IN_BATCH
+
+    def _end_batch(self) -> None:
+        """A batch is done, or the set-up."""
+        self._stage = Stage.BETWEEN_BATCHES
+
+    def _check_between_batches(self) -> None:
+        if self._stage is not Stage.BETWEEN_BATCHES:
+            now = "a batch is under way" if self._stage is Stage.IN_BATCH else "it is not set up"
+            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} has no state for a checkpoint: {now}")
+
+
+class HostProjection(LayerRole):
+    """The host's end. Holds its share of W; never sees a or W."""
+
+    @abstractmethod
+    def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
+        """z [rows, o] float32."""
+
+    @abstractmethod
+    def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
+        """Send what the collaborator may know of dz [rows, o], and move W by -learning_rate * dz^T a."""
+
+    def skip(self) -> Steps[None]:
+        """Tell the collaborator that this batch trains nothing."""
+        yield Send(StepSkipped())
+
+
+class CollaboratorProjection(LayerRole):
+    """The collaborator's end. Holds its share of W; never sees z or W."""
+
+    @abstractmethod
+    def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        """Let the host have z for these features [rows, d]."""
+
+    @abstractmethod
+    def backward(self) -> Steps[NDArray[np.float32] | None]:
+        """da [rows, d] float32; None when the bottom model is frozen or the host skipped the batch."""
+
+    def settle(self) -> Steps[None]:
+        """What remains of the batch once the bottom model has been stepped. Run after every `backward`."""
+        yield from ()
+
+
+def check_rows(who: str, values: Array, rows: int, width: int, received: bool = False) -> None:
+    """Raise `InvalidInput` (our own tensor) or `MalformedMessage` (a peer's) unless values is [rows, width] float32."""
+    if values.dtype == np.float32 and values.shape == (rows, width):
+        return
+    error: type[ProtocolError] = MalformedMessage if received else InvalidInput
+    raise error(
+        f"{who}: expected [{rows}, {width}] float32, got {list(values.shape)} {values.dtype}. "
+        "A feature_model must always return [batch, features] of one width"
+    )
+
+
+def check_names(where: str, state: Mapping[str, Array], names: Collection[str]) -> None:
+    """Raise `InvalidInput` unless a checkpoint's arrays are just these."""
+    if set(state) != set(names):
+        theirs, ours = (", ".join(sorted(each)) or "nothing" for each in (state, names))
+        raise InvalidInput(f"{where} holds {theirs}; it must hold {ours}")

@@ -1,0 +1,117 @@
+"""What the two ends of an encrypted layer share: the shapes of its products, ring arithmetic, the quantised batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import InvalidInput, OutOfRange
+from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS, encode
+from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
+from protocols.layer.interface import ProjectionSpec
+from protocols.layer.parameters import ProjectionParameters
+
+Ring = NDArray[np.uint64]
+Integers = NDArray[np.int64]
+
+
+class LayerShapes:
+    """The shapes of a layer's products. d: width in; o: width out; rows: of a batch.
+
+    Args:
+        spec: the layer. Raises `InvalidInput` if it has none, or one too wide for the ring.
+        parameters: the bounds.
+    """
+
+    def __init__(self, spec: ProjectionSpec, parameters: ProjectionParameters) -> None:
+        if spec.width_out is None:
+            raise InvalidInput(f"{spec.feature_key}: an encrypted scheme needs the projection layer")
+        parameters.check_gradient_width(spec.width_out)
+        self.d, self.o = spec.width_in, spec.width_out
+        self._bits = parameters.feature_bits
+        # Cauchy-Schwarz on a sample's norm, and half a step of rounding for each of its features.
+        largest = math.ceil(parameters.feature_norm * 2**FEATURE_BITS)
+        self._row_sum = math.isqrt(self.d * largest**2) + self.d
+
+    @property
+    def initial(self) -> MatrixShape:
+        """A [o, m] times [B]_C [m, d], m = min(o, d)."""
+        return MatrixShape(self.o, min(self.o, self.d), self.d, FACTOR_BITS + 1)
+
+    def forward(self, rows: int) -> MatrixShape:
+        """a [rows, d] times [U^T]_H [d, o]."""
+        return MatrixShape(rows, self.d, self.o, self._bits, self._row_sum)
+
+    def feature_gradient(self, rows: int) -> MatrixShape:
+        """dz [rows, o] times [V]_C [o, d]."""
+        return MatrixShape(rows, self.o, self.d, BLOCK_BITS)
+
+    def weight_gradient(self, rows: int) -> MatrixShape:
+        """a^T [d, rows] times [lr dz]_H [rows, o]."""
+        return MatrixShape(self.d, rows, self.o, self._bits - FEATURE_BITS + GRADIENT_FEATURE_BITS)
+
+    def check(self, rows: int) -> MatrixShape:
+        """a [rows, d] times [U^T r]_H [d, 1]."""
+        return MatrixShape(rows, self.d, 1, self._bits, self._row_sum)
+
+    def check_budget(self, backend: Backend, rows: int) -> None:
+        """Raise `InvalidInput` unless every product of such a batch leaves noise budget to flood and decrypt."""
+        for shape in (
+            self.initial,
+            self.forward(rows),
+            self.feature_gradient(rows),
+            self.weight_gradient(rows),
+            self.check(rows),
+        ):
+            backend.check(shape)
+
+
+@dataclass(frozen=True)
+class QuantisedFeatures:
+    """One batch of features at its two scales. Two quantisations of one tensor are two values (DESIGN of fixed_point).
+
+    **Shapes** forward, gradient: [B, d] int64.
+    """
+
+    forward: Integers = field(repr=False)
+    gradient: Integers = field(repr=False)
+
+    @classmethod
+    def of(cls, key: str, features: NDArray[np.float32], parameters: ProjectionParameters) -> QuantisedFeatures:
+        """Raises `OutOfRange`, before anything is sent, for a NaN, an infinity, or a sample whose norm is too large."""
+        where = f"features of {key}"
+        limit = parameters.feature_norm
+        forward = encode(where, features, FEATURE_BITS, limit)
+        norms = np.sqrt(np.square(features.astype(np.float64)).sum(axis=1))
+        if norms.max(initial=0.0) > limit:
+            row = int(norms.argmax())
+            raise OutOfRange(
+                f"{where}: sample {row} of the batch has norm {float(norms[row]):g}, the limit is {limit:g}; nothing "
+                "was sent. Normalise the features (BatchNorm1d or LayerNorm as the last layer will do)"
+            )
+        return cls(forward, encode(where, features, GRADIENT_FEATURE_BITS, limit))
+
+
+def matmul(left: NDArray[np.int64] | Ring, right: Ring) -> Ring:
+    """Integer matrix product in the ring."""
+    factor: Ring = left.view(np.uint64)
+    product: Ring = (factor @ right) & RING_MASK
+    return product
+
+
+def add(left: Ring, right: Ring) -> Ring:
+    """Sum in the ring."""
+    return (left + right) & RING_MASK
+
+
+def subtract(left: Ring, right: Ring) -> Ring:
+    """Difference in the ring."""
+    return (left - right) & RING_MASK
+
+
+def noise_in_ring(noise: NDArray[np.float64], sigma: float) -> Ring:
+    """Standard normal noise, scaled to steps of the ring's fixed point and rounded."""
+    return as_ring(np.rint(noise * sigma).astype(np.int64))

@@ -1,1 +1,0 @@
-"""One-time masks and Beaver matrix triples for scheme "masked": made ahead of time, used once."""

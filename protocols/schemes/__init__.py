@@ -1,0 +1,1 @@
+"""How the projection layer is computed: one folder for each scheme."""

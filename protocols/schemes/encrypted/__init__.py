@@ -1,0 +1,1 @@
+"""Schemes "bfv" and "paillier": the layer under additively homomorphic encryption."""

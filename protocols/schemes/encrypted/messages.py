@@ -1,0 +1,148 @@
+"""Messages of the encrypted projection layer (schemes "bfv" and "paillier"); the diagram is in encrypted.py.
+
+`parts` are ciphertexts in the scheme's own checked format; `version` counts the updates of W, so that a ciphertext of
+old weights cannot be taken for one of the new.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
+from protocols.core.message import Message
+
+MAX_PARTS = 1 << 16
+MAX_KEY_BYTES = 1 << 24
+MAX_VERSION = (1 << 63) - 1
+
+
+@dataclass(frozen=True)
+class CiphertextMessage(Message):
+    """Ciphertexts about one version of the weights."""
+
+    version: int
+    parts: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        self.require_int("version", 0, MAX_VERSION)
+        self.require(isinstance(self.parts, tuple), "parts must be a tuple")
+        self.require(1 <= len(self.parts) <= MAX_PARTS, f"1 to {MAX_PARTS} ciphertexts, not {len(self.parts)}")
+        self.require(all(isinstance(part, bytes) and part for part in self.parts), "ciphertexts are not empty")
+
+
+@dataclass(frozen=True)
+class ProjectionKey(Message):
+    """A party's public key, once per session.
+
+    **Leaks** nothing.
+    """
+
+    public_key: bytes
+
+    def __post_init__(self) -> None:
+        size = len(self.public_key) if isinstance(self.public_key, bytes) else 0
+        self.require(0 < size <= MAX_KEY_BYTES, f"a public key has 1 to {MAX_KEY_BYTES} bytes")
+
+
+@dataclass(frozen=True)
+class InitialFactor(CiphertextMessage):
+    """[B]_C, the collaborator's orthogonal factor of the initial W = A B, under its own key.
+
+    **Leaks** nothing.
+    """
+
+
+@dataclass(frozen=True)
+class InitialShare(CiphertextMessage):
+    """[A B - U]_C: the collaborator's share V of the initial weights.
+
+    **Leaks** nothing: U is uniform, so V is.
+    """
+
+
+@dataclass(frozen=True)
+class HostShare(CiphertextMessage):
+    """Message 1: [U]_H, the host's share under its own key.
+
+    **Leaks** nothing.
+    """
+
+
+@dataclass(frozen=True)
+class CollaboratorShare(CiphertextMessage):
+    """Part of message 2: [V]_C, the collaborator's share under its own key; only while its bottom model is trained.
+
+    **Leaks** nothing.
+    """
+
+
+@dataclass(frozen=True)
+class Projection(CiphertextMessage):
+    """Message 2: [a U^T + a V^T + e]_H, re-randomised and flooded.
+
+    **Leaks** z + e, the smoothed projection of the batch, to the host.
+    """
+
+
+@dataclass(frozen=True)
+class StepGradient(CiphertextMessage):
+    """Part of message 3: [lr dz]_H, the host's step under its own key.
+
+    **Leaks** nothing.
+    """
+
+
+@dataclass(frozen=True)
+class FeatureGradient(Message):
+    """Part of message 3: [dz V + dz U + e']_C, re-randomised and flooded; only to a trainable bottom model.
+
+    **Leaks** da + e' and the power of two that bounds dz, to the collaborator: what it needs to train, and something
+    about the labels.
+    """
+
+    version: int
+    exponent: int
+    parts: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        CiphertextMessage(self.version, self.parts)
+        self.require_int("exponent", MIN_EXPONENT, MAX_EXPONENT)
+
+
+@dataclass(frozen=True)
+class WeightGradient(CiphertextMessage):
+    """Message 4: [lr dz^T a - R]_H, R uniform and fresh.
+
+    **Leaks** nothing: the host's new share is uniform.
+    """
+
+
+@dataclass(frozen=True)
+class CheckQuery(CiphertextMessage):
+    """[U^T r]_H for a public random r [o]: the host asks for a random linear combination of z.
+
+    **Leaks** nothing: r is random and the combination is under the host's key.
+    """
+
+    combination: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_array("combination", np.uint64, 1)
+
+
+@dataclass(frozen=True)
+class CheckReply(CiphertextMessage):
+    """[a U^T r + s]_H and (a V^T + e) r - s in the clear, s uniform and fresh.
+
+    **Leaks** nothing: the two add up to z r, which the host knows, and each alone is uniform.
+    """
+
+    masked: NDArray[np.uint64]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_array("masked", np.uint64, 1)

@@ -1,0 +1,194 @@
+"""How the two parties make triples between themselves, ahead of time, and keep them until each is used once.
+
+    collaborator (key C)                           host (key H)
+                             <------------------   TripleRequest(kind, index, count)
+    for each triple          <------------------   TripleOperand [M^T]_H, [G]_H            G, D, N: kind "train"
+    TripleOperand [N]_C      ------------------>                                           D, N: if trainable
+                             <------------------   TripleProduct [D N - Q_H]_C
+    TripleProduct [A M^T - P_C]_H, [A'^T G - T_C^T]_H  --->
+
+The masks A, A', N, M, G, D and the evaluators' shares P_C, T_C, Q_H are uniform in Z_{2^59}, expanded from a fresh seed
+for each triple. Both factors of a product fill the ring, so the backend's parameter set must be made for it
+(`protocols.he.parameters.TRIPLES`). While the collaborator multiplies, the host encrypts for the next triple.
+
+The collaborator stores a triple before it sends the last message about it, and the host when it has that message: what
+the host has in stock, the collaborator has too. One thread may run `generate` or `serve` while another takes.
+
+**Leaks** (semi-honest) how many triples are made; nothing else.
+
+**Reference** Beaver (CRYPTO 1991); Rathee et al., Improved Multiplication Triple Generation over Rings via RLWE-based
+AHE (CANS 2019) for making them with encryption; packing and flooding: protocols/he/.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+from protocols.core.errors import InvalidInput, MalformedMessage, PoolExhausted
+from protocols.core.randomness import OsRandomness, expand
+from protocols.core.steps import Receive, Send, Steps, received
+from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
+from protocols.layer.interface import ProjectionSpec
+from protocols.layer.shapes import Ring, subtract
+from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
+from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
+
+
+class _Triples:
+    """One party's stock, and its part in the products.
+
+    Args:
+        spec: the layer.
+        backend: what multiplies, under a parameter set for factors that fill the ring.
+        secret: this party's key pair.
+        public: the peer's public key.
+
+    Raises:
+        InvalidInput: a product is too large for the backend.
+    """
+
+    _is_host: bool
+
+    def __init__(self, spec: ProjectionSpec, backend: Backend, secret: SecretSide, public: PublicSide) -> None:
+        self._key = spec.feature_key
+        self._shapes = TripleShapes(spec, backend)
+        self._secret, self._public = secret, public
+        self._stock: dict[str, deque[Triple]] = {kind: deque() for kind in KINDS}
+        self._made = dict.fromkeys(KINDS, 0)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(f'{len(stock)} {kind}' for kind, stock in self._stock.items())}>"
+
+    def stock(self, kind: str) -> int:
+        """How many triples of a kind are ready."""
+        return len(self._stock[kind])
+
+    def require(self, kind: str, count: int) -> None:
+        """Raise `PoolExhausted` unless `count` triples of a kind are ready."""
+        if self.stock(kind) < count:
+            raise self._exhausted(kind, count)
+
+    def _exhausted(self, kind: str, count: int) -> PoolExhausted:
+        return PoolExhausted(
+            f"{self._key} needs {count} {kind} triples and has {self.stock(kind)}: wait until more have been made. "
+            "One-time masks are never used twice"
+        )
+
+    def take(self, kind: str) -> Triple:
+        """The next triple of a kind, which nobody else has or gets. Raises `PoolExhausted` if none is ready."""
+        try:
+            return self._stock[kind].popleft()
+        except IndexError:
+            raise self._exhausted(kind, 1) from None
+
+    def _store(self, kind: str, index: int, halves: dict[str, Half]) -> None:
+        self._made[kind] = index + 1
+        self._stock[kind].append(Triple(index, halves))
+
+    def _split(self, kind: str) -> tuple[list[Product], list[Product]]:
+        """The products that we own the operand of, and those that we evaluate."""
+        products = self._shapes.products(kind)
+        owned = [product for product in products if product.host_evaluates != self._is_host]
+        return owned, [product for product in products if product.host_evaluates == self._is_host]
+
+    def _draw(self, kind: str) -> dict[str, Ring]:
+        """Fresh masks for one triple."""
+        stream = expand(OsRandomness().seed())
+        return {
+            product.name: stream.ring(product.host_mask if self._is_host else product.collaborator_mask, RING_BITS)
+            for product in self._shapes.products(kind)
+        }
+
+    def _encrypt(self, index: int, product: Product, mask: Ring) -> TripleOperand:
+        return TripleOperand(index, product.name, self._secret.encrypt(product.operand(mask), product.shape).parts)
+
+    def _evaluate(self, index: int, product: Product, mask: Ring, message: TripleOperand) -> tuple[TripleProduct, Half]:
+        """The owner's encrypted share, and our half."""
+        shape = product.shape
+        operand = self._public.load_operand(_parts(message, index, product), shape)
+        share = expand(OsRandomness().seed()).ring((shape.m, shape.n), RING_BITS)
+        addend = subtract(np.zeros_like(share), share)
+        reply = self._public.multiply_add(product.factor(mask), operand, addend, shape)
+        return TripleProduct(index, product.name, reply.parts), Half(mask, product.result(share))
+
+    def _decrypt(self, index: int, product: Product, mask: Ring, message: TripleProduct) -> Half:
+        share = self._secret.decrypt(_parts(message, index, product), product.shape)
+        return Half(mask, product.result(share))
+
+
+def _parts(message: TripleOperand | TripleProduct, index: int, product: Product) -> CiphertextBundle:
+    if (message.index, message.product) != (index, product.name):
+        is_of, name = f"triple {message.index}'s {message.product}", type(message).__name__
+        raise MalformedMessage(f"{name} is of {is_of}, not of {index}'s {product.name}")
+    return CiphertextBundle(message.parts)
+
+
+class HostTriples(_Triples):
+    """The host's halves; it starts every batch of triples."""
+
+    _is_host = True
+
+    def generate(self, kind: str, count: int = 1) -> Steps[None]:
+        """Make `count` triples of a kind, the collaborator's `serve` answering.
+
+        Raises:
+            InvalidInput: an unknown kind, or a count that is not from 1 to `MAX_COUNT`.
+        """
+        self._shapes.products(kind)
+        if not 1 <= count <= MAX_COUNT:
+            raise InvalidInput(f"triples are made 1 to {MAX_COUNT} at a time, not {count}")
+        first = self._made[kind]
+        yield Send(TripleRequest(kind, first, count))
+        owned, evaluated = self._split(kind)
+        masks = yield from self._send_operands(kind, first)
+        for index in range(first, first + count):
+            halves = {}
+            for product in evaluated:
+                operand = received((yield Receive(TripleOperand)), TripleOperand)
+                reply, halves[product.name] = self._evaluate(index, product, masks[product.name], operand)
+                yield Send(reply)
+            following = (yield from self._send_operands(kind, index + 1)) if index + 1 < first + count else {}
+            for product in owned:
+                answer = received((yield Receive(TripleProduct)), TripleProduct)
+                halves[product.name] = self._decrypt(index, product, masks[product.name], answer)
+            self._store(kind, index, halves)
+            masks = following
+
+    def _send_operands(self, kind: str, index: int) -> Steps[dict[str, Ring]]:
+        masks = self._draw(kind)
+        for product in self._split(kind)[0]:
+            yield Send(self._encrypt(index, product, masks[product.name]))
+        return masks
+
+
+class CollaboratorTriples(_Triples):
+    """The collaborator's halves."""
+
+    _is_host = False
+
+    def serve(self, request: TripleRequest) -> Steps[None]:
+        """Make the triples that the host asks for.
+
+        Raises:
+            MalformedMessage: the request does not go on where the last one ended.
+        """
+        kind, expected = request.kind, self._made[request.kind]
+        if request.index != expected:
+            raise MalformedMessage(f"TripleRequest is of {kind} triple {request.index}; the next here is {expected}")
+        owned, evaluated = self._split(kind)
+        for index in range(request.index, request.index + request.count):
+            masks, halves, replies = self._draw(kind), {}, []
+            for product in owned:
+                yield Send(self._encrypt(index, product, masks[product.name]))
+            for product in evaluated:
+                operand = received((yield Receive(TripleOperand)), TripleOperand)
+                reply, halves[product.name] = self._evaluate(index, product, masks[product.name], operand)
+                replies.append(reply)
+            for product in owned:
+                answer = received((yield Receive(TripleProduct)), TripleProduct)
+                halves[product.name] = self._decrypt(index, product, masks[product.name], answer)
+            self._store(kind, index, halves)
+            for reply in replies:
+                yield Send(reply)

@@ -1,0 +1,1 @@
+"""Scheme "plain": features and gradients in the clear."""

@@ -1,0 +1,190 @@
+"""Scheme "plain": features and gradients in the clear. The baseline, run only when both sides ask for it by name.
+
+    collaborator                        host
+    PlainFeatures(a)     ----------->   z = a W^T, W at the host (or z = a, without a layer)
+                         <-----------   PlainGradient(da = dz W)    only if the bottom model is trainable
+                                        W -= lr dz^T a
+    resume: nothing crosses the wire, W is as it was
+
+**Leaks** the host sees every feature a and every gradient; the collaborator sees da. Use it to measure, or where the
+parties may show each other features by contract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import CallOutOfOrder, InvalidInput
+from protocols.core.message import Array, Message, check_array, check_finite
+from protocols.core.steps import Receive, Send, Steps, received
+from protocols.layer.interface import (
+    CollaboratorProjection,
+    HostProjection,
+    ProjectionSpec,
+    Stage,
+    StepSkipped,
+    check_names,
+    check_rows,
+    layer_randomness,
+)
+from protocols.layer.reference import ReferenceLayer, initial_factors
+
+
+@dataclass(frozen=True)
+class PlainFeatures(Message):
+    """A batch of features a [rows, d] in the clear.
+
+    **Leaks** a to the host.
+    """
+
+    features: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self.require_array("features", np.float32, 2)
+
+
+@dataclass(frozen=True)
+class PlainGradient(Message):
+    """The batch gradient da [rows, d] in the clear.
+
+    **Leaks** da to the collaborator, and with it something about the labels.
+    """
+
+    gradient: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self.require_array("gradient", np.float32, 2)
+
+
+class PlainHost(HostProjection):
+    """The host's end: holds W, if there is a layer."""
+
+    def __init__(self, spec: ProjectionSpec) -> None:
+        self._spec = spec
+        self._layer: ReferenceLayer | None = None
+        self._features: NDArray[np.float32] | None = None
+
+    def setup(self) -> Steps[None]:
+        """Nothing crosses the wire: in the clear, one side may hold W."""
+        self._begin_setup()
+        spec = self._spec
+        if spec.width_out is not None:
+            randomness = (layer_randomness(spec, "host"), layer_randomness(spec, "collaborator"))
+            left, right = initial_factors(*randomness, spec.width_out, spec.width_in)
+            self._layer = ReferenceLayer(left @ right)
+        yield from ()
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        where, spec = f"the checkpoint of {self._spec.feature_key}'s layer", self._spec
+        check_names(where, state, () if spec.width_out is None else ("weight",))
+        if spec.width_out is not None:
+            weight = state["weight"]
+            check_array(f"{where}: weight", weight, np.float64, 2, (spec.width_out, spec.width_in))
+            if not np.isfinite(weight).all():
+                raise InvalidInput(f"{where}: weight must be finite")
+            self._layer = ReferenceLayer(weight)
+        yield from ()
+        self._end_batch()
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. weight [o, d] float64, if there is a layer."""
+        self._check_between_batches()
+        return {name: weight.copy() for name, weight in self.weights().items()}
+
+    def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
+        self._begin_batch()
+        features = received((yield Receive(PlainFeatures)), PlainFeatures).features
+        where = f"features of {self._spec.feature_key}"
+        check_rows(where, features, rows, self._spec.width_in, received=True)
+        check_finite(where, features, received=True)
+        self._features = features if training else None
+        if not training:
+            self._end_batch()
+        return features if self._layer is None else self._layer.forward(features.astype(np.float64)).astype(np.float32)
+
+    def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
+        key, features = self._spec.feature_key, self._features
+        if features is None:
+            raise CallOutOfOrder(f"no training batch of {key} is waiting for a gradient")
+        self._features = None
+        check_finite(f"gradient of the loss for {key}'s projection", dz)
+        da = dz
+        if self._layer is not None:
+            gradient = dz.astype(np.float64)
+            da = self._layer.backward(gradient).astype(np.float32)
+            self._layer.update(gradient, features.astype(np.float64), learning_rate)
+        if self._spec.trainable:
+            yield Send(PlainGradient(da))
+        self._end_batch()
+
+    def skip(self) -> Steps[None]:
+        self._features = None
+        if self._spec.trainable:
+            yield from super().skip()
+        if self._stage is Stage.IN_BATCH:
+            self._end_batch()
+
+    def weights(self) -> dict[str, Array]:
+        return {} if self._layer is None else {"weight": self._layer.weights}
+
+
+class PlainCollaborator(CollaboratorProjection):
+    """The collaborator's end: sends features, holds no weights."""
+
+    def __init__(self, spec: ProjectionSpec) -> None:
+        self._spec = spec
+        self._shape: tuple[int, int] | None = None
+
+    def setup(self) -> Steps[None]:
+        """Nothing to do: see the host's end."""
+        self._begin_setup()
+        yield from ()
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        check_names(f"the checkpoint of {self._spec.feature_key}'s layer", state, ())
+        yield from ()
+        self._end_batch()
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. There is nothing to keep."""
+        self._check_between_batches()
+        return {}
+
+    def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        self._begin_batch()
+        check_rows(f"features of {self._spec.feature_key}", features, len(features), self._spec.width_in)
+        check_finite(f"features of {self._spec.feature_key}", features)
+        self._shape = (features.shape[0], features.shape[1]) if training else None
+        yield Send(PlainFeatures(features))
+        if not training:
+            self._end_batch()
+
+    def backward(self) -> Steps[NDArray[np.float32] | None]:
+        shape, self._shape = self._shape, None
+        if shape is None:
+            raise CallOutOfOrder(f"no training batch of {self._spec.feature_key} is waiting for a gradient")
+        gradient = (yield from self._receive_gradient(*shape)) if self._spec.trainable else None
+        self._end_batch()
+        return gradient
+
+    def _receive_gradient(self, rows: int, width: int) -> Steps[NDArray[np.float32] | None]:
+        reply = yield Receive(PlainGradient, StepSkipped)
+        if isinstance(reply, StepSkipped):
+            return None
+        gradient = received(reply, PlainGradient).gradient
+        check_rows("the gradient the host sent", gradient, rows, width, received=True)
+        check_finite("the gradient the host sent", gradient, received=True)
+        return gradient
+
+    def weights(self) -> dict[str, Array]:
+        return {}

@@ -1,0 +1,1 @@
+"""One task from joining to the farewell: agreement, alignment, rounds, resumption."""

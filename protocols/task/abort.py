@@ -1,0 +1,34 @@
+"""Messages about the conversation itself.
+
+any party  ──── Abort ────▶  its peers        at any time; the receiver stops
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.core.message import Message
+
+MAX_REASON = 500
+
+
+@dataclass(frozen=True)
+class Abort(Message):
+    """The task ends here.
+
+    Attributes:
+        reason: one line for people.
+        party: who stopped; not always the sender, the host passes it on.
+        code: the name of the error's class.
+
+    **Leaks**: that, where and why this party stopped. Never a value, an id or a path.
+    """
+
+    reason: str
+    party: str
+    code: str
+
+    def __post_init__(self) -> None:
+        self.require_text("reason", MAX_REASON)
+        self.require_text("party", 100)
+        self.require_text("code", 100)

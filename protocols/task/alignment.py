@@ -1,0 +1,207 @@
+"""Alignment: the parties train on the same rows in the same order, or not at all.
+
+    collaborator                                         host
+    SplitDigest(train and test ids, keyed)   ------->    compares with its own, for every collaborator
+                                             <-------    SplitDigest (its own)
+    compares
+    ... later, for every batch ...
+    BatchOpen(rows, keyed digest of ids)     ------->    compares with its own batch before training on it
+    EpochEnd(batches)                        ------->
+
+A digest is HMAC-SHA256 under the session id, over the ids' canonical bytes: once sorted (same set?) and once in the
+order the party will use (same order?). Ids compare as text, so 17 and "17" are the same id.
+
+**Leaks** counts of training and test ids, and equality of the two sides' id lists; both are subsets of the
+intersection, which both know. To the network nothing (TLS).
+
+**Reference** HMAC: RFC 2104.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protocols.core.errors import InvalidInput, PeerViolation
+from protocols.core.message import Message
+from protocols.core.steps import Receive, Send, Steps, received
+
+DIGEST_BYTES = 32
+MAX_IDS = 1 << 31
+MAX_ROWS = 1 << 20
+
+SampleId = str | int
+
+
+class Misaligned(PeerViolation):
+    """Two parties are about to train on different rows. Says which side has what."""
+
+
+class OrderedIds(frozenset[SampleId]):
+    """A set of ids that every process iterates in the same order: by length, then by text.
+
+    A plain `set` of strings iterates differently in every Python process, which silently pairs wrong rows.
+    """
+
+    _order: tuple[SampleId, ...]
+
+    def __new__(cls, ids: Iterable[SampleId]) -> OrderedIds:
+        self = super().__new__(cls, ids)
+        self._order = tuple(sorted(frozenset.__iter__(self), key=lambda i: (len(str(i)), str(i))))
+        return self
+
+    def __iter__(self) -> Iterator[SampleId]:
+        return iter(self._order)
+
+    def __repr__(self) -> str:
+        return f"OrderedIds(<{len(self)} ids>)"
+
+    # A set made from this one keeps its order; frozenset's own operators would give a plain frozenset.
+    def __and__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) & other)
+
+    def __or__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) | other)
+
+    def __sub__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) - other)
+
+    def __xor__(self, other: Any) -> OrderedIds:
+        return OrderedIds(frozenset(self) ^ other)
+
+
+def check_ids(where: str, ids: object) -> Sequence[SampleId] | OrderedIds:
+    """Ids as `split_dataset` may return them: a set (order is ours) or a list or tuple (order is the user's)."""
+    if not isinstance(ids, (set, frozenset, list, tuple)):
+        raise InvalidInput(f"{where} must be a set or a list of ids, not {type(ids).__name__}")
+    for position, item in enumerate(ids):
+        if isinstance(item, bool) or not isinstance(item, (str, int)):
+            raise InvalidInput(f"{where}: ids must be str or int, but number {position} is {type(item).__name__}")
+    if isinstance(ids, (set, frozenset)):
+        ordered = OrderedIds(ids)
+        if len({str(item) for item in ordered}) != len(ordered):
+            raise InvalidInput(f"{where}: the same id appears as text and as a number")
+        return ordered
+    if len({str(item) for item in ids}) != len(ids):
+        raise InvalidInput(f"{where}: some ids appear twice in {len(ids)} ids")
+    return ids
+
+
+def ids_digest(session: bytes, label: str, ids: Iterable[SampleId]) -> bytes:
+    """HMAC-SHA256 of ids in the order given."""
+    state = hmac.new(session, f"secure-hfl ids v1 {label}".encode(), hashlib.sha256)
+    for item in ids:
+        data = str(item).encode()
+        state.update(len(data).to_bytes(4, "big") + data)
+    return state.digest()
+
+
+@dataclass(frozen=True)
+class SplitDigest(Message):
+    """How one side split the intersection. Digests: the set (sorted), and the order that will be used."""
+
+    train_count: int
+    train_set: bytes
+    train_order: bytes
+    test_count: int
+    test_set: bytes
+    test_order: bytes
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            self.require_int(f"{part}_count", 0, MAX_IDS)
+            self.require_bytes(f"{part}_set", DIGEST_BYTES)
+            self.require_bytes(f"{part}_order", DIGEST_BYTES)
+
+    @classmethod
+    def of(cls, session: bytes, train: Iterable[SampleId], test: Iterable[SampleId]) -> SplitDigest:
+        """The digests of this side's split."""
+        train, test = tuple(train), tuple(test)
+        return cls(
+            train_count=len(train),
+            train_set=ids_digest(session, "train set", OrderedIds(train)),
+            train_order=ids_digest(session, "train order", train),
+            test_count=len(test),
+            test_set=ids_digest(session, "test set", OrderedIds(test)),
+            test_order=ids_digest(session, "test order", test),
+        )
+
+
+@dataclass(frozen=True)
+class BatchOpen(Message):
+    """A collaborator's next batch: how many rows, and (when the user names them) a digest of their ids; else empty."""
+
+    rows: int
+    ids: bytes
+
+    def __post_init__(self) -> None:
+        self.require_int("rows", 1, MAX_ROWS)
+        self.require_bytes("ids", DIGEST_BYTES if self.ids else 0)
+
+
+@dataclass(frozen=True)
+class EpochEnd(Message):
+    """The collaborator's iterator is exhausted after this many batches."""
+
+    batches: int
+
+    def __post_init__(self) -> None:
+        self.require_int("batches", 0, MAX_IDS)
+
+
+def compare_splits(host: SplitDigest, other: SplitDigest, who: str) -> None:
+    """Raise `Misaligned` unless both sides split the intersection alike."""
+    for part, what in (("train", "training"), ("test", "test")):
+        ours, theirs = getattr(host, f"{part}_count"), getattr(other, f"{part}_count")
+        counts = f"the host has {ours} {what} ids, {who} has {theirs}"
+        same_set = hmac.compare_digest(getattr(host, f"{part}_set"), getattr(other, f"{part}_set"))
+        if ours != theirs or not same_set:
+            same = ", and they are not the same ones" if ours == theirs else ""
+            raise Misaligned(f"split_dataset differs: {counts}{same}. Agree on one rule for the split")
+        if not hmac.compare_digest(getattr(host, f"{part}_order"), getattr(other, f"{part}_order")):
+            raise Misaligned(
+                f"split_dataset differs: {counts}, the same ids in another order. Return sets, or sort both lists alike"
+            )
+
+
+def compare_batches(host_rows: int, host_ids: bytes, other: BatchOpen, who: str, place: str) -> None:
+    """Raise `Misaligned` unless the host's batch and a collaborator's have the same rows."""
+    if host_rows != other.rows:
+        raise Misaligned(
+            f"{place}: the host's batch has {host_rows} samples, {who}'s has {other.rows}. Use the same batch size"
+        )
+    if host_ids and other.ids and not hmac.compare_digest(host_ids, other.ids):
+        raise Misaligned(
+            f"{place}: the host's and {who}'s {host_rows} samples are not the same ones in the same order. "
+            "Make both iterators use the same order"
+        )
+
+
+class CollaboratorAlignment:
+    """The collaborator's half of comparing the splits. One-shot."""
+
+    def __init__(self, own: SplitDigest) -> None:
+        self._own = own
+
+    def run(self) -> Steps[None]:
+        """Send ours, compare with the host's. Raises `Misaligned`."""
+        yield Send(self._own)
+        host = received((yield Receive(SplitDigest)), SplitDigest)
+        compare_splits(host, self._own, "this side")
+
+
+class HostAlignment:
+    """The host's half, for one collaborator. One-shot."""
+
+    def __init__(self, own: SplitDigest, who: str) -> None:
+        self._own = own
+        self._who = who
+
+    def run(self) -> Steps[None]:
+        """Compare first, so that everyone hears the host's explanation; then show ours. Raises `Misaligned`."""
+        theirs = received((yield Receive(SplitDigest)), SplitDigest)
+        compare_splits(self._own, theirs, self._who)
+        yield Send(self._own)

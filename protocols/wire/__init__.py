@@ -1,0 +1,1 @@
+"""Messages as bytes: the strict, canonical form of protobuf's wire format."""

@@ -1,0 +1,179 @@
+"""One encrypted layer in memory, both ends and the reference beside it; and a peer that sends what it should not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.fixed_point import WEIGHT_BITS
+from protocols.core.message import Array, Message
+from protocols.core.steps import Send, Steps
+from protocols.he.bfv import BfvBackend, BfvSecret
+from protocols.he.interface import Backend, CiphertextBundle, as_signed
+from protocols.he.paillier import PaillierBackend, PaillierSecretSide
+from protocols.he.paillier_parameters import PAILLIER_2048
+from protocols.layer.interface import ProjectionSpec, layer_randomness
+from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.reference import ReferenceLayer, initial_factors
+from protocols.layer.shapes import add
+from protocols.schemes.encrypted.messages import FeatureGradient, Projection
+from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from tests.helpers import Talk, pump
+from tests.protocols.he import bfv_helpers, paillier_helpers
+
+Floats = NDArray[np.float32]
+States = tuple[Mapping[str, Array], Mapping[str, Array]]
+QUIET = ProjectionParameters(check_every=0)
+
+
+class KeptBfv(BfvBackend):
+    """BFV whose two key pairs are made once a run: the first that asks gets one, the next the other."""
+
+    def __init__(self) -> None:
+        engine = bfv_helpers.backend()
+        self.parameters, self._seal, self._randomness = engine.parameters, engine._seal, engine._randomness
+        self._made = 0
+
+    def generate(self, randomness_label: str = "") -> BfvSecret:
+        self._made += 1
+        return bfv_helpers.secret(number=1 - self._made % 2)
+
+
+class KeptPaillier(PaillierBackend):
+    """Paillier, 2048 bits, likewise."""
+
+    def __init__(self) -> None:
+        super().__init__(PAILLIER_2048)
+        self._made = 0
+
+    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
+        self._made += 1
+        return paillier_helpers.secret(number=1 - self._made % 2)
+
+
+@lru_cache
+def kept(name: str) -> Backend:
+    """A backend by its scheme's name; with "fresh" before it, one that makes keys as it should."""
+    return {"bfv": KeptBfv, "paillier": KeptPaillier, "fresh bfv": BfvBackend}[name]()
+
+
+class NoNoise(ProjectionParameters):
+    """The weak design without smoothing noise."""
+
+    def smoothing_sigma(self, dimension: int) -> float:
+        return 0.0
+
+
+@dataclass
+class View:
+    """What each side sent."""
+
+    from_host: list[Message] = field(default_factory=list)
+    from_collaborator: list[Message] = field(default_factory=list)
+
+
+class Layer:
+    """A layer that is set up, or resumed.
+
+    Args:
+        d, o, rows: its shapes.
+        prepare: may change the ends before they talk (to take a protection away).
+        states: of the host and the collaborator, to resume from.
+    """
+
+    def __init__(
+        self,
+        d: int,
+        o: int,
+        rows: int,
+        trainable: bool = True,
+        backend: str = "bfv",
+        parameters: ProjectionParameters = QUIET,
+        seed: int | None = 5,
+        prepare: Callable[[EncryptedHost, EncryptedCollaborator], None] = lambda host, collaborator: None,
+        states: States | None = None,
+    ) -> None:
+        self._arguments = (d, o, rows, trainable, backend, parameters, seed)
+        self.spec = ProjectionSpec("side", d, o, rows, trainable, bytes(32), seed)
+        self.host = EncryptedHost(self.spec, kept(backend), parameters)
+        self.collaborator = EncryptedCollaborator(self.spec, kept(backend), parameters)
+        self.sigma = parameters.smoothing_sigma(max(d, o))
+        prepare(self.host, self.collaborator)
+        self.view = View()
+        if states is not None:
+            self._talk(self.host.resume(states[0]), self.collaborator.resume(states[1]))
+            self.reference = ReferenceLayer(self.weights())
+            return
+        self._talk(self.host.setup(), self.collaborator.setup())
+        factors = initial_factors(*(layer_randomness(self.spec, role) for role in ("host", "collaborator")), o, d)
+        self.reference = ReferenceLayer(factors[0] @ factors[1] if seed is not None else self.weights())
+
+    def states(self) -> States:
+        """What the two ends would keep in a checkpoint."""
+        return self.host.state(), self.collaborator.state()
+
+    def resumed(self, states: States | None = None) -> Layer:
+        """Two new ends that go on from these states, or from where we are."""
+        return Layer(*self._arguments, states=states or self.states())
+
+    def _talk(self, left: Steps[object], right: Steps[object]) -> Talk:
+        talk = pump(left, right)
+        self.view.from_host += talk.from_left
+        self.view.from_collaborator += talk.from_right
+        return talk
+
+    def forward(self, a: Floats, training: bool = True) -> Floats:
+        """z."""
+        return self._talk(self.host.forward(len(a), training), self.collaborator.forward(a, training)).left
+
+    def backward(self, dz: Floats, learning_rate: float) -> Floats | None:
+        """da, and both ends move their shares."""
+        return self._talk(self.host.backward(dz, learning_rate), backward_and_settle(self.collaborator)).right
+
+    def skip(self) -> Floats | None:
+        return self._talk(self.host.skip(), backward_and_settle(self.collaborator)).right
+
+    def weights(self) -> NDArray[np.float64]:
+        """W, which nobody knows, at its exact value."""
+        return as_signed(add(self.host._share, self.collaborator._share)) * 2.0**-WEIGHT_BITS
+
+    def exact_projection(self) -> NDArray[np.int64]:
+        """The ring elements that the host decrypted last: what it really sees of z."""
+        message = [sent for sent in self.view.from_collaborator if isinstance(sent, Projection)][-1]
+        rows = self.host._awaited_rows
+        return as_signed(self.host._secret.decrypt(CiphertextBundle(message.parts), self.host._shapes.forward(rows)))
+
+    def exact_gradient(self, rows: int) -> NDArray[np.int64]:
+        """The ring elements that the collaborator decrypted last: what it really sees of da."""
+        message = [sent for sent in self.view.from_host if isinstance(sent, FeatureGradient)][-1]
+        shape = self.collaborator._shapes.feature_gradient(rows)
+        return as_signed(self.collaborator._secret.decrypt(CiphertextBundle(message.parts), shape))
+
+
+def backward_and_settle(collaborator: EncryptedCollaborator) -> Steps[Floats | None]:
+    """The collaborator's half of a batch's end."""
+    da = yield from collaborator.backward()
+    yield from collaborator.settle()
+    return da
+
+
+def tampering(steps: Steps[object], kind: type[Message], change: Callable[[Message], Message]) -> Steps[object]:
+    """The same conversation, with every message of one kind changed before it is sent."""
+    answer = None
+    while True:
+        try:
+            step = steps.send(answer)  # type: ignore[arg-type]
+        except StopIteration as end:
+            return end.value
+        if isinstance(step, Send) and type(step.message) is kind:
+            step = Send(change(step.message))
+        answer = yield step
+
+
+def normal(number: int, *shape: int, scale: float = 1.0) -> Floats:
+    """Features or gradients of a test; the same every time."""
+    return (np.random.default_rng(number).normal(size=shape) * scale).astype(np.float32)
