@@ -21,11 +21,11 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.schemes.encrypted.messages import StepGradient
 from protocols.schemes.plain.roles import PlainFeatures
 from protocols.task.rounds import RoundStart, TaskFinished
+from protocols.wire.frames import Assembler, cut
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.codec import decode, default_catalogue, encode
-from secure_hfl.transport.frames import Assembler, cut
 from secure_hfl.transport.server import PartyServer
 
 TASK = "benchmark"

@@ -9,11 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from protocols.core.envelope import Envelope, Phase
+from protocols.core.envelope import PHASE_TEXT, Envelope, Phase, Place
 from protocols.core.errors import MessageOutOfOrder, PeerViolation
 from protocols.core.message import Message
 from protocols.core.steps import Receive, Send, Steps
@@ -24,31 +22,6 @@ from secure_hfl.work_clock import span
 T = TypeVar("T")
 
 MAX_UNREAD = 256
-
-PHASE_TEXT: Mapping[Phase, str] = {
-    Phase.JOIN: "joining",
-    Phase.PSI: "private set intersection",
-    Phase.ALIGN: "comparing the split",
-    Phase.SETUP: "setting up the models",
-    Phase.TRAIN: "training",
-    Phase.TEST: "testing",
-    Phase.FINISH: "finishing",
-    Phase.OFFLINE: "preparing masks",
-}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in the task a message belongs. Rounds count from 1 (0 before training), batches from 0."""
-
-    phase: Phase
-    round: int = 0
-    batch: int = 0
-
-    def __str__(self) -> str:
-        if self.phase in (Phase.TRAIN, Phase.TEST):
-            return f"{PHASE_TEXT[self.phase]} round {self.round}, batch {self.batch + 1}"
-        return PHASE_TEXT[self.phase]
 
 
 class Inbox:

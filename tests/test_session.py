@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from protocols.core.envelope import Envelope, Phase
+from protocols.core.envelope import Envelope, Phase, Place
 from protocols.task.alignment import EpochEnd
 from secure_hfl.errors import PeerFault, PeerTimeout
-from secure_hfl.session import MAX_UNREAD, Link, Place
+from secure_hfl.session import MAX_UNREAD, Link
 from secure_hfl.transport.channel import Channel
 
 

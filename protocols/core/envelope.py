@@ -1,7 +1,8 @@
-"""The header every message travels under, and the phases of a task."""
+"""The header every message travels under, the phases of a task, and places in it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -26,6 +27,33 @@ class Phase(IntEnum):
     TEST = 6
     FINISH = 7
     OFFLINE = 8
+
+
+PHASE_TEXT: Mapping[Phase, str] = {
+    Phase.JOIN: "joining",
+    Phase.PSI: "private set intersection",
+    Phase.ALIGN: "comparing the split",
+    Phase.SETUP: "setting up the models",
+    Phase.TRAIN: "training",
+    Phase.TEST: "testing",
+    Phase.FINISH: "finishing",
+    Phase.OFFLINE: "preparing masks",
+}
+"""What a user reads."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the task a message belongs. Rounds count from 1 (0 before training), batches from 0."""
+
+    phase: Phase
+    round: int = 0
+    batch: int = 0
+
+    def __str__(self) -> str:
+        if self.phase in (Phase.TRAIN, Phase.TEST):
+            return f"{PHASE_TEXT[self.phase]} round {self.round}, batch {self.batch + 1}"
+        return PHASE_TEXT[self.phase]
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,10 @@ class MalformedMessage(PeerViolation):
     """A received message has a field of a wrong type, shape, dtype, size or range."""
 
 
+class AnnouncedTooLarge(PeerViolation):
+    """A message's announced length is above what this party accepts."""
+
+
 class MessageOutOfOrder(PeerViolation):
     """A received message is not the one the transition table allows now."""
 

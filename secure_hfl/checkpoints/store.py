@@ -27,13 +27,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from protocols.core.envelope import Phase
+from protocols.core.envelope import Phase, Place
 from secure_hfl.checkpoints.tree import pack, unpack
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
 from secure_hfl.files import PART, sync_directory, write_private
 from secure_hfl.home import privacy_problem
 from secure_hfl.log import logger
-from secure_hfl.session import Place
 from secure_hfl.tasks.record import utc_now
 
 KEPT = 2

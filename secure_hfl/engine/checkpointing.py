@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from protocols.core.envelope import Phase
+from protocols.core.envelope import Phase, Place
 from protocols.layer.interface import ProjectionSpec
 from protocols.task.alignment import OrderedIds, SampleId
 from protocols.task.resumption import ResumePoint, checkpoint_tag
@@ -35,7 +35,6 @@ from secure_hfl.files import write_private
 from secure_hfl.home import make_private_directory
 from secure_hfl.log import logger
 from secure_hfl.metrics import RunMetrics
-from secure_hfl.session import Place
 
 if TYPE_CHECKING:
     from secure_hfl.engine.run import TaskRun

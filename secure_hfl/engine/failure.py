@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocols.core.envelope import Place
 from protocols.core.errors import LocalMisuse, SecureHflError
 from secure_hfl.engine.recovery import SHUTTING_DOWN, ShuttingDown
 from secure_hfl.errors import (
@@ -19,7 +20,6 @@ from secure_hfl.errors import (
     TaskFailed,
     UserCodeError,
 )
-from secure_hfl.session import Place
 
 MAX_REASON = 500
 """What fits into an Abort message."""

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from protocols.core.envelope import Phase
+from protocols.core.envelope import Phase, Place
 from protocols.core.errors import SecureHflError
 from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
 from protocols.task.abort import Abort
@@ -42,7 +42,7 @@ from secure_hfl.progress import progress_for
 from secure_hfl.results import save_results
 from secure_hfl.schedulers.base import seed_everything
 from secure_hfl.schemes import load_scheme
-from secure_hfl.session import Link, Place
+from secure_hfl.session import Link
 from secure_hfl.stock import StockKeeper
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
 from secure_hfl.transcript import Transcript, last_position

@@ -19,13 +19,13 @@ from enum import Enum
 from typing import TypeAlias
 
 from protocols.core.envelope import Envelope, Phase
-from protocols.core.errors import MessageOutOfOrder, PeerViolation, SecureHflError
+from protocols.core.errors import AnnouncedTooLarge, MessageOutOfOrder, PeerViolation, SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.frames import END_FRAME, Assembler, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.codec import Catalogue, decode, encode, peek
-from secure_hfl.transport.frames import END_FRAME, Assembler, cut, wire_size
 from secure_hfl.work_clock import span
 
 
@@ -297,7 +297,7 @@ class Channel:
             message = assembler.add(frame)
             if message is not None and peek(message, self._catalogue) is Abort:
                 return self._take_abort(message)
-        except MessageTooLarge as error:
+        except AnnouncedTooLarge as error:
             return self.fail(MessageTooLarge(f"{self.peer} sent too much: {error}"))
         except PeerViolation as error:
             return self.fail(error)

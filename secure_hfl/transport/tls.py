@@ -29,8 +29,8 @@ from collections.abc import Callable
 
 import grpc
 
+from protocols.wire.frames import CHUNK_BYTES, FRAME_SLACK
 from secure_hfl.identity import TLS_NAME, Identity
-from secure_hfl.transport.frames import CHUNK_BYTES, FRAME_SLACK
 from secure_hfl.transport.secure_hfl_pb2 import DESCRIPTOR
 
 SERVICE = DESCRIPTOR.services_by_name["Party"].full_name

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from protocols.core.envelope import Phase
+from protocols.core.envelope import Phase, Place
 from secure_hfl import files
 from secure_hfl.checkpoints import CheckpointStore, store
-from secure_hfl.session import Place
 
 OWNER = {"task": "a1b2"}
 TRACED = (files.__file__, store.__file__)

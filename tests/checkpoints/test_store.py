@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protocols.core.envelope import Phase
+from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
 from secure_hfl.checkpoints import Checkpoint, CheckpointStore, Saved
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
-from secure_hfl.session import Place
 
 OWNER = {"task": "a1b2", "role": "host", "party": "bank", "scheme": "bfv", "certificate": "AB:CD"}
 ROOT = Path(__file__).parent.parent.parent

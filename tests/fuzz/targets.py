@@ -18,13 +18,13 @@ from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Sender
 from protocols.transcript.format import lines_of
 from protocols.transcript.recorder import TranscriptRecorder
-from secure_hfl.errors import IdentityError, InvalidInvite, MessageTooLarge, TransportError
+from protocols.wire.frames import END_FRAME, Assembler, cut
+from secure_hfl.errors import IdentityError, InvalidInvite, TransportError
 from secure_hfl.identity import check_certificate, fingerprint_of, verify
 from secure_hfl.tasks import Invite
 from secure_hfl.transport import secure_hfl_pb2
 from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
 from secure_hfl.transport.codec import decode, default_catalogue, encode, peek
-from secure_hfl.transport.frames import END_FRAME, Assembler, cut
 from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
@@ -80,7 +80,7 @@ def frames(data: bytes) -> None:
     """A stream of frames: messages come out whole, and only of the frames that we would cut them into."""
     assembler, seen = Assembler(1 << 20), list[bytes]()
     for frame in _frames(Recipe(data)):
-        with refused(PeerViolation, MessageTooLarge) as outcome:
+        with refused(PeerViolation) as outcome:
             message = assembler.add(frame)
         if outcome.error is not None:
             return

@@ -16,12 +16,12 @@ from protocols.schemes.plain.roles import PlainFeatures
 from protocols.transcript.audit import audit
 from protocols.transcript.format import lines_of
 from protocols.transcript.records import Own
+from protocols.wire.frames import Assembler, cut
 from protocols.wire.varint import LENGTH, VARINT, write_tag
 from secure_hfl.errors import IdentityError, InvalidInvite
 from secure_hfl.identity import TLS_NAME, check_certificate
 from secure_hfl.tasks import Invite
 from secure_hfl.transport.codec import decode, default_catalogue
-from secure_hfl.transport.frames import Assembler, cut
 from tests.fuzz import corpus
 from tests.fuzz.formats import read_der, write_json, write_protobuf
 from tests.fuzz.recipe import Tree, copied

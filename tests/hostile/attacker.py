@@ -23,10 +23,10 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.frames import cut
 from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.transport.channel import Channel, Direction
 from secure_hfl.transport.codec import Catalogue, default_catalogue, encode
-from secure_hfl.transport.frames import cut
 from tests.hostile.mutations import Mutation, Sent, find
 
 HOLD_SECONDS = 20.0

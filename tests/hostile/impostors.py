@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import grpc
 
+from protocols.wire.frames import CHUNK_BYTES, cut
 from secure_hfl.identity import Identity
-from secure_hfl.transport.frames import CHUNK_BYTES, cut
 from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVICE, server_credentials
 
 PATIENCE = 20.0

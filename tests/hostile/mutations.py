@@ -17,10 +17,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from protocols.core.envelope import Phase
 from protocols.core.message import Message
+from protocols.wire.frames import CHUNK_BYTES, END_FRAME
 from protocols.wire.values import DTYPES
 from protocols.wire.varint import LENGTH, VARINT, read_fields, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2 as pb
-from secure_hfl.transport.frames import CHUNK_BYTES, END_FRAME
 
 Dice = random.Random
 MARKER = "QzXw"

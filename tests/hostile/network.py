@@ -20,9 +20,9 @@ from typing import Any
 
 import grpc
 
+from protocols.wire.frames import CHUNK_BYTES
 from secure_hfl.identity import TLS_NAME, Identity
 from secure_hfl.transport.client import CLIENT_OPTIONS
-from secure_hfl.transport.frames import CHUNK_BYTES
 from secure_hfl.transport.tls import (
     METHOD,
     SERVICE,

@@ -17,6 +17,7 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import MalformedMessage, MessageOutOfOrder, SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.frames import CHUNK_BYTES
 from secure_hfl.errors import (
     ConnectionLost,
     IdentityError,
@@ -30,7 +31,6 @@ from secure_hfl.identity import TLS_NAME, Identity
 from secure_hfl.transport.channel import Channel, ChannelLimits
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.codec import encode
-from secure_hfl.transport.frames import CHUNK_BYTES
 from secure_hfl.transport.secure_hfl_pb2 import Frame
 from secure_hfl.transport.secure_hfl_pb2_grpc import PartyStub
 from secure_hfl.transport.server import Lobby, PartyServer, listen_address

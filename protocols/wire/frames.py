@@ -12,20 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from protocols.core.errors import MalformedMessage
+from protocols.core.errors import AnnouncedTooLarge, MalformedMessage
 from protocols.wire.varint import LENGTH, VARINT, Buffer, read_fields, write_tag, write_varint
-from secure_hfl.errors import MessageTooLarge
-from secure_hfl.transport.secure_hfl_pb2 import Frame
 
 CHUNK_BYTES = 1 << 18
 FRAME_SLACK = 64
 """More than a frame is longer than its chunk."""
 
 GRPC_PREFIX_BYTES = 5
-END_FRAME = Frame(end=True).SerializeToString()
 
-_LENGTH = (Frame.MESSAGE_LENGTH_FIELD_NUMBER, VARINT)
-_CHUNK = (Frame.CHUNK_FIELD_NUMBER, LENGTH)
+# The fields of message Frame in the .proto file; a test compares the bytes.
+_LENGTH = (1, VARINT)
+_CHUNK = (2, LENGTH)
+END_FRAME = write_tag(3, VARINT) + write_varint(True)
+
 _LENGTH_TAG = write_tag(*_LENGTH)
 _CHUNK_TAG = write_tag(*_CHUNK)
 
@@ -71,7 +71,7 @@ class Assembler:
         """Take a frame; the message if this was its last.
 
         Raises:
-            MessageTooLarge: The announced length is above the limit.
+            AnnouncedTooLarge: The announced length is above the limit.
             MalformedMessage: Not a frame, or not the frame that has to come now.
         """
         if self.ended:
@@ -95,7 +95,9 @@ class Assembler:
         if bool(announced) is bool(self._length):
             raise MalformedMessage("a message's length must stand in its first frame, and nowhere else")
         if announced > self._max_message_bytes:
-            raise MessageTooLarge(f"a message of {announced} bytes was refused: {self._max_message_bytes} is the limit")
+            raise AnnouncedTooLarge(
+                f"a message of {announced} bytes was refused: {self._max_message_bytes} is the limit"
+            )
         length = self._length or announced
         expected = min(CHUNK_BYTES, length - len(self._parts))
         if len(chunk) != expected:

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.core.errors import MalformedMessage
-from secure_hfl.errors import MessageTooLarge
-from secure_hfl.transport.frames import (
+from protocols.core.errors import AnnouncedTooLarge, MalformedMessage
+from protocols.wire.frames import (
     CHUNK_BYTES,
     END_FRAME,
     FRAME_SLACK,
@@ -37,6 +36,7 @@ def test_messages_survive_being_cut(length: int, start: bytes) -> None:
     assert [Frame.FromString(data).SerializeToString() for data in frames] == frames
     assert max(map(len, frames)) <= CHUNK_BYTES + FRAME_SLACK
     assert sum(len(data) + GRPC_PREFIX_BYTES for data in frames) == wire_size(length)
+    assert frame(end=True) == END_FRAME
     assembler = Assembler(LIMIT)
     *before, last = [assembler.add(data) for data in (*frames, *frames)]
     assert last == message
@@ -79,9 +79,9 @@ def test_flawed_frames(frames: list[bytes]) -> None:
 
 
 def test_the_announced_length_is_refused_before_anything_is_kept() -> None:
-    with pytest.raises(MessageTooLarge, match=str(LIMIT)):
+    with pytest.raises(AnnouncedTooLarge, match=str(LIMIT)):
         Assembler(LIMIT).add(frame(LIMIT + 1, FULL))
-    with pytest.raises(MessageTooLarge):
+    with pytest.raises(AnnouncedTooLarge):
         Assembler(LIMIT).add(frame(2**64 - 1, b"x"))
 
 
