@@ -26,6 +26,7 @@ from benchmarks.lines import Benchmark, Lines
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send
 from protocols.he.paillier_parameters import PARAMETER_SETS
 from protocols.layer.interface import FeatureShape
@@ -36,7 +37,6 @@ from protocols.task.agreement import PROTOCOL_VERSION, Hello, Manifest, Manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.facts import FACTS, no_facts
 from protocols.transcript.format import TAG_BYTES

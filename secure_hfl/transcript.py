@@ -20,9 +20,9 @@ from pathlib import Path
 
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.core.steps import Steps
 from protocols.task.resumption import Seam
-from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Countersignature

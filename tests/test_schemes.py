@@ -11,14 +11,15 @@ import pytest
 from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.errors import InvalidInput
 from protocols.layer.parameters import ProjectionParameters
+from protocols.schemes import registry
+from protocols.schemes.plain.scheme import Plain
 from secure_hfl import schemes
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schemes import GROUP, load_scheme, register_scheme, scheme_names
-from secure_hfl.schemes.plain import Plain
 
 PLUG_IN = """
 from secure_hfl.schemes import register_scheme
-from secure_hfl.schemes.plain import Plain
+from protocols.schemes.plain.scheme import Plain
 
 @register_scheme("{registers}")
 class Mine(Plain):
@@ -30,7 +31,7 @@ class Mine(Plain):
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A package on the path that the entry-point group names as the scheme "mine"."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(schemes, "_registered", dict(schemes._registered))
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     points = EntryPoints([EntryPoint("mine", "mine_scheme", GROUP)])
     monkeypatch.setattr(schemes, "entry_points", lambda **chosen: points.select(**chosen))
     monkeypatch.delitem(sys.modules, "mine_scheme", raising=False)
@@ -62,7 +63,7 @@ def test_an_entry_point_that_registers_nothing_is_refused(installed: Path) -> No
 def test_a_name_belongs_to_one_scheme(installed: Path) -> None:
     installed.write_text(PLUG_IN.format(registers="plain"))
     load_scheme("plain")
-    with pytest.raises(ConfigurationError, match=r"already registered by secure_hfl\.schemes\.plain"):
+    with pytest.raises(InvalidInput, match=r"already registered by protocols\.schemes\.plain\.scheme"):
         load_scheme("mine")
 
 

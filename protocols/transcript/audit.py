@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from protocols.core.envelope import Phase
+from protocols.core.sender import Sender
 from protocols.ledger import LEDGER, ledger_of_run
-from protocols.transcript.chain import Sender
 from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened
 from protocols.transcript.ends import Ends
 from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree

@@ -12,31 +12,15 @@ Both ends hold the same two chains, whatever crosses in flight.
 
 from __future__ import annotations
 
-from enum import Enum
 from hashlib import sha256
+
+from protocols.core.sender import Sender
 
 DOMAIN = b"secure-hfl transcript v2: "
 _CHAIN, _ENTRY = DOMAIN + b"chain\n", DOMAIN + b"entry\n"
 
 MAX_RECENT = 1024
 """Heads kept of messages of preparation, which may be sent while a checkpoint is being signed."""
-
-
-class Sender(str, Enum):
-    """Whose messages a chain holds. Values are constants of the format."""
-
-    HOST = "h"
-    COLLABORATOR = "c"
-
-    @property
-    def other(self) -> Sender:
-        """The peer."""
-        return Sender.COLLABORATOR if self is Sender.HOST else Sender.HOST
-
-    @property
-    def role(self) -> str:
-        """In words."""
-        return self.name.lower()
 
 
 class Chain:

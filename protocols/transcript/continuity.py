@@ -20,8 +20,9 @@ from hmac import compare_digest
 from itertools import chain, islice
 
 from protocols.core.errors import InvalidInput
+from protocols.core.sender import Sender
+from protocols.task.history import History
 from protocols.task.resumption import Seam
-from protocols.transcript.chain import Sender
 from protocols.transcript.ends import LOST_BY_SENDER
 from protocols.transcript.errors import (
     BrokenChain,
@@ -33,7 +34,6 @@ from protocols.transcript.errors import (
     TranscriptsDisagree,
 )
 from protocols.transcript.file_audit import FileAuditor, FreshTags
-from protocols.transcript.past import Past
 from protocols.transcript.records import Agreed, Own
 from protocols.transcript.report import Finding, Resume
 
@@ -113,7 +113,7 @@ class RunEnd:
         self.resumes: list[Resume] = []
         self.by_digest: dict[bytes, FileAuditor] = {}
         self.elsewhere: Mapping[bytes, FileAuditor] = {}
-        self._marks, self._fresh, self._past = marks, fresh, Past()
+        self._marks, self._fresh, self._past = marks, fresh, History()
         self._findings: list[Finding] = []
         self._sessions: set[str] = set()
         self._covers: list[tuple[int, dict[Sender, int]]] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from protocols.transcript.chain import Sender
+from protocols.core.sender import Sender
 from protocols.transcript.errors import IncompleteTranscript, TranscriptError, TranscriptsDisagree
 from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import Entry

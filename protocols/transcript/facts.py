@@ -94,3 +94,8 @@ VERSION_AT: Mapping[type[Message], int] = {
 def no_facts(message: Message) -> Facts:
     """A type that `FACTS` does not list has none."""
     return ()
+
+
+def recorded_of(message: Message) -> Facts:
+    """What an entry repeats of a message."""
+    return FACTS[type(message)][1](message) if type(message) in FACTS else ()

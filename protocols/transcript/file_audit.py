@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.layer.interface import FeatureShape
 from protocols.ledger import LEDGER, Content
+from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.agreement import Hello
+from protocols.task.history import History
+from protocols.task.order import TaskOrder
 from protocols.task.resumption import ResumePoint, Seam
-from protocols.transcript.chain import Chain, Sender, seal_data
+from protocols.transcript.chain import Chain, seal_data
 from protocols.transcript.errors import (
     BrokenChain,
     IllegalOrder,
@@ -35,8 +39,6 @@ from protocols.transcript.errors import (
 from protocols.transcript.facts import FACTS
 from protocols.transcript.format import HEADER, MAX_LINE, NONE, Entry, Preamble, Record, Running, Seal, Signed, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
-from protocols.transcript.order import TaskOrder
-from protocols.transcript.past import Past
 from protocols.transcript.records import Agreed, Own
 from protocols.transcript.report import FileSummary, Finding
 from protocols.transcript.seam import seam_of
@@ -97,7 +99,7 @@ class FileAuditor:
         self,
         name: str,
         fresh: FreshTags | None = None,
-        past: Past | None = None,
+        past: History | None = None,
         marks: Collection[tuple[Sender, int]] = (),
     ) -> None:
         self.name = name
@@ -109,7 +111,7 @@ class FileAuditor:
         self.heads: dict[tuple[Sender, int], bytes] = {}
         self.is_over = self._is_torn = False
         self._fresh, self._marks = fresh, marks
-        self._past = Past(is_whole=False) if past is None else past
+        self._past = History(is_whole=False) if past is None else past
         self._running = Running()
         self._chains: dict[Sender, Chain] = {}
         self._agreement = b""
@@ -177,7 +179,7 @@ class FileAuditor:
             self._check_point(agreed.resumed_from, point)
         past.rewind(point)
         try:
-            self._order = TaskOrder(agreed.scheme, agreed.is_trainable, point, past)
+            self._order = TaskOrder(registered_scheme(agreed.scheme).order(agreed.is_trainable), point, past)
             self._sizes = TaskSizes(agreed)
             if past.shape is not None:
                 self._sizes.take_shape(*past.shape)
@@ -267,7 +269,7 @@ class FileAuditor:
         try:
             self._order.step(entry.sender, kind, (entry.phase, entry.round, entry.batch), entry.facts)
         except MessageOutOfOrder as error:
-            self.report(IllegalOrder(str(error), "see protocols/transcript/transitions.py", entry=str(entry)))
+            self.report(IllegalOrder(str(error), "see protocols/task/order.py", entry=str(entry)))
             self._order, self._past.is_whole = None, False  # nothing that follows can be judged
 
     def _check_size(self, entry: Entry, kind: type[Message]) -> None:

@@ -19,7 +19,7 @@ from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
 
-from protocols.transcript.chain import Sender
+from protocols.core.sender import Sender
 from protocols.transcript.errors import MalformedTranscript
 
 HEADER = b"secure-hfl-transcript 2"

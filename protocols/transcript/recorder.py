@@ -19,11 +19,12 @@ from hmac import compare_digest
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed, WrongSession
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.ledger import LEDGER
 from protocols.task.abort import Abort
 from protocols.task.agreement import Hello, Manifest
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Chain, Sender, seal_data, statement
+from protocols.transcript.chain import Chain, seal_data, statement
 from protocols.transcript.facts import FACTS, Facts, no_facts
 from protocols.transcript.format import HEADER, TAG_BYTES, Running, Signed, checkpoint_text, entry_text
 from protocols.transcript.messages import Checkpoint, Countersignature

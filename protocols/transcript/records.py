@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
+from protocols.core.sender import Sender
 from protocols.task.agreement import MAX_NAME, MAX_PARTIES, Manifest
 from protocols.task.resumption import SEAM_BYTES, ResumePoint, Seam
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Sender, digest_of
+from protocols.transcript.chain import digest_of
 
 MAX_PARAMETERS = 10_000
 MAX_SOFTWARE = 64

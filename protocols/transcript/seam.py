@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocols.core.errors import InvalidInput
+from protocols.core.sender import Sender
 from protocols.task.resumption import Seam
-from protocols.transcript.chain import Chain, Sender, digest_of
+from protocols.transcript.chain import Chain, digest_of
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import HEADER, Running
 from protocols.transcript.records import Own

@@ -7,8 +7,9 @@ from hmac import compare_digest
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
+from protocols.core.sender import Sender
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Sender, statement
+from protocols.transcript.chain import statement
 from protocols.transcript.errors import BrokenChain, InvalidTranscriptSignature, TranscriptError
 from protocols.transcript.format import Signed
 from protocols.transcript.records import Agreed

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from protocols.core.errors import InvalidInput
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.he import paillier_parameters, parameters, seal_wire
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
@@ -58,7 +59,6 @@ from protocols.task.agreement import NONCE_BYTES, Hello, Manifest, ManifestAccep
 from protocols.task.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
 from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from protocols.transcript.chain import Sender
 from protocols.transcript.facts import Facts
 from protocols.transcript.messages import HASH_BYTES, MAX_SIGNATURE, MIN_SIGNATURE, Checkpoint, Countersignature
 from protocols.transcript.records import Agreed

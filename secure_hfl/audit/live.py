@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.table import Table
 
 from protocols.core.envelope import Phase
-from protocols.transcript.chain import Sender
+from protocols.core.sender import Sender
 from protocols.transcript.errors import BrokenChain, MalformedTranscript, TranscriptError
 from protocols.transcript.file_audit import FileAuditor, FreshTags
 from protocols.transcript.format import Entry, lines_of

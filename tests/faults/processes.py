@@ -33,9 +33,7 @@ PRELOADED = (
     "secure_hfl.cli.app",
     "secure_hfl.engine.host",
     "secure_hfl.engine.collaborator",
-    "secure_hfl.schemes.encrypted",
-    "secure_hfl.schemes.masked",
-    "secure_hfl.schemes.plain",
+    "secure_hfl.schemes",
     "protocols.he.bfv",
     "tests.faults.processes",
 )

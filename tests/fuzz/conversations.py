@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
@@ -34,7 +35,6 @@ from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
 from protocols.task.agreement import CollaboratorAgreement, Hello, Manifest, check_hello, make_manifest
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
 from protocols.task.resumption import newest_common
-from protocols.transcript.chain import Sender
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter

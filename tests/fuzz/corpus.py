@@ -19,10 +19,11 @@ from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.task.abort import Abort
 from protocols.task.agreement import Hello, Manifest
 from protocols.task.resumption import SEAM_BYTES
-from protocols.transcript.chain import Chain, Sender, digest_of, seal_data, statement
+from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import Running, Signed, checkpoint_text, parse
 from secure_hfl.identity import Identity

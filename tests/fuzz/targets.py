@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, PeerViolation, VerificationFailed
+from protocols.core.sender import Sender
 from protocols.task.abort import Abort
 from protocols.transcript.audit import audit
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Sender
 from protocols.transcript.format import lines_of
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.wire.frames import END_FRAME, Assembler, cut

@@ -121,10 +121,10 @@ def shorten_keys() -> None:
     """Paillier with the shortest keys that there are: making one takes a tenth of the time."""
     from protocols.he.paillier import PaillierBackend
     from protocols.he.paillier_parameters import PARAMETER_SETS
-    from secure_hfl.schemes.encrypted import Paillier
+    from protocols.schemes.encrypted.scheme import Paillier
 
     short = PARAMETER_SETS["paillier-2048"]
-    Paillier.backend = property(lambda self: PaillierBackend(short))  # type: ignore[assignment]
+    Paillier.backend = lambda self: PaillierBackend(short)  # type: ignore[method-assign]
     Paillier.parameter_set = short.name  # type: ignore[assignment]
 
 

@@ -9,10 +9,10 @@ import os
 from tiny import make
 
 from protocols.core.errors import SecureHflError
+from protocols.schemes.plain.scheme import Plain
 from secure_hfl import register_scheme
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions, activate
-from secure_hfl.schemes.plain import Plain
 
 
 @register_scheme("other")

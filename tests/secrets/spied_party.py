@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import sys
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from torch import nn
 
 from protocols.he.paillier import PaillierBackend
 from protocols.he.paillier_parameters import PAILLIER_2048
+from protocols.schemes.encrypted.scheme import Paillier
 from secure_hfl.errors import TaskFailed
 from secure_hfl.log import logger
 from secure_hfl.run_options import RunOptions, activate
-from secure_hfl.schemes.encrypted import Paillier
 
 FIRST_ID = 730_000_000_000  # long enough that no other number looks like an id
 IDS = {0: range(0, 128), 1: range(32, 160)}
@@ -32,9 +31,7 @@ IDS = {0: range(0, 128), 1: range(32, 160)}
 
 def _smallest_paillier() -> None:
     """The shortest key that the parameters allow: the default's takes a minute here."""
-    backend = cached_property(lambda self: PaillierBackend(PAILLIER_2048))
-    backend.__set_name__(Paillier, "backend")
-    Paillier.backend = backend  # type: ignore[assignment]
+    Paillier.backend = lambda self: PaillierBackend(PAILLIER_2048)  # type: ignore[method-assign]
     Paillier.parameter_set = property(lambda self: PAILLIER_2048.name)  # type: ignore[assignment]
 
 

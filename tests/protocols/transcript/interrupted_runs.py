@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from protocols.core.sender import Sender
 from protocols.transcript.audit import audit_run
-from protocols.transcript.chain import Sender
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position

@@ -12,6 +12,7 @@ import numpy as np
 
 from protocols.core.envelope import Phase
 from protocols.core.randomness import OsRandomness
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
@@ -37,7 +38,7 @@ from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd,
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.audit import audit
-from protocols.transcript.chain import Chain, Sender, digest_of, seal_data, statement
+from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import Severity
 from protocols.transcript.format import Running, Signed, checkpoint_text, lines_of, parse
 from protocols.transcript.records import Own

@@ -8,9 +8,9 @@ from dataclasses import asdict
 import pytest
 
 from protocols.catalogue import MESSAGE_TYPES
+from protocols.core.sender import Sender
 from protocols.ledger import LEDGER
 from protocols.transcript.audit import audit
-from protocols.transcript.chain import Sender
 from protocols.transcript.file_audit import MAX_FINDINGS, FileAuditor, FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Checkpoint, Countersignature

@@ -11,12 +11,13 @@ import pytest
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen
 from protocols.task.rounds import RoundStart
-from protocols.transcript.chain import MAX_RECENT, Chain, Sender
+from protocols.transcript.chain import MAX_RECENT, Chain
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder

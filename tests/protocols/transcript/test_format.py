@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.core.errors import InvalidInput
-from protocols.transcript.chain import Sender
+from protocols.core.sender import Sender
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import (
     MAX_LINE,

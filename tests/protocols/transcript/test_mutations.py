@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.transcript.chain import Sender
+from protocols.core.sender import Sender
 from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import Running, lines_of
 from tests.protocols.transcript.recorded_runs import (

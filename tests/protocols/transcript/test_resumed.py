@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protocols.core.sender import Sender
 from protocols.task.resumption import Seam
 from protocols.transcript.audit import audit, audit_run
-from protocols.transcript.chain import Sender
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import lines_of

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.core.envelope import Phase
+from protocols.core.sender import Sender
 from protocols.ledger import LEDGER
 from protocols.task.resumption import ResumePoint, Seam
 from protocols.transcript.audit import audit
-from protocols.transcript.chain import Sender
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of

@@ -9,8 +9,8 @@ from typing import Any
 from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps
-from protocols.transcript.chain import Sender
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder

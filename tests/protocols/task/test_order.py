@@ -1,4 +1,4 @@
-"""The transition tables and the rules across directions: complete, and nothing passes that they do not allow."""
+"""The order of every scheme's task: complete, and nothing passes that it does not allow."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pytest
 from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
+from protocols.core.sender import Sender
 from protocols.ledger import LEDGER
+from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
+from protocols.task.history import History
+from protocols.task.order import TaskOrder, after_join, boundaries_of, tables_of
 from protocols.task.resumption import ResumePoint
-from protocols.transcript.chain import Sender
+from protocols.task.scheme_order import SchemeOrder, State
 from protocols.transcript.facts import FACTS, VERSION_AT
 from protocols.transcript.format import Entry, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
-from protocols.transcript.order import TaskOrder
-from protocols.transcript.past import Past
-from protocols.transcript.transitions import BOUNDARIES, OFFLINE, State, after_join, tables_for
 from tests.protocols.transcript.interrupted_runs import Run
 from tests.protocols.transcript.recorded_runs import C, Case, H, texts_of, transcripts
 
@@ -35,6 +36,10 @@ POINTS = [
 OPEN_TYPES = {"CheckQuery", "CheckReply", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
 OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort"}
 TYPES = {kind.__name__: kind for kind in LEDGER}
+
+
+def order_of(scheme: str, trainable: bool) -> SchemeOrder:
+    return registered_scheme(scheme).order(trainable)
 
 
 def entries(case: Case, end: int = 0) -> list[Entry]:
@@ -56,7 +61,7 @@ def take_all(order: TaskOrder, run: list[Entry]) -> None:
 
 
 def accepts(case: Case, run: list[Entry]) -> bool:
-    order = TaskOrder(case.scheme, case.trainable)
+    order = TaskOrder(order_of(case.scheme, case.trainable))
     try:
         for entry in run:
             take(order, entry)
@@ -67,27 +72,30 @@ def accepts(case: Case, run: list[Entry]) -> bool:
 
 @pytest.mark.parametrize(("scheme", "trainable"), SCHEMES)
 def test_every_state_can_be_reached_and_leads_to_the_end(scheme: str, trainable: bool) -> None:
-    for sender, table in tables_for(scheme, trainable).items():
+    order = order_of(scheme, trainable)
+    states = {state for table in tables_of(order).values() for edge in table for state in (edge[0], table[edge])}
+    for sender, table in tables_of(order).items():
         edges = {(state, to) for (state, _, _), to in table.items()}
-        restored = {state for point in POINTS for state in after_join(scheme, point)[1].values()}
+        restored = {state for point in POINTS for state in after_join(order, point)[1].values()}
         reached, ending = {State.START, *(restored if scheme != "plain" else ())}, {State.FINISHED}
-        for _ in State:
+        for _ in states:
             reached |= {to for state, to in edges if state in reached}
             ending |= {state for state, to in edges if to in ending}
         assert {state for edge in edges for state in edge} == reached == ending
-        assert all(BOUNDARIES[sender][phase] & reached for phase in Phase if phase is not Phase.OFFLINE)
+        assert all(boundaries_of(order)[sender][phase] & reached for phase in Phase if phase is not Phase.OFFLINE)
 
 
 def test_every_type_has_its_place_in_some_table() -> None:
-    tables = [table for scheme, trainable in SCHEMES for table in tables_for(scheme, trainable).values()]
-    placed = {kind for table in [*tables, *OFFLINE.values()] for _, _, kind in table}
+    orders = [order_of(scheme, trainable) for scheme, trainable in SCHEMES]
+    tables = [table for order in orders for table in (*tables_of(order).values(), *order.offline.values())]
+    placed = {kind for table in tables for _, _, kind in table}
     assert placed == {*MESSAGE_TYPES} - {Abort, Checkpoint, Countersignature}
     assert set(FACTS) <= set(LEDGER)
 
 
-def test_an_unknown_scheme_has_no_tables() -> None:
+def test_an_unknown_scheme_has_no_order() -> None:
     with pytest.raises(InvalidInput):
-        TaskOrder("other", True)
+        registered_scheme("other")
 
 
 @pytest.mark.parametrize("case", RUNS, ids=str)
@@ -125,7 +133,7 @@ def first(case: Case) -> Run:
 
 
 def goes_on(case: Case, point: ResumePoint, run: list[Entry]) -> bool:
-    order = TaskOrder(case.scheme, case.trainable, point)
+    order = TaskOrder(order_of(case.scheme, case.trainable), point)
     try:
         for entry in run:
             take(order, entry)
@@ -199,9 +207,9 @@ def test_versions_of_the_weights_go_on_from_the_checkpoints(case: Case) -> None:
     run = resumed(case, point)
     moved = [shifted(entry, 5) for entry in run]
     assert goes_on(case, point, moved)
-    past = Past()
+    past = History()
     past.over(Phase.TRAIN, 1, 2)
-    order = TaskOrder(case.scheme, case.trainable, point, past)
+    order = TaskOrder(order_of(case.scheme, case.trainable), point, past)
     with pytest.raises(MessageOutOfOrder, match="version 7 of the weights, which are at version 2"):
         take_all(order, moved)
     versioned = [at for at, entry in enumerate(run) if TYPES[entry.type] in VERSION_AT]
@@ -251,14 +259,15 @@ def pairs(run: list[Entry]) -> Iterator[tuple[int, int]]:
 def test_every_state_refuses_every_type_that_its_table_lacks(case: Case) -> None:
     """At each point of a run, each type from each sender: all but those that a table allows there are refused."""
     run = entries(case)
-    order = TaskOrder(case.scheme, case.trainable)
-    tables = tables_for(case.scheme, case.trainable)
+    order = TaskOrder(order_of(case.scheme, case.trainable))
+    scheme = order_of(case.scheme, case.trainable)
+    tables = tables_of(scheme)
     tried = 0
     for entry in run:
         place = (entry.phase, entry.round, entry.batch)
         for sender in Sender:
             for kind in MESSAGE_TYPES:
-                table = OFFLINE[sender] if entry.phase == Phase.OFFLINE else tables[sender]
+                table = scheme.offline[sender] if entry.phase == Phase.OFFLINE else tables[sender]
                 state = (order._offline_states if entry.phase == Phase.OFFLINE else order._states)[sender]
                 if (state, entry.phase, kind) in table or kind in (Abort, Checkpoint, Countersignature):
                     continue
@@ -274,7 +283,7 @@ def test_every_state_refuses_every_type_that_its_table_lacks(case: Case) -> None
 
 @pytest.mark.parametrize("case", RUNS, ids=str)
 def test_an_abort_may_come_anywhere(case: Case) -> None:
-    order = TaskOrder(case.scheme, case.trainable)
+    order = TaskOrder(order_of(case.scheme, case.trainable))
     for entry in entries(case):
         order.step(entry.sender, Abort, (entry.phase, entry.round, entry.batch), ())
         take(order, entry)
@@ -286,7 +295,7 @@ def test_a_mask_serves_once() -> None:
     run = entries(case)
     at = [i for i, entry in enumerate(run) if entry.type == "MaskedStep"]
     reused = run[at[1]]._replace(facts=(run[at[0]].facts[0], *run[at[1]].facts[1:]))
-    order = TaskOrder("masked", True)
+    order = TaskOrder(order_of("masked", True))
     for entry in run[: at[1]]:
         take(order, entry)
     with pytest.raises(MessageOutOfOrder, match="mask G of triple 0 has been used"):

@@ -10,6 +10,7 @@ from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
 from protocols.layer.parameters import ProjectionParameters
 from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -21,21 +22,16 @@ from protocols.schemes.masked.messages import (
     TripleProduct,
     TripleRequest,
 )
+from protocols.schemes.masked.order import masked_order
 from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
-from secure_hfl.schemes import Scheme, register_scheme
+from protocols.task.scheme_order import SchemeOrder
 
 
-@register_scheme("masked")
 class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
-    host_learns = (
-        "the smoothed projection z of each batch: a linear image of the features under weights that nobody knows, "
-        "which shows about their norms and inner products"
-    )
-    collaborator_learns = "the smoothed gradient of its features, if its bottom model is trained; else nothing"
-
-    def __init__(self, parameters: ProjectionParameters | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, parameters: ProjectionParameters | None = None) -> None:
+        super().__init__(engine)
         self._parameters = parameters or ProjectionParameters()
 
     @cached_property
@@ -55,6 +51,9 @@ class Masked(Scheme):
 
     def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
         return MaskedCollaborator(spec, self._backend, self._parameters)
+
+    def order(self, trainable: bool) -> SchemeOrder:
+        return masked_order(trainable)
 
     def messages(self) -> tuple[type[Message], ...]:
         return (

@@ -1,7 +1,7 @@
-"""What the conversations of a run have established up to one place: where a later one may go on, and from what.
+"""What the conversations of a run have reached up to one place: where a later one may go on, and from what.
 
-past.rewind(point)          the conversation goes on from a checkpoint: what had come after it is gone
-past.start / done / over    as its messages pass: checkpoints may be made there
+history.rewind(point)          the conversation goes on from a checkpoint: what had come after it is gone
+history.start / done / over    as its messages pass: checkpoints may be made there
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def _order(point: ResumePoint) -> tuple[int, int, int]:
     return number, stage, batch
 
 
-class Past:
+class History:
     """One party's view. A few numbers for each round.
 
     Args:

@@ -1,4 +1,4 @@
-"""Schemes "bfv" and "paillier": the projection layer under additively homomorphic encryption."""
+"""Schemes "bfv" and "paillier": one protocol, two encryption schemes."""
 
 from __future__ import annotations
 
@@ -23,28 +23,22 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
+from protocols.schemes.encrypted.order import encrypted_order
 from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
-from secure_hfl.executor import thread_map
-from secure_hfl.schemes import Scheme, register_scheme
-from secure_hfl.schemes.timed import TimedBackend
+from protocols.schemes.interface import Engine, Scheme
+from protocols.task.scheme_order import SchemeOrder
 
 
 class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
 
-    host_learns = (
-        "the smoothed projection z of each batch: a linear image of the features under weights that nobody knows, "
-        "which shows about their norms and inner products"
-    )
-    collaborator_learns = "the smoothed gradient of its features, if its bottom model is trained; else nothing"
-
-    def __init__(self, parameters: ProjectionParameters | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, parameters: ProjectionParameters | None = None) -> None:
+        super().__init__(engine)
         self._parameters = parameters or ProjectionParameters()
 
-    @cached_property
     @abstractmethod
     def backend(self) -> Backend:
-        """The encryption scheme with its parameter set."""
+        """The encryption scheme with its parameter set. Imported here: its library takes a while, or is an extra."""
 
     @property
     @abstractmethod
@@ -55,10 +49,18 @@ class EncryptedScheme(Scheme):
         return json.dumps({"encryption": self.parameter_set, "layer": json.loads(self._parameters.canonical())})
 
     def host(self, spec: ProjectionSpec) -> HostProjection:
-        return EncryptedHost(spec, TimedBackend(self.backend), self._parameters)
+        return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters)
 
     def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
-        return EncryptedCollaborator(spec, TimedBackend(self.backend), self._parameters)
+        return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters)
+
+    def order(self, trainable: bool) -> SchemeOrder:
+        return encrypted_order(trainable)
+
+    @cached_property
+    def _shared(self) -> Backend:
+        """One for all layers of a task."""
+        return self.backend()
 
     def messages(self) -> tuple[type[Message], ...]:
         return (
@@ -76,11 +78,9 @@ class EncryptedScheme(Scheme):
         )
 
 
-@register_scheme("bfv")
 class Bfv(EncryptedScheme):
     """SEAL's BFV: the default. Fast on any machine; about 2 MB a batch."""
 
-    @cached_property
     def backend(self) -> Backend:
         from protocols.he.bfv import BfvBackend
 
@@ -93,15 +93,13 @@ class Bfv(EncryptedScheme):
         return TRAINING.name
 
 
-@register_scheme("paillier")
 class Paillier(EncryptedScheme):
     """Packed Paillier with 3072-bit keys: a sixth of the bytes, several times the work. Needs the extra `paillier`."""
 
-    @cached_property
     def backend(self) -> Backend:
         from protocols.he.paillier import PaillierBackend
 
-        return PaillierBackend(mapper=thread_map)
+        return PaillierBackend(mapper=self.engine.mapper)
 
     @property
     def parameter_set(self) -> str:

@@ -1,0 +1,120 @@
+"""Which message of schemes "bfv" and "paillier" may follow which. "(...)": only if the bottom model is trainable.
+
+host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare-> READY
+                TRAINING (-CheckQuery-> CHECKING) -StepGradient-> STEPPED (-FeatureGradient-> GRADIENT) -HostShare->
+                TRAINING; or -StepSkipped-> TRAINING
+collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED (-CollaboratorShare->) READY
+                OPENED -Projection-> PROJECTED (-CheckReply-> CHECKED) -WeightGradient-> GRADIENT
+                (-CollaboratorShare->) STEPPED
+resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from protocols.core.envelope import Phase
+from protocols.core.sender import Sender
+from protocols.layer.interface import StepSkipped
+from protocols.schemes.encrypted.messages import (
+    CheckQuery,
+    CheckReply,
+    CollaboratorShare,
+    FeatureGradient,
+    HostShare,
+    InitialFactor,
+    InitialShare,
+    Projection,
+    ProjectionKey,
+    StepGradient,
+    WeightGradient,
+)
+from protocols.task.scheme_order import Moves, SchemeOrder, moves
+from protocols.task.scheme_order import State as S
+
+H, C = Sender.HOST, Sender.COLLABORATOR
+
+
+class EncryptedState(Enum):
+    """What has passed last, of these schemes' messages."""
+
+    KEYED = auto()
+    WEIGHTED = auto()
+    PROJECTED = auto()
+    CHECKING = auto()
+    CHECKED = auto()
+    STEPPED = auto()
+    GRADIENT = auto()
+
+
+E = EncryptedState
+_PROJECTED = (E.PROJECTED, E.CHECKED)
+
+_ANSWERS = {
+    (C, InitialFactor): (ProjectionKey,),
+    (H, InitialShare): (InitialFactor,),
+    (H, CheckQuery): (Projection,),
+    (C, CheckReply): (CheckQuery,),
+    (H, StepGradient): (Projection,),
+    (C, WeightGradient): (StepGradient,),
+    (H, HostShare): (InitialFactor, ProjectionKey, WeightGradient),
+    (H, StepSkipped): (Projection,),
+}
+
+
+def _host(trainable: bool) -> Moves:
+    open_batch = (S.TRAINING, E.CHECKING)
+    return {
+        **moves(
+            Phase.SETUP,
+            (S.ALIGNED, ProjectionKey, E.KEYED),
+            (E.KEYED, InitialShare, E.WEIGHTED),
+            (S.RESTORED, ProjectionKey, E.WEIGHTED),
+            (E.WEIGHTED, HostShare, S.READY),
+        ),
+        **moves(
+            Phase.TRAIN,
+            (S.TRAINING, CheckQuery, E.CHECKING),
+            (open_batch, StepSkipped, S.TRAINING),
+            (open_batch, StepGradient, E.STEPPED),
+            *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
+            (E.GRADIENT if trainable else E.STEPPED, HostShare, S.TRAINING),
+        ),
+        **moves(Phase.TEST, (S.TESTING, CheckQuery, S.TESTING)),
+    }
+
+
+def _collaborator(trainable: bool) -> Moves:
+    forward = ((S.OPENED, Projection, E.PROJECTED), (E.PROJECTED, CheckReply, E.CHECKED))
+    return {
+        **moves(
+            Phase.SETUP,
+            (S.SHAPED, ProjectionKey, E.KEYED),
+            (E.KEYED, InitialFactor, E.WEIGHTED if trainable else S.READY),
+            (S.RESTORED, ProjectionKey, E.WEIGHTED if trainable else S.READY),
+            *([(E.WEIGHTED, CollaboratorShare, S.READY)] if trainable else []),
+        ),
+        **moves(Phase.TEST, *forward),
+        **moves(
+            Phase.TRAIN,
+            *forward,
+            (_PROJECTED, WeightGradient, E.GRADIENT if trainable else E.STEPPED),
+            *([(E.GRADIENT, CollaboratorShare, E.STEPPED)] if trainable else []),
+        ),
+    }
+
+
+def encrypted_order(trainable: bool) -> SchemeOrder:
+    """For a bottom model that is trained, or frozen."""
+    return SchemeOrder(
+        host_over=(S.TRAINING,),
+        settled=(*_PROJECTED, E.STEPPED),
+        tested=_PROJECTED,
+        host=_host(trainable),
+        collaborator=_collaborator(trainable),
+        batch_ends=(HostShare, StepSkipped),
+        answers=_ANSWERS,
+        once_a_batch=frozenset({CheckQuery, StepSkipped}),
+        steps=(StepGradient,),
+        behind_step=(FeatureGradient, WeightGradient),
+    )

@@ -1,0 +1,79 @@
+"""What a scheme is: one way to compute the projection layer, in a folder of its own.
+
+    messages.py              what crosses the wire, declared with `@wire` (protocols/core/message.py)
+    order.py                 which message may follow which (protocols/task/scheme_order.py)
+    host.py, collaborator.py the two sides of one layer (protocols/layer/interface.py)
+    scheme.py                the class that puts them together, registered under its name
+
+A scheme from outside of this project is such a folder too: docs/writing-a-scheme.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from protocols.core.mapper import Mapper
+from protocols.core.message import Message
+from protocols.he.interface import Backend
+from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.task.scheme_order import SchemeOrder
+
+
+def _as_it_is(backend: Backend) -> Backend:
+    return backend
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What whoever runs a scheme lends it, since a scheme itself has no threads and no clock.
+
+    Attributes:
+        mapper: where heavy work of a product runs.
+        measured: wraps an encryption backend in one that measures what it does.
+    """
+
+    mapper: Mapper = map
+    measured: Callable[[Backend], Backend] = _as_it_is
+
+
+class Scheme(ABC):
+    """One way to compute the projection layer, with its parameters.
+
+    Args:
+        engine: what whoever runs it lends it; default: nothing.
+
+    Attributes:
+        name: what users write; set by `register_scheme`.
+        needs_projection: whether a projection layer is part of the scheme (every encrypted one) or optional (plain).
+        is_plaintext: whether features cross the wire in the clear.
+    """
+
+    name: ClassVar[str]
+    needs_projection: ClassVar[bool] = True
+    is_plaintext: ClassVar[bool] = False
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = Engine() if engine is None else engine
+
+    def parameters(self) -> str:
+        """What both sides must agree on beyond the name, as canonical text for the manifest."""
+        return ""
+
+    @abstractmethod
+    def host(self, spec: ProjectionSpec) -> HostProjection:
+        """The host's side of one collaborator's layer."""
+
+    @abstractmethod
+    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+        """The collaborator's side of its layer."""
+
+    @abstractmethod
+    def messages(self) -> tuple[type[Message], ...]:
+        """The types of message this scheme sends, beside those that all tasks have."""
+
+    @abstractmethod
+    def order(self, trainable: bool) -> SchemeOrder:
+        """Which of them may follow which, for a bottom model that is trained, or frozen."""

@@ -1,0 +1,218 @@
+"""Which message of scheme "masked" may follow which. "(...)": only if the bottom model is trainable.
+
+host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> READY
+                TRAINING -MaskedShare-> SHARED ... (-MaskedCheck-> CHECKING) (-MaskedGradient-> GRADIENT ...)
+                -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
+collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> READY
+                OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED (-MaskedShare-> SHARED)
+offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once the host is READY
+
+A batch of more rows than the first one goes in pieces, each under the masks of a triple of its own. `MaskedRules`
+counts triples, and what each request brings: every mask serves once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+
+from protocols.core.envelope import Phase
+from protocols.core.errors import MessageOutOfOrder
+from protocols.core.sender import Sender
+from protocols.layer.interface import StepSkipped
+from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.schemes.masked.messages import (
+    MAX_COUNT,
+    MaskedCheck,
+    MaskedFeatures,
+    MaskedGradient,
+    MaskedGradientFeatures,
+    MaskedShare,
+    MaskedStep,
+    TripleOperand,
+    TripleProduct,
+    TripleRequest,
+)
+from protocols.schemes.masked.triples import KINDS, TRAIN
+from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, SchemeRules, moves, refuse
+from protocols.task.scheme_order import State as S
+
+H, C = Sender.HOST, Sender.COLLABORATOR
+
+
+class MaskedState(Enum):
+    """What has passed last, of this scheme's messages."""
+
+    KEYED = auto()
+    PROJECTED = auto()
+    GRADIENT_PROJECTED = auto()
+    SHARED = auto()
+    CHECKING = auto()
+    GRADIENT = auto()
+    STEPPED = auto()
+    ASKED = auto()  # the offline lane
+    ANSWERED = auto()
+
+
+M = MaskedState
+_IDLE = (S.TRAINING, M.SHARED, M.STEPPED)
+"""Between batches: a share for the next one may have been sent ahead."""
+
+_ANSWERS = {
+    (C, InitialFactor): (ProjectionKey,),
+    (H, InitialShare): (InitialFactor,),
+    (H, StepSkipped): (MaskedFeatures,),
+    (H, MaskedCheck): (MaskedFeatures,),
+    (H, MaskedGradient): (MaskedGradientFeatures,),
+    (H, MaskedStep): (MaskedGradientFeatures,),
+}
+
+_OFFLINE = {
+    H: moves(
+        Phase.OFFLINE,
+        ((S.START, M.ANSWERED), TripleRequest, M.ASKED),
+        ((M.ASKED, M.ANSWERED), TripleOperand, M.ANSWERED),
+        (M.ANSWERED, TripleProduct, M.ANSWERED),
+    ),
+    C: moves(
+        Phase.OFFLINE,
+        ((S.START, M.ANSWERED), TripleOperand, M.ANSWERED),
+        ((S.START, M.ANSWERED), TripleProduct, M.ANSWERED),
+    ),
+}
+
+MASKS = {
+    (H, MaskedShare): "M",
+    (H, MaskedCheck): "M",
+    (C, MaskedFeatures): "A",
+    (C, MaskedGradientFeatures): "A'",
+    (C, MaskedShare): "N",
+    (H, MaskedGradient): "D",
+    (H, MaskedStep): "G",
+}
+"""Which one-time mask of its triple a message uses up; its `index` says whose triple, and each serves once."""
+
+
+class MaskedRules(SchemeRules):
+    """Counts the masks that were used, and the triples that were asked for and made."""
+
+    trainable = True
+
+    def __init__(self) -> None:
+        self._used: dict[tuple[str, int], int] = {}
+        self._shares = 0
+        self._made = [0] * len(KINDS)
+        self._owed: dict[Sender, deque[tuple[MessageType, Recorded]]] = {sender: deque() for sender in Sender}
+        self._operands: dict[Sender, Recorded] = {}
+
+    def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
+        """See the base."""
+        mask = MASKS.get((sender, message_type))
+        if mask is None:
+            return
+        phase, index = at[0], recorded[0]
+        # Training and test triples count apart. A share that is sent ahead of its batch is a training triple's.
+        if index <= self._used.get((mask, phase), -1):
+            refuse(sender, message_type, f"mask {mask} of triple {index} has been used, or passed over, before")
+        self._used[mask, phase] = index
+        if phase == Phase.TRAIN:
+            self._use_share(sender, message_type)
+
+    def _use_share(self, sender: Sender, message_type: MessageType) -> None:
+        """A piece of a training batch takes one MaskedShare of the host; none is ahead when the batch is stepped."""
+        self._shares += ((sender, message_type) == (H, MaskedShare)) - (message_type is MaskedGradientFeatures)
+        if self._shares < 0 or (self._shares and message_type in (MaskedGradient, MaskedStep)):
+            refuse(sender, message_type, "there is not one MaskedShare of the host for each piece of the batch")
+
+    def check_offline(self, sender: Sender, message_type: MessageType, recorded: Recorded) -> None:
+        """See the base."""
+        if message_type is TripleRequest:
+            self._ask(recorded)
+        elif not self._owed[sender] or self._owed[sender].popleft() != (message_type, recorded):
+            refuse(sender, message_type, "it is not the next of the one-time masks that the host has asked for")
+        elif message_type is TripleOperand:
+            self._operands[sender] = recorded
+        elif recorded > self._operands.get(sender.other, ()):
+            refuse(sender, message_type, "it answers a TripleOperand that had not come")
+
+    def _ask(self, recorded: Recorded) -> None:
+        kind, index, count = recorded
+        if any(self._owed.values()):
+            raise MessageOutOfOrder("TripleRequest came before the masks that were asked for were made")
+        if kind >= len(KINDS) or index != self._made[kind] or not 1 <= count <= MAX_COUNT:
+            raise MessageOutOfOrder(f"TripleRequest is of {count} triples from {index} on, not of the next ones")
+        self._made[kind] += count
+        self._operands.clear()
+        # The collaborator evaluates the first products, the host that of the feature gradient (pool.py).
+        is_train = KINDS[kind] == TRAIN
+        by_collaborator = range(2 if is_train else 1)
+        by_host = (2,) if is_train and self.trainable else ()
+        for at in range(index, index + count):
+            self._owed[H] += [(TripleOperand, (at, product)) for product in by_collaborator]
+            self._owed[H] += [(TripleProduct, (at, product)) for product in by_host]
+            self._owed[C] += [(TripleOperand, (at, product)) for product in by_host]
+            self._owed[C] += [(TripleProduct, (at, product)) for product in by_collaborator]
+
+    def check_finished(self) -> None:
+        """See the base."""
+        if any(self._owed.values()):
+            raise MessageOutOfOrder("one-time masks were asked for and not made to the end")
+
+
+class FrozenMaskedRules(MaskedRules):
+    """The same when the bottom model is frozen: the host evaluates no product."""
+
+    trainable = False
+
+
+def _host(trainable: bool) -> Moves:
+    stepping = (M.GRADIENT,) if trainable else (*_IDLE[:2], M.CHECKING)
+    return {
+        **moves(
+            Phase.SETUP,
+            (S.ALIGNED, ProjectionKey, M.KEYED),
+            (M.KEYED, InitialShare, S.READY),
+            (S.RESTORED, ProjectionKey, S.READY),
+        ),
+        **moves(
+            Phase.TRAIN,
+            (_IDLE, MaskedShare, M.SHARED),
+            (_IDLE, MaskedCheck, M.CHECKING),
+            ((*_IDLE, M.CHECKING), StepSkipped, S.TRAINING),
+            *([((*_IDLE[:2], M.CHECKING, M.GRADIENT), MaskedGradient, M.GRADIENT)] if trainable else []),
+            ((*stepping, M.STEPPED), MaskedStep, M.STEPPED),
+        ),
+        **moves(Phase.TEST, (S.TESTING, MaskedShare, S.TESTING), (S.TESTING, MaskedCheck, S.TESTING)),
+    }
+
+
+def masked_order(trainable: bool) -> SchemeOrder:
+    """For a bottom model that is trained, or frozen."""
+    whole_piece = M.SHARED if trainable else M.GRADIENT_PROJECTED
+    return SchemeOrder(
+        host_over=_IDLE,
+        settled=(whole_piece, M.PROJECTED),  # a MaskedFeatures that answers a check leaves a batch in PROJECTED
+        tested=(M.PROJECTED,),
+        host=_host(trainable),
+        collaborator={
+            **moves(
+                Phase.SETUP,
+                (S.SHAPED, ProjectionKey, M.KEYED),
+                (M.KEYED, InitialFactor, S.READY),
+                (S.RESTORED, ProjectionKey, S.READY),
+            ),
+            **moves(
+                Phase.TRAIN,
+                ((S.OPENED, whole_piece), MaskedFeatures, M.PROJECTED),
+                (M.PROJECTED, MaskedGradientFeatures, M.GRADIENT_PROJECTED),
+                *([(M.GRADIENT_PROJECTED, MaskedShare, M.SHARED)] if trainable else []),
+            ),
+            **moves(Phase.TEST, ((S.OPENED, M.PROJECTED), MaskedFeatures, M.PROJECTED)),
+        },
+        batch_ends=(StepSkipped, MaskedStep),
+        answers=_ANSWERS,
+        once_a_batch=frozenset({MaskedCheck, StepSkipped}),
+        steps=(MaskedStep,),
+        offline=_OFFLINE,
+        rules=MaskedRules if trainable else FrozenMaskedRules,
+    )

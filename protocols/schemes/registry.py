@@ -1,0 +1,59 @@
+"""The schemes that are known, by name.
+
+    @register_scheme("mine")
+    class Mine(Scheme):
+        ...
+
+in a module that the entry-point group `secure_hfl.schemes` names:
+
+    [project.entry-points."secure_hfl.schemes"]
+    mine = "my_package.scheme"
+
+Entry points are looked up by secure_hfl/schemes.py; this module knows what was imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from protocols.core.errors import InvalidInput
+from protocols.schemes.encrypted.scheme import Bfv, Paillier
+from protocols.schemes.interface import Engine, Scheme
+from protocols.schemes.masked.scheme import Masked
+from protocols.schemes.plain.scheme import Plain
+
+SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
+_registered: dict[str, type[Scheme]] = {}
+
+
+def register_scheme(name: str) -> Callable[[SchemeClass], SchemeClass]:
+    """Class decorator: make a scheme available under this name. Raises `InvalidInput` if the name is taken."""
+
+    def register(scheme: SchemeClass) -> SchemeClass:
+        taken = _registered.get(name)
+        if taken is not None and taken is not scheme:
+            raise InvalidInput(f"scheme {name!r} is already registered by {taken.__module__}")
+        scheme.name = name
+        _registered[name] = scheme
+        return scheme
+
+    return register
+
+
+register_scheme("bfv")(Bfv)
+register_scheme("masked")(Masked)
+register_scheme("paillier")(Paillier)
+register_scheme("plain")(Plain)
+
+
+def registered_names() -> list[str]:
+    """Those that can be made here and now."""
+    return sorted(_registered)
+
+
+def registered_scheme(name: str, engine: Engine | None = None) -> Scheme:
+    """The scheme of this name, with its default parameters. Raises `InvalidInput` if none is registered."""
+    if name not in _registered:
+        raise InvalidInput(f"there is no scheme {name!r}; known here: {', '.join(registered_names())}")
+    return _registered[name](engine)

@@ -1,0 +1,71 @@
+"""The order of a task, held to while it runs: what an auditor would refuse is neither sent nor taken.
+
+    live = LiveOrder(Sender.HOST, scheme.order)
+    live.sent(envelope)            before it goes out
+    live.received(envelope)        before any role sees it
+
+The order follows from the manifest. The one message before it, Hello, waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from protocols.core.envelope import Envelope
+from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
+from protocols.core.sender import Sender
+from protocols.task.abort import Abort
+from protocols.task.agreement import Hello, Manifest
+from protocols.task.order import TaskOrder
+from protocols.task.scheme_order import SchemeOrder
+from protocols.transcript.facts import recorded_of
+
+
+class LiveOrder:
+    """One conversation, as one party sees it. Called by one thread at a time.
+
+    Args:
+        own: which party this is.
+        order_of: the scheme's part of the order, for a bottom model that is trained, or frozen.
+    """
+
+    def __init__(self, own: Sender, order_of: Callable[[bool], SchemeOrder]) -> None:
+        self._own, self._order_of = own, order_of
+        self._hello: Envelope | None = None
+        self._order: TaskOrder | None = None
+
+    def sent(self, envelope: Envelope) -> None:
+        """Raises `CallOutOfOrder` if this party may not send this now."""
+        try:
+            self._step(self._own, envelope)
+        except MessageOutOfOrder as error:
+            raise CallOutOfOrder(str(error)) from error
+
+    def received(self, envelope: Envelope) -> None:
+        """Raises `MessageOutOfOrder` if the peer may not send this now."""
+        self._step(self._own.other, envelope)
+
+    def _step(self, sender: Sender, envelope: Envelope) -> None:
+        message = envelope.message
+        if isinstance(message, Abort):
+            return
+        if self._order is None:
+            if isinstance(message, Hello) and self._hello is None and sender is Sender.COLLABORATOR:
+                self._hello = envelope
+                return
+            self._order = self._begin(envelope)
+        place = (int(envelope.phase), envelope.round, envelope.batch)
+        self._order.step(sender, type(message), place, recorded_of(message))
+
+    def _begin(self, envelope: Envelope) -> TaskOrder:
+        hello, manifest = self._hello, envelope.message
+        if hello is None or not isinstance(hello.message, Hello) or not isinstance(manifest, Manifest):
+            raise MessageOutOfOrder(f"{type(manifest).__name__} came before Hello and Manifest")
+        key = hello.message.feature_key
+        if key not in manifest.feature_keys:
+            raise MessageOutOfOrder("a Manifest that does not list the collaborator")
+        trainable = manifest.trainable[manifest.feature_keys.index(key)]
+        order = TaskOrder(self._order_of(trainable), manifest.resume_point)
+        place = (int(hello.phase), hello.round, hello.batch)
+        order.step(Sender.COLLABORATOR, Hello, place, recorded_of(hello.message))
+        return order

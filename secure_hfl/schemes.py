@@ -1,0 +1,46 @@
+"""Finds schemes: this project's, and those that other packages bring by the entry-point group `secure_hfl.schemes`.
+
+    [project.entry-points."secure_hfl.schemes"]
+    mine = "my_package.scheme"
+
+A scheme is a folder: protocols/schemes/interface.py.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from protocols.schemes.interface import Engine, Scheme
+from protocols.schemes.registry import register_scheme, registered_names, registered_scheme
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.executor import thread_map
+from secure_hfl.timed_backend import TimedBackend
+
+__all__ = ["GROUP", "Scheme", "find_scheme", "load_scheme", "register_scheme", "scheme_names"]
+
+GROUP = "secure_hfl.schemes"
+_ENGINE = Engine(mapper=thread_map, measured=TimedBackend)
+
+
+def scheme_names() -> list[str]:
+    """Every scheme that can be asked for here."""
+    return sorted({*registered_names(), *(point.name for point in entry_points(group=GROUP))})
+
+
+def load_scheme(name: str) -> Scheme:
+    """Make the scheme of this name, importing the module that registers it.
+
+    Raises:
+        ConfigurationError: there is none, or its module does not register it.
+    """
+    find_scheme(name)
+    if name not in registered_names():
+        raise ConfigurationError(f"there is no scheme {name!r}; known: {', '.join(scheme_names())}")
+    return registered_scheme(name, _ENGINE)
+
+
+def find_scheme(name: str) -> None:
+    """Import the module that registers this scheme, if it is not here yet and some package brings it."""
+    if name not in registered_names():
+        for point in entry_points(group=GROUP, name=name):
+            point.load()
