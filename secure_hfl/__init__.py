@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from secure_hfl.log import logger
     from secure_hfl.optimizer import SecureOptimizer
     from secure_hfl.privacy.defence import GaussianNoise, MarvellNoise, MaxNormNoise
+    from secure_hfl.schedulers.alphamed import SecureHeteroNNCollaboratorScheduler, SecureHeteroNNHostScheduler
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
     from secure_hfl.schemes import Scheme, register_scheme
@@ -30,6 +31,8 @@ _HOMES = {
     "MarvellNoise": "secure_hfl.privacy.defence",
     "MaxNormNoise": "secure_hfl.privacy.defence",
     "Scheme": "secure_hfl.schemes",
+    "SecureHeteroNNCollaboratorScheduler": "secure_hfl.schedulers.alphamed",
+    "SecureHeteroNNHostScheduler": "secure_hfl.schedulers.alphamed",
     "SecureOptimizer": "secure_hfl.optimizer",
     "launch_tasks": "secure_hfl.engine.launch",
     "logger": "secure_hfl.log",
@@ -44,6 +47,8 @@ __all__ = [
     "MarvellNoise",
     "MaxNormNoise",
     "Scheme",
+    "SecureHeteroNNCollaboratorScheduler",
+    "SecureHeteroNNHostScheduler",
     "SecureOptimizer",
     "__version__",
     "launch_tasks",

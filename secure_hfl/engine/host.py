@@ -170,6 +170,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         if first is None:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._prepared = chain([first], iterator)
+        self.scheduler.check_feature_width(self.party, first[0].shape[1])
         self.projections = {}
         for key, link in self.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)
@@ -178,6 +179,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
                     f"the host's first batch has {len(first[0])} samples, {key}'s has {shape.rows}. "
                     "Use the same batch size"
                 )
+            self.scheduler.check_feature_width(key, shape.width)
             self.specs[key] = self._spec(key, shape.rows, shape.width)
             self.projections[key] = self.scheme.host(self.specs[key])
             link.run(self.projections[key].setup())

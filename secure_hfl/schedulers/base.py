@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from protocols.task.agreement import MAX_NAME
 from protocols.task.alignment import SampleId
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.schedulers.other_names import accept_other_names
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -50,6 +51,10 @@ class HeteroNNScheduler(ABC):
         self.scheme = scheme
         self._run: TaskRun[Any] | None = None
         self._context_is_valid = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        accept_other_names(cls)
 
     # What the user implements ----------------------------------------------------------------------------------------
 

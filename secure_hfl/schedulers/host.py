@@ -128,6 +128,9 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
                 f"{self.gradient_noise!r}"
             )
 
+    def check_feature_width(self, feature_key: str, width: int) -> None:
+        """Told, before training, how wide each party's features are. Override to expect something of them."""
+
     # What the engine provides ----------------------------------------------------------------------------------------
 
     @property
