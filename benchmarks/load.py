@@ -30,7 +30,7 @@ from torch import nn
 
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
 from secure_hfl.bench.machine import machine
-from secure_hfl.engine.launch import run_together
+from secure_hfl.engine.supervisor import run_together
 from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.identity import Identity
 from secure_hfl.local_parties import free_port

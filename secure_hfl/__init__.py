@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from secure_hfl.data_checker import DataChecker
-    from secure_hfl.engine.launch import launch_tasks
+    from secure_hfl.engine.supervisor import launch_tasks
     from secure_hfl.log import logger
     from secure_hfl.optimizer import SecureOptimizer
     from secure_hfl.privacy.defence import GaussianNoise, MarvellNoise, MaxNormNoise
@@ -34,7 +34,7 @@ _HOMES = {
     "SecureHeteroNNCollaboratorScheduler": "secure_hfl.schedulers.alphamed",
     "SecureHeteroNNHostScheduler": "secure_hfl.schedulers.alphamed",
     "SecureOptimizer": "secure_hfl.optimizer",
-    "launch_tasks": "secure_hfl.engine.launch",
+    "launch_tasks": "secure_hfl.engine.supervisor",
     "logger": "secure_hfl.log",
     "register_scheme": "secure_hfl.schemes",
 }

@@ -5,8 +5,8 @@
             with span("wait"): ...          taken off the work around it
     clock.seconds                           they add up to clock.total; what nobody named is "other"
 
-A thread without a clock (the stock keeper's, the masks' lane, gRPC's) pays for a look-up and is not counted; while the
-clock's own thread waits for such threads, that is the time of the work it waits in.
+A thread without a clock (the precomputation's, the offline phase's, gRPC's) pays for a look-up and is not counted;
+while the clock's own thread waits for such threads, that is the time of the work it waits in.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from protocols.core.message import check_finite
 from protocols.layer.interface import HostProjection
+from secure_hfl.engine.link import Link
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.defence import BatchNoise
-from secure_hfl.session import Link
 from secure_hfl.work_clock import span
 
 

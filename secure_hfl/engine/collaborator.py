@@ -19,7 +19,8 @@ from protocols.task.agreement import NONCE_BYTES, PROTOCOL_VERSION, Collaborator
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from secure_hfl.engine.offline import CollaboratorPreparation
+from secure_hfl.engine.link import Link
+from secure_hfl.engine.offline_phase import CollaboratorPreparation
 from secure_hfl.engine.psi import run_collaborator_psi
 from secure_hfl.engine.recovery import first_round, retry
 from secure_hfl.engine.run import TaskRun
@@ -28,7 +29,6 @@ from secure_hfl.errors import PeerFault, UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics, RunMetrics
 from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
-from secure_hfl.session import Link
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
 from secure_hfl.work_clock import span
@@ -132,7 +132,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         self._prepared = self.resume_iterator(point, lambda: self._features(training=True))
 
     def _start_background(self, is_first: bool) -> None:
-        self.keep_stock([self.projection.prepare])
+        self.precompute([self.projection.prepare])
         if isinstance(self.projection, MaskedCollaborator):
             self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.triples)
             self._preparation.start()
@@ -226,7 +226,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             values = features.detach().to("cpu", torch.float32).contiguous().numpy()
             self.link.send(BatchOpen(rows=len(values), ids=self.take_batch_ids()))
             self.link.run(self.projection.forward(values, training))
-        self.stock.wake()
+        self.precomputation.wake()
         if not training:
             return
         with span("scheme, other"):

@@ -21,8 +21,9 @@ from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misalig
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.batch import HostBatch, LossRecorder
+from secure_hfl.engine.link import Link
 from secure_hfl.engine.masks import prepare_masks, wait_for_masks
-from secure_hfl.engine.offline import HostPreparation
+from secure_hfl.engine.offline_phase import HostPreparation
 from secure_hfl.engine.psi import run_host_psi
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun
@@ -34,7 +35,6 @@ from secure_hfl.metrics import RoundMetrics, RunMetrics
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
-from secure_hfl.session import Link
 from secure_hfl.transport.server import Lobby, listen_address
 from secure_hfl.transport.shared import SharedServer, shared_server
 from secure_hfl.work_clock import span
@@ -197,7 +197,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         self._prepared = self.resume_iterator(point, lambda: self._own_batches(training=True))
 
     def _start_background(self, is_first: bool) -> None:
-        self.keep_stock([projection.prepare for projection in self.projections.values()])
+        self.precompute([projection.prepare for projection in self.projections.values()])
         self._preparation = prepare_masks(self, is_first)
 
     def _spec(self, key: str, rows: int, width: int) -> ProjectionSpec:
@@ -321,7 +321,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             self.go_to(phase, number, count)
             with span("bottom forward"):
                 own = None if limit and count == limit else next(iterator, None)
-            self.stock.wake()  # not before: the bottom model wants the interpreter for itself, and now we wait
+            self.precomputation.wake()  # not before: the bottom model wants the interpreter for itself, and now we wait
             opened = {key: link.receive(BatchOpen, EpochEnd) for key, link in self.links.items()}
             self._check_aligned(own, opened, count)
             if own is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from protocols.layer.interface import HostProjection
 from protocols.schemes.masked.roles import MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
-from secure_hfl.engine.offline import Demand, HostPreparation
+from secure_hfl.engine.offline_phase import Demand, HostPreparation
 from secure_hfl.log import logger
 
 if TYPE_CHECKING:

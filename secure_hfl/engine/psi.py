@@ -29,10 +29,10 @@ from protocols.psi import (
     PsiSender,
     hash_ids,
 )
+from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
-from secure_hfl.session import Link
 
 if TYPE_CHECKING:
     from secure_hfl.engine.collaborator import CollaboratorRun

@@ -26,10 +26,12 @@ from protocols.task.agreement import Manifest
 from protocols.task.alignment import SampleId
 from protocols.task.resumption import ResumePoint
 from secure_hfl import run_options
-from secure_hfl.engine.accounts import Accounts
 from secure_hfl.engine.checkpointing import MAX_RESUMES, Checkpoints
 from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.interrupt import Interrupter
+from secure_hfl.engine.link import Link
+from secure_hfl.engine.measurements import Accounts
+from secure_hfl.engine.precomputation import Precomputation
 from secure_hfl.engine.recovery import Shutdown, ShuttingDown, did_not_return, first_round, is_resumable
 from secure_hfl.engine.user_code import SchedulerT, UserCode, Value
 from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, SchemeMismatch
@@ -42,8 +44,6 @@ from secure_hfl.progress import progress_for
 from secure_hfl.results import save_results
 from secure_hfl.schedulers.base import seed_everything
 from secure_hfl.schemes import load_scheme
-from secure_hfl.session import Link
-from secure_hfl.stock import StockKeeper
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
 from secure_hfl.transcript import Transcript, last_position
 from secure_hfl.work_clock import span
@@ -85,7 +85,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self.transcripts: list[tuple[Link, Transcript]] = []
         self.progress = progress_for(self.options.progress)
         self.executor = LocalExecutor()
-        self.stock = StockKeeper(())
+        self.precomputation = Precomputation(())
         self.metrics = RunMetrics(party=self.party, role=self.role, scheme=self.scheme.name, seed=self.options.seed)
         self.current_round = 0
         self.manifest: Manifest
@@ -314,7 +314,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
 
     def save(self) -> None:
         """Write the results. Done before the farewell, so that no party finishes a task whose results another lost."""
-        self.stock.stop()
+        self.precomputation.stop()
         if self._tb_writer is not None:
             self._tb_writer.close()
         self.metrics = self.metrics_so_far()
@@ -356,7 +356,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self.executor.close()
 
     def _disconnect(self) -> None:
-        self.stock.stop()
+        self.precomputation.stop()
         for link in self.links.values():
             try:
                 link.channel.close(FLUSH_SECONDS)
@@ -379,10 +379,10 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         for link in self.links.values():
             link.place = self.place
 
-    def keep_stock(self, prepares: Iterable[Callable[[], bool]]) -> None:
+    def precompute(self, prepares: Iterable[Callable[[], bool]]) -> None:
         """From now on, make ahead of time what these can."""
-        self.stock = StockKeeper(prepares)
-        self.stock.start()
+        self.precomputation = Precomputation(prepares)
+        self.precomputation.start()
 
     def keep_transcript(self, link: Link, peer_certificate: bytes) -> None:
         """From now on, record everything that is sent to and received from this peer."""

@@ -122,7 +122,7 @@ class HeteroNNScheduler(ABC):
             TaskFailed: the task ended without a result, at this party or another; every party gets the same reason.
                 In a script it is printed on one line and the exit code is 1; in a notebook it is shown on one line.
         """
-        from secure_hfl.engine.launch import launch
+        from secure_hfl.engine.supervisor import launch
 
         launch(self, task_id)
 

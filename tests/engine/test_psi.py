@@ -11,10 +11,10 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiReceiver, hash_ids
+from secure_hfl.engine.link import Link
 from secure_hfl.engine.psi import _HostPair
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
-from secure_hfl.session import Link
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.codec import default_catalogue
 

@@ -15,7 +15,7 @@ import tiny
 import torch
 
 from secure_hfl import launch_tasks, logger
-from secure_hfl.engine.launch import run_together
+from secure_hfl.engine.supervisor import run_together
 from secure_hfl.errors import TasksFailed
 from secure_hfl.home import HOME_VARIABLE
 

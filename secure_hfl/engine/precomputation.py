@@ -14,7 +14,7 @@ from protocols.core.errors import SecureHflError
 from secure_hfl.log import logger, of_this_task
 
 
-class StockKeeper:
+class Precomputation:
     """Calls `prepare` functions until each says that there is enough; again after every `wake`.
 
     Args:
@@ -28,12 +28,12 @@ class StockKeeper:
         self._prepares = tuple(prepares)
         self._wanted = threading.Event()
         self._stopping = False
-        self._thread = threading.Thread(target=of_this_task(self._run), name="stock", daemon=True)
+        self._thread = threading.Thread(target=of_this_task(self._run), name="precomputation", daemon=True)
         self.error: SecureHflError | None = None
         self.cpu_seconds = 0.0
 
     def start(self) -> None:
-        """Begin with empty shelves."""
+        """Begin with nothing made."""
         self._wanted.set()
         self._thread.start()
 

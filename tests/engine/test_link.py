@@ -10,8 +10,8 @@ import pytest
 
 from protocols.core.envelope import Envelope, Phase, Place
 from protocols.task.alignment import EpochEnd
+from secure_hfl.engine.link import MAX_UNREAD, Link
 from secure_hfl.errors import PeerFault, PeerTimeout
-from secure_hfl.session import MAX_UNREAD, Link
 from secure_hfl.transport.channel import Channel
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secure_hfl.engine.checkpointing import Checkpoints
+from secure_hfl.engine.link import Link
+from secure_hfl.engine.precomputation import Precomputation
 from secure_hfl.metrics import RoundMetrics, RunMetrics, add_traffic, peak_rss_mb
 from secure_hfl.progress import Progress
 from secure_hfl.results import recording_writer
-from secure_hfl.session import Link
-from secure_hfl.stock import StockKeeper
 from secure_hfl.work_clock import WorkClock
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Accounts:
 
     metrics: RunMetrics
     links: dict[str, Link]
-    stock: StockKeeper
+    precomputation: Precomputation
     checkpoints: Checkpoints
     progress: Progress
     _earlier: RunMetrics
@@ -55,7 +55,7 @@ class Accounts:
         metrics = self.metrics.model_copy(deep=True)
         metrics.seconds = self._earlier.seconds + time.perf_counter() - self._started
         metrics.peak_rss_mb = peak_rss_mb()
-        metrics.offline_seconds += self.stock.cpu_seconds
+        metrics.offline_seconds += self.precomputation.cpu_seconds
         metrics.checkpoint_seconds = self._earlier.checkpoint_seconds + self.checkpoints.seconds
         metrics.bytes_sent, metrics.bytes_received = self._earlier.bytes_sent, self._earlier.bytes_received
         metrics.messages = {name: dict(counts) for name, counts in self._earlier.messages.items()}

@@ -18,9 +18,9 @@ from protocols.layer.interface import ProjectionSpec
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
 from protocols.schemes.masked.triples import TEST, TRAIN
+from secure_hfl.engine.link import Link
 from secure_hfl.errors import PeerTimeout
 from secure_hfl.log import logger, of_this_task
-from secure_hfl.session import Link
 
 POOL_BYTES = 64 << 20
 """Most memory that the pools of one link may take at one party, about."""

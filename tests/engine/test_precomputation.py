@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from protocols.core.errors import InvalidInput
-from secure_hfl.stock import StockKeeper
+from secure_hfl.engine.precomputation import Precomputation
 
 
 class Shelf:
@@ -29,23 +29,23 @@ class Shelf:
 
 def test_it_fills_every_shelf_and_stops_there() -> None:
     shelves = [Shelf(3), Shelf(5)]
-    keeper = StockKeeper([shelf.prepare for shelf in shelves])
-    keeper.start()
+    precomputation = Precomputation([shelf.prepare for shelf in shelves])
+    precomputation.start()
     assert all(shelf.full.wait(10) for shelf in shelves)
-    keeper.stop()
+    precomputation.stop()
     assert [shelf.made for shelf in shelves] == [3, 5]
 
 
 def test_it_goes_on_when_something_was_used() -> None:
     shelf = Shelf(2)
-    keeper = StockKeeper([shelf.prepare])
-    keeper.start()
+    precomputation = Precomputation([shelf.prepare])
+    precomputation.start()
     assert shelf.full.wait(10)
     shelf.full.clear()
     shelf.target = 4
-    keeper.wake()
+    precomputation.wake()
     assert shelf.full.wait(10)
-    keeper.stop()
+    precomputation.stop()
     assert shelf.made == 4
 
 
@@ -56,15 +56,15 @@ def test_what_goes_wrong_is_raised_where_the_work_is_done() -> None:
         called.set()
         raise InvalidInput("no more")
 
-    keeper = StockKeeper([prepare])
-    keeper.start()
+    precomputation = Precomputation([prepare])
+    precomputation.start()
     assert called.wait(10)
-    keeper.stop()
+    precomputation.stop()
     with pytest.raises(InvalidInput, match="no more"):
-        keeper.wake()
+        precomputation.wake()
 
 
 def test_stopping_twice_or_before_the_start_is_harmless() -> None:
-    keeper = StockKeeper([])
-    keeper.stop()
-    keeper.stop()
+    precomputation = Precomputation([])
+    precomputation.stop()
+    precomputation.stop()
