@@ -1,8 +1,8 @@
 """The order of a task, held to while it runs: what an auditor would refuse is neither sent nor taken.
 
     live = LiveOrder(Sender.HOST, scheme.order)
-    live.sent(envelope)            before it goes out
-    live.received(envelope)        before any role sees it
+    live.sent(place, message)          before it goes out
+    live.received(place, message)      before any role sees it
 
 The order follows from the manifest. The one message before it, Hello, waits for it.
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from protocols.core.envelope import Envelope
+from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
+from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
 from protocols.task.agreement import Hello, Manifest
@@ -31,41 +32,38 @@ class LiveOrder:
 
     def __init__(self, own: Sender, order_of: Callable[[bool], SchemeOrder]) -> None:
         self._own, self._order_of = own, order_of
-        self._hello: Envelope | None = None
+        self._hello: Hello | None = None
         self._order: TaskOrder | None = None
 
-    def sent(self, envelope: Envelope) -> None:
+    def sent(self, place: Place, message: Message) -> None:
         """Raises `CallOutOfOrder` if this party may not send this now."""
         try:
-            self._step(self._own, envelope)
+            self._step(self._own, place, message)
         except MessageOutOfOrder as error:
             raise CallOutOfOrder(str(error)) from error
 
-    def received(self, envelope: Envelope) -> None:
+    def received(self, place: Place, message: Message) -> None:
         """Raises `MessageOutOfOrder` if the peer may not send this now."""
-        self._step(self._own.other, envelope)
+        self._step(self._own.other, place, message)
 
-    def _step(self, sender: Sender, envelope: Envelope) -> None:
-        message = envelope.message
+    def _step(self, sender: Sender, place: Place, message: Message) -> None:
         if isinstance(message, Abort):
             return
         if self._order is None:
             if isinstance(message, Hello) and self._hello is None and sender is Sender.COLLABORATOR:
-                self._hello = envelope
+                self._hello = message
                 return
-            self._order = self._begin(envelope)
-        place = (int(envelope.phase), envelope.round, envelope.batch)
-        self._order.step(sender, type(message), place, recorded_of(message))
+            self._order = self._begin(message)
+        at = (int(place.phase), place.round, place.batch)
+        self._order.step(sender, type(message), at, recorded_of(message))
 
-    def _begin(self, envelope: Envelope) -> TaskOrder:
-        hello, manifest = self._hello, envelope.message
-        if hello is None or not isinstance(hello.message, Hello) or not isinstance(manifest, Manifest):
+    def _begin(self, manifest: Message) -> TaskOrder:
+        hello = self._hello
+        if hello is None or not isinstance(manifest, Manifest):
             raise MessageOutOfOrder(f"{type(manifest).__name__} came before Hello and Manifest")
-        key = hello.message.feature_key
-        if key not in manifest.feature_keys:
+        if hello.feature_key not in manifest.feature_keys:
             raise MessageOutOfOrder("a Manifest that does not list the collaborator")
-        trainable = manifest.trainable[manifest.feature_keys.index(key)]
+        trainable = manifest.trainable[manifest.feature_keys.index(hello.feature_key)]
         order = TaskOrder(self._order_of(trainable), manifest.resume_point)
-        place = (int(hello.phase), hello.round, hello.batch)
-        order.step(Sender.COLLABORATOR, Hello, place, recorded_of(hello.message))
+        order.step(Sender.COLLABORATOR, Hello, (int(Phase.JOIN), 0, 0), recorded_of(hello))
         return order

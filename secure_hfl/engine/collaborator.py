@@ -12,11 +12,13 @@ from torch import nn
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.core.randomness import OsRandomness
+from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import CollaboratorProjection, FeatureShape, ProjectionSpec
 from protocols.schemes.masked.roles import MaskedCollaborator
 from protocols.task.agreement import NONCE_BYTES, PROTOCOL_VERSION, CollaboratorAgreement, Hello
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
+from protocols.task.live_order import LiveOrder
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.link import Link
@@ -64,6 +66,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         channel = retry(attempt, timeout)
         # The host answers once everyone has joined, which may take its whole schedule_timeout.
         self.link = Link(channel, with_grace(timeout))
+        self.link.hold_to(LiveOrder(Sender.COLLABORATOR, self.scheme.order))
         channel.on_failure(self.interrupter.task_failed)
         self.links = {self.link.name: self.link}
         self._seam = self.last_position(self.link)

@@ -14,10 +14,12 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder, PeerViolation, SecureHflError, VerificationFailed
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness
+from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import FeatureShape, HostProjection, ProjectionSpec
 from protocols.task.agreement import Hello, ManifestAccepted, check_hello, make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
+from protocols.task.live_order import LiveOrder
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.batch import HostBatch, LossRecorder
@@ -84,6 +86,8 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
             self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in self._lobby.arrived().items()}
             raise
         self.links = {name: Link(channel, self.scheduler.calculation_timeout) for name, channel in channels.items()}
+        for link in self.links.values():
+            link.hold_to(LiveOrder(Sender.HOST, self.scheme.order))
         self._seams = {name: self.last_position(link) for name, link in self.links.items()}
         for name, link in self.links.items():
             self.keep_transcript(link, participants[name])

@@ -15,6 +15,7 @@ from protocols.core.envelope import PHASE_TEXT, Envelope, Phase, Place
 from protocols.core.errors import MessageOutOfOrder, PeerViolation
 from protocols.core.message import Message
 from protocols.core.steps import Receive, Send, Steps
+from protocols.task.live_order import LiveOrder
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
 from secure_hfl.work_clock import span
@@ -22,6 +23,11 @@ from secure_hfl.work_clock import span
 T = TypeVar("T")
 
 MAX_UNREAD = 256
+
+
+def place_of(envelope: Envelope) -> Place:
+    """Where in the task an envelope's message belongs."""
+    return Place(envelope.phase, envelope.round, envelope.batch)
 
 
 class Inbox:
@@ -92,6 +98,12 @@ class Link:
         self._has_asked = False
         self._inbox = Inbox(channel)
         self._is_offline = False
+        self._order: LiveOrder | None = None
+        self._order_lock = threading.Lock()
+
+    def hold_to(self, order: LiveOrder) -> None:
+        """From now on nothing is sent and nothing taken that the order of the task does not allow."""
+        self._order = order
 
     def offline_lane(self) -> Link:
         """A second link to the same peer, for preparation in another thread."""
@@ -99,11 +111,15 @@ class Link:
         lane = Link(self.channel, self.timeout)
         lane.name, lane.place = self.name, Place(Phase.OFFLINE)
         lane._inbox, lane._is_offline = self._inbox, True
+        lane._order, lane._order_lock = self._order, self._order_lock
         return lane
 
     def send(self, message: Message) -> None:
-        """Send at the current place."""
+        """Send at the current place. Raises `CallOutOfOrder` if the task's order has no such message there."""
         place, self._has_asked = self.place, True
+        if self._order is not None:
+            with self._order_lock:
+                self._order.sent(place, message)
         try:
             self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
         except PeerViolation as error:  # what the peer has sent meanwhile ended the channel
@@ -111,11 +127,12 @@ class Link:
 
     def receive(self, *types: type[Message]) -> Message:
         """The next message, which must be of one of these types and of the current place."""
-        envelope = self.receive_anywhere(*types)
-        got = Place(envelope.phase, envelope.round, envelope.batch)
+        envelope = self._next(types)
+        got = place_of(envelope)
         if got != self.place:
             sent = type(envelope.message).__name__
             raise PeerFault(self.name, MessageOutOfOrder(f"{sent} is of {got}, but this is {self.place}"))
+        self._take(envelope)
         return envelope.message
 
     def receive_anywhere(self, *types: type[Message]) -> Envelope:
@@ -125,6 +142,11 @@ class Link:
             PeerTimeout: it did not come within `timeout` seconds.
             PeerFault: the peer sent something else.
         """
+        envelope = self._next(types)
+        self._take(envelope)
+        return envelope
+
+    def _next(self, types: tuple[type[Message], ...]) -> Envelope:
         self.round_trips += self._has_asked
         self._has_asked = False
         wanted = Receive(*types)
@@ -138,6 +160,16 @@ class Link:
             sent = type(envelope.message).__name__
             raise PeerFault(self.name, MessageOutOfOrder(f"sent {sent} instead of {wanted.names} in {self.place}"))
         return envelope
+
+    def _take(self, envelope: Envelope) -> None:
+        """Raise `PeerFault` unless the peer may send this now."""
+        if self._order is None:
+            return
+        try:
+            with self._order_lock:
+                self._order.received(place_of(envelope), envelope.message)
+        except PeerViolation as error:
+            raise PeerFault(self.name, error) from error
 
     def start(self, steps: Steps[T]) -> Conversation[T]:
         """Run a conversation up to the first message it waits for."""

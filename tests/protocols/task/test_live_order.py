@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from protocols.core.envelope import Envelope, Phase
+from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
+from protocols.core.message import Message
 from protocols.core.randomness import SeededRandomness
 from protocols.core.sender import Sender
 from protocols.schemes.registry import registered_scheme
@@ -22,8 +23,8 @@ def manifest(*hellos: Hello) -> Manifest:
     return make_manifest(hellos or [HELLO], "clinic", "", None, 10.0, SeededRandomness(1, "test"))
 
 
-def at(phase: Phase, message: object) -> Envelope:
-    return Envelope(0, phase, 0, 0, message)  # type: ignore[arg-type]
+def at(phase: Phase, message: Message) -> tuple[Place, Message]:
+    return Place(phase), message
 
 
 def live(own: Sender) -> LiveOrder:
@@ -38,41 +39,41 @@ def test_both_sides_follow_one_conversation() -> None:
         (Sender.COLLABORATOR, ManifestAccepted(bytes(32))),
     ):
         ends = (host, collaborator) if sender is Sender.HOST else (collaborator, host)
-        ends[0].sent(at(Phase.JOIN, message))
-        ends[1].received(at(Phase.JOIN, message))
+        ends[0].sent(*at(Phase.JOIN, message))
+        ends[1].received(*at(Phase.JOIN, message))
 
 
 def test_the_blame_is_in_the_type() -> None:
     with pytest.raises(CallOutOfOrder, match="before Hello and Manifest"):
-        live(Sender.HOST).sent(at(Phase.JOIN, manifest()))
+        live(Sender.HOST).sent(*at(Phase.JOIN, manifest()))
     with pytest.raises(MessageOutOfOrder, match="before Hello and Manifest"):
-        live(Sender.COLLABORATOR).received(at(Phase.JOIN, manifest()))
+        live(Sender.COLLABORATOR).received(*at(Phase.JOIN, manifest()))
 
 
 def test_a_hello_comes_once() -> None:
     order = live(Sender.HOST)
-    order.received(at(Phase.JOIN, HELLO))
+    order.received(*at(Phase.JOIN, HELLO))
     with pytest.raises(MessageOutOfOrder):
-        order.received(at(Phase.JOIN, HELLO))
+        order.received(*at(Phase.JOIN, HELLO))
 
 
 def test_the_manifest_lists_the_collaborator() -> None:
     order = live(Sender.COLLABORATOR)
-    order.sent(at(Phase.JOIN, HELLO))
+    order.sent(*at(Phase.JOIN, HELLO))
     other = Hello(2, "task", "shop", "plain", True, False, bytes(32))
     with pytest.raises(MessageOutOfOrder, match="does not list"):
-        order.received(at(Phase.JOIN, manifest(other)))
+        order.received(*at(Phase.JOIN, manifest(other)))
 
 
 def test_a_phase_is_not_left_out() -> None:
     order = live(Sender.HOST)
-    order.received(at(Phase.JOIN, HELLO))
-    order.sent(at(Phase.JOIN, manifest()))
+    order.received(*at(Phase.JOIN, HELLO))
+    order.sent(*at(Phase.JOIN, manifest()))
     with pytest.raises(MessageOutOfOrder, match="without a checkpoint"):
-        order.received(at(Phase.ALIGN, SPLIT))
+        order.received(*at(Phase.ALIGN, SPLIT))
 
 
 def test_an_abort_may_come_at_once() -> None:
     order = live(Sender.HOST)
-    order.received(at(Phase.JOIN, Abort("over", "bank", "PeerTimeout")))
-    order.sent(at(Phase.JOIN, Abort("over", "clinic", "PeerTimeout")))
+    order.received(*at(Phase.JOIN, Abort("over", "bank", "PeerTimeout")))
+    order.sent(*at(Phase.JOIN, Abort("over", "clinic", "PeerTimeout")))
