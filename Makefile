@@ -29,9 +29,9 @@ $(BIN)/python:
 
 # phe is GPLv3 and comes with the extra "paillier"; the wheels of "fast" exist for x86-64 Linux only.
 $(VENV)/.run: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[paillier,fast]'
+	$(PIP) --editable '.[mnist,paillier,fast]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[paillier,fast,dev]'
+	$(PIP) --editable '.[mnist,paillier,fast,dev]'
 	touch $@ $(VENV)/.run

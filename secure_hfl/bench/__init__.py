@@ -4,6 +4,6 @@ command.py      the command                  plan.py       what will be measured
 measure.py      runs it                      live.py       shows how far it is
 model.py        the figures as data          numbers.py    what is worked out of them
 recommend.py    a scheme for each link       link.py       a network on loopback
-machine.py      what it was measured on      one_process.py    the baseline
+machine.py      what it was measured on
 table.py        for a terminal               report/       for a browser
 """

@@ -268,7 +268,7 @@ def _round(parties: list[Party], at: int, times: EventTimes) -> RoundSample:
 def one_process(rounds: int, seed: int, batches: int | None, environment: Mapping[str, str]) -> Sample:
     """The tutorial's models in one PyTorch process on all cores."""
     arguments = [str(rounds), str(seed), *([] if batches is None else [str(batches)])]
-    command = [sys.executable, "-m", "secure_hfl.bench.one_process", *arguments]
+    command = [sys.executable, "-m", "secure_hfl.examples.mnist.one_process", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})  # noqa: S603
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no output"]

@@ -113,7 +113,7 @@ def make_plan(request: Request) -> Plan:
     """Lay out a request.
 
     Raises:
-        ConfigurationError: a scheme or a task that there is not, or a script too few.
+        ConfigurationError: a scheme or a task that there is not, a script too few, or a library of the task is missing.
     """
     schemes = _schemes(request.schemes)
     example = _example(request)
@@ -148,7 +148,9 @@ def _order(name: str) -> tuple[bool, int]:
 
 def _example(request: Request) -> Example:
     if not request.scripts:
-        return find(request.task)
+        example = find(request.task)
+        example.check_library()
+        return example
     if len(request.scripts) < 2:
         raise ConfigurationError("--script takes the host's script, and one or more collaborators'")
     host, *others = (Script(path.resolve()) for path in request.scripts)
@@ -199,6 +201,7 @@ def _strips(request: Request, schemes: tuple[str, ...]) -> Iterable[Job]:
         for point in series.get(sweep, []):
             features, batch = point.features or FEATURES, point.batch or BATCH
             example = mnist_strips(1 + point.collaborators, None, features, batch, tests=False)
+            example.check_library()
             limit = request.batches or (WIDE_BATCHES if features >= WIDE else SWEEP_BATCHES)
             full = max(1, example.train_ids // batch)  # the last batch of an epoch may be a small one
             for name in schemes:

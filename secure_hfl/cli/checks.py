@@ -35,9 +35,15 @@ CONNECT_SECONDS = 2.0
 CLOCK_TOLERANCE = timedelta(minutes=5)
 DISK_FAIL_BYTES = 100 << 20
 DISK_WARN_BYTES = 1 << 30
-# Without these nothing trains; without the others some scheme or speed is missing.
-REQUIRED = ("torch", "torchvision", "grpcio", "cryptography", "gmpy2")
-OPTIONAL = ("tenseal", "phe", "ipp-crypto")
+REQUIRED = ("torch", "grpcio", "cryptography", "gmpy2")
+"""Without these nothing trains."""
+OPTIONAL = {
+    "tenseal": "the schemes bfv and masked",
+    "phe": "the scheme paillier",
+    "ipp-crypto": "more speed",
+    "torchvision": "the demo, and scripts that import it",
+}
+"""And what needs each of the others."""
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
@@ -76,7 +82,7 @@ def _package_row(name: str, wanted: str) -> Row:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Row(name, bad, "not installed" + ("" if name in REQUIRED else " (optional)"), fix)
+        return Row(name, bad, "not installed" + (f"; needed for {OPTIONAL[name]}" if name in OPTIONAL else ""), fix)
     if not version_fits(version, wanted):
         return Row(name, bad, _range_text(version, wanted), fix)
     return Row(name, "ok", _range_text(version, wanted))
@@ -108,6 +114,8 @@ def _range_text(version: str, wanted: str) -> str:
 
 def check_torchvision() -> Iterator[Row]:
     """torchvision is built for one torch; the wrong pair installs and then does not import."""
+    if importlib.util.find_spec("torchvision") is None:
+        return  # the packages' rows say so
     try:
         from secure_hfl.torchvision_ops import declare_missing_operators
 

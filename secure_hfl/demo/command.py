@@ -32,10 +32,11 @@ def demo(
     from secure_hfl.examples.catalogue import mnist_halves, mnist_strips
     from secure_hfl.local_parties import LocalParties, RunSettings
 
-    directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The tutorial's own two listings where they fit.
     example = mnist_halves() if collaborators == 1 and width is None else mnist_strips(1 + collaborators, width)
+    example.check_library()
+    directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = RunSettings(scheme, rounds, batches, seed, projection)
     data = {mnist.DATA_VARIABLE: str(mnist.unpack(directory / "data"))}
     run = LocalParties(example.scripts, settings, directory, environment=data)

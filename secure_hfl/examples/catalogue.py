@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from secure_hfl.errors import ConfigurationError
@@ -37,6 +38,8 @@ class Example:
         classes: how many labels there are.
         batch_size: samples a batch; the last one has what is left.
         figures: what `test` writes to TensorBoard, as `test_results/<figure>`.
+        library: what its scripts import that secure-hfl does not need itself.
+        extra: of secure-hfl, which installs that.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Example:
     classes: int
     batch_size: int
     figures: tuple[str, ...] = ("accuracy", "average_loss")
+    library: str = ""
+    extra: str = ""
 
     @property
     def scripts(self) -> tuple[Script, ...]:
@@ -64,13 +69,32 @@ class Example:
         """Of training, in a round."""
         return math.ceil(self.train_ids / self.batch_size)
 
+    def check_library(self) -> None:
+        """Before a run.
+
+        Raises:
+            ConfigurationError: its library is not installed; says how to install it.
+        """
+        if self.library and find_spec(self.library) is None:
+            raise ConfigurationError(
+                f"the example {self.name} needs {self.library}: pip install 'secure-hfl[{self.extra}]'"
+            )
+
 
 def mnist_halves() -> Example:
     """The tutorial's own two listings."""
     directory = _HERE / "mnist"
-    collaborators = (Script(directory / "collaborator.py"),)
     return Example(
-        "mnist_halves", Script(directory / "host.py"), collaborators, (25000, 24000), 10000, 2000, 10, batch_size=128
+        "mnist_halves",
+        Script(directory / "host.py"),
+        (Script(directory / "collaborator.py"),),
+        local_ids=(25000, 24000),
+        train_ids=10000,
+        test_ids=2000,
+        classes=10,
+        batch_size=128,
+        library="torchvision",
+        extra="mnist",
     )
 
 
@@ -99,7 +123,14 @@ def mnist_strips(
         for strip, environment in enumerate(environments)
     )
     local_ids = (25000, *(23000 + 1000 * strip for strip in range(1, parties)))
-    return Example("mnist_strips", host, tuple(others), local_ids, 10000, 2000, 10, batch_size=batch)
+    return replace(
+        mnist_halves(),
+        name="mnist_strips",
+        host=host,
+        collaborators=tuple(others),
+        local_ids=local_ids,
+        batch_size=batch,
+    )
 
 
 def breast_cancer() -> Example:
@@ -114,6 +145,8 @@ def breast_cancer() -> Example:
         test_ids=110,
         classes=2,
         batch_size=32,
+        library="sklearn",
+        extra="examples",
         figures=("accuracy", "auc", "average_loss"),
     )
 
@@ -130,6 +163,8 @@ def digits() -> Example:
         test_ids=291,
         classes=10,
         batch_size=64,
+        library="sklearn",
+        extra="examples",
     )
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_packages_that_are_missing_or_out_of_range(monkeypatch: pytest.MonkeyPat
     }
     assert rows["torch"].detail == "2.0 (wants <1)"
     assert rows["torch"].fix == "pip install 'torch<1'"
-    assert rows["phe"].detail == "not installed (optional)"
+    assert rows["phe"].detail == "not installed; needed for the scheme paillier"
 
 
 def test_ranges_come_from_the_installed_metadata(monkeypatch: pytest.MonkeyPatch):
@@ -168,10 +169,13 @@ def test_without_metadata_the_ranges_are_unknown_but_nothing_fails(monkeypatch: 
     assert "fail" not in statuses.values()
 
 
-def test_torchvision_that_imports_and_that_does_not(monkeypatch: pytest.MonkeyPatch):
+def test_torchvision_that_imports_does_not_and_is_missing(monkeypatch: pytest.MonkeyPatch):
     _only(checks.check_torchvision(), "ok")
+    broken = RuntimeError("operator torchvision::nms does not exist")
+    monkeypatch.setattr(checks.importlib, "import_module", Mock(side_effect=broken))
+    assert _only(checks.check_torchvision(), "fail").detail == f"RuntimeError: {broken}"
     monkeypatch.setitem(sys.modules, "torchvision", None)
-    assert "torchvision" in _only(checks.check_torchvision(), "fail").detail
+    assert not list(checks.check_torchvision())
 
 
 def test_the_fast_path(monkeypatch: pytest.MonkeyPatch):

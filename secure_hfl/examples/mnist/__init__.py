@@ -1,8 +1,9 @@
 """The tutorial's task: MNIST digits cut into halves.
 
 `host.py` and `collaborator.py` are the tutorial's two listings; `strips_host.py` and `strips_collaborator.py` the same
-task for any number of collaborators. The four data files are part of the package (MNIST: Yann LeCun and Corinna Cortes,
-CC BY-SA 3.0); torchvision's `MNIST` class reads them.
+task for any number of collaborators; `one_process.py` trains the same networks without any protocol. The four data
+files are part of the package (MNIST: Yann LeCun and Corinna Cortes, CC BY-SA 3.0); torchvision's `MNIST` class, which
+the extra `mnist` installs, reads them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tutorial's models trained in one PyTorch process; prints JSON.
 
-    python -m secure_hfl.bench.one_process ROUNDS SEED [BATCHES]
+    python -m secure_hfl.examples.mnist.one_process ROUNDS SEED [BATCHES]
 
 The baseline that split training is measured against: the tutorial's two bottom models and top model (taken from its
 listings), each image loaded once, the tutorial's order of samples, all cores.
