@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocols.core.errors import SecureHflError
+from protocols.task.abort import known_code
 
 
 class ConfigurationError(SecureHflError):
@@ -58,13 +59,17 @@ class PeerRefused(TransportError):
 
 
 class PeerAborted(TransportError):
-    """A peer stopped the task and said why."""
+    """A peer stopped the task and said why.
+
+    Attributes:
+        code: an `AbortCode`, or the text of one that only newer versions know.
+    """
 
     def __init__(self, party: str, reason: str, code: str = "") -> None:
         super().__init__(reason)
         self.party = party
         self.reason = reason
-        self.code = code
+        self.code = known_code(code)
 
 
 class PeerFault(TransportError):

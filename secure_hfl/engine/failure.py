@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from protocols.core.envelope import Place
 from protocols.core.errors import LocalMisuse, SecureHflError
-from secure_hfl.engine.recovery import SHUTTING_DOWN, ShuttingDown
+from protocols.task.abort import AbortCode
+from secure_hfl.engine.abort_codes import code_of
+from secure_hfl.engine.recovery import ShuttingDown
 from secure_hfl.errors import (
     ConfigurationError,
     ConnectionLost,
@@ -30,7 +32,7 @@ class Failure:
     """Why a task ends: `party` and `code` for programs, `reason` for everyone, `detail` for this party only."""
 
     party: str
-    code: str
+    code: AbortCode | str
     reason: str
     detail: str = ""
     from_peer: bool = False
@@ -55,14 +57,14 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
         party: this party's feature key.
         place: where in the task this party was.
     """
-    code = type(error).__name__
+    code = code_of(error)
     if isinstance(error, PeerAborted):
         return Failure(error.party, error.code, error.reason, from_peer=True)
     if isinstance(error, KeyboardInterrupt):
-        return Failure(party, "Stopped", f"{party} was stopped by its user in {place}")
+        return Failure(party, code, f"{party} was stopped by its user in {place}")
     if isinstance(error, ShuttingDown):
         reason = f"{party} was shut down in {place}; it may come back, with --resume, while the others wait for it"
-        return Failure(party, SHUTTING_DOWN, reason)
+        return Failure(party, AbortCode.SHUTTING_DOWN, reason)
     if isinstance(error, ConnectionLost):
         return Failure(party, code, one_line(f"{error} (in {place})"))
     if isinstance(error, (LocalMisuse, UserCodeError)) or not isinstance(error, SecureHflError):

@@ -29,6 +29,7 @@ from protocols.psi import (
     PsiSender,
     hash_ids,
 )
+from protocols.task.abort import AbortCode
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
 from secure_hfl.log import logger, of_this_task
@@ -69,7 +70,7 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
     final = frozenset.intersection(*pairwise)
     sizes = {pair.link.name: pair.peer_size for pair in pairs}
     if not final:
-        run.detail_by_code[EmptyIntersection.__name__] = describe_format(ids)
+        run.detail_by_code[AbortCode.EMPTY_INTERSECTION] = describe_format(ids)
         counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise EmptyIntersection(f"no id is held by all parties: the host has {len(ids)} ids, {counts}")
     for pair in pairs:
@@ -143,7 +144,7 @@ def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[
         try:
             result = received(link.receive(PsiResult), PsiResult)
         except PeerAborted as error:
-            if error.code == EmptyIntersection.__name__:  # reading every id takes too long to do it before
+            if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before
                 run.detail_by_code[error.code] = describe_format(ids)
             raise
         common = role.receive_result(result)

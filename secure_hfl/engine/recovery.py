@@ -22,14 +22,14 @@ from typing import TypeVar
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import SecureHflError
+from protocols.task.abort import AbortCode
 from protocols.task.resumption import ResumePoint
 from secure_hfl.errors import ConnectionLost, PeerAborted, PeerRefused
 from secure_hfl.log import logger
 
 T = TypeVar("T")
 
-SHUTTING_DOWN = "ShuttingDown"
-RESUMABLE = frozenset({ConnectionLost.__name__, SHUTTING_DOWN})
+RESUMABLE: frozenset[AbortCode | str] = frozenset({AbortCode.CONNECTION_LOST, AbortCode.SHUTTING_DOWN})
 """Codes of an Abort after which the sender, or whom it speaks of, may come back."""
 
 SIGTERM_PATIENCE = 20.0

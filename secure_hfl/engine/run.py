@@ -21,7 +21,7 @@ from torch import nn
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import SecureHflError
 from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
-from protocols.task.abort import Abort
+from protocols.task.abort import Abort, AbortCode
 from protocols.task.agreement import Manifest
 from protocols.task.alignment import SampleId
 from protocols.task.resumption import ResumePoint
@@ -34,7 +34,7 @@ from secure_hfl.engine.measurements import Accounts
 from secure_hfl.engine.precomputation import Precomputation
 from secure_hfl.engine.recovery import Shutdown, ShuttingDown, did_not_return, first_round, is_resumable
 from secure_hfl.engine.user_code import SchedulerT, UserCode, Value
-from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, SchemeMismatch
+from secure_hfl.errors import ConfigurationError, PeerRefused, SchemeMismatch
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.home import home_directory
 from secure_hfl.identity import Identity, warn_of_dates
@@ -239,7 +239,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         logger.warning(f"Interrupted in {self.place}: {cause} Waiting to go on from the last checkpoint.")
         self.progress.emit("interrupted", reason=one_line(str(cause)))
         reason = f"{self.party} was interrupted in {self.place} and waits for all to come back"
-        failure = Failure(self.party, ConnectionLost.__name__, reason)
+        failure = Failure(self.party, AbortCode.CONNECTION_LOST, reason)
         for link in self.links.values():
             self._send_abort(link, failure)
         self._disconnect()
@@ -345,7 +345,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         if link.name == failure.party and failure.from_peer:
             return  # it knows
         place = self.place
-        abort = Abort(reason=one_line(failure.reason), party=one_line(failure.party, 100), code=failure.code)
+        abort = Abort(reason=one_line(failure.reason), party=one_line(failure.party, 100), code=str(failure.code))
         try:
             link.channel.send(place.phase, place.round, place.batch, abort, FLUSH_SECONDS)
         except SecureHflError as error:

@@ -12,10 +12,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from protocols.core.errors import SecureHflError
+from protocols.task.abort import AbortCode
 from secure_hfl.engine.failure import diagnose
 from secure_hfl.engine.interrupt import PATIENCE, Interrupter
 from secure_hfl.engine.recovery import SIGTERM_PATIENCE, ShuttingDown
-from secure_hfl.errors import ConfigurationError, ConnectionLost, Stopped, TaskFailed, TasksFailed, UserCodeError
+from secure_hfl.errors import ConfigurationError, ConnectionLost, Stopped, TaskFailed, TasksFailed
 from secure_hfl.hardening import forbid_core_dumps
 from secure_hfl.log import ensure_visible, logger, of_this_task
 from secure_hfl.one_line_errors import one_line_errors
@@ -175,7 +176,7 @@ class _RunThread(threading.Thread):
         """Do for the run what it would do itself. Its task stays locked, so that no second thread starts it."""
         run = self._task
         # Nobody should wait for this party to come back, as they would after a lost connection.
-        failure = replace(diagnose(error, run.party, run.place), code=UserCodeError.__name__)
+        failure = replace(diagnose(error, run.party, run.place), code=AbortCode.USER_CODE_ERROR)
         logger.warning(f"Task {run.record.task_id} failed: {failure.reason} ({LEFT_BEHIND})")
         for link in run.links.values():
             run._send_abort(link, failure)
