@@ -33,8 +33,9 @@ from protocols.layer.interface import FeatureShape
 from protocols.layer.parameters import ProjectionParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as layer
-from protocols.task.agreement import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.task.agreement import make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.checkpoints import exchange_checkpoints

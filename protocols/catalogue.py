@@ -31,8 +31,8 @@ from protocols.schemes.masked.messages import (
 )
 from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest, ManifestAccepted
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 

@@ -16,7 +16,7 @@ from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest
+from protocols.task.manifest import Hello, Manifest
 from protocols.task.order import TaskOrder
 from protocols.task.scheme_order import SchemeOrder
 from protocols.transcript.facts import recorded_of

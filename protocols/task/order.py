@@ -26,9 +26,9 @@ from protocols.psi import transitions as psi
 from protocols.psi.messages import PsiDigests, PsiOpen
 from protocols.psi.order import PsiStreams
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest, ManifestAccepted
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.history import History
+from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, Table, moves, refuse

@@ -36,8 +36,8 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
-from protocols.task.agreement import Hello
 from protocols.task.alignment import BatchOpen, EpochEnd
+from protocols.task.manifest import Hello
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 

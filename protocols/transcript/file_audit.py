@@ -20,8 +20,8 @@ from protocols.layer.interface import FeatureShape
 from protocols.ledger import LEDGER, Content
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello
 from protocols.task.history import History
+from protocols.task.manifest import Hello
 from protocols.task.order import TaskOrder
 from protocols.task.resumption import ResumePoint, Seam
 from protocols.transcript.chain import Chain, seal_data

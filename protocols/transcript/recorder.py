@@ -22,7 +22,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.ledger import LEDGER
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest
+from protocols.task.manifest import Hello, Manifest
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Chain, seal_data, statement
 from protocols.transcript.facts import FACTS, Facts, no_facts

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
-from protocols.task.agreement import MAX_NAME, MAX_PARTIES, Manifest
+from protocols.task.manifest import MAX_NAME, MAX_PARTIES, Manifest
 from protocols.task.resumption import SEAM_BYTES, ResumePoint, Seam
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of

@@ -55,8 +55,8 @@ from protocols.schemes.masked.messages import (
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
 from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
 from protocols.task.abort import MAX_REASON, Abort
-from protocols.task.agreement import NONCE_BYTES, Hello, Manifest, ManifestAccepted
 from protocols.task.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
+from protocols.task.manifest import NONCE_BYTES, Hello, Manifest, ManifestAccepted
 from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.facts import Facts

@@ -16,9 +16,10 @@ from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import CollaboratorProjection, FeatureShape, ProjectionSpec
 from protocols.schemes.masked.roles import MaskedCollaborator
-from protocols.task.agreement import NONCE_BYTES, PROTOCOL_VERSION, CollaboratorAgreement, Hello
+from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
 from protocols.task.live_order import LiveOrder
+from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.link import Link

@@ -17,9 +17,10 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import FeatureShape, HostProjection, ProjectionSpec
-from protocols.task.agreement import Hello, ManifestAccepted, check_hello, make_manifest
+from protocols.task.agreement import check_hello, make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
 from protocols.task.live_order import LiveOrder
+from protocols.task.manifest import Hello, ManifestAccepted
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from secure_hfl.engine.batch import HostBatch, LossRecorder

@@ -22,8 +22,8 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.errors import SecureHflError
 from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
 from protocols.task.abort import Abort, AbortCode
-from protocols.task.agreement import Manifest
 from protocols.task.alignment import SampleId
+from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
 from secure_hfl import run_options
 from secure_hfl.engine.checkpointing import MAX_RESUMES, Checkpoints

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from protocols.core.errors import InvalidInput, SecureHflError
-from protocols.task.agreement import Manifest
 from protocols.task.alignment import SampleId, check_ids, ids_digest
+from protocols.task.manifest import Manifest
 from secure_hfl.engine.interrupt import Interrupter
 from secure_hfl.errors import UserCodeError
 from secure_hfl.schedulers.base import HeteroNNScheduler

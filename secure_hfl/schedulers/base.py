@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from protocols.task.agreement import MAX_NAME
 from protocols.task.alignment import SampleId
+from protocols.task.manifest import MAX_NAME
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schedulers.other_names import accept_other_names
 

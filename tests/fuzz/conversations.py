@@ -32,8 +32,9 @@ from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHo
 from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
 from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
-from protocols.task.agreement import CollaboratorAgreement, Hello, Manifest, check_hello, make_manifest
+from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
+from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import newest_common
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of

@@ -21,7 +21,7 @@ from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest
+from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import SEAM_BYTES
 from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript

@@ -11,17 +11,8 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, PeerViolation, VerificationFailed, WrongSession
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps
-from protocols.task.agreement import (
-    NONCE_BYTES,
-    PROTOCOL_VERSION,
-    CollaboratorAgreement,
-    Hello,
-    Manifest,
-    ManifestAccepted,
-    check_hello,
-    make_manifest,
-    session_id,
-)
+from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
+from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import SEAM_BYTES, TAG_BYTES
 from tests.helpers import pump, replay
 

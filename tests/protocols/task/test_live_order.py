@@ -11,9 +11,10 @@ from protocols.core.randomness import SeededRandomness
 from protocols.core.sender import Sender
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
-from protocols.task.agreement import Hello, Manifest, ManifestAccepted, make_manifest
+from protocols.task.agreement import make_manifest
 from protocols.task.alignment import SplitDigest
 from protocols.task.live_order import LiveOrder
+from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 
 HELLO = Hello(2, "task", "bank", "plain", True, False, bytes(32))
 SPLIT = SplitDigest(1, bytes(32), bytes(32), 0, bytes(32), bytes(32))

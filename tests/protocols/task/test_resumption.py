@@ -15,16 +15,8 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, WrongSession
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps
-from protocols.task.agreement import (
-    NONCE_BYTES,
-    PROTOCOL_VERSION,
-    CollaboratorAgreement,
-    Hello,
-    Manifest,
-    ManifestAccepted,
-    check_hello,
-    make_manifest,
-)
+from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
+from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.resumption import (
     MAX_COUNT,
     MAX_OFFERED,

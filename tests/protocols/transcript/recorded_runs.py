@@ -26,15 +26,9 @@ from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
 from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
 from protocols.task.abort import Abort
-from protocols.task.agreement import (
-    PROTOCOL_VERSION,
-    CollaboratorAgreement,
-    Hello,
-    Manifest,
-    ManifestAccepted,
-    make_manifest,
-)
+from protocols.task.agreement import CollaboratorAgreement, make_manifest
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, HostAlignment, SplitDigest
+from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.audit import audit

@@ -1,0 +1,161 @@
+"""What the parties agree on: their introductions, the plan, and the name of the session.
+
+The conversation that these belong to: protocols/task/agreement.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+
+from protocols.core.envelope import MAX_ROUND, Phase
+from protocols.core.errors import InvalidInput
+from protocols.core.message import Message
+from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
+
+PROTOCOL_VERSION = 2
+NONCE_BYTES = 32
+MAX_NAME = 100
+MAX_PARTIES = 256
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """A collaborator introduces itself and says which scheme it is willing to run.
+
+    Attributes:
+        is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
+        checkpoints: tags of those it has, the newest first.
+        seam: how far its last conversation with this host went (`Seam`), or empty.
+    """
+
+    protocol_version: int
+    task_id: str
+    feature_key: str
+    scheme: str
+    is_feature_trainable: bool
+    is_reproducible: bool
+    nonce: bytes = field(repr=False)
+    is_resuming: bool = False
+    checkpoints: tuple[bytes, ...] = ()
+    seam: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.require_int("protocol_version", 1, (1 << 16) - 1)
+        for name in ("task_id", "feature_key", "scheme"):
+            self.require_text(name, MAX_NAME)
+        self.require_bytes("nonce", NONCE_BYTES)
+        self.require(len(self.checkpoints) <= MAX_OFFERED, f"at most {MAX_OFFERED} checkpoints")
+        self.require(len(set(self.checkpoints)) == len(self.checkpoints), "checkpoints must differ")
+        tags_fit = all(isinstance(tag, bytes) and len(tag) == TAG_BYTES for tag in self.checkpoints)
+        self.require(tags_fit, f"tags have {TAG_BYTES} bytes")
+        self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
+        self.require_bytes("seam", SEAM_BYTES if self.seam else 0)
+        check_seams(self, (self.seam,))
+
+
+@dataclass(frozen=True)
+class Manifest(Message):
+    """What is about to run. Per-collaborator tuples are in the order of `feature_keys`.
+
+    Attributes:
+        resumed_from: tag of the checkpoint to go on from, or empty: from the beginning.
+        resumed_phase, resumed_round, resumed_batch: its `ResumePoint`, or zeros.
+        seams: how far the host's last conversation with each collaborator went (`Seam`), or empty.
+    """
+
+    protocol_version: int
+    task_id: str
+    session: bytes = field(repr=False)
+    scheme: str
+    scheme_parameters: str
+    id_normalisation: str
+    host_feature_key: str
+    host_nonce: bytes = field(repr=False)
+    feature_keys: tuple[str, ...]
+    nonces: tuple[bytes, ...] = field(repr=False)
+    trainable: tuple[bool, ...]
+    projection_widths: tuple[int, ...]
+    has_projection: bool
+    is_reproducible: bool
+    calculation_timeout: float
+    resumed_from: bytes
+    resumed_phase: int
+    resumed_round: int
+    resumed_batch: int
+    seams: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        self.require_int("protocol_version", 1, (1 << 16) - 1)
+        for name in ("task_id", "scheme", "id_normalisation", "host_feature_key"):
+            self.require_text(name, MAX_NAME)
+        self.require_text("scheme_parameters", 10_000, allow_empty=True)
+        self.require_bytes("session", 32)
+        self.require_bytes("host_nonce", NONCE_BYTES)
+        count = len(self.feature_keys)
+        self.require(1 <= count <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators, not {count}")
+        lengths = {len(self.nonces), len(self.trainable), len(self.projection_widths), len(self.seams)}
+        self.require(lengths == {count}, "per-collaborator fields must have one entry each")
+        keys = (self.host_feature_key, *self.feature_keys)
+        self.require(len(set(keys)) == len(keys), "feature keys must differ")
+        self.require(all(0 < len(key) <= MAX_NAME and key.isprintable() for key in keys), "feature keys must be text")
+        self.require(all(len(nonce) == NONCE_BYTES for nonce in self.nonces), f"nonces have {NONCE_BYTES} bytes")
+        self.require(all(0 <= width < 1 << 16 for width in self.projection_widths), "projection widths out of range")
+        self.require(0 < self.calculation_timeout < 1e7, "calculation_timeout must be between 0 and 1e7 seconds")
+        self.require(all(len(seam) in (0, SEAM_BYTES) for seam in self.seams), f"seams have {SEAM_BYTES} bytes or none")
+        check_seams(self, self.seams)
+        self.require_bytes("resumed_from", TAG_BYTES if self.resumed_from else 0)
+        for name, high in (("resumed_phase", max(Phase)), ("resumed_round", MAX_ROUND), ("resumed_batch", MAX_ROUND)):
+            self.require_int(name, 0, high)
+        if self.resumed_from:
+            self.require(self.resumed_phase > 0, "a checkpoint is of some phase")
+            ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch).check()
+        else:
+            place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
+            self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
+
+    @property
+    def resume_point(self) -> ResumePoint | None:
+        """Where the task goes on; None: it starts."""
+        if not self.resumed_from:
+            return None
+        return ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch)
+
+    def digest(self) -> bytes:
+        """SHA-256 over every field, length-prefixed, in the order of the fields."""
+        state = hashlib.sha256(b"secure-hfl manifest v2")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            for item in (len(value), *value) if isinstance(value, tuple) else (value,):
+                data = item if isinstance(item, bytes) else repr(item).encode()
+                state.update(len(data).to_bytes(8, "big") + data)
+        return state.digest()
+
+
+def check_seams(message: Message, seams: Sequence[bytes]) -> None:
+    """Raise unless each is empty or one that a transcript can hold."""
+    for seam in seams:
+        try:
+            if seam:
+                Seam.decode(seam)
+        except InvalidInput as error:
+            raise message.fail(str(error)) from error
+
+
+@dataclass(frozen=True)
+class ManifestAccepted(Message):
+    """A collaborator runs what the manifest says."""
+
+    digest: bytes
+
+    def __post_init__(self) -> None:
+        self.require_bytes("digest", 32)
+
+
+def session_id(task_id: str, host_nonce: bytes, feature_keys: Sequence[str], nonces: Sequence[bytes]) -> bytes:
+    """32 bytes that no party can choose alone."""
+    state = hashlib.sha256(b"secure-hfl session v1" + host_nonce)
+    for text, nonce in ((task_id, b""), *zip(feature_keys, nonces)):
+        state.update(len(text.encode()).to_bytes(8, "big") + text.encode() + nonce)
+    return state.digest()
