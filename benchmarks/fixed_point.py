@@ -24,7 +24,7 @@ from protocols.core.fixed_point import (
 )
 from protocols.core.randomness import expand
 from protocols.he.interface import as_ring, as_signed
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import QuantisedFeatures, matmul, noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 
@@ -36,7 +36,7 @@ WIDTH = 20
 def measure_shape(lines: Lines, rows: int, columns: int) -> None:
     """All steps for a tensor of one shape."""
     values = np.random.default_rng(1).normal(size=(rows, columns)).astype(np.float32)
-    randomness, parameters = expand(bytes(32)), ProjectionParameters(feature_norm=LIMIT)
+    randomness, parameters = expand(bytes(32)), LayerParameters(feature_norm=LIMIT)
     where, count, unit = f"{rows}x{columns}", rows * columns, "number"
     exact = lines.time(
         f"{where}: encode, {FEATURE_BITS} bits", lambda: encode("a", values, FEATURE_BITS, LIMIT), count, unit

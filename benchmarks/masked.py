@@ -27,12 +27,13 @@ from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRIPLES
-from protocols.layer.interface import ProjectionSpec, layer_randomness
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec, layer_randomness
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
 
 PARTIES = ("host", "collaborator")
@@ -125,9 +126,9 @@ def report(lines: Lines, name: str, costs: Sequence[Cost]) -> None:
         lines.notes[f"{name}, {party} sends"] = dict(sent)
 
 
-def measure_layer(lines: Lines, spec: ProjectionSpec, backend: BfvBackend) -> None:
+def measure_layer(lines: Lines, spec: LayerSpec, backend: BfvBackend) -> None:
     """Set-up, triples and batches of one layer."""
-    parameters, where, repeats = ProjectionParameters(check_every=0), describe(spec), lines.repeats
+    parameters, where, repeats = LayerParameters(check_every=0), describe(spec), lines.repeats
     host, collaborator = MaskedHost(spec, backend, parameters), MaskedCollaborator(spec, backend, parameters)
     setup = Cost()
     run(host.setup(), collaborator.setup(), setup)
@@ -142,7 +143,7 @@ def measure_layer(lines: Lines, spec: ProjectionSpec, backend: BfvBackend) -> No
     report(lines, f"{where}: online, one training batch", online(spec, host, collaborator, repeats))
 
 
-def online(spec: ProjectionSpec, host: MaskedHost, collaborator: MaskedCollaborator, repeats: int) -> list[Cost]:
+def online(spec: LayerSpec, host: MaskedHost, collaborator: MaskedCollaborator, repeats: int) -> list[Cost]:
     """Batches."""
     stream, outputs = np.random.default_rng(1), spec.width_out or 0
     costs, batches = [], []
@@ -157,7 +158,7 @@ def online(spec: ProjectionSpec, host: MaskedHost, collaborator: MaskedCollabora
     return costs[1:]
 
 
-def verify(spec: ProjectionSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
+def verify(spec: LayerSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
     """Compare every (a, dz, z, da) with the reference."""
     host, collaborator = (layer_randomness(spec, party) for party in PARTIES)
     left, right = initial_factors(host, collaborator, spec.width_out or 0, spec.width_in)

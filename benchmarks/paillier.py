@@ -26,7 +26,7 @@ from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.paillier import PaillierBackend, PaillierPublicSide, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048, PAILLIER_3072, PARAMETER_SETS, PaillierParameters
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 
 PHE_NUMBERS = 8
 
@@ -48,7 +48,7 @@ def plain_path() -> Iterator[None]:
 def batch(
     lines: Lines,
     path: str,
-    spec: ProjectionSpec,
+    spec: LayerSpec,
     parameters: PaillierParameters,
     owner: PaillierSecretSide,
     evaluator: PaillierPublicSide,

@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.lines import Line, Lines
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
-from protocols.layer.interface import ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import LayerShapes, add, matmul
 from protocols.schemes.masked.triples import TRAIN, TripleShapes
 
@@ -39,27 +39,27 @@ def add_shapes(parser: argparse.ArgumentParser, *inputs: int) -> None:
     parser.add_argument("--outputs", type=int, default=20, help="o, width of the projection")
 
 
-def specs(options: argparse.Namespace, trainable: bool = True) -> list[ProjectionSpec]:
+def specs(options: argparse.Namespace, trainable: bool = True) -> list[LayerSpec]:
     """The layers that the options ask for."""
     widths, outputs, rows = options.inputs, options.outputs, options.batch
     if options.quick:
         widths, outputs, rows = [3], 2, 4
-    return [ProjectionSpec("benchmark", width, outputs, rows, trainable, bytes(32), seed=1) for width in widths]
+    return [LayerSpec("benchmark", width, outputs, rows, trainable, bytes(32), seed=1) for width in widths]
 
 
-def describe(spec: ProjectionSpec) -> str:
+def describe(spec: LayerSpec) -> str:
     """For names."""
     return f"B={spec.rows} d={spec.width_in} o={spec.width_out}"
 
 
-def layer_products(spec: ProjectionSpec) -> dict[str, MatrixShape]:
+def layer_products(spec: LayerSpec) -> dict[str, MatrixShape]:
     """The three products of a training batch."""
-    shapes = LayerShapes(spec, ProjectionParameters())
+    shapes = LayerShapes(spec, LayerParameters())
     rows = spec.rows
     return {"z": shapes.forward(rows), "da": shapes.feature_gradient(rows), "dW": shapes.weight_gradient(rows)}
 
 
-def triple_products(spec: ProjectionSpec, backend: Backend) -> dict[str, MatrixShape]:
+def triple_products(spec: LayerSpec, backend: Backend) -> dict[str, MatrixShape]:
     """Those of a triple for a training batch."""
     return {f"triple {product.name}": product.shape for product in TripleShapes(spec, backend).products(TRAIN)}
 

@@ -29,8 +29,8 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send
 from protocols.he.paillier_parameters import PARAMETER_SETS
-from protocols.layer.interface import FeatureShape
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.messages import FeatureShape
+from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as layer
 from protocols.task.agreement import make_manifest
@@ -194,7 +194,7 @@ def sent(step: Send | Receive) -> Message:
 def agreement() -> tuple[Hello, Manifest]:
     """How a synthetic task begins."""
     hello = Hello(PROTOCOL_VERSION, "benchmark", "patient", "paillier", True, False, os.urandom(32))
-    bounds = json.loads(ProjectionParameters().canonical())
+    bounds = json.loads(LayerParameters().canonical())
     parameters = json.dumps({"encryption": next(iter(PARAMETER_SETS)), "layer": bounds})
     return hello, make_manifest([hello], "hospital", parameters, [1], 30.0, OsRandomness())
 

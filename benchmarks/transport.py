@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.lines import Benchmark, Lines, timed
 from protocols.core.envelope import Envelope, Phase
 from protocols.schemes.encrypted.messages import StepGradient
-from protocols.schemes.plain.roles import PlainFeatures
+from protocols.schemes.plain.messages import PlainFeatures
 from protocols.task.rounds import RoundStart, TaskFinished
 from protocols.wire.frames import Assembler, cut
 from secure_hfl.identity import Identity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocols.core.message import Message
-from protocols.layer.interface import FeatureShape, StepSkipped
+from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, StepSkipped
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -11,10 +11,7 @@ from protocols.schemes.encrypted.messages import (
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
-    ProjectionKey,
     StepGradient,
     WeightGradient,
 )
@@ -29,7 +26,7 @@ from protocols.schemes.masked.messages import (
     TripleProduct,
     TripleRequest,
 )
-from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted

@@ -10,7 +10,7 @@ import pytest
 
 from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.errors import InvalidInput
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.schemes import registry
 from protocols.schemes.plain.scheme import Plain
 from secure_hfl import schemes
@@ -81,4 +81,4 @@ def test_parameters_name_what_both_sides_must_share() -> None:
     assert len(set(texts.values())) == 4
     assert "8.0" in texts["bfv"]
     with pytest.raises(InvalidInput):
-        ProjectionParameters(feature_norm=1024.0)
+        LayerParameters(feature_norm=1024.0)

@@ -20,7 +20,7 @@ from torch.optim import SGD
 
 from benchmarks.privacy.scores import auc
 from protocols.core.steps import Steps
-from protocols.layer.interface import CollaboratorProjection, ProjectionSpec
+from protocols.layer.interface import CollaboratorLayer, LayerSpec
 from secure_hfl.engine.batch import HostBatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise
@@ -111,7 +111,7 @@ class Views:
 class Wire:
     """In place of a session's link: a conversation with the collaborator's role, in memory."""
 
-    def __init__(self, collaborator: CollaboratorProjection) -> None:
+    def __init__(self, collaborator: CollaboratorLayer) -> None:
         self.collaborator = collaborator
         self.gradient: Array | None = None
 
@@ -141,7 +141,7 @@ class Run:
         self.top = nn.Sequential(nn.Linear(task.widths[0] + width, 20), nn.ReLU(), nn.Linear(20, outputs))
         self.views.fresh = copy.deepcopy(self.other)
         self.noise = setting.noise()
-        spec = ProjectionSpec(
+        spec = LayerSpec(
             OTHER, task.widths[1], setting.projection, task.rows, setting.trainable, bytes(32), setting.seed
         )
         scheme = load_scheme(setting.scheme)

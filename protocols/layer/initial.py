@@ -22,9 +22,9 @@ from protocols.core.fixed_point import FACTOR_BITS
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide, as_ring
+from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.reference import orthogonal_factor
 from protocols.layer.shapes import LayerShapes, Ring, subtract
-from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
 
 
 def exchange_keys(backend: Backend, label: str) -> Steps[tuple[SecretSide, PublicSide]]:

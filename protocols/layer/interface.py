@@ -23,33 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, ProtocolError, RoleAlreadyUsed
-from protocols.core.message import Array, Message
+from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
 from protocols.core.steps import Send, Steps
-
-MAX_WIDTH = 1 << 16
-MAX_ROWS = 1 << 20
+from protocols.layer.messages import MAX_ROWS, MAX_WIDTH, StepSkipped
 
 
 @dataclass(frozen=True)
-class StepSkipped(Message):
-    """The host trained nothing on this batch: drop its features, change no weights."""
-
-
-@dataclass(frozen=True)
-class FeatureShape(Message):
-    """A collaborator's first training batch is [rows, width]; sent once, before that batch."""
-
-    rows: int
-    width: int
-
-    def __post_init__(self) -> None:
-        self.require_int("rows", 1, MAX_ROWS)
-        self.require_int("width", 1, MAX_WIDTH)
-
-
-@dataclass(frozen=True)
-class ProjectionSpec:
+class LayerSpec:
     """One collaborator's layer, as the manifest fixes it.
 
     Args:
@@ -79,7 +60,7 @@ class ProjectionSpec:
             raise InvalidInput(f"{self.feature_key}: rows must be 1 to {MAX_ROWS}, not {self.rows}")
 
 
-def layer_randomness(spec: ProjectionSpec, role: str) -> Randomness:
+def layer_randomness(spec: LayerSpec, role: str) -> Randomness:
     """What a role's part of the weights, noise and rounding comes from: the OS, or the seed of a repeatable run.
 
     Masks and keys never come from here: they do not change a result, so they are secret even in a repeatable run.
@@ -101,7 +82,7 @@ class Stage(Enum):
 class LayerRole(ABC):
     """What both ends have in common: a life, and what is kept of it."""
 
-    _spec: ProjectionSpec
+    _spec: LayerSpec
     _stage = Stage.NEW
 
     @abstractmethod
@@ -158,7 +139,7 @@ class LayerRole(ABC):
             raise CallOutOfOrder(f"the layer of {self._spec.feature_key} has no state for a checkpoint: {now}")
 
 
-class HostProjection(LayerRole):
+class HostLayer(LayerRole):
     """The host's end. Holds its share of W; never sees a or W."""
 
     @abstractmethod
@@ -174,7 +155,7 @@ class HostProjection(LayerRole):
         yield Send(StepSkipped())
 
 
-class CollaboratorProjection(LayerRole):
+class CollaboratorLayer(LayerRole):
     """The collaborator's end. Holds its share of W; never sees z or W."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ SMOOTHING_EPSILON_BITS = 40
 
 
 @dataclass(frozen=True)
-class ProjectionParameters:
+class LayerParameters:
     """Bounds of one task's encrypted projection layers.
 
     Args:

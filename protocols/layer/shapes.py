@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput, OutOfRange
 from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS, encode
 from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
-from protocols.layer.interface import ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.parameters import LayerParameters
 
 Ring = NDArray[np.uint64]
 Integers = NDArray[np.int64]
@@ -26,7 +26,7 @@ class LayerShapes:
         parameters: the bounds.
     """
 
-    def __init__(self, spec: ProjectionSpec, parameters: ProjectionParameters) -> None:
+    def __init__(self, spec: LayerSpec, parameters: LayerParameters) -> None:
         if spec.width_out is None:
             raise InvalidInput(f"{spec.feature_key}: an encrypted scheme needs the projection layer")
         parameters.check_gradient_width(spec.width_out)
@@ -80,7 +80,7 @@ class QuantisedFeatures:
     gradient: Integers = field(repr=False)
 
     @classmethod
-    def of(cls, key: str, features: NDArray[np.float32], parameters: ProjectionParameters) -> QuantisedFeatures:
+    def of(cls, key: str, features: NDArray[np.float32], parameters: LayerParameters) -> QuantisedFeatures:
         """Raises `OutOfRange`, before anything is sent, for a NaN, an infinity, or a sample whose norm is too large."""
         where = f"features of {key}"
         limit = parameters.feature_norm

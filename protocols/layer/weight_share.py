@@ -6,7 +6,7 @@
     setup     keys, then the initial shares (protocols/layer/initial.py), then what the scheme opens with
     resume    keys, then what the scheme opens with, about the version and the shares of the checkpoint
 
-Shared by `protocols.schemes.encrypted.roles` and `protocols.schemes.masked.roles`.
+Shared by the sides of `protocols.schemes.encrypted` and `protocols.schemes.masked`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from protocols.core.steps import Steps
 from protocols.he.interface import RING_BITS, Backend, PublicSide, SecretSide, as_signed
 from protocols.layer.initial import collaborator_initial_share, exchange_keys, host_initial_share
 from protocols.layer.interface import (
-    CollaboratorProjection,
-    HostProjection,
+    CollaboratorLayer,
+    HostLayer,
     LayerRole,
-    ProjectionSpec,
+    LayerSpec,
     Stage,
     check_names,
     check_rows,
     layer_randomness,
 )
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Integers, LayerShapes, QuantisedFeatures, Ring, add, matmul, noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 
@@ -61,7 +61,7 @@ class LayerEnd(LayerRole):
     _later_noise: SmoothingNoise | None = None
     """After a resume, for the versions that follow the checkpoint's."""
 
-    def __init__(self, spec: ProjectionSpec, backend: Backend, parameters: ProjectionParameters) -> None:
+    def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
         self._spec, self._backend, self._parameters = spec, backend, parameters
         self._shapes = LayerShapes(spec, parameters)
         self._masks = expand(OsRandomness().seed())
@@ -161,7 +161,7 @@ class LayerEnd(LayerRole):
         return noise_in_ring(self._noise.draw(version, scale, rows, width), sigma)
 
 
-class HostEnd(LayerEnd, HostProjection):
+class HostEnd(LayerEnd, HostLayer):
     """The host's end: holds U [o, d], gets z, knows dz."""
 
     _role = "host"
@@ -206,7 +206,7 @@ class HostEnd(LayerEnd, HostProjection):
         return add(matmul(mantissas, self._share), noise)
 
 
-class CollaboratorEnd(LayerEnd, CollaboratorProjection):
+class CollaboratorEnd(LayerEnd, CollaboratorLayer):
     """The collaborator's end: holds V [o, d], knows a, gets da if its bottom model is trainable."""
 
     _role = "collaborator"

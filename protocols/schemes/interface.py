@@ -18,7 +18,7 @@ from typing import ClassVar
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.he.interface import Backend
-from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
 from protocols.task.scheme_order import SchemeOrder
 
 
@@ -63,11 +63,11 @@ class Scheme(ABC):
         return ""
 
     @abstractmethod
-    def host(self, spec: ProjectionSpec) -> HostProjection:
+    def host(self, spec: LayerSpec) -> HostLayer:
         """The host's side of one collaborator's layer."""
 
     @abstractmethod
-    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+    def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         """The collaborator's side of its layer."""
 
     @abstractmethod

@@ -21,7 +21,7 @@ from enum import Enum
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.core.sender import Sender
-from protocols.layer.interface import FeatureShape
+from protocols.layer.messages import FeatureShape
 from protocols.psi import transitions as psi
 from protocols.psi.messages import PsiDigests, PsiOpen
 from protocols.psi.order import PsiStreams

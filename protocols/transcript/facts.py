@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.core.message import Message
-from protocols.layer.interface import FeatureShape
+from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -18,8 +18,6 @@ from protocols.schemes.encrypted.messages import (
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
     StepGradient,
     WeightGradient,

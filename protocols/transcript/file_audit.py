@@ -16,7 +16,7 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.message import Message
 from protocols.core.sender import Sender
-from protocols.layer.interface import FeatureShape
+from protocols.layer.messages import FeatureShape
 from protocols.ledger import LEDGER, Content
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort

@@ -21,8 +21,9 @@ from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.paillier_parameters import PaillierParameters
 from protocols.he.parameters import BfvParameters
-from protocols.layer.interface import FeatureShape, ProjectionSpec, StepSkipped
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, StepSkipped
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import LayerShapes
 from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
 from protocols.psi.messages import DIGEST_BYTES as PSI_DIGEST_BYTES
@@ -34,10 +35,7 @@ from protocols.schemes.encrypted.messages import (
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
-    ProjectionKey,
     StepGradient,
     WeightGradient,
 )
@@ -53,7 +51,7 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
-from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from protocols.task.abort import MAX_REASON, Abort
 from protocols.task.alignment import DIGEST_BYTES, BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import NONCE_BYTES, Hello, Manifest, ManifestAccepted
@@ -148,7 +146,7 @@ class TaskSizes:
     def __init__(self, agreed: Agreed) -> None:
         self._agreed = agreed
         self._encryption: _BfvSizes | _PaillierSizes | None = None
-        self._bounds = ProjectionParameters()
+        self._bounds = LayerParameters()
         if agreed.scheme_parameters:
             self._read(agreed.scheme_parameters)
         self._sets: dict[Sender, Stream] = {}
@@ -161,7 +159,7 @@ class TaskSizes:
         try:
             values = json.loads(text)
             self._encryption = _ciphertexts(values.get("encryption", values.get("triples")))
-            self._bounds = ProjectionParameters(**values["layer"])
+            self._bounds = LayerParameters(**values["layer"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise InvalidInput("the scheme's parameters cannot be read") from error
 
@@ -194,7 +192,7 @@ class TaskSizes:
 
     def _lay_out(self) -> None:
         d, o, rows = self._width, self._outputs, self._first_rows
-        spec = ProjectionSpec(self._agreed.collaborator, d, o, rows, self._agreed.is_trainable, bytes(32))
+        spec = LayerSpec(self._agreed.collaborator, d, o, rows, self._agreed.is_trainable, bytes(32))
         self._shapes = LayerShapes(spec, self._bounds)
         shapes = (
             MatrixShape(rows, d, o, RING_BITS),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from protocols.core.message import check_finite
-from protocols.layer.interface import HostProjection
+from protocols.layer.interface import HostLayer
 from secure_hfl.engine.link import Link
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.defence import BatchNoise
@@ -36,7 +36,7 @@ class HostBatch:
         own: torch.Tensor,
         received: Mapping[str, NDArray[np.float32]],
         links: Mapping[str, Link],
-        projections: Mapping[str, HostProjection],
+        projections: Mapping[str, HostLayer],
         noise: BatchNoise | None = None,
     ) -> None:
         self._own_key, self._own = own_key, own

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from protocols.core.envelope import Phase, Place
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.task.alignment import OrderedIds, SampleId
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from secure_hfl.checkpoints.local_state import LocalState, capture_generators, restore_generators
@@ -292,7 +292,7 @@ def _point(place: Place) -> ResumePoint:
     return ResumePoint(place.phase, place.round, place.batch)
 
 
-def _shape(spec: ProjectionSpec) -> list[int]:
+def _shape(spec: LayerSpec) -> list[int]:
     return [spec.rows, spec.width_in]
 
 

@@ -14,8 +14,9 @@ from protocols.core.errors import MessageOutOfOrder
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
-from protocols.layer.interface import CollaboratorProjection, FeatureShape, ProjectionSpec
-from protocols.schemes.masked.roles import MaskedCollaborator
+from protocols.layer.interface import CollaboratorLayer, LayerSpec
+from protocols.layer.messages import FeatureShape
+from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
 from protocols.task.live_order import LiveOrder
@@ -47,7 +48,7 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
 
     role = "collaborator"
     link: Link
-    projection: CollaboratorProjection
+    projection: CollaboratorLayer
     optimizer: torch.optim.Optimizer | None
     _preparation: CollaboratorPreparation | None = None
     _prepared: Iterator[torch.Tensor] | None = None
@@ -141,10 +142,10 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
             self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.triples)
             self._preparation.start()
 
-    def _spec(self, rows: int, width: int) -> ProjectionSpec:
+    def _spec(self, rows: int, width: int) -> LayerSpec:
         manifest = self.manifest
         configured = manifest.projection_widths[manifest.feature_keys.index(self.party)]
-        return ProjectionSpec(
+        return LayerSpec(
             feature_key=self.party,
             width_in=width,
             width_out=(configured or width) if manifest.has_projection else None,
@@ -265,6 +266,6 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
         """See the base."""
         return {} if self.optimizer is None else {"feature_optimizer": self.optimizer}
 
-    def layers(self) -> Mapping[str, CollaboratorProjection]:
+    def layers(self) -> Mapping[str, CollaboratorLayer]:
         """See the base."""
         return {self.party: self.projection}

@@ -16,7 +16,8 @@ from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
-from protocols.layer.interface import FeatureShape, HostProjection, ProjectionSpec
+from protocols.layer.interface import HostLayer, LayerSpec
+from protocols.layer.messages import FeatureShape
 from protocols.task.agreement import check_hello, make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
 from protocols.task.live_order import LiveOrder
@@ -51,7 +52,7 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
     role = "host"
     infer_model: nn.Module
     optimizer: SecureOptimizer
-    projections: dict[str, HostProjection]
+    projections: dict[str, HostLayer]
     _server: SharedServer | None = None
     _lobby: Lobby | None = None
     _preparation: HostPreparation | None = None
@@ -205,10 +206,10 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         self.precompute([projection.prepare for projection in self.projections.values()])
         self._preparation = prepare_masks(self, is_first)
 
-    def _spec(self, key: str, rows: int, width: int) -> ProjectionSpec:
+    def _spec(self, key: str, rows: int, width: int) -> LayerSpec:
         manifest = self.manifest
         at = manifest.feature_keys.index(key)
-        return ProjectionSpec(
+        return LayerSpec(
             feature_key=key,
             width_in=width,
             width_out=(manifest.projection_widths[at] or width) if manifest.has_projection else None,
@@ -397,6 +398,6 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         """See the base."""
         return {"optimizer": self.optimizer}
 
-    def layers(self) -> Mapping[str, HostProjection]:
+    def layers(self) -> Mapping[str, HostLayer]:
         """See the base."""
         return self.projections

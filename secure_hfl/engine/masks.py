@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from protocols.layer.interface import HostProjection
-from protocols.schemes.masked.roles import MaskedHost
+from protocols.layer.interface import HostLayer
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
 from secure_hfl.engine.offline_phase import Demand, HostPreparation
 from secure_hfl.log import logger
@@ -47,7 +47,7 @@ def _rounds_left(run: HostRun) -> range | None:
 
 
 def wait_for_masks(
-    preparation: HostPreparation, projections: Mapping[str, HostProjection], training: bool, rows: int
+    preparation: HostPreparation, projections: Mapping[str, HostLayer], training: bool, rows: int
 ) -> None:
     """Until the next batch of so many rows has its triples on every link."""
     for at, layer in enumerate(projections.values()):

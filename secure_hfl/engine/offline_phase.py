@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from protocols.core.errors import SecureHflError
 from protocols.core.steps import received
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
 from protocols.schemes.masked.triples import TEST, TRAIN
@@ -44,7 +44,7 @@ class Demand:
     capacity: int
 
     @classmethod
-    def of(cls, spec: ProjectionSpec, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
+    def of(cls, spec: LayerSpec, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
         """For a task of so many training and test batches a round, and so many rounds of each."""
         o, d = spec.width_out or 0, spec.width_in
         size = 8 * (4 * spec.rows * (d + o) + 4 * d * o)  # masks and shares of the three products, about

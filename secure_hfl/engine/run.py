@@ -20,7 +20,7 @@ from torch import nn
 
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import SecureHflError
-from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
 from protocols.task.abort import Abort, AbortCode
 from protocols.task.alignment import SampleId
 from protocols.task.manifest import Manifest
@@ -94,7 +94,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self.test_ids: Collection[SampleId] = ()
         self.feature_model: nn.Module
         self.detail_by_code: dict[str, str] = {}
-        self.specs: dict[str, ProjectionSpec] = {}
+        self.specs: dict[str, LayerSpec] = {}
         self.checkpoints = Checkpoints(self)
         self.interrupter = Interrupter()
         self.shutdown = Shutdown()
@@ -224,7 +224,7 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         """This party's optimizers by name."""
 
     @abstractmethod
-    def layers(self) -> Mapping[str, HostProjection] | Mapping[str, CollaboratorProjection]:
+    def layers(self) -> Mapping[str, HostLayer] | Mapping[str, CollaboratorLayer]:
         """This party's ends of the projection layers, by the collaborator's feature key."""
 
     # Interruptions ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from protocols.layer.interface import MAX_WIDTH
+from protocols.layer.messages import MAX_WIDTH
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.schedulers.host import HeteroNNHostScheduler

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from protocols.layer.interface import MAX_WIDTH
+from protocols.layer.messages import MAX_WIDTH
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import GradientNoise

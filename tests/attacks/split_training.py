@@ -12,7 +12,8 @@ from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS
 from protocols.core.randomness import Randomness
 from protocols.he.interface import as_signed
 from protocols.layer.shapes import subtract
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
 from tests.protocols.layer.helpers import Floats, Layer, normal
 
 Matrix = NDArray[np.float64]

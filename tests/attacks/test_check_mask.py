@@ -12,7 +12,7 @@ from flint import fmpz_mat
 
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.he.interface import RING_BITS, CiphertextBundle
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import matmul
 from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
 from tests.attacks.split_training import WeakMasks, collaborator_masks
@@ -47,11 +47,11 @@ def samples_recovered(layer: Layer) -> int:
 
 
 def test_an_unmasked_check_gives_the_features_away() -> None:
-    parameters = ProjectionParameters(check_every=1)
+    parameters = LayerParameters(check_every=1)
     layer = Layer(D, O, ROWS, trainable=False, parameters=parameters, prepare=collaborator_masks(WeakMasks))
     assert samples_recovered(layer) == ROWS
 
 
 def test_a_masked_one_does_not() -> None:
-    layer = Layer(D, O, ROWS, trainable=False, parameters=ProjectionParameters(check_every=1))
+    layer = Layer(D, O, ROWS, trainable=False, parameters=LayerParameters(check_every=1))
     assert samples_recovered(layer) == 0

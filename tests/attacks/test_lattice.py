@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import as_signed
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 from tests.protocols.layer.helpers import QUIET, Layer, NoNoise, normal
@@ -43,7 +43,7 @@ def found(basis: NDArray[np.float64], rows: NDArray[np.float64]) -> int:
 
 
 @pytest.mark.parametrize(("parameters", "recovered"), [(NoNoise(check_every=0), WIDTH), (QUIET, 0)])
-def test_lll_on_z_and_on_da(parameters: ProjectionParameters, recovered: int) -> None:
+def test_lll_on_z_and_on_da(parameters: LayerParameters, recovered: int) -> None:
     layer = Layer(WIDTH, WIDTH, ROWS, parameters=parameters)
     weights = layer.weights()
     layer.forward(normal(1, ROWS, WIDTH))
@@ -55,7 +55,7 @@ def test_lll_on_z_and_on_da(parameters: ProjectionParameters, recovered: int) ->
 
 
 @pytest.mark.parametrize(("parameters", "recovered"), [(NoNoise(check_every=0), True), (QUIET, False)])
-def test_with_the_basis_go_the_features(parameters: ProjectionParameters, recovered: bool) -> None:
+def test_with_the_basis_go_the_features(parameters: LayerParameters, recovered: bool) -> None:
     layer, a = Layer(WIDTH, WIDTH, ROWS, trainable=False, parameters=parameters), normal(1, ROWS, WIDTH)
     layer.forward(a)
     seen = layer.exact_projection()
@@ -74,7 +74,7 @@ CANDIDATES = 400_000
 
 def averaged_answers(noise: Callable[[], SmoothingNoise]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The average of 1,000 answers to one query of 60 rows, in steps of a, by the ring computation; and a."""
-    parameters = ProjectionParameters(weight_norm=1.0)
+    parameters = LayerParameters(weight_norm=1.0)
     a = np.rint(normal(4, ROWS, 2, scale=2.0**-4) * 2.0**FEATURE_BITS).astype(np.int64)
     angle = 0.7391
     w = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

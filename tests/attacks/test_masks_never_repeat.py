@@ -14,14 +14,15 @@ import pytest
 
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.core.randomness import SeededRandomness
-from protocols.layer.interface import StepSkipped
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.messages import ProjectionKey, StepSkipped
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import subtract
-from protocols.schemes.encrypted.messages import CheckQuery, CheckReply, ProjectionKey
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
 from tests.protocols.layer.helpers import Layer, normal
 
-CHECKED = ProjectionParameters(check_every=1)
+CHECKED = LayerParameters(check_every=1)
 
 
 def seeded_masks(host: EncryptedHost, collaborator: EncryptedCollaborator) -> None:

@@ -23,9 +23,9 @@ from protocols.core.fixed_point import FEATURE_BITS, GRADIENT_FEATURE_BITS, STEP
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.he.interface import as_signed
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.messages import ProjectionKey
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, subtract
-from protocols.schemes.encrypted.messages import ProjectionKey
 from protocols.schemes.masked.messages import (
     MaskedFeatures,
     MaskedGradient,
@@ -40,7 +40,7 @@ from tests.protocols.layer.helpers import Floats, Layer, normal
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 D, O, ROWS, RATE = 12, 20, 16, 0.5  # noqa: E741
-CHECKED = ProjectionParameters(check_every=1)
+CHECKED = LayerParameters(check_every=1)
 
 # Masks ------------------------------------------------------------------------------------------------------------
 

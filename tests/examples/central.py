@@ -14,7 +14,7 @@ import torch
 
 from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS
 from protocols.core.randomness import SeededRandomness
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import initial_factors
 from secure_hfl.schedulers.base import seed_everything
 
@@ -62,7 +62,7 @@ class NoisyLayer(torch.autograd.Function):
 def _with_noise(exact: torch.Tensor, step: float, dimension: int, noise: torch.Generator | None) -> torch.Tensor:
     if noise is None:
         return exact
-    sigma = ProjectionParameters().smoothing_sigma(dimension) * step
+    sigma = LayerParameters().smoothing_sigma(dimension) * step
     return exact + sigma * torch.randn(exact.shape, generator=noise, dtype=exact.dtype)
 
 

@@ -21,7 +21,8 @@ from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixS
 from protocols.he.paillier import PaillierBackend, PaillierPublicSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.schemes.encrypted.messages import HostShare, Projection, ProjectionKey
+from protocols.layer.messages import ProjectionKey
+from protocols.schemes.encrypted.messages import HostShare, Projection
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, tree_of
 from tests.fuzz.recipe import Recipe, alter

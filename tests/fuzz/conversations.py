@@ -23,15 +23,18 @@ from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
-from protocols.layer.interface import ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.parameters import LayerParameters
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
-from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
 from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
 from protocols.task.manifest import Hello, Manifest
@@ -46,7 +49,7 @@ from tests.protocols.schemes.masked.helpers import answering
 from tests.protocols.transcript.recorded_runs import parameters_of
 
 MAX_MESSAGES = 30
-BOUNDS = ProjectionParameters(check_every=1)
+BOUNDS = LayerParameters(check_every=1)
 
 
 class _Ended(Exception):
@@ -132,8 +135,8 @@ class _Kept(BfvBackend):
 _D, _O, _ROWS = 3, 2, 2
 
 
-def _spec(trainable: bool) -> ProjectionSpec:
-    return ProjectionSpec("patient", _D, _O, _ROWS, trainable, bytes(32))
+def _spec(trainable: bool) -> LayerSpec:
+    return LayerSpec("patient", _D, _O, _ROWS, trainable, bytes(32))
 
 
 def _batches(ends: _Ends) -> _Ends:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.psi.messages import PsiResult
-from protocols.schemes.plain.roles import PlainFeatures
+from protocols.schemes.plain.messages import PlainFeatures
 from protocols.transcript.audit import audit
 from protocols.transcript.format import lines_of
 from protocols.transcript.records import Own

@@ -13,7 +13,7 @@ from torch import nn
 from benchmarks.privacy.inversion import known_features, separation
 from benchmarks.privacy.label_inference import gradient_attacks
 from benchmarks.privacy.views import OTHER, Run, Setting, Task, Views
-from protocols.schemes.plain.roles import PlainHost
+from protocols.schemes.plain.host import PlainHost
 from secure_hfl import GaussianNoise, MarvellNoise, MaxNormNoise
 
 WIDTH = 4

@@ -1,7 +1,6 @@
-"""Messages of the encrypted projection layer (schemes "bfv" and "paillier"); the diagram is in encrypted.py.
+"""Messages of an encrypted layer, schemes "bfv" and "paillier"; before them come those of protocols/layer/messages.py.
 
-`parts` are ciphertexts in the scheme's own checked format; `version` counts the updates of W, so that a ciphertext of
-old weights cannot be taken for one of the new.
+The diagram is in protocols/schemes/encrypted/host.py.
 """
 
 from __future__ import annotations
@@ -13,54 +12,7 @@ from numpy.typing import NDArray
 
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.message import Message
-
-MAX_PARTS = 1 << 16
-MAX_KEY_BYTES = 1 << 24
-MAX_VERSION = (1 << 63) - 1
-
-
-@dataclass(frozen=True)
-class CiphertextMessage(Message):
-    """Ciphertexts about one version of the weights."""
-
-    version: int
-    parts: tuple[bytes, ...]
-
-    def __post_init__(self) -> None:
-        self.require_int("version", 0, MAX_VERSION)
-        self.require(isinstance(self.parts, tuple), "parts must be a tuple")
-        self.require(1 <= len(self.parts) <= MAX_PARTS, f"1 to {MAX_PARTS} ciphertexts, not {len(self.parts)}")
-        self.require(all(isinstance(part, bytes) and part for part in self.parts), "ciphertexts are not empty")
-
-
-@dataclass(frozen=True)
-class ProjectionKey(Message):
-    """A party's public key, once per session.
-
-    **Leaks** nothing.
-    """
-
-    public_key: bytes
-
-    def __post_init__(self) -> None:
-        size = len(self.public_key) if isinstance(self.public_key, bytes) else 0
-        self.require(0 < size <= MAX_KEY_BYTES, f"a public key has 1 to {MAX_KEY_BYTES} bytes")
-
-
-@dataclass(frozen=True)
-class InitialFactor(CiphertextMessage):
-    """[B]_C, the collaborator's orthogonal factor of the initial W = A B, under its own key.
-
-    **Leaks** nothing.
-    """
-
-
-@dataclass(frozen=True)
-class InitialShare(CiphertextMessage):
-    """[A B - U]_C: the collaborator's share V of the initial weights.
-
-    **Leaks** nothing: U is uniform, so V is.
-    """
+from protocols.layer.messages import CiphertextMessage
 
 
 @dataclass(frozen=True)

@@ -15,17 +15,14 @@ from enum import Enum, auto
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.layer.interface import StepSkipped
+from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey, StepSkipped
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
-    ProjectionKey,
     StepGradient,
     WeightGradient,
 )

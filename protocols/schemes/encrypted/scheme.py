@@ -8,23 +8,22 @@ from functools import cached_property
 
 from protocols.core.message import Message
 from protocols.he.interface import Backend
-from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
+from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.parameters import LayerParameters
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
-    ProjectionKey,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.order import encrypted_order
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
 from protocols.schemes.interface import Engine, Scheme
 from protocols.task.scheme_order import SchemeOrder
 
@@ -32,9 +31,9 @@ from protocols.task.scheme_order import SchemeOrder
 class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
 
-    def __init__(self, engine: Engine | None = None, parameters: ProjectionParameters | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
-        self._parameters = parameters or ProjectionParameters()
+        self._parameters = parameters or LayerParameters()
 
     @abstractmethod
     def backend(self) -> Backend:
@@ -48,10 +47,10 @@ class EncryptedScheme(Scheme):
     def parameters(self) -> str:
         return json.dumps({"encryption": self.parameter_set, "layer": json.loads(self._parameters.canonical())})
 
-    def host(self, spec: ProjectionSpec) -> HostProjection:
+    def host(self, spec: LayerSpec) -> HostLayer:
         return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters)
 
-    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+    def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters)
 
     def order(self, trainable: bool) -> SchemeOrder:

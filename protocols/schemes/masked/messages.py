@@ -1,8 +1,8 @@
 """Messages of scheme "masked".
 
-    offline (protocols/schemes/masked/pool.py)              TripleRequest, TripleOperand, TripleProduct
-    online  (protocols/schemes/masked/roles.py)         MaskedShare, MaskedFeatures, MaskedGradientFeatures,
-                                                     MaskedGradient, MaskedStep, MaskedCheck
+    offline (protocols/schemes/masked/pool.py)      TripleRequest, TripleOperand, TripleProduct
+    online  (protocols/schemes/masked/host.py)      MaskedShare, MaskedFeatures, MaskedGradientFeatures,
+                                                    MaskedGradient, MaskedStep, MaskedCheck
 
 `index` is the number of the triple whose masks hide the message's tensors, and each triple's masks hide one value each,
 once; `version` counts the updates of W. All arrays hold elements of Z_{2^59}.
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.message import Message
 from protocols.he.interface import RING_BITS
-from protocols.schemes.encrypted.messages import MAX_PARTS, MAX_VERSION
+from protocols.layer.messages import MAX_PARTS, MAX_VERSION
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
 
 MAX_INDEX = (1 << 63) - 1

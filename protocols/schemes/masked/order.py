@@ -19,8 +19,7 @@ from enum import Enum, auto
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.core.sender import Sender
-from protocols.layer.interface import StepSkipped
-from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey, StepSkipped
 from protocols.schemes.masked.messages import (
     MAX_COUNT,
     MaskedCheck,

@@ -30,7 +30,7 @@ from protocols.core.errors import InvalidInput, MalformedMessage, PoolExhausted
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import Ring, subtract
 from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
@@ -51,7 +51,7 @@ class _Triples:
 
     _is_host: bool
 
-    def __init__(self, spec: ProjectionSpec, backend: Backend, secret: SecretSide, public: PublicSide) -> None:
+    def __init__(self, spec: LayerSpec, backend: Backend, secret: SecretSide, public: PublicSide) -> None:
         self._key = spec.feature_key
         self._shapes = TripleShapes(spec, backend)
         self._secret, self._public = secret, public

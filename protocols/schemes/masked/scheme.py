@@ -7,10 +7,12 @@ from functools import cached_property
 
 from protocols.core.message import Message
 from protocols.he.interface import Backend
-from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
-from protocols.schemes.encrypted.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
+from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.parameters import LayerParameters
 from protocols.schemes.interface import Engine, Scheme
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -23,16 +25,15 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.masked.order import masked_order
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.task.scheme_order import SchemeOrder
 
 
 class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
-    def __init__(self, engine: Engine | None = None, parameters: ProjectionParameters | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
-        self._parameters = parameters or ProjectionParameters()
+        self._parameters = parameters or LayerParameters()
 
     @cached_property
     def _backend(self) -> Backend:
@@ -46,10 +47,10 @@ class Masked(Scheme):
 
         return json.dumps({"triples": TRIPLES.name, "layer": json.loads(self._parameters.canonical())})
 
-    def host(self, spec: ProjectionSpec) -> HostProjection:
+    def host(self, spec: LayerSpec) -> HostLayer:
         return MaskedHost(spec, self._backend, self._parameters)
 
-    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+    def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         return MaskedCollaborator(spec, self._backend, self._parameters)
 
     def order(self, trainable: bool) -> SchemeOrder:

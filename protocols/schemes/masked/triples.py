@@ -22,7 +22,7 @@ import numpy as np
 
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import RING_BITS, Backend, MatrixShape, as_signed
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import Integers, Ring
 
 TRAIN, TEST = "train", "test"
@@ -99,7 +99,7 @@ class TripleShapes:
         InvalidInput: there is no layer, or a product is too large for the backend.
     """
 
-    def __init__(self, spec: ProjectionSpec, backend: Backend) -> None:
+    def __init__(self, spec: LayerSpec, backend: Backend) -> None:
         if spec.width_out is None:
             raise InvalidInput(f"{spec.feature_key}: scheme masked needs the projection layer")
         rows, d, o = spec.rows, spec.width_in, spec.width_out

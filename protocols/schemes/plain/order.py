@@ -12,8 +12,8 @@ from enum import Enum, auto
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.layer.interface import StepSkipped
-from protocols.schemes.plain.roles import PlainFeatures, PlainGradient
+from protocols.layer.messages import StepSkipped
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from protocols.task.scheme_order import SchemeOrder, moves
 from protocols.task.scheme_order import State as S
 

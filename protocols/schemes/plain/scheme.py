@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from protocols.core.message import Message
-from protocols.layer.interface import CollaboratorProjection, HostProjection, ProjectionSpec
+from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
 from protocols.schemes.interface import Scheme
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from protocols.schemes.plain.order import plain_order
-from protocols.schemes.plain.roles import PlainCollaborator, PlainFeatures, PlainGradient, PlainHost
 from protocols.task.scheme_order import SchemeOrder
 
 
@@ -16,10 +18,10 @@ class Plain(Scheme):
     needs_projection = False
     is_plaintext = True
 
-    def host(self, spec: ProjectionSpec) -> HostProjection:
+    def host(self, spec: LayerSpec) -> HostLayer:
         return PlainHost(spec)
 
-    def collaborator(self, spec: ProjectionSpec) -> CollaboratorProjection:
+    def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         return PlainCollaborator(spec)
 
     def order(self, trainable: bool) -> SchemeOrder:

@@ -16,18 +16,19 @@ from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.interface import Backend, CiphertextBundle, as_signed
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
-from protocols.layer.interface import ProjectionSpec, layer_randomness
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec, layer_randomness
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.layer.shapes import add
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import FeatureGradient, Projection
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
 from tests.helpers import Talk, pump
 from tests.protocols.he import bfv_helpers, paillier_helpers
 
 Floats = NDArray[np.float32]
 States = tuple[Mapping[str, Array], Mapping[str, Array]]
-QUIET = ProjectionParameters(check_every=0)
+QUIET = LayerParameters(check_every=0)
 
 
 class KeptBfv(BfvBackend):
@@ -61,7 +62,7 @@ def kept(name: str) -> Backend:
     return {"bfv": KeptBfv, "paillier": KeptPaillier, "fresh bfv": BfvBackend}[name]()
 
 
-class NoNoise(ProjectionParameters):
+class NoNoise(LayerParameters):
     """The weak design without smoothing noise."""
 
     def smoothing_sigma(self, dimension: int) -> float:
@@ -92,13 +93,13 @@ class Layer:
         rows: int,
         trainable: bool = True,
         backend: str = "bfv",
-        parameters: ProjectionParameters = QUIET,
+        parameters: LayerParameters = QUIET,
         seed: int | None = 5,
         prepare: Callable[[EncryptedHost, EncryptedCollaborator], None] = lambda host, collaborator: None,
         states: States | None = None,
     ) -> None:
         self._arguments = (d, o, rows, trainable, backend, parameters, seed)
-        self.spec = ProjectionSpec("side", d, o, rows, trainable, bytes(32), seed)
+        self.spec = LayerSpec("side", d, o, rows, trainable, bytes(32), seed)
         self.host = EncryptedHost(self.spec, kept(backend), parameters)
         self.collaborator = EncryptedCollaborator(self.spec, kept(backend), parameters)
         self.sigma = parameters.smoothing_sigma(max(d, o))

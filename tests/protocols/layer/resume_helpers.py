@@ -9,21 +9,24 @@ import numpy as np
 
 from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS
 from protocols.he.parameters import TRIPLES
-from protocols.layer.interface import ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import add
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import CheckQuery
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import MaskedCheck
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
-from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
 from tests.helpers import pump
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import QUIET, backward_and_settle, kept, normal
 from tests.protocols.schemes.masked import helpers as masked_layers
 
-SIGMA = ProjectionParameters().smoothing_sigma(7)  # for all widths here; no tail is longer than 8.6 of them
+SIGMA = LayerParameters().smoothing_sigma(7)  # for all widths here; no tail is longer than 8.6 of them
 Z_ERROR = 9 * SIGMA * 2.0**-FEATURE_BITS
 SECURE = ["bfv", "paillier", "masked"]
 
@@ -40,7 +43,7 @@ class Run:
 
     @classmethod
     def new(cls, scheme: str, d: int, o: int, rows: int, trainable: bool = True, every: int = 0) -> Run:
-        bounds = ProjectionParameters(check_every=every)
+        bounds = LayerParameters(check_every=every)
         if scheme == "masked":
             return cls(masked_layers.Layer(masked_layers.layer_spec(rows, d, o, trainable), parameters=bounds))
         return cls(encrypted_layers.Layer(d, o, rows, trainable, scheme, bounds, seed=None))
@@ -84,7 +87,7 @@ class Run:
 
 
 def ends(scheme: str, trainable: bool = True) -> tuple[Any, Any]:
-    spec = ProjectionSpec("side", 3, 2, 4, trainable, bytes(32))
+    spec = LayerSpec("side", 3, 2, 4, trainable, bytes(32))
     if scheme == "plain":
         return PlainHost(spec), PlainCollaborator(spec)
     if scheme == "masked":

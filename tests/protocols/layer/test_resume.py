@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.core.fixed_point import FEATURE_BITS
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.layer.reference import ReferenceLayer
-from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
 from tests.helpers import pump
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import normal
@@ -93,7 +94,7 @@ def test_paillier_goes_on(trainable: bool) -> None:
 )
 @settings(max_examples=30, deadline=None)
 def test_plain_goes_on_to_the_bit(d: int, o: int | None, trainable: bool, after: list[int]) -> None:
-    spec = ProjectionSpec("side", d, o, 9, trainable, bytes(32))
+    spec = LayerSpec("side", d, o, 9, trainable, bytes(32))
     ends = [(PlainHost(spec), PlainCollaborator(spec)) for _ in range(2)]
     (host, collaborator), (host_again, collaborator_again) = ends
     pump(host.setup(), collaborator.setup())
@@ -131,7 +132,7 @@ def test_a_state_and_its_layer_do_not_change_each_other() -> None:
     for each in (run, third):
         assert np.array_equal(each.ring, ring)
         assert np.array_equal(each.weights, weights)
-    spec = ProjectionSpec("side", 3, 2, 4, True, bytes(32))
+    spec = LayerSpec("side", 3, 2, 4, True, bytes(32))
     host, collaborator = PlainHost(spec), PlainCollaborator(spec)
     pump(host.setup(), collaborator.setup())
     weight = host.state()["weight"]
@@ -191,7 +192,7 @@ def test_a_state_taken_before_the_first_step_after_a_resume_has_the_old_key() ->
 @pytest.mark.parametrize("scheme", ["bfv", "masked"])
 def test_a_repeatable_run_can_be_resumed(scheme: str) -> None:
     """Its noise after the resume comes from the seed as well, under another label; and so does its rounding."""
-    spec = ProjectionSpec("side", 4, 3, 8, True, bytes(32), seed=5)
+    spec = LayerSpec("side", 4, 3, 8, True, bytes(32), seed=5)
     layer = encrypted_layers.Layer(4, 3, 8) if scheme == "bfv" else masked_layers.Layer(spec)
     run = Run(layer)
     run.batch(0, 8, "step")

@@ -11,11 +11,12 @@ import pytest
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, RoleAlreadyUsed, WrongSession
 from protocols.core.steps import Receive, Send
 from protocols.he.interface import RING_BITS
-from protocols.layer.interface import ProjectionSpec
-from protocols.schemes.encrypted.messages import CollaboratorShare, HostShare, ProjectionKey
+from protocols.layer.interface import LayerSpec
+from protocols.layer.messages import ProjectionKey
+from protocols.schemes.encrypted.messages import CollaboratorShare, HostShare
 from protocols.schemes.masked.messages import MaskedShare
 from protocols.schemes.masked.triples import KINDS, TRAIN
-from protocols.schemes.plain.roles import PlainHost
+from protocols.schemes.plain.host import PlainHost
 from tests.helpers import pump
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import backward_and_settle, normal
@@ -277,7 +278,7 @@ def test_malformed_plain_states_are_refused(made: Any, change: Callable[[Any], A
 
 def test_without_a_layer_there_is_nothing_to_resume_from(made: Any) -> None:
     with pytest.raises(InvalidInput, match="it must hold nothing"):
-        next(PlainHost(ProjectionSpec("side", 3, None, 4, True, bytes(32))).resume(made["plain"][0]))
+        next(PlainHost(LayerSpec("side", 3, None, 4, True, bytes(32))).resume(made["plain"][0]))
 
 
 @pytest.mark.parametrize("trainable", [True, False])

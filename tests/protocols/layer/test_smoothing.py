@@ -11,7 +11,7 @@ from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he.interface import as_signed
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 
@@ -96,7 +96,7 @@ def gaussian_mass(sigma: float) -> float:
 @pytest.mark.parametrize("norm", [0.5, 8.0])
 def test_sigma_is_above_the_smoothing_parameter(dimension, norm):
     """Micciancio, Regev 2007, lemma 3.3: eta <= norm sqrt(ln(2 n (1 + 1/eps)) / pi), a width of sqrt(2 pi) sigma."""
-    sigma = ProjectionParameters(weight_norm=norm).smoothing_sigma(dimension)
+    sigma = LayerParameters(weight_norm=norm).smoothing_sigma(dimension)
     eta = norm * math.sqrt(math.log(2 * dimension * (1 + 2.0**40)) / math.pi)
     assert sigma == pytest.approx(eta)
     width = math.sqrt(2 * math.pi) * sigma
@@ -108,13 +108,13 @@ def test_sigma_is_above_the_smoothing_parameter(dimension, norm):
 
 
 def test_sigma_for_twenty_dimensions_is_the_stated_one():
-    parameters = ProjectionParameters()
+    parameters = LayerParameters()
     assert parameters.smoothing_sigma(20) / parameters.weight_norm == pytest.approx(3.16, abs=0.01)
     assert parameters.smoothing_sigma(20) * 2.0**-FEATURE_BITS == pytest.approx(3.9e-4, rel=0.02)
 
 
 def test_noise_in_the_ring_has_sigma_and_keeps_its_sign():
-    sigma = ProjectionParameters().smoothing_sigma(20) * 2.0**WEIGHT_BITS
+    sigma = LayerParameters().smoothing_sigma(20) * 2.0**WEIGHT_BITS
     drawn = noise().draw(0, 0, np.arange(2000, dtype=np.int64)[:, None], 10)
     ring = as_signed(noise_in_ring(drawn, sigma))
     assert np.abs(ring - drawn * sigma).max() <= 0.5 + 2.0**-10
@@ -124,7 +124,7 @@ def test_noise_in_the_ring_has_sigma_and_keeps_its_sign():
 @pytest.mark.parametrize("dimension", [1, 20, 4096])
 @pytest.mark.parametrize("norm", [1.0, 64.0])
 def test_the_projection_limit_leaves_room_for_the_largest_noise(dimension, norm):
-    parameters = ProjectionParameters(feature_norm=norm)
+    parameters = LayerParameters(feature_norm=norm)
     tail = 8.6 * parameters.smoothing_sigma(dimension) * 2.0**-FEATURE_BITS
     assert parameters.weight_norm * norm + tail <= parameters.projection_limit
 
@@ -144,13 +144,13 @@ def test_the_projection_limit_leaves_room_for_the_largest_noise(dimension, norm)
 )
 def test_bounds_that_leave_the_ring_or_the_room_are_refused(wrong):
     with pytest.raises(InvalidInput):
-        ProjectionParameters(**wrong)
+        LayerParameters(**wrong)
 
 
 def test_a_gradient_too_wide_for_the_ring_is_refused():
-    ProjectionParameters().check_gradient_width(4095)
+    LayerParameters().check_gradient_width(4095)
     with pytest.raises(InvalidInput, match="4096 outputs"):
-        ProjectionParameters().check_gradient_width(4096)
+        LayerParameters().check_gradient_width(4096)
 
 
 def test_a_kept_key_gives_the_same_noise():
@@ -161,7 +161,7 @@ def test_a_kept_key_gives_the_same_noise():
 @pytest.mark.parametrize(("dimension", "bits"), [(1, 14), (20, 11), (4096, 6)])
 def test_the_average_over_all_resumes_of_a_checkpoint_is_still_smooth(dimension, bits):
     """A version after it, of the same W, is answered under 17 keys: in the interrupted run and in 16 resumes."""
-    sigma = ProjectionParameters(weight_norm=1.0).smoothing_sigma(dimension) / math.sqrt(17)
+    sigma = LayerParameters(weight_norm=1.0).smoothing_sigma(dimension) / math.sqrt(17)
     assert math.expm1(dimension * math.log1p(gaussian_mass(sigma))) < 2.0**-bits
 
 

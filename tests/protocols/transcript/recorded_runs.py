@@ -18,13 +18,17 @@ from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.layer.interface import FeatureShape, ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.messages import FeatureShape
+from protocols.layer.parameters import LayerParameters
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
-from protocols.schemes.plain.roles import PlainCollaborator, PlainHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
 from protocols.task.abort import Abort
 from protocols.task.agreement import CollaboratorAgreement, make_manifest
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, HostAlignment, SplitDigest
@@ -42,7 +46,7 @@ from tests.protocols.he import bfv_helpers, paillier_helpers
 from tests.protocols.schemes.masked.helpers import answering
 from tests.protocols.transcript.wire_lengths import C, H, Wire, identity
 
-BOUNDS = ProjectionParameters(check_every=2)
+BOUNDS = LayerParameters(check_every=2)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ class Task:
     def build(self) -> None:
         case = self.case
         width = case.o if case.has_projection else None
-        spec = ProjectionSpec("patient", case.d, width, case.batches[0], case.trainable, self.manifest.session)
+        spec = LayerSpec("patient", case.d, width, case.batches[0], case.trainable, self.manifest.session)
         self.host, self.collaborator = _ends(case.scheme, spec, self.before.conversations)
 
     def set_up_again(self) -> None:
@@ -247,7 +251,7 @@ def _closing(collaborator: Any) -> Steps[Any]:
     yield from collaborator.settle()
 
 
-def _ends(scheme: str, spec: ProjectionSpec, conversations: int = 0) -> tuple[Any, Any]:
+def _ends(scheme: str, spec: LayerSpec, conversations: int = 0) -> tuple[Any, Any]:
     if scheme == "plain":
         return PlainHost(spec), PlainCollaborator(spec)
     backend: Any = KeptPaillier(conversations) if scheme == "paillier" else KeptBfv(scheme, conversations)

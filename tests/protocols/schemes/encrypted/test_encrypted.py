@@ -15,18 +15,20 @@ from protocols.core.errors import (
 )
 from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS, WEIGHT_BITS, encode_block
 from protocols.he.interface import RING_BITS, as_signed
-from protocols.layer.interface import ProjectionSpec
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import add
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
 )
-from protocols.schemes.encrypted.roles import STOCK, Ahead, EncryptedCollaborator, EncryptedHost
+from protocols.schemes.encrypted.precomputed import STOCK, Precomputed
 from tests.helpers import pump
 from tests.protocols.layer.helpers import QUIET, Layer, kept, normal, tampering
 
-ALWAYS = ProjectionParameters(check_every=1)
+ALWAYS = LayerParameters(check_every=1)
 
 
 class Compared:
@@ -256,9 +258,9 @@ def test_gradients_of_another_shape_or_dtype_are_refused(dz):
 def test_a_layer_that_cannot_work_is_refused_at_start():
     for role in (EncryptedHost, EncryptedCollaborator):
         with pytest.raises(InvalidInput, match="needs the projection layer"):
-            role(ProjectionSpec("side", 4, None, 3, True, bytes(32)), kept("bfv"), QUIET)
+            role(LayerSpec("side", 4, None, 3, True, bytes(32)), kept("bfv"), QUIET)
         with pytest.raises(InvalidInput, match="too wide"):
-            role(ProjectionSpec("side", 4, 5000, 3, True, bytes(32)), kept("bfv"), QUIET)
+            role(LayerSpec("side", 4, 5000, 3, True, bytes(32)), kept("bfv"), QUIET)
 
 
 # Checks -----------------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ def checks(layer):
 
 @pytest.mark.parametrize(("every", "expected"), [(0, 0), (1, 5), (2, 3), (1000, 1)])
 def test_one_batch_in_check_every_is_checked_the_first_included(every, expected):
-    layer = Layer(3, 2, 2, trainable=False, parameters=ProjectionParameters(check_every=every))
+    layer = Layer(3, 2, 2, trainable=False, parameters=LayerParameters(check_every=every))
     for number in range(5):
         layer.forward(normal(number, 2, 3), training=False)
     assert checks(layer) == expected
@@ -369,7 +371,7 @@ class Shelf:
 def test_the_stock_stays_bounded_and_full_whatever_batches_take(taken):
     """Short batches leave masks over and large test batches take more; neither may add up."""
     shelf = Shelf()
-    big, small = Ahead(shelf.maker(5), None), Ahead(shelf.maker(2), None)
+    big, small = Precomputed(shelf.maker(5), None), Precomputed(shelf.maker(2), None)
     for _ in range(200):
         while any([big.top_up(), small.top_up()]):
             pass
@@ -381,7 +383,7 @@ def test_the_stock_stays_bounded_and_full_whatever_batches_take(taken):
 
 
 def test_a_scheme_with_nothing_to_prepare_is_not_asked_forever():
-    assert [Ahead(lambda shape: 0, None).top_up() for _ in range(3)] == [False] * 3
+    assert [Precomputed(lambda shape: 0, None).top_up() for _ in range(3)] == [False] * 3
 
 
 def test_short_batches_do_not_grow_the_real_stock():

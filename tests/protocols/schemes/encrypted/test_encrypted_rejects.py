@@ -19,30 +19,34 @@ from protocols.core.errors import (
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.steps import Receive, Send
 from protocols.he.interface import RING_MASK
-from protocols.layer.interface import ProjectionSpec, StepSkipped
-from protocols.layer.parameters import ProjectionParameters
-from protocols.layer.shapes import QuantisedFeatures
-from protocols.schemes.encrypted.messages import (
+from protocols.layer.interface import LayerSpec
+from protocols.layer.messages import (
     MAX_PARTS,
     MAX_VERSION,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+    StepSkipped,
+)
+from protocols.layer.parameters import LayerParameters
+from protocols.layer.shapes import QuantisedFeatures
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
     HostShare,
-    InitialFactor,
-    InitialShare,
     Projection,
-    ProjectionKey,
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
 from tests.helpers import pump
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, kept, normal, tampering
 
-ALWAYS = ProjectionParameters(check_every=1)
+ALWAYS = LayerParameters(check_every=1)
 
 # Order ------------------------------------------------------------------------------------------------------------
 
@@ -53,7 +57,7 @@ A = normal(8, 2, 3)
 def in_state(state):
     """Two ends in one state of the life of a layer."""
     if state == "new":
-        spec = ProjectionSpec("side", 3, 2, 2, True, bytes(32))
+        spec = LayerSpec("side", 3, 2, 2, True, bytes(32))
         return EncryptedHost(spec, kept("bfv"), QUIET), EncryptedCollaborator(spec, kept("bfv"), QUIET)
     layer = Layer(3, 2, 2)
     if state != "set up":
@@ -129,8 +133,8 @@ def watched(steps, into):
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("every", [0, 1])
 def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
-    spec = ProjectionSpec("side", 3, 2, 2, trainable, bytes(32))
-    parameters = ProjectionParameters(check_every=every)
+    spec = LayerSpec("side", 3, 2, 2, trainable, bytes(32))
+    parameters = LayerParameters(check_every=every)
     ends = [role(spec, kept("bfv"), parameters) for role in (EncryptedHost, EncryptedCollaborator)]
     if_trainable, if_checked = ([CollaboratorShare] if trainable else []), every
     conversations = [
@@ -327,7 +331,7 @@ def test_a_projection_of_other_rows_than_announced_is_refused(wide):
 
 
 def test_our_own_key_sent_back_is_refused():
-    host = EncryptedHost(ProjectionSpec("side", 3, 2, 2, True, bytes(32)), kept("bfv"), QUIET)
+    host = EncryptedHost(LayerSpec("side", 3, 2, 2, True, bytes(32)), kept("bfv"), QUIET)
     steps = host.setup()
     own = next(steps).message
     next(steps)

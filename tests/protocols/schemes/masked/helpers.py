@@ -14,12 +14,13 @@ from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, as_ring, as_signed
 from protocols.he.parameters import TRIPLES
-from protocols.layer.interface import ProjectionSpec, Stage
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import LayerSpec, Stage
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add, matmul, subtract
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.schemes.masked.triples import TRAIN, Half
 from tests.helpers import Talk, pump
 from tests.protocols.he.bfv_helpers import backend, public, secret
@@ -27,8 +28,8 @@ from tests.protocols.he.bfv_helpers import backend, public, secret
 RANDOM = OsRandomness()
 
 
-def layer_spec(rows: int, d: int, o: int, trainable: bool = True) -> ProjectionSpec:
-    return ProjectionSpec("patient", d, o, rows, trainable, bytes(32))
+def layer_spec(rows: int, d: int, o: int, trainable: bool = True) -> LayerSpec:
+    return LayerSpec("patient", d, o, rows, trainable, bytes(32))
 
 
 def product_of(name: str, host: Ring, collaborator: Ring) -> Ring:
@@ -54,7 +55,7 @@ def deal(host: HostTriples, collaborator: CollaboratorTriples, kind: str, count:
             triples._store(kind, triples._made[kind], half)
 
 
-def pools(spec: ProjectionSpec) -> tuple[HostTriples, CollaboratorTriples]:
+def pools(spec: LayerSpec) -> tuple[HostTriples, CollaboratorTriples]:
     """Both pools of a layer, empty, under two cached key pairs."""
     scheme, keys = backend(TRIPLES), [secret(TRIPLES, number) for number in (0, 1)]
     return (
@@ -93,11 +94,11 @@ class Layer:
 
     def __init__(
         self,
-        spec: ProjectionSpec,
+        spec: LayerSpec,
         weights: NDArray[np.float64] | None = None,
-        parameters: ProjectionParameters | None = None,
+        parameters: LayerParameters | None = None,
     ) -> None:
-        bounds = parameters or ProjectionParameters(check_every=0)
+        bounds = parameters or LayerParameters(check_every=0)
         self.spec = spec
         self.host = MaskedHost(spec, backend(TRIPLES), bounds)
         self.collaborator = MaskedCollaborator(spec, backend(TRIPLES), bounds)

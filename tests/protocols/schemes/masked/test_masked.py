@@ -27,11 +27,15 @@ from protocols.core.message import Message
 from protocols.core.steps import Receive, Steps
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING, TRIPLES
-from protocols.layer.interface import StepSkipped, layer_randomness
-from protocols.layer.parameters import ProjectionParameters
+from protocols.layer.interface import layer_randomness
+from protocols.layer.messages import StepSkipped
+from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.layer.shapes import add
-from protocols.schemes.encrypted.roles import EncryptedCollaborator, EncryptedHost
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -40,15 +44,14 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.roles import MaskedCollaborator, MaskedHost
 from protocols.schemes.masked.triples import PROJECTION, TEST, TRAIN, WEIGHT_GRADIENT, Half
 from tests.helpers import pump
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.schemes.masked.helpers import RANDOM, Layer, altered, answering, layer_spec
 
-SIGMA = ProjectionParameters().smoothing_sigma(7)  # of the noise, in steps of the small factor, for all widths here
+SIGMA = LayerParameters().smoothing_sigma(7)  # of the noise, in steps of the small factor, for all widths here
 Z_ERROR = 8 * SIGMA * 2.0**-FEATURE_BITS
-EVERY_BATCH = ProjectionParameters(check_every=1)
+EVERY_BATCH = LayerParameters(check_every=1)
 
 
 def da_error(dz: NDArray[np.float32]) -> float:
@@ -118,7 +121,7 @@ def test_the_whole_protocol_from_keys_to_triples() -> None:
 def test_a_repeatable_run_gives_the_very_numbers_of_scheme_bfv() -> None:
     """Same weights, noise and rounding: only the masks differ, and they cancel exactly."""
     spec = replace(layer_spec(5, 4, 3), seed=9)
-    bounds = ProjectionParameters()
+    bounds = LayerParameters()
     masked = MaskedHost(spec, backend(TRIPLES), bounds), MaskedCollaborator(spec, backend(TRIPLES), bounds)
     encrypted = EncryptedHost(spec, backend(TRAINING), bounds), EncryptedCollaborator(spec, backend(TRAINING), bounds)
     outcomes: list[list[NDArray[np.float32]]] = []

@@ -14,7 +14,7 @@ from protocols.core.errors import InvalidCiphertext, InvalidInput, MalformedMess
 from protocols.core.message import Message
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING
-from protocols.layer.interface import ProjectionSpec
+from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import add
 from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
@@ -191,7 +191,7 @@ def test_bad_arguments_are_refused() -> None:
         with pytest.raises(InvalidInput):
             next(host.generate(kind, count))
     with pytest.raises(InvalidInput, match="needs the projection layer"):
-        TripleShapes(ProjectionSpec("patient", 2, None, 2, True, bytes(32)), backend())
+        TripleShapes(LayerSpec("patient", 2, None, 2, True, bytes(32)), backend())
     with pytest.raises(InvalidInput, match="noisier"):
         TripleShapes(layer_spec(128, 20, 20), backend(TRAINING))
 

@@ -12,19 +12,22 @@ from hypothesis import strategies as st
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, OutOfRange
 from protocols.core.message import check_finite
 from protocols.core.randomness import SeededRandomness
-from protocols.layer.interface import MAX_WIDTH, FeatureShape, ProjectionSpec, StepSkipped
+from protocols.layer.interface import LayerSpec
+from protocols.layer.messages import MAX_WIDTH, FeatureShape, StepSkipped
 from protocols.layer.reference import ReferenceLayer, initial_factors
-from protocols.schemes.plain.roles import PlainCollaborator, PlainFeatures, PlainGradient, PlainHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from tests.helpers import pump, replay
 
 BAD = [np.nan, np.inf, -np.inf]
 
 
-def spec(width_in: int = 3, width_out: int | None = 2, trainable: bool = True, seed: int | None = 7) -> ProjectionSpec:
-    return ProjectionSpec("bank", width_in, width_out, 4, trainable, bytes(32), seed)
+def spec(width_in: int = 3, width_out: int | None = 2, trainable: bool = True, seed: int | None = 7) -> LayerSpec:
+    return LayerSpec("bank", width_in, width_out, 4, trainable, bytes(32), seed)
 
 
-def ends(of: ProjectionSpec) -> tuple[PlainHost, PlainCollaborator]:
+def ends(of: LayerSpec) -> tuple[PlainHost, PlainCollaborator]:
     host, collaborator = PlainHost(of), PlainCollaborator(of)
     pump(collaborator.setup(), host.setup())
     return host, collaborator

@@ -1,0 +1,75 @@
+"""The collaborator's side of scheme "plain"; the diagram is in protocols/schemes/plain/host.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import CallOutOfOrder
+from protocols.core.message import Array, check_finite
+from protocols.core.steps import Receive, Send, Steps, received
+from protocols.layer.interface import (
+    CollaboratorLayer,
+    LayerSpec,
+    check_names,
+    check_rows,
+)
+from protocols.layer.messages import StepSkipped
+from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
+
+
+class PlainCollaborator(CollaboratorLayer):
+    """The collaborator's end: sends features, holds no weights."""
+
+    def __init__(self, spec: LayerSpec) -> None:
+        self._spec = spec
+        self._shape: tuple[int, int] | None = None
+
+    def setup(self) -> Steps[None]:
+        """Nothing to do: see the host's end."""
+        self._begin_setup()
+        yield from ()
+        self._end_batch()
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the roles."""
+        self._begin_setup()
+        check_names(f"the checkpoint of {self._spec.feature_key}'s layer", state, ())
+        yield from ()
+        self._end_batch()
+
+    def state(self) -> dict[str, Array]:
+        """See the roles. There is nothing to keep."""
+        self._check_between_batches()
+        return {}
+
+    def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        self._begin_batch()
+        check_rows(f"features of {self._spec.feature_key}", features, len(features), self._spec.width_in)
+        check_finite(f"features of {self._spec.feature_key}", features)
+        self._shape = (features.shape[0], features.shape[1]) if training else None
+        yield Send(PlainFeatures(features))
+        if not training:
+            self._end_batch()
+
+    def backward(self) -> Steps[NDArray[np.float32] | None]:
+        shape, self._shape = self._shape, None
+        if shape is None:
+            raise CallOutOfOrder(f"no training batch of {self._spec.feature_key} is waiting for a gradient")
+        gradient = (yield from self._receive_gradient(*shape)) if self._spec.trainable else None
+        self._end_batch()
+        return gradient
+
+    def _receive_gradient(self, rows: int, width: int) -> Steps[NDArray[np.float32] | None]:
+        reply = yield Receive(PlainGradient, StepSkipped)
+        if isinstance(reply, StepSkipped):
+            return None
+        gradient = received(reply, PlainGradient).gradient
+        check_rows("the gradient the host sent", gradient, rows, width, received=True)
+        check_finite("the gradient the host sent", gradient, received=True)
+        return gradient
+
+    def weights(self) -> dict[str, Array]:
+        return {}
