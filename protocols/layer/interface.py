@@ -18,12 +18,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, ProtocolError, RoleAlreadyUsed
-from protocols.core.message import Array
+from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
 from protocols.core.steps import Send, Steps
 from protocols.layer.messages import MAX_ROWS, MAX_WIDTH, StepSkipped
@@ -139,8 +140,47 @@ class LayerRole(ABC):
             raise CallOutOfOrder(f"the layer of {self._spec.feature_key} has no state for a checkpoint: {now}")
 
 
+class HostOfflinePhase(Protocol):
+    """What a scheme makes with the collaborator beside training, in a lane of its own, to be used up by batches.
+
+    The host decides what is made, and when. One thread may make while another trains.
+    """
+
+    @property
+    def bytes_per_unit(self) -> int:
+        """Memory that one unit takes at one party, about."""
+
+    def kind(self, training: bool) -> str:
+        """The kind of unit that training (or test) batches use."""
+
+    def stock(self, kind: str) -> int:
+        """How many units of a kind are ready."""
+
+    def needs(self, training: bool, rows: int) -> tuple[str, int]:
+        """What must be ready before the next batch of so many rows: a kind, and how many of it."""
+
+    def generate(self, kind: str, count: int) -> Steps[None]:
+        """Make `count` units of a kind, the collaborator's `serve` answering."""
+
+
+class CollaboratorOfflinePhase(Protocol):
+    """The collaborator's part in it: it serves."""
+
+    @property
+    def request_type(self) -> type[Message]:
+        """What the host opens a conversation of `generate` with."""
+
+    def serve(self, request: Message) -> Steps[None]:
+        """Make what such a message asks for."""
+
+
 class HostLayer(LayerRole):
     """The host's end. Holds its share of W; never sees a or W."""
+
+    @property
+    def offline(self) -> HostOfflinePhase | None:
+        """What is made beside training, once the layer is set up; None in a scheme without an offline phase."""
+        return None
 
     @abstractmethod
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
@@ -157,6 +197,11 @@ class HostLayer(LayerRole):
 
 class CollaboratorLayer(LayerRole):
     """The collaborator's end. Holds its share of W; never sees z or W."""
+
+    @property
+    def offline(self) -> CollaboratorOfflinePhase | None:
+        """As `HostLayer.offline`."""
+        return None
 
     @abstractmethod
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:

@@ -16,7 +16,6 @@ from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import CollaboratorLayer, LayerSpec
 from protocols.layer.messages import FeatureShape
-from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import BatchOpen, CollaboratorAlignment, EpochEnd, SplitDigest
 from protocols.task.live_order import LiveOrder
@@ -138,8 +137,8 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
 
     def _start_background(self, is_first: bool) -> None:
         self.precompute([self.projection.prepare])
-        if isinstance(self.projection, MaskedCollaborator):
-            self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.triples)
+        if self.projection.offline is not None:
+            self._preparation = CollaboratorPreparation(self.link.offline_lane(), self.projection.offline)
             self._preparation.start()
 
     def _spec(self, rows: int, width: int) -> LayerSpec:

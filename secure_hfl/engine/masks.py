@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from protocols.layer.interface import HostLayer
-from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.masked.triples import TEST, TRAIN
 from secure_hfl.engine.offline_phase import Demand, HostPreparation
 from secure_hfl.log import logger
 
@@ -17,18 +15,21 @@ if TYPE_CHECKING:
 
 def prepare_masks(run: HostRun, is_first: bool) -> HostPreparation | None:
     """Make a round's triples now, unless one is under way, and the rest beside training. None for other schemes."""
-    pools = {key: layer.triples for key, layer in run.projections.items() if isinstance(layer, MaskedHost)}
-    if not pools:
+    phases = {key: layer.offline for key, layer in run.projections.items() if layer.offline is not None}
+    if not phases:
         return None
+    phase = next(iter(phases.values()))
+    for_training, for_tests = phase.kind(True), phase.kind(False)
     rows = next(iter(run.specs.values())).rows
     train, test = (-(-len(ids) // rows) for ids in (run.train_ids, run.test_ids))
     limit, every = run.options.batches, run.scheduler.log_rounds
-    a_round = {TRAIN: train if limit is None else min(train, limit), TEST: test if every else 0}
+    a_round = {for_training: train if limit is None else min(train, limit), for_tests: test if every else 0}
     left = _rounds_left(run)
     tests = None if left is None else sum(run.is_test_due(n) or n == left[-1] for n in left)
-    times = {TRAIN: None if left is None else len(left), TEST: tests}
+    times = {for_training: None if left is None else len(left), for_tests: tests}
     lanes = [
-        (run.links[key].offline_lane(), pool, Demand.of(run.specs[key], a_round, times)) for key, pool in pools.items()
+        (run.links[key].offline_lane(), phase, Demand.of(phase.bytes_per_unit, a_round, times))
+        for key, phase in phases.items()
     ]
     preparation = HostPreparation(lanes, run.scheduler.calculation_timeout)
     preparation.start()
@@ -51,5 +52,5 @@ def wait_for_masks(
 ) -> None:
     """Until the next batch of so many rows has its triples on every link."""
     for at, layer in enumerate(projections.values()):
-        if isinstance(layer, MaskedHost):
-            preparation.wait_for(at, *layer.needs(training, rows))
+        if layer.offline is not None:
+            preparation.wait_for(at, *layer.offline.needs(training, rows))

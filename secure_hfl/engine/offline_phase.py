@@ -13,11 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.core.errors import SecureHflError
-from protocols.core.steps import received
-from protocols.layer.interface import LayerSpec
-from protocols.schemes.masked.messages import TripleRequest
-from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
-from protocols.schemes.masked.triples import TEST, TRAIN
+from protocols.layer.interface import CollaboratorOfflinePhase, HostOfflinePhase
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import PeerTimeout
 from secure_hfl.log import logger, of_this_task
@@ -44,17 +40,15 @@ class Demand:
     capacity: int
 
     @classmethod
-    def of(cls, spec: LayerSpec, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
+    def of(cls, bytes_per_unit: int, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
         """For a task of so many training and test batches a round, and so many rounds of each."""
-        o, d = spec.width_out or 0, spec.width_in
-        size = 8 * (4 * spec.rows * (d + o) + 4 * d * o)  # masks and shares of the three products, about
         in_all: dict[str, int | None] = {}
         for kind, count in a_round.items():
             times = rounds[kind]
             # One more triple in a thousand, and one to begin with, is for the checks.
             in_all[kind] = None if times is None else times * count + times * count // 1000 + 1
         most = 2 * max(a_round.values()) + BATCH
-        return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // size)))
+        return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // bytes_per_unit)))
 
 
 class _Worker(ABC):
@@ -93,11 +87,11 @@ class HostPreparation(_Worker):
         timeout: seconds training may wait for a triple, and for the next ones of its first round.
     """
 
-    def __init__(self, lanes: Sequence[tuple[Link, HostTriples, Demand]], timeout: float) -> None:
+    def __init__(self, lanes: Sequence[tuple[Link, HostOfflinePhase, Demand]], timeout: float) -> None:
         super().__init__()
         self._lanes = lanes
         self._timeout = timeout
-        self._made = [dict.fromkeys((TRAIN, TEST), 0) for _ in lanes]
+        self._made = [dict.fromkeys(demand.a_round, 0) for _, _, demand in lanes]
 
     def wait_for_round(self) -> None:
         """Until there is enough for a round, or the pools are full."""
@@ -128,7 +122,7 @@ class HostPreparation(_Worker):
         with self._changed:
             self._changed.notify_all()
 
-    def _wait(self, pool: HostTriples, kind: str, count: int, timeout: float | None) -> None:
+    def _wait(self, pool: HostOfflinePhase, kind: str, count: int, timeout: float | None) -> None:
         """Until there are so many; without a timeout, as long as it goes on."""
 
         def is_over() -> bool:
@@ -190,7 +184,7 @@ class HostPreparation(_Worker):
 class CollaboratorPreparation(_Worker):
     """Serves the host's requests until the connection is closed. What goes wrong ends the connection."""
 
-    def __init__(self, lane: Link, pool: CollaboratorTriples) -> None:
+    def __init__(self, lane: Link, pool: CollaboratorOfflinePhase) -> None:
         super().__init__()
         self._lane, self._pool = lane, pool
         self._timeout = lane.timeout
@@ -199,7 +193,7 @@ class CollaboratorPreparation(_Worker):
         try:
             while True:
                 self._lane.timeout = None  # the host asks when it likes, and then goes on
-                request = received(self._lane.receive(TripleRequest), TripleRequest)
+                request = self._lane.receive(self._pool.request_type)
                 self._lane.timeout = self._timeout
                 started = time.perf_counter()
                 self._lane.run(self._pool.serve(request))

@@ -23,7 +23,7 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.pieces import MaskedSide, check_shape, kind_of
+from protocols.schemes.masked.pieces import MaskedSide, check_shape
 from protocols.schemes.masked.pool import CollaboratorTriples
 from protocols.schemes.masked.triples import (
     FEATURE_GRADIENT,
@@ -31,6 +31,7 @@ from protocols.schemes.masked.triples import (
     TRAIN,
     WEIGHT_GRADIENT,
     Triple,
+    kind_of,
 )
 
 
@@ -54,6 +55,11 @@ class MaskedCollaborator(MaskedSide, CollaboratorEnd):
         self._next = None
         self._used: list[Triple] = []
         self._unsettled: _Unsettled | None = None
+
+    @property
+    def offline(self) -> CollaboratorTriples:
+        """See the interface."""
+        return self.triples
 
     def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
         self.triples = CollaboratorTriples(self._spec, self._backend, secret, public)

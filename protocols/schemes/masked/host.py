@@ -55,7 +55,8 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.pieces import MaskedSide, check_shape, kind_of
+from protocols.schemes.masked.offline import HostTriplePhase
+from protocols.schemes.masked.pieces import MaskedSide, check_shape
 from protocols.schemes.masked.pool import HostTriples
 from protocols.schemes.masked.triples import (
     FEATURE_GRADIENT,
@@ -63,6 +64,7 @@ from protocols.schemes.masked.triples import (
     TRAIN,
     WEIGHT_GRADIENT,
     Triple,
+    kind_of,
 )
 
 
@@ -98,6 +100,11 @@ class MaskedHost(MaskedSide, HostEnd):
         super().__init__(spec, backend, parameters)
         self._next = None
         self._waiting: list[_HostPiece] = []
+
+    @property
+    def offline(self) -> HostTriplePhase:
+        """See the interface."""
+        return HostTriplePhase(self.triples, self.needs)
 
     def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
         self.triples = HostTriples(self._spec, self._backend, secret, public)

@@ -19,12 +19,7 @@ from protocols.schemes.masked.messages import (
     MaskedStep,
 )
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
-from protocols.schemes.masked.triples import (
-    TEST,
-    TRAIN,
-    Triple,
-    TripleShapes,
-)
+from protocols.schemes.masked.triples import Triple, TripleShapes, kind_of
 
 _About = MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck
 
@@ -67,10 +62,6 @@ class MaskedSide(LayerEnd):
         out = np.zeros((self._spec.rows, rows.shape[1]), np.uint64)
         out[: len(rows)] = as_ring(rows)
         return out
-
-
-def kind_of(training: bool) -> str:
-    return TRAIN if training else TEST
 
 
 def check_shape(name: str, matrix: Ring, shape: tuple[int, ...]) -> None:

@@ -27,6 +27,7 @@ from collections import deque
 import numpy as np
 
 from protocols.core.errors import InvalidInput, MalformedMessage, PoolExhausted
+from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
@@ -60,6 +61,11 @@ class _Triples:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {', '.join(f'{len(stock)} {kind}' for kind, stock in self._stock.items())}>"
+
+    @property
+    def bytes_per_triple(self) -> int:
+        """Memory that one takes, about."""
+        return self._shapes.bytes_per_triple
 
     def stock(self, kind: str) -> int:
         """How many triples of a kind are ready."""
@@ -164,16 +170,19 @@ class HostTriples(_Triples):
 
 
 class CollaboratorTriples(_Triples):
-    """The collaborator's halves."""
+    """The collaborator's halves. `protocols.layer.interface.CollaboratorOfflinePhase`, of triples."""
 
     _is_host = False
+    request_type = TripleRequest
 
-    def serve(self, request: TripleRequest) -> Steps[None]:
+    def serve(self, request: Message) -> Steps[None]:
         """Make the triples that the host asks for.
 
         Raises:
+            MessageOutOfOrder: it is not a `TripleRequest`.
             MalformedMessage: the request does not go on where the last one ended.
         """
+        request = received(request, TripleRequest)
         kind, expected = request.kind, self._made[request.kind]
         if request.index != expected:
             raise MalformedMessage(f"TripleRequest is of {kind} triple {request.index}; the next here is {expected}")

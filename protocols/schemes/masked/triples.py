@@ -31,6 +31,11 @@ PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT = "projection", "weight_gradient",
 PRODUCTS = (PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT)
 
 
+def kind_of(training: bool) -> str:
+    """The kind of triple that a batch takes."""
+    return TRAIN if training else TEST
+
+
 @dataclass(frozen=True, repr=False)
 class Half:
     """One party's half of one product: its own mask, and its share of the product. Used once."""
@@ -95,6 +100,9 @@ class TripleShapes:
         spec: the layer.
         backend: what multiplies. Its noise budget must carry factors that fill the ring.
 
+    Attributes:
+        bytes_per_triple: memory that one party's halves take, about.
+
     Raises:
         InvalidInput: there is no layer, or a product is too large for the backend.
     """
@@ -121,6 +129,8 @@ class TripleShapes:
         for product in products:
             backend.check(product.shape)
         self._products = tuple(products)
+        # Masks and shares of the three products.
+        self.bytes_per_triple = 8 * (4 * rows * (d + o) + 4 * d * o)
 
     def products(self, kind: str) -> tuple[Product, ...]:
         """What a triple of this kind consists of. Raises `InvalidInput` for an unknown kind."""
