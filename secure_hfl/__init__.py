@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from secure_hfl.schedulers.alphamed import SecureHeteroNNCollaboratorScheduler, SecureHeteroNNHostScheduler
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
+    from secure_hfl.schedulers.mock_context import mock_context
     from secure_hfl.schemes import Scheme, register_scheme
 
 _HOMES = {
@@ -36,6 +37,7 @@ _HOMES = {
     "SecureOptimizer": "secure_hfl.optimizer",
     "launch_tasks": "secure_hfl.engine.supervisor",
     "logger": "secure_hfl.log",
+    "mock_context": "secure_hfl.schedulers.mock_context",
     "register_scheme": "secure_hfl.schemes",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "__version__",
     "launch_tasks",
     "logger",
+    "mock_context",
     "register_scheme",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocols.core.errors import SecureHflError
-from protocols.task.abort import known_code
+from protocols.task.abort_code import known_code
 
 
 class ConfigurationError(SecureHflError):

@@ -41,7 +41,10 @@ def audit(
     html_file: HtmlFile = None,
     live: IsLive = False,
 ) -> None:
-    """Check what crossed the wire in a run, and say who learned what. Exit code 0 only if everything holds."""
+    """Check what crossed the wire in a run, and say who learned what.
+
+    Exit code 0 only if everything holds.
+    """
     from secure_hfl.audit.files import Verdict, audit_files
     from secure_hfl.audit.live import watch
     from secure_hfl.audit.terminal import print_audit

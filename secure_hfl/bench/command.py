@@ -116,9 +116,10 @@ def bench(
     json_file: JsonFile = None,
     html_file: HtmlFile = None,
 ) -> None:
-    """Measure what privacy costs on this machine: every scheme on the same task, in real processes, taking turns.
+    """Measure what privacy costs on this machine.
 
-    Times, bytes, memory, accuracy, and which scheme to take for which network. Two to three minutes on two cores.
+    Every scheme trains the same task, in real processes, taking turns. Shows times, bytes, memory, accuracy, and which
+    scheme to take for which network. Takes two to three minutes on two cores.
     """
     from secure_hfl.bench.table import print_benchmark
     from secure_hfl.cli.output import console

@@ -15,16 +15,23 @@ from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
 from secure_hfl import __version__
-from secure_hfl.cli import doctor, identity, run, task
+from secure_hfl.cli import check, doctor, identity, run, task
 from secure_hfl.cli.output import print_error
 
 INTERRUPTED = 130
 # Modules with a `register(app)` that add commands; one that is not installed is left out.
 PLUG_INS = ("secure_hfl.demo.command", "secure_hfl.audit.command", "secure_hfl.bench.command")
 
+# In which `--help` lists the commands: set a task up, run it, look at it; then what helps to decide.
+ORDER = ("identity", "task", "check", "host", "collaborator", "audit", "doctor", "demo", "bench")
+
 
 class Commands(TyperGroup):
     """A group of commands that reports our own errors in one line, whoever runs it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of `ORDER`; others last."""
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
@@ -65,7 +72,7 @@ def _options(
 
 
 def _register() -> None:
-    for module in (identity, task, run, doctor):
+    for module in (identity, task, check, run, doctor):
         module.register(app)
     for name in PLUG_INS:
         if _exists(name):

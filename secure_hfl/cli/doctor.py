@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check this machine: packages, keys, clock, network, data and disk. Exit code 1 if a check fails."""
+    """Check this machine: packages, keys, clock, network and disk.
+
+    Exit code 1 if a check fails.
+    """
     from secure_hfl.cli.checks import check_all
 
     rows = list(check_all())

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import runpy
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +12,7 @@ import typer
 
 from protocols.core.errors import SecureHflError
 from secure_hfl.cli.output import print_error
+from secure_hfl.cli.script import ScriptError, execute
 
 FALLBACK_LOG = "secure-hfl.log"
 
@@ -42,10 +39,6 @@ CheckpointEvery = Annotated[
 Traceback = Annotated[
     bool, typer.Option("--traceback", help="Print the traceback of an error, not its last line only.")
 ]
-
-
-class ScriptError(SecureHflError):
-    """The user's script raised an error of its own."""
 
 
 def register(app: typer.Typer) -> None:
@@ -123,41 +116,16 @@ def run_script(script: Path, task: str | None, show_traceback: bool = False) -> 
         SecureHflError: one of this project's own errors, unchanged.
     """
     log = _log_file(task)
-    try:
-        _mend_torchvision()
-        with _as_main(script):
-            runpy.run_path(str(script), run_name="__main__")
-    except Exception as error:  # user code may raise anything
-        _drop_our_frames(error)
-        text = "".join(traceback.format_exception(error))
-        _append(log, text)
-        if show_traceback:
-            sys.stderr.write(text)
-        if isinstance(error, SecureHflError):
-            raise
-        hint = "" if show_traceback else f"; traceback in {log}"
-        message = f"{script}: {type(error).__name__}: {error} ({_place(error, script)}){hint}"
-        raise ScriptError(message) from error
-
-
-@contextmanager
-def _as_main(script: Path) -> Iterator[None]:
-    arguments, path = sys.argv, list(sys.path)
-    sys.argv = [str(script)]
-    sys.path.insert(0, str(script.resolve().parent))
-    try:
-        yield
-    finally:
-        sys.argv = arguments
-        sys.path[:] = path
-
-
-def _mend_torchvision() -> None:
-    # Scripts import torchvision before they import us, so this is the last moment (see torchvision_ops).
-    if importlib.util.find_spec("torch") is not None and importlib.util.find_spec("torchvision") is not None:
-        from secure_hfl.torchvision_ops import declare_missing_operators
-
-        declare_missing_operators()
+    error = execute(script)
+    if error is None:
+        return
+    text = "".join(traceback.format_exception(error))
+    _append(log, text)
+    if show_traceback:
+        sys.stderr.write(text)
+    if isinstance(error, SecureHflError):
+        raise error
+    raise ScriptError(script, error, "" if show_traceback else f"; traceback in {log}") from error
 
 
 def _log_file(task: str | None) -> Path:
@@ -181,24 +149,3 @@ def _append(log: Path, text: str) -> None:
     except OSError as problem:
         print_error(f"{log}: {problem.strerror}; the traceback below could not be kept")
         sys.stderr.write(text)
-
-
-def _drop_our_frames(error: BaseException) -> None:
-    """Start the traceback in the script: how we and runpy got there says nothing about it."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in (__file__, runpy.__file__, "<frozen runpy>"):
-        frames = frames.tb_next
-    if frames is not None:
-        error.__traceback__ = frames
-
-
-def _place(error: BaseException, script: Path) -> str:
-    """File and line of the last frame beside the script, where the user can do something, else of the last one."""
-    if isinstance(error, SyntaxError) and error.filename is not None:
-        return f"{Path(error.filename).name}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return script.name
-    own = [frame for frame in frames if Path(frame.filename).resolve().parent == script.resolve().parent]
-    frame = (own or frames)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno}"

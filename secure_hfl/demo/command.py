@@ -24,7 +24,10 @@ def demo(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Directory for homes, logs and results.")] = None,
 ) -> None:
-    """Train the tutorial's MNIST task between real processes on this machine, and say what happened."""
+    """Train the tutorial's task on this machine, and say what happened.
+
+    Every party is a process of its own; the task is MNIST.
+    """
     from secure_hfl.demo.display import Display
     from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
     from secure_hfl.errors import LocalRunFailed

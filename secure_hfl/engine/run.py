@@ -110,6 +110,11 @@ class TaskRun(Accounts, UserCode[SchedulerT]):
         self._results = self.store.directory(self.record.task_id) / "results"
         self._transcripts = self.store.directory(self.record.task_id) / "transcripts"
 
+    @property
+    def task_id(self) -> str:
+        """Of the task that it runs."""
+        return self.record.task_id
+
     # The life of a run -----------------------------------------------------------------------------------------------
 
     def execute(self) -> None:

@@ -19,6 +19,7 @@ from secure_hfl.engine.recovery import SIGTERM_PATIENCE, ShuttingDown
 from secure_hfl.errors import ConfigurationError, ConnectionLost, Stopped, TaskFailed, TasksFailed
 from secure_hfl.hardening import forbid_core_dumps
 from secure_hfl.log import ensure_visible, logger, of_this_task
+from secure_hfl.mocking import active_mock
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.progress import OfTask
 
@@ -69,6 +70,11 @@ def launch_tasks(schedulers: Mapping[str, HeteroNNScheduler]) -> None:
         ConfigurationError: two entries are one task or have one scheduler, or the run has a seed. Nothing was started.
         SecureHflError: one of them cannot be started as it is: no such task, another role. Nothing was started.
     """
+    mock = active_mock()
+    if mock is not None:
+        for reference, scheduler in schedulers.items():
+            mock.launch(scheduler, reference)
+        return
     forbid_core_dumps()
     ensure_visible()
     with one_line_errors():

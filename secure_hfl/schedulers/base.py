@@ -13,11 +13,13 @@ from torch.optim import Optimizer
 from protocols.task.alignment import SampleId
 from protocols.task.manifest import MAX_NAME
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.mocking import active_mock
 from secure_hfl.schedulers.other_names import accept_other_names
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    from secure_hfl.dry_run.base import DryRun
     from secure_hfl.engine.run import TaskRun
 
 
@@ -49,7 +51,7 @@ class HeteroNNScheduler(ABC):
         self.schedule_timeout = schedule_timeout
         self.is_feature_trainable = is_feature_trainable
         self.scheme = scheme
-        self._run: TaskRun[Any] | None = None
+        self._run: TaskRun[Any] | DryRun[Any] | None = None
         self._context_is_valid = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -124,7 +126,11 @@ class HeteroNNScheduler(ABC):
         """
         from secure_hfl.engine.supervisor import launch
 
-        launch(self, task_id)
+        mock = active_mock()
+        if mock is not None:
+            mock.launch(self, task_id)
+        else:
+            launch(self, task_id)
 
     def confirm_batch_ids(self, ids: Iterable[SampleId]) -> None:
         """Optional, from inside an iterator before it yields: these are the ids of the next batch, in its order.
@@ -136,7 +142,7 @@ class HeteroNNScheduler(ABC):
     # What the engine provides ----------------------------------------------------------------------------------------
 
     @property
-    def _running(self) -> TaskRun[Any]:
+    def _running(self) -> TaskRun[Any] | DryRun[Any]:
         if self._run is None:
             raise ConfigurationError("this is known once launch_task() is running")
         return self._run
@@ -144,7 +150,7 @@ class HeteroNNScheduler(ABC):
     @property
     def task_id(self) -> str:
         """The id of the running task."""
-        return self._running.record.task_id
+        return self._running.task_id
 
     @property
     def current_round(self) -> int:

@@ -17,6 +17,7 @@ from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
 
 if TYPE_CHECKING:
+    from secure_hfl.dry_run.host import HostDryRun
     from secure_hfl.engine.host import HostRun
 
 
@@ -144,11 +145,12 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         return self._host_run.infer_model
 
     @property
-    def _host_run(self) -> HostRun:
+    def _host_run(self) -> HostRun | HostDryRun:
+        from secure_hfl.dry_run.host import HostDryRun
         from secure_hfl.engine.host import HostRun
 
         run = self._running
-        if not isinstance(run, HostRun):
+        if not isinstance(run, (HostRun, HostDryRun)):
             raise ConfigurationError("this scheduler is not running as a host")
         return run
 

@@ -1,0 +1,174 @@
+"""Runs scripts whose `launch_task` is a dry run, and collects what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from secure_hfl.cli.script import ScriptError, execute, place
+from secure_hfl.dry_run.base import Assumptions, DryRun, Finding
+from secure_hfl.errors import ConfigurationError, EmptyIntersection
+from secure_hfl.mocking import within
+from secure_hfl.schedulers.base import HeteroNNScheduler
+from secure_hfl.schedulers.mock_context import MockContext, dry_run
+
+
+@dataclass
+class Checked:
+    """Something that a script has launched, and what was found.
+
+    Args:
+        script: which script.
+        name: of the class.
+        run: the dry run of a scheduler; None for a `DataChecker`.
+        findings: in order.
+    """
+
+    script: Path
+    name: str
+    run: DryRun[Any] | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether a real run would get as far."""
+        return all(finding.status != "fail" for finding in self.findings)
+
+
+def check_scripts(scripts: Sequence[Path], assumptions: Assumptions) -> list[Checked]:
+    """Dry runs of what these scripts launch.
+
+    Several scripts are the parties of one task: their ids are intersected, unless the intersection is given, the Host,
+    which comes last, is told how wide the others' features are, and splits and batches are compared.
+
+    Raises:
+        ScriptError: a script raised outside of its scheduler's methods.
+        ConfigurationError: a script launched nothing.
+        EmptyIntersection: the scripts have no id in common.
+    """
+    if len(scripts) > 1:
+        by_script = {script: _collect_ids(script) for script in scripts}
+        hosts = {script for script, runs in by_script.items() if any(run.role == "host" for run in runs)}
+        scripts = sorted(by_script, key=lambda script: script in hosts)
+        if assumptions.intersection is None:
+            assumptions = replace(assumptions, intersection=_intersection(by_script))
+    checked: list[Checked] = []
+    for script in scripts:
+        runs = [each.run for each in checked if each.run is not None]
+        known = {run.party: run.width for run in runs if run.role == "collaborator" and run.width}
+        mock = _Checking(script, replace(assumptions, peers={**known, **assumptions.peers}))
+        _run(script, mock)
+        _launched(script, mock.checked)
+        checked += mock.checked
+    _compare(checked)
+    return checked
+
+
+class _EnoughSeen(BaseException):
+    """Ends a script at its `launch_task`."""
+
+
+class _CollectingIds(MockContext):
+    """Asks schedulers for their ids only."""
+
+    def __init__(self) -> None:
+        super().__init__(Assumptions())
+        self.runs: list[DryRun[Any]] = []
+
+    def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
+        """Keep the ids of this scheduler."""
+        run = dry_run(scheduler, reference, self.assumptions, self.report)
+        self.runs.append(run)
+        run.id_intersection = frozenset(run.check_local_ids())
+        raise _EnoughSeen
+
+
+class _Checking(MockContext):
+    """A dry run of each launch."""
+
+    def __init__(self, script: Path, assumptions: Assumptions) -> None:
+        super().__init__(assumptions)
+        self._script = script
+        self.checked: list[Checked] = []
+
+    def report(self, finding: Finding) -> None:
+        """With the place of an error in the user's files."""
+        cause = None if finding.error is None else finding.error.__cause__
+        if cause is not None:
+            finding = replace(finding, detail=f"{finding.detail} ({place(cause, self._script)})")
+        super().report(finding)
+        self.checked[-1].findings.append(finding)
+
+    def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
+        """In a table of its own."""
+        run = dry_run(scheduler, reference, self.assumptions, self.report)
+        self.checked.append(Checked(self._script, type(scheduler).__name__, run))
+        run.execute()
+
+    def data_checked(self, name: str, passed: bool, message: str) -> None:
+        """In a table of its own."""
+        self.checked.append(Checked(self._script, name))
+        super().data_checked(name, passed, message)
+
+
+def _run(script: Path, mock: MockContext) -> None:
+    """Run a script in a mock. What stopped a dry run has been reported; any other error is the script's own."""
+    try:
+        with within(mock):
+            error = execute(script)
+    except _EnoughSeen:
+        return
+    if error is not None and not any(finding.error is error for finding in mock.findings):
+        raise ScriptError(script, error) from error
+
+
+def _launched(script: Path, anything: object) -> None:
+    if not anything:
+        raise ConfigurationError(f"{script} has launched nothing: a party's script calls launch_task of its scheduler")
+
+
+def _collect_ids(script: Path) -> list[DryRun[Any]]:
+    mock = _CollectingIds()
+    _run(script, mock)
+    _launched(script, mock.runs)
+    return mock.runs
+
+
+def _intersection(by_script: Mapping[Path, Sequence[DryRun[Any]]]) -> frozenset[str] | None:
+    """Of all ids; None where a party has none, as its own dry run will say."""
+    runs = [run for runs in by_script.values() for run in runs]
+    if not all(run.id_intersection for run in runs):
+        return None
+    ids = frozenset.intersection(*(run.id_intersection for run in runs))
+    if not ids:
+        sizes = ", ".join(f"{run.party} {len(run.id_intersection):,}" for run in runs)
+        raise EmptyIntersection(f"the scripts have no id in common: {sizes} ids")
+    return ids
+
+
+def _compare(checked: Sequence[Checked]) -> None:
+    """What a task compares as well: the parties' names, splits and batches."""
+    first: DryRun[Any] | None = None
+    keys: set[str] = set()
+    for each in checked:
+        if each.run is None:
+            continue
+        if each.run.party in keys:
+            each.findings.append(Finding("feature_key", "fail", f"{each.run.party!r} is another party's as well"))
+        keys.add(each.run.party)
+        if not each.passed:
+            continue
+        first = first or each.run
+        ours, theirs = _to_compare(each.run), _to_compare(first)
+        for step in ours:
+            if ours[step] != theirs[step]:
+                detail = f"not as at {first.party}, where it must be the same"
+                each.findings.append(Finding(step, "fail", detail))
+
+
+def _to_compare(run: DryRun[Any]) -> dict[str, object]:
+    """What must be the same at all parties, by the method that it comes from."""
+    train, test = ([str(each) for each in ids] for ids in (run.train_ids, run.test_ids))
+    return {"split_dataset": (train, test), **run.rows}

@@ -1,0 +1,177 @@
+"""`secure-hfl check`: scripts tried out alone or against each other; what is printed, exit codes, and no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.helpers import ROOT, User, fails
+
+SCRIPT = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "tests" / "scripts")!r})
+from tiny import make
+scheduler = make(CASE)
+scheduler.launch_task("YOUR_TASK_ID")
+print("after", scheduler.current_round)
+"""
+
+
+@pytest.fixture
+def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> User:
+    """Without a home directory."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    return User(tmp_path / "home", directory, monkeypatch)
+
+
+def script(user: User, index: int = 0, name: str = "", **case: Any) -> str:
+    """A party's script of the tiny task."""
+    return user.write(name or f"party{index}.py", SCRIPT.replace("CASE", repr({"index": index, **case})))
+
+
+def checked(user: User, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
+    """Exit code, and what was found in each scheduler."""
+    result = user.run("check", *arguments, "--json")
+    values = json.loads(result.stdout[result.stdout.index("{\n") :])
+    assert (result.exit_code == 0) is values["ok"] is all(each["ok"] for each in values["checked"])
+    return result.exit_code, values["checked"]
+
+
+def failure(found: dict[str, Any]) -> tuple[str, str]:
+    """The one step that failed, and why."""
+    (finding,) = (each for each in found["findings"] if each["status"] == "fail")
+    return finding["step"], finding["detail"]
+
+
+def test_a_script_that_is_ready(user: User) -> None:
+    result = user.run("check", script(user), "--peer", "party1=4")
+    assert result.exit_code == 0, result.output
+    for text in ("after 1", "party0.py: TinyHost, host 'party0'", "train_a_batch", "losses", "128 ids", "Ready."):
+        assert text in result.stdout
+    assert not user.home.exists()
+    assert [path.name for path in user.directory.iterdir()] == ["party0.py"]
+
+
+def test_a_script_that_fails_says_where(user: User) -> None:
+    text = SCRIPT.replace("from tiny import make", "from tiny import Case, TinyHost") + ""
+    text = text.replace(
+        "scheduler = make(CASE)",
+        "class Mine(TinyHost):\n    def build_infer_model(self):\n        return 1 / 0\n"
+        "scheduler = Mine(Case(arguments={'max_rounds': 1}))",
+    )
+    result = user.run("check", user.write("mine.py", text))
+    assert result.exit_code == 1
+    assert "build_infer_model raised ZeroDivisionError: division by zero (mine.py:7)" in result.stdout
+    assert "Not ready: see the rows marked fail." in result.stdout
+    assert "say which with --ids" in result.stdout
+    assert "after" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_parties_are_checked_against_each_other(user: User) -> None:
+    code, found = checked(user, script(user), script(user, 1))
+    assert code == 0
+    assert [(each["class"], each["role"], each["feature_key"]) for each in found] == [
+        ("TinyCollaborator", "collaborator", "party1"),
+        ("TinyHost", "host", "party0"),
+    ]
+    details = {each["step"]: each["detail"] for each in found[1]["findings"]}
+    assert details["split_dataset"] == "of 96 ids (given ids): 64 for training, 32 for testing"
+    assert details["feature_projection"] == "made-up features of 'party1', 4 wide"
+
+
+@pytest.mark.parametrize(
+    ("case", "step"),
+    [
+        ({"split": "short"}, "split_dataset"),
+        ({"split": "other"}, "split_dataset"),
+        ({"batch_size": 16}, "iterate_train_feature"),
+        ({"returns": {"batches": 1}}, "iterate_train_feature"),
+        ({"returns": {"test_batch_size": 16}}, "iterate_test_feature"),
+    ],
+)
+def test_parties_whose_rows_do_not_line_up(user: User, case: dict[str, Any], step: str) -> None:
+    _, found = checked(user, script(user, **case), script(user, 1))
+    assert {"step": step, "status": "fail", "detail": "not as at party1, where it must be the same"} in found[1][
+        "findings"
+    ]
+
+
+def test_two_parties_of_one_name(user: User) -> None:
+    _, found = checked(user, script(user), script(user, 1), script(user, 1, "other.py"))
+    assert failure(found[1]) == ("feature_key", "'party1' is another party's as well")
+
+
+def test_parties_without_a_common_id(user: User) -> None:
+    fails(user.run("check", script(user), script(user, 1, ids=["x", "y"])), "no id in common", "party0 128", "party1 2")
+
+
+def test_a_party_whose_ids_are_wrong_is_shown_among_several(user: User) -> None:
+    code, found = checked(user, script(user), script(user, 1, ids=["x", "x"]))
+    assert code == 1
+    assert failure(found[0])[0] == "load_local_ids"
+
+
+def test_given_ids_are_the_intersection(user: User) -> None:
+    ids = user.write("ids.txt", "".join(f"{i}\n" for i in range(32, 128)))
+    _, (found,) = checked(user, script(user), "--ids", ids)
+    details = {each["step"]: each["detail"] for each in found["findings"]}
+    assert details["split_dataset"].startswith("of 96 ids (given ids)")
+    _, (found,) = checked(user, script(user), "--ids", user.write("ids.txt", "1\n999\n"))
+    assert failure(found) == ("split_dataset", "1 of the given ids are not this party's")
+
+
+def test_the_number_of_batches(user: User) -> None:
+    _, (found,) = checked(user, script(user), "--batches", "1")
+    details = {each["step"]: each["detail"] for each in found["findings"]}
+    assert details["iterate_train_feature"].startswith("32 rows")
+
+
+def test_a_peer_of_another_width(user: User) -> None:
+    _, (found,) = checked(user, script(user), "--peer", "party1=5")
+    step, detail = failure(found)
+    assert step == "train_a_batch"
+    assert "shapes cannot be multiplied" in detail
+
+
+@pytest.mark.parametrize("option", ["party1", "party1=", "=4", "party1=0", "party1=-1", "party1=x"])
+def test_a_peer_that_is_not_one(user: User, option: str) -> None:
+    fails(user.run("check", script(user), "--peer", option), "write KEY=WIDTH")
+
+
+def test_a_script_that_launches_nothing(user: User) -> None:
+    fails(user.run("check", user.write("idle.py", "x = 1\n")), "idle.py has launched nothing", "launch_task")
+    fails(user.run("check", user.write("idle.py", "x = 1\n"), script(user)), "idle.py has launched nothing")
+
+
+def test_a_script_that_raises_by_itself(user: User) -> None:
+    result = user.run("check", user.write("bad.py", "import secure_hfl\n\n{}['key']\n"))
+    fails(result, "error: bad.py: KeyError: 'key' (bad.py:3)")
+
+
+def test_a_data_checker_has_a_table_of_its_own(user: User) -> None:
+    text = """
+from secure_hfl import DataChecker
+
+class Checker(DataChecker):
+    def verify_data(self):
+        return True, "all columns are there"
+
+Checker(task_id="TASK_ID").execute_verification()
+"""
+    _, found = checked(user, user.write("party.py", text + (user.directory / script(user)).read_text()))
+    assert [each["class"] for each in found] == ["Checker", "TinyHost"]
+    assert found[0]["findings"] == [{"step": "Checker.verify_data", "status": "ok", "detail": "all columns are there"}]
+
+
+def test_the_tutorials_listings(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURE_HFL_DATA", str(user.directory / "data"))
+    listings = ROOT / "secure_hfl" / "examples" / "mnist"
+    code, found = checked(user, *(str(listings / name) for name in ("host.py", "collaborator.py")), "--batches", "1")
+    assert code == 0, found
+    assert os.listdir(user.directory) == ["data"]
