@@ -11,121 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocols.core.message import Message
-from protocols.core.steps import Receive, Send, Steps
-from protocols.psi import PsiReceiver, PsiSender
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
 
 SCRIPTS = Path(__file__).parent / "scripts"
 ROOT = Path(__file__).parent.parent
 PATIENCE = 60.0  # seconds after which a party counts as hanging
-
-
-@dataclass
-class PsiRun:
-    """Everything that crossed the wire in one PSI run, and what each side made of it."""
-
-    from_host: list[Message]
-    from_collaborator: list[Message]
-    host_learns: frozenset[str]
-    collaborator_learns: frozenset[str]
-
-
-def run_psi(
-    host: PsiReceiver,
-    collaborator: PsiSender,
-    final: Callable[[frozenset[str]], Collection[str]] = lambda pairwise: pairwise,
-) -> PsiRun:
-    """One whole run in memory; `final` makes the intersection of all parties out of the pairwise one."""
-    host_open, collaborator_open = host.open(), collaborator.open()
-    host.receive_open(collaborator_open)
-    collaborator.receive_open(host_open)
-    host_points, collaborator_points = list(host.masked_points()), list(collaborator.masked_points())
-    host.receive_points(collaborator_points)
-    digests = list(collaborator.replies(host_points))
-    host.receive_digests(digests)
-    pairwise = host.intersection()
-    result = host.result(final(pairwise))
-    learnt = collaborator.receive_result(result)
-    return PsiRun(
-        [host_open, *host_points, result], [collaborator_open, *collaborator_points, *digests], pairwise, learnt
-    )
-
-
-@dataclass
-class Talk:
-    """What two conversations returned, and every message each side sent."""
-
-    left: Any = None
-    right: Any = None
-    from_left: list[Message] = field(default_factory=list)
-    from_right: list[Message] = field(default_factory=list)
-
-
-class _End:
-    """One conversation under way."""
-
-    def __init__(self, steps: Steps[Any], outbox: list[Message], peer: deque[Message], own: deque[Message]) -> None:
-        self.steps, self.outbox, self.peer, self.own = steps, outbox, peer, own
-        self.step: Send | Receive | None = None
-        self.result: Any = None
-        self._go(None)
-
-    def _go(self, answer: Message | None) -> None:
-        try:
-            self.step = self.steps.send(answer)  # type: ignore[arg-type]
-        except StopIteration as end:
-            self.step, self.result = None, end.value
-
-    def advance(self) -> bool:
-        """Send, or take one message; whether anything happened."""
-        if isinstance(self.step, Send):
-            message = self.step.message
-            self.outbox.append(message)
-            self.peer.append(message)
-            self._go(None)
-            return True
-        if isinstance(self.step, Receive) and self.own:
-            message = self.own.popleft()
-            assert isinstance(message, self.step.types), f"{type(message).__name__} is not {self.step.names}"
-            self._go(message)
-            return True
-        return False
-
-
-def pump(left: Steps[Any], right: Steps[Any]) -> Talk:
-    """Run two conversations against each other in memory. Raises what a side raises; a deadlock fails the test."""
-    to_left: deque[Message] = deque()
-    to_right: deque[Message] = deque()
-    talk = Talk()
-    ends = [_End(left, talk.from_left, to_right, to_left), _End(right, talk.from_right, to_left, to_right)]
-    while any([end.advance() for end in ends]):
-        pass
-    waiting = [end.step.names for end in ends if isinstance(end.step, Receive)]
-    assert not waiting, f"both sides wait: {waiting}"
-    assert not to_left, "the left side took too few messages"
-    assert not to_right, "the right side took too few messages"
-    talk.left, talk.right = ends[0].result, ends[1].result
-    return talk
-
-
-def replay(steps: Steps[Any], *answers: Message) -> Any:
-    """Run one conversation against given answers, dropping what it sends; its result."""
-    pending = deque(answers)
-    try:
-        step = next(steps)
-        while True:
-            step = steps.send(pending.popleft()) if isinstance(step, Receive) else next(steps)
-    except StopIteration as end:
-        return end.value
 
 
 _FIRST_PORT, _PORTS = 10_000, 2_000  # below those that the system gives to clients

@@ -25,7 +25,7 @@ from secure_hfl.engine.batch import HostBatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise
 from secure_hfl.schemes import load_scheme
-from tests.helpers import pump
+from tests.protocols.pump import pump
 
 HOST, OTHER = "host", "collaborator"
 Array = NDArray[Any]

@@ -5,16 +5,19 @@
         reply = yield Receive(Gradient)
         return reply.gradient
 
-Whoever drives the generator (the engine's session, or the pump in the tests) sends each `Send`, and answers each
-`Receive` with a message of one of the named types; anything else from the peer is `MessageOutOfOrder`.
+Whoever drives the generator (the engine's link, or the pump in the tests) sends each `Send` at the place where the task
+is, and answers each `Receive` with a message of one of the named types that is of this place; anything else from the
+peer is `MessageOutOfOrder`. A `ReceiveAnywhere` asks for no place, and is answered with the place as well.
+A `ReceiveMany` is answered with an iterator, so that a role works on what has come while the rest is on its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from protocols.core.envelope import Place
 from protocols.core.message import Message
 
 T = TypeVar("T")
@@ -42,12 +45,49 @@ class Receive:
         return " or ".join(kind.__name__ for kind in self.types)
 
 
-Steps = Generator[Send | Receive, Message, T]
+@dataclass(frozen=True)
+class ReceiveAnywhere(Receive):
+    """The role waits for one message of one of these types, of whatever place: the peer says where the task goes on."""
+
+    def __init__(self, *types: type[Message]) -> None:
+        super().__init__(*types)
+
+
+@dataclass(frozen=True)
+class ReceiveMany(Receive):
+    """The role waits for so many messages of one type, one after the other; it takes all, or raises."""
+
+    count: int
+
+    def __init__(self, kind: type[Message], count: int) -> None:
+        super().__init__(kind)
+        object.__setattr__(self, "count", count)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What answers a `ReceiveAnywhere`."""
+
+    place: Place
+    message: Message
+
+
+Answer: TypeAlias = "Message | Placed | Iterator[Message]"
+"""What a driver gives back to a `Receive`, `ReceiveAnywhere` and `ReceiveMany`."""
+
+Steps = Generator[Send | Receive, Answer, T]
 """A conversation that ends with a T. After `yield Send` the value sent in is ignored."""
 
 
-def received(message: Message, kind: type[T]) -> T:
+def received(answer: Answer, kind: type[T]) -> T:
     """Narrow what a `Receive` of one type yielded (the driver has checked it; this tells the type checker)."""
-    if not isinstance(message, kind):
-        raise TypeError(f"the driver answered with {type(message).__name__}, not {kind.__name__}")
-    return message
+    if not isinstance(answer, kind):
+        raise TypeError(f"the driver answered with {type(answer).__name__}, not {kind.__name__}")
+    return answer
+
+
+def received_many(answer: Answer, kind: type[T]) -> Iterator[T]:
+    """Likewise what a `ReceiveMany` yielded."""
+    if isinstance(answer, Message | Placed):
+        raise TypeError(f"the driver answered with one {type(answer).__name__}, not with several {kind.__name__}")
+    return (received(message, kind) for message in answer)

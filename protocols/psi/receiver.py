@@ -1,13 +1,13 @@
 """The Host's role in ECDH-PSI: it learns the pairwise intersection, and later says what the final one is.
 
     Host (ids x, scalar h, order)                             Collaborator (ids y, scalar c, order)
-    open()                  -- PsiOpen ------------------>    receive_open()
-    receive_open()          <- PsiOpen -------------------    open()
-    masked_points()         -- PsiPoints x n/chunk ------>    H(x)^h in the Host's order
-    receive_points()        <- PsiPoints x m/chunk -------    masked_points(): H(y)^c in the collaborator's order
-    receive_digests()       <- PsiDigests x n/chunk ------    replies(): digest(H(x)^hc), in the Host's order
-    intersection()          digest(H(x)^hc) = digest(H(y)^ch)  where x = y
-    result(final)           -- PsiResult ---------------->    receive_result()
+    send()                  -- PsiOpen ------------------>
+                            -- PsiPoints x n/chunk ------>    H(x)^h in the Host's order
+    receive()               <- PsiOpen -------------------
+                            <- PsiPoints x m/chunk -------    H(y)^c in the collaborator's order
+                            <- PsiDigests x n/chunk ------    digest(H(x)^hc), in the Host's order
+    intersection            digest(H(x)^hc) = digest(H(y)^ch)  where x = y
+    tell(final)             -- PsiResult ---------------->
 
 Security: semi-honest, under DDH on Curve25519 with SHAKE256 and SHA-256 as random oracles. A party that lies about its
 set (adds guesses to it) learns whether the guesses are members: no PSI prevents that.
@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage
+from protocols.core.steps import ReceiveMany, Send, Steps, received_many
 from protocols.psi.curve import raise_points
 from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.role import Role
@@ -36,12 +37,28 @@ from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS, State, Str
 class PsiReceiver(Role):
     """The Host's side of one run with one collaborator. One-shot; arguments as `Role`.
 
-    Two threads may drive it at once: one calls `open`, `masked_points`; the other `receive_open`, `receive_points`,
-    `receive_digests`. They share nothing that changes. `intersection` and `result` come after both have ended.
+    Two threads may drive it at once: one `send`, the other `receive`. They share nothing that changes. `tell` comes
+    after both have ended.
     """
 
     _sends = HOST_SENDS
     _receives = COLLABORATOR_SENDS
+
+    def receive(self) -> Steps[frozenset[str]]:
+        """Raise the collaborator's points to our scalar as they come, take its digests of ours; `intersection()`.
+
+        Raises:
+            MessageOutOfOrder, MalformedMessage, InvalidPoint, WrongSession: what the collaborator sent is wrong.
+        """
+        chunks = yield from self._hear_open()
+        self.receive_points(received_many((yield ReceiveMany(PsiPoints, chunks)), PsiPoints))
+        own = Stream(len(self._ids), self._chunk).count
+        self.receive_digests(received_many((yield ReceiveMany(PsiDigests, own)), PsiDigests))
+        return self.intersection()
+
+    def tell(self, final: Collection[str]) -> Steps[None]:
+        """Tell the collaborator which ids all parties share. As `result`."""
+        yield Send(self.result(final))
 
     def receive_open(self, message: PsiOpen) -> None:
         super().receive_open(message)

@@ -1,9 +1,12 @@
 """What both PSI roles do: open, mask their own ids, and take the peer's opening.
 
     hash_ids(session, ids)     -> HashedIds, for the roles of one task
-    role.open()                -> PsiOpen
-    role.masked_points()       -> PsiPoints x chunks    [i] = H(ids[order[i]])^scalar, order and scalar fresh and secret
-    role.receive_open(PsiOpen)
+    role.send()                -> Steps: PsiOpen, PsiPoints x chunks
+                                  [i] = H(ids[order[i]])^scalar, order and scalar fresh and secret
+    role.receive(), answer()   -> Steps: what the peer sends, and what answers it
+
+The two are conversations of their own, because both directions stream at once: two threads may drive them, or one. The
+operations that they are made of (`open`, `masked_points`, `receive_open`, ...) compute without speaking.
 
 Heavy work goes through `mapper`, called as `mapper(function, iterable)` and giving the results lazily and in order,
 like the builtin `map` (the default). Functions and arguments pickle, so a process pool with a bounded window can be
@@ -25,6 +28,7 @@ from protocols.core.errors import InvalidInput, PeerViolation, WrongSession
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.core.randomness import Randomness
+from protocols.core.steps import Receive, Send, Steps, received
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES, SUITE
 from protocols.psi.hashed import HashedIds
@@ -72,6 +76,22 @@ class Role:
     def __repr__(self) -> str:
         states = f"sent={self._sent.state.name}, received={self._received.state.name}"
         return f"{type(self).__name__}({len(self._ids)} ids, {states})"
+
+    @property
+    def peer_size(self) -> int:
+        """How many ids the peer has; 0 until it has said so."""
+        return self._peer_size
+
+    def send(self) -> Steps[None]:
+        """Say how many ids we have, then send them masked, chunk by chunk as they are ready. Once."""
+        yield Send(self.open())
+        for message in self.masked_points():
+            yield Send(message)
+
+    def _hear_open(self) -> Steps[int]:
+        """Take the peer's opening; how many chunks of points it will send."""
+        self.receive_open(received((yield Receive(PsiOpen)), PsiOpen))
+        return Stream(self._peer_size, self._peer_chunk).count
 
     def open(self) -> PsiOpen:
         """The first message of this side. Once."""

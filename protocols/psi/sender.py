@@ -1,12 +1,12 @@
 """The collaborator's role in ECDH-PSI: it lets the Host find the intersection, and learns the final one.
 
     Collaborator (ids y, scalar c, order)                     Host (ids x, scalar h, order)
-    open()                  -- PsiOpen ------------------>    receive_open()
-    receive_open()          <- PsiOpen -------------------    open()
-    masked_points()         -- PsiPoints x m/chunk ------>    receive_points()
-    replies(points)         <- PsiPoints x n/chunk -------    masked_points()
-                            -- PsiDigests x n/chunk ----->    receive_digests()
-    receive_result()        <- PsiResult -----------------    result(final)
+    send()                  -- PsiOpen ------------------>
+                            -- PsiPoints x m/chunk ------>    raises them to h
+    answer()                <- PsiOpen -------------------
+                            <- PsiPoints x n/chunk -------
+                            -- PsiDigests x n/chunk ----->    compares
+    learn()                 <- PsiResult -----------------    tell(final)
 
 **Leaks**: as protocols/psi/receiver.py.
 """
@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from protocols.core.errors import MalformedMessage, MessageOutOfOrder
+from protocols.core.steps import Receive, ReceiveMany, Send, Steps, received, received_many
 from protocols.psi.curve import raise_points
 from protocols.psi.messages import PsiDigests, PsiPoints, PsiResult
 from protocols.psi.role import Role
@@ -28,12 +29,21 @@ from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS, Stream
 class PsiSender(Role):
     """The collaborator's side of one run. One-shot; arguments as `Role`.
 
-    Two threads may drive it at once: one receives (`receive_open`, and what feeds `replies`), the other sends (`open`,
-    `masked_points`, then the messages of `replies`). `receive_result` comes after both have ended.
+    `answer` comes after `send`: what arrives before waits in the channel.
     """
 
     _sends = COLLABORATOR_SENDS
     _receives = HOST_SENDS
+
+    def answer(self) -> Steps[None]:
+        """Raise the Host's points to our scalar as they come, and send the digests. Errors as `replies`."""
+        chunks = yield from self._hear_open()
+        for reply in self.replies(received_many((yield ReceiveMany(PsiPoints, chunks)), PsiPoints)):
+            yield Send(reply)
+
+    def learn(self) -> Steps[frozenset[str]]:
+        """The ids, as this party writes them, that all parties share; may be empty. Errors as `receive_result`."""
+        return self.receive_result(received((yield Receive(PsiResult)), PsiResult))
 
     def replies(self, messages: Iterable[PsiPoints]) -> Iterator[PsiDigests]:
         """Raise the Host's points to our scalar; one reply for each chunk, in order.

@@ -15,12 +15,20 @@ agree anew, and on the checkpoint to go on from: protocols/task/resumption.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from protocols.core.errors import PeerViolation, VerificationFailed, WrongSession
+from protocols.core.errors import (
+    CallOutOfOrder,
+    InvalidInput,
+    PeerViolation,
+    RoleAlreadyUsed,
+    VerificationFailed,
+    WrongSession,
+)
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
-from protocols.task.resumption import ResumePoint
+from protocols.task.resumption import ResumePoint, newest_common
 
 ID_NORMALISATION = "UTF-8 of NFC"
 
@@ -53,6 +61,117 @@ def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool, 
         )
 
 
+@dataclass(frozen=True)
+class HostPlan:
+    """What the host is about to run.
+
+    Attributes:
+        checkpoints: those that it has, the newest first; of a task that is not resumed, none.
+    """
+
+    task_id: str
+    feature_key: str
+    scheme: str
+    scheme_parameters: str
+    is_reproducible: bool
+    calculation_timeout: float
+    is_resuming: bool = False
+    checkpoints: tuple[tuple[bytes, ResumePoint], ...] = ()
+
+
+class HostAgreement:
+    """The host's half, with all collaborators: `hello_from` and `admit` each, `decide`, `conclude` with each. One-shot.
+
+    Args:
+        plan: what we are about to run.
+        names: what the collaborators are called until they have said their feature keys; their order is the manifest's.
+    """
+
+    def __init__(self, plan: HostPlan, names: Sequence[str]) -> None:
+        self._plan = plan
+        self._hellos: dict[str, Hello | None] = dict.fromkeys(names)
+        self._admitted: set[str] = set()
+        self._concluding: set[str] = set()
+        self._manifest: Manifest | None = None
+
+    def hello_from(self, name: str) -> Steps[Hello]:
+        """Hear a collaborator's introduction. Raises `RoleAlreadyUsed` the second time."""
+        self._check_name(name)
+        if self._hellos[name] is not None:
+            raise RoleAlreadyUsed(f"{name} has introduced itself before")
+        hello = received((yield Receive(Hello)), Hello)
+        self._hellos[name] = hello
+        return hello
+
+    def admit(self, name: str) -> None:
+        """Go on only with a collaborator that is about to run the same. Raises `WrongSession`.
+
+        Not a step of `hello_from`, because neither side has broken the protocol: two users have chosen differently.
+        """
+        self._check_name(name)
+        hello, plan = self._hellos[name], self._plan
+        if hello is None:
+            raise CallOutOfOrder(f"{name} has not introduced itself")
+        check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
+        self._admitted.add(name)
+
+    def decide(
+        self,
+        projection_widths: Sequence[int] | None,
+        randomness: Randomness,
+        seams: Mapping[str, bytes] | None = None,
+    ) -> Manifest:
+        """What all are going to run. Once, when all have been admitted.
+
+        Args:
+            projection_widths: in the order of the names; 0 is "as wide as the features"; None: no layer.
+            seams: by name, how far our last conversation with each went, if there was one.
+
+        Raises:
+            WrongSession: we have been set up, but have no checkpoint that all have.
+            PeerViolation: two parties use the same feature key.
+            CallOutOfOrder: some have not been admitted.
+        """
+        if self._manifest is not None:
+            raise RoleAlreadyUsed("the manifest has been made before")
+        hellos = [hello for name, hello in self._hellos.items() if hello is not None and name in self._admitted]
+        if len(hellos) < len(self._hellos):
+            raise CallOutOfOrder(f"{len(hellos)} of {len(self._hellos)} collaborators have been admitted")
+        plan = self._plan
+        self._manifest = make_manifest(
+            hellos,
+            plan.feature_key,
+            plan.scheme_parameters,
+            projection_widths,
+            plan.calculation_timeout,
+            randomness,
+            newest_common(plan.checkpoints, {hello.feature_key: hello.checkpoints for hello in hellos}),
+            [(seams or {}).get(name, b"") for name in self._hellos],
+        )
+        return self._manifest
+
+    def conclude(self, name: str) -> Steps[None]:
+        """Show a collaborator the manifest, and hear that it runs just that.
+
+        Raises:
+            VerificationFailed: it has accepted another one.
+        """
+        self._check_name(name)
+        if self._manifest is None:
+            raise CallOutOfOrder("there is no manifest yet")
+        if name in self._concluding:
+            raise RoleAlreadyUsed(f"{name} has been shown the manifest before")
+        self._concluding.add(name)
+        yield Send(self._manifest)
+        accepted = received((yield Receive(ManifestAccepted)), ManifestAccepted)
+        if accepted.digest != self._manifest.digest():
+            raise VerificationFailed("accepted another manifest than ours")
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._hellos:
+            raise InvalidInput(f"{name} is not a collaborator of this task")
+
+
 class CollaboratorAgreement:
     """The collaborator's half. One-shot.
 
@@ -66,13 +185,18 @@ class CollaboratorAgreement:
         self._hello = hello
         self._scheme_parameters = scheme_parameters
         self._points = dict(points or {})
+        self._has_run = False
 
     def run(self) -> Steps[Manifest]:
         """Introduce ourselves, check the manifest, accept it.
 
         Raises:
             WrongSession: the manifest is for another task, scheme or session than ours.
+            RoleAlreadyUsed: a hello's nonce is good for one session.
         """
+        if self._has_run:
+            raise RoleAlreadyUsed("this agreement has been run before; make a new one, with a fresh nonce")
+        self._has_run = True
         hello = self._hello
         yield Send(hello)
         manifest = received((yield Receive(Manifest)), Manifest)

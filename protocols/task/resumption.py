@@ -61,6 +61,11 @@ class ResumePoint(NamedTuple):
         """Whether the projection layers exist there."""
         return self.phase is not Phase.PSI
 
+    @property
+    def trained_rounds(self) -> int:
+        """How many rounds of training are over there."""
+        return self.round - (self.phase is Phase.TRAIN and self.batch > 0)
+
     def __str__(self) -> str:
         phase, number, batch = self
         if phase is Phase.TRAIN and batch:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from protocols.core.envelope import PHASE_TEXT, Envelope, Phase, Place
 from protocols.core.errors import MessageOutOfOrder, PeerViolation
 from protocols.core.message import Message
-from protocols.core.steps import Receive, Send, Steps
+from protocols.core.steps import Answer, Placed, Receive, ReceiveAnywhere, ReceiveMany, Send, Steps
 from protocols.task.live_order import LiveOrder
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
@@ -171,6 +171,15 @@ class Link:
         except PeerViolation as error:
             raise PeerFault(self.name, error) from error
 
+    def answer(self, wanted: Receive) -> Answer:
+        """What a role waits for. Errors as `receive`, `receive_anywhere`."""
+        if isinstance(wanted, ReceiveMany):
+            return (self.receive(*wanted.types) for _ in range(wanted.count))
+        if not isinstance(wanted, ReceiveAnywhere):
+            return self.receive(*wanted.types)
+        envelope = self.receive_anywhere(*wanted.types)
+        return Placed(place_of(envelope), envelope.message)
+
     def start(self, steps: Steps[T]) -> Conversation[T]:
         """Run a conversation up to the first message it waits for."""
         return Conversation(self, steps)
@@ -193,10 +202,10 @@ class Conversation(Generic[T]):
     def finish(self) -> T:
         """Wait for the peer until the conversation ends; its result."""
         while self._awaited is not None:
-            self._advance(self._link.receive(*self._awaited.types))
+            self._advance(self._link.answer(self._awaited))
         return self._result
 
-    def _advance(self, answer: Message | None) -> None:
+    def _advance(self, answer: Answer | None) -> None:
         try:
             # A generator is started by next(), that is send(None).
             step = self._steps.send(answer)  # type: ignore[arg-type]

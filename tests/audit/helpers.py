@@ -6,7 +6,9 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.protocols.transcript.recorded_runs import C, Case, H, key_of, rebuild, texts_of, transcripts
+from tests.protocols.pump import C, H
+from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of, transcripts
+from tests.protocols.whole_task import Case
 
 PLAIN, BFV, MASKED = Case("plain"), Case(), Case("masked", rounds=1)
 _VOID = {"meta", "wbr"}

@@ -13,7 +13,9 @@ from secure_hfl.audit.files import audit_files
 from secure_hfl.audit.words import fingerprint, summarise
 from secure_hfl.cli.app import app
 from tests.audit.helpers import BFV, MASKED, PLAIN, forged, with_one_byte_more, write
-from tests.protocols.transcript.recorded_runs import Case, aborted, identity, transcripts
+from tests.protocols.pump import identity
+from tests.protocols.transcript.recorded_runs import aborted, transcripts
+from tests.protocols.whole_task import Case
 
 
 def run(*arguments: object) -> Result:

@@ -18,8 +18,10 @@ from secure_hfl.audit.words import summarise
 from secure_hfl.cli.app import app
 from tests.audit.helpers import write
 from tests.audit.test_page import assert_harmless
+from tests.protocols.pump import C, H
 from tests.protocols.transcript.interrupted_runs import Run, interrupted
-from tests.protocols.transcript.recorded_runs import C, Case, H, key_of, rebuild, texts_of, transcripts
+from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of, transcripts
+from tests.protocols.whole_task import Case
 
 PLAIN = Case("plain", rounds=2, batches=(4, 2))
 CUTS = (79, 30, 40)

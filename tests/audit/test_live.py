@@ -15,7 +15,8 @@ from secure_hfl.audit.live import is_written, watch
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import run_lock
 from tests.audit.helpers import BFV, PLAIN, forged, with_one_byte_more, write
-from tests.protocols.transcript.recorded_runs import aborted, identity, transcripts
+from tests.protocols.pump import identity
+from tests.protocols.transcript.recorded_runs import aborted, transcripts
 
 
 class Writer:

@@ -14,7 +14,8 @@ import pytest
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.page import page
 from tests.audit.helpers import BFV, MASKED, PLAIN, Page, forged, with_one_byte_more, write
-from tests.protocols.transcript.recorded_runs import Case, transcripts
+from tests.protocols.transcript.recorded_runs import transcripts
+from tests.protocols.whole_task import Case
 
 HOSTILE = '</title><script>alert("x")</script><img src=http://evil onerror=alert(1)>&amp;\'"'
 

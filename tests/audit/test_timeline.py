@@ -12,7 +12,7 @@ from secure_hfl.audit.drawing import drawing
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.timeline import MAX_BINS, MAX_SEGMENTS, MAX_SIGNED, Timeline
 from tests.audit.helpers import BFV, MASKED, PLAIN, write
-from tests.protocols.transcript.recorded_runs import Case
+from tests.protocols.whole_task import Case
 
 
 def _audit(*paths: Path) -> Audited:

@@ -14,7 +14,9 @@ from protocols.transcript.seam import position
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transcript import Transcript, last_position
 from secure_hfl.transport.channel import Direction
-from tests.protocols.transcript.recorded_runs import C, Case, H, Task, Wire, identity, transcripts
+from tests.protocols.pump import C, H, Wire, identity
+from tests.protocols.transcript.recorded_runs import transcripts
+from tests.protocols.whole_task import Case, Task
 
 FILE = transcripts(Case("plain"))[0]
 

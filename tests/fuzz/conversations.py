@@ -20,7 +20,7 @@ from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, P
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.steps import Send, Steps
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.layer.interface import LayerSpec
@@ -35,18 +35,17 @@ from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import TEST, TRAIN
 from protocols.schemes.plain.collaborator import PlainCollaborator
 from protocols.schemes.plain.host import PlainHost
-from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
+from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
 from protocols.task.manifest import Hello, Manifest
-from protocols.task.resumption import newest_common
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter
-from tests.helpers import pump
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import backward_and_settle, normal
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import answering
-from tests.protocols.transcript.recorded_runs import parameters_of
+from tests.protocols.whole_task import parameters_of
 
 MAX_MESSAGES = 30
 BOUNDS = LayerParameters(check_every=1)
@@ -185,10 +184,11 @@ def _masked() -> list[_Stage]:
 
 def _host_agreement(expected: Hello) -> Steps[Manifest]:
     """What the engine does with a Hello."""
-    hello = received((yield Receive(Hello)), Hello)
-    check_hello(hello, expected.task_id, expected.scheme, expected.is_reproducible)
-    newest_common([], {hello.feature_key: hello.checkpoints})
-    return make_manifest([hello], "hospital", "", [2], 30.0, OsRandomness())
+    plan = HostPlan(expected.task_id, "hospital", expected.scheme, "", expected.is_reproducible, 30.0)
+    host = HostAgreement(plan, ["patient"])
+    yield from host.hello_from("patient")
+    host.admit("patient")
+    return host.decide([2], OsRandomness())
 
 
 @lru_cache
@@ -199,7 +199,7 @@ def _clear() -> list[_Stage]:
     own = SplitDigest.of(bytes(32), ["id5", "id6"], ["id7"])
     agreement = [
         _Stage(lambda: _host_agreement(hello), (hello,)),
-        _Stage(CollaboratorAgreement(hello, parameters_of("plain")).run, (manifest,)),
+        _Stage(lambda: CollaboratorAgreement(hello, parameters_of("plain")).run(), (manifest,)),
     ]
     split = _Ends(HostAlignment(own, "patient"), CollaboratorAlignment(own))
     split.do(lambda role: role.run(), lambda role: role.run())

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.catalogue import MESSAGE_TYPES
-from protocols.core.envelope import Envelope, Phase
+from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
 from protocols.core.sender import Sender
@@ -32,7 +32,9 @@ from secure_hfl.tasks.record import Participant
 from secure_hfl.transport.codec import default_catalogue, encode
 from tests.fuzz.formats import read_der, read_protobuf, read_words, write_der, write_json, write_words
 from tests.fuzz.recipe import Tree
-from tests.protocols.transcript.recorded_runs import Case, Task, Wire, identity, texts_of, transcripts
+from tests.protocols.pump import Wire, identity
+from tests.protocols.transcript.recorded_runs import texts_of, transcripts
+from tests.protocols.whole_task import Case, Task
 
 # Messages -------------------------------------------------------------------------------------------------------------
 
@@ -119,7 +121,7 @@ class _KeptWire(Wire):
         super().__init__()
         self.sent: dict[Sender, list[tuple[Envelope, bytes]]] = {sender: [] for sender in Sender}
 
-    def send(self, sender: Sender, message: Message, place: tuple[Phase, int, int] | None = None) -> None:
+    def send(self, sender: Sender, message: Message, place: Place | None = None) -> None:
         super().send(sender, message, place)
         self.sent[sender].append(self.inboxes[sender.other][-1])
 
@@ -127,9 +129,8 @@ class _KeptWire(Wire):
 @lru_cache
 def run(scheme: str = "plain") -> dict[Sender, list[tuple[Envelope, bytes]]]:
     """What both ends of a whole task sent."""
-    task = Task(Case(scheme, rounds=1, batches=(4, 2), skip=1))
-    task.wire = wire = _KeptWire()
-    task.run()
+    wire = _KeptWire()
+    Task(Case(scheme, rounds=1, batches=(4, 2), skip=1), wires=[wire]).run()
     return wire.sent
 
 

@@ -29,7 +29,8 @@ from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
 from tests.fuzz.recipe import Recipe, Tree, alter, copied
-from tests.protocols.transcript.recorded_runs import identity, transcripts
+from tests.protocols.pump import identity
+from tests.protocols.transcript.recorded_runs import transcripts
 
 Target = Callable[[bytes], None]
 

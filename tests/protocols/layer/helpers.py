@@ -23,8 +23,8 @@ from protocols.layer.shapes import add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import FeatureGradient, Projection
-from tests.helpers import Talk, pump
 from tests.protocols.he import bfv_helpers, paillier_helpers
+from tests.protocols.pump import Talk, pump
 
 Floats = NDArray[np.float32]
 States = tuple[Mapping[str, Array], Mapping[str, Array]]

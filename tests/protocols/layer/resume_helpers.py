@@ -20,10 +20,10 @@ from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import MaskedCheck
 from protocols.schemes.plain.collaborator import PlainCollaborator
 from protocols.schemes.plain.host import PlainHost
-from tests.helpers import pump
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import QUIET, backward_and_settle, kept, normal
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 SIGMA = LayerParameters().smoothing_sigma(7)  # for all widths here; no tail is longer than 8.6 of them

@@ -14,10 +14,10 @@ from protocols.layer.interface import LayerSpec
 from protocols.layer.reference import ReferenceLayer
 from protocols.schemes.plain.collaborator import PlainCollaborator
 from protocols.schemes.plain.host import PlainHost
-from tests.helpers import pump
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import normal
 from tests.protocols.layer.resume_helpers import SECURE, SIGMA, Z_ERROR, Run, da_error
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 

@@ -17,10 +17,10 @@ from protocols.schemes.encrypted.messages import CollaboratorShare, HostShare
 from protocols.schemes.masked.messages import MaskedShare
 from protocols.schemes.masked.triples import KINDS, TRAIN
 from protocols.schemes.plain.host import PlainHost
-from tests.helpers import pump
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import backward_and_settle, normal
 from tests.protocols.layer.resume_helpers import SECURE, Run, ends, states_of
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 # Order --------------------------------------------------------------------------------------------------------------

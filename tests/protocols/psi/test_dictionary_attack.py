@@ -7,7 +7,7 @@ import hashlib
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, digest, multiply
-from tests.helpers import run_psi
+from tests.protocols.psi.helpers import run_psi
 
 SESSION = b"\x07" * 32
 DICTIONARY = [f"+49-30-{i:04d}" for i in range(600)]

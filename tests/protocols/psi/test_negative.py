@@ -39,7 +39,7 @@ from protocols.psi import (
 from protocols.psi.curve import LOW_ORDER, Scalar, check_points, multiply
 from protocols.psi.receiver import match
 from protocols.psi.transitions import Receiving, State, Stream
-from tests.helpers import run_psi
+from tests.protocols.psi.helpers import run_psi
 
 SESSION = bytes(range(32))
 P = 2**255 - 19

@@ -17,7 +17,7 @@ from protocols.core.errors import InvalidInput
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar
-from tests.helpers import PsiRun, run_psi
+from tests.protocols.psi.helpers import PsiRun, run_psi
 
 SESSION = bytes(range(32))
 

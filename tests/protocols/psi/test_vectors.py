@@ -18,7 +18,7 @@ from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import encode_to_curve, expand_messages, map_to_curve
 from protocols.psi.messages import PsiResult
-from tests.helpers import run_psi
+from tests.protocols.psi.helpers import run_psi
 from tests.vectors import make_psi
 
 DST = b"a tag of a test"

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from protocols.core.envelope import Phase
-from protocols.core.errors import InvalidInput, PeerViolation, VerificationFailed, WrongSession
+from protocols.core.errors import (
+    CallOutOfOrder,
+    InvalidInput,
+    PeerViolation,
+    RoleAlreadyUsed,
+    VerificationFailed,
+    WrongSession,
+)
 from protocols.core.randomness import OsRandomness, SeededRandomness
-from protocols.core.steps import Receive, Send, Steps
-from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
+from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan, check_hello, make_manifest
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
-from protocols.task.resumption import SEAM_BYTES, TAG_BYTES
-from tests.helpers import pump, replay
+from protocols.task.resumption import SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
+from tests.protocols.pump import C, Conversation, H, Wire, complete, replay
+
+SEAM = Seam(bytes(32), 3, bytes(32), 4, bytes(32)).encode()
 
 
 def hello(key: str = "bank", **changes: Any) -> Hello:
@@ -34,24 +43,125 @@ def manifest(*hellos: Hello, widths: list[int] | None = None) -> Manifest:
     return make_manifest(hellos or (hello(),), "host", "", widths, 300.0, OsRandomness())
 
 
-def host(got: list[ManifestAccepted], made: list[Manifest]) -> Steps[None]:
-    first = yield Receive(Hello)
-    assert isinstance(first, Hello)
-    check_hello(first, "task1", "plain", False)
-    made.append(manifest(first))
-    yield Send(made[0])
-    accepted = yield Receive(ManifestAccepted)
-    assert isinstance(accepted, ManifestAccepted)
-    got.append(accepted)
+def plan(**changes: Any) -> HostPlan:
+    values: dict[str, Any] = {
+        "task_id": "task1",
+        "feature_key": "host",
+        "scheme": "plain",
+        "scheme_parameters": "",
+        "is_reproducible": False,
+        "calculation_timeout": 30.0,
+    }
+    return HostPlan(**{**values, **changes})
 
 
-def test_both_sides_agree() -> None:
-    got: list[ManifestAccepted] = []
-    made: list[Manifest] = []
-    talk = pump(CollaboratorAgreement(hello(), "").run(), host(got, made))
-    assert talk.left == made[0]
-    assert got[0].digest == made[0].digest()
-    assert [type(message).__name__ for message in talk.from_left] == ["Hello", "ManifestAccepted"]
+def introduced(*names: str, **changes: Any) -> HostAgreement:
+    """A host that has heard and admitted these collaborators."""
+    host = HostAgreement(plan(**changes), names)
+    for name in names:
+        replay(host.hello_from(name), hello(name))
+        host.admit(name)
+    return host
+
+
+def test_all_sides_agree() -> None:
+    names = ("bank", "shop")
+    host = HostAgreement(plan(), names)
+    wires = {name: Wire() for name in names}
+    joining = {
+        name: Conversation(wire.end(C), CollaboratorAgreement(hello(name), "").run()) for name, wire in wires.items()
+    }
+    hearing = [Conversation(wire.end(H), host.hello_from(name)) for name, wire in wires.items()]
+    assert [each.feature_key for each in complete([*hearing, *joining.values()], hearing)] == list(names)
+    for name in names:
+        host.admit(name)
+    made = host.decide([3, 0], OsRandomness(), {"shop": SEAM})
+    assert (made.feature_keys, made.projection_widths, made.seams) == (names, (3, 0), (b"", SEAM))
+    concluding = [Conversation(wire.end(H), host.conclude(name)) for name, wire in wires.items()]
+    assert complete([*joining.values(), *concluding]) == [made, made, None, None]
+
+
+@pytest.mark.parametrize(
+    ("changes", "hellos"),
+    [
+        ({}, {"bank": {"scheme": "bfv"}}),
+        ({"is_resuming": True}, {"bank": {"is_resuming": True}, "shop": {}}),
+        ({"task_id": "task2"}, {"bank": {}}),
+    ],
+)
+def test_the_host_admits_nobody_who_runs_something_else(changes: Any, hellos: dict[str, Any]) -> None:
+    host = HostAgreement(plan(**changes), tuple(hellos))
+    last = list(hellos)[-1]
+    for name, fields in hellos.items():
+        replay(host.hello_from(name), hello(name, **fields))
+        if name != last:
+            host.admit(name)
+    with pytest.raises(WrongSession, match=last):
+        host.admit(last)
+    with pytest.raises(CallOutOfOrder, match="have been admitted"):
+        host.decide(None, OsRandomness())
+
+
+def test_the_host_goes_on_from_the_newest_checkpoint_of_all() -> None:
+    old, new = (
+        (b"o" * TAG_BYTES, ResumePoint(Phase.TRAIN, 1)),
+        (b"n" * TAG_BYTES, ResumePoint(Phase.TRAIN, 2)),
+    )
+    host = HostAgreement(plan(is_resuming=True, checkpoints=(new, old)), ("bank", "shop"))
+    for name, tags in (("bank", (new[0], old[0])), ("shop", (old[0],))):
+        replay(host.hello_from(name), hello(name, is_resuming=True, checkpoints=tags))
+        host.admit(name)
+    assert host.decide(None, OsRandomness()).resume_point == old[1]
+
+
+def test_two_collaborators_may_not_have_one_key() -> None:
+    host = HostAgreement(plan(), ("first", "second"))
+    for name in ("first", "second"):
+        replay(host.hello_from(name), hello("bank"))
+        host.admit(name)
+    with pytest.raises(PeerViolation, match="same feature_key"):
+        host.decide(None, OsRandomness())
+
+
+def test_the_host_refuses_the_acceptance_of_another_manifest() -> None:
+    host = introduced("bank")
+    made = host.decide(None, OsRandomness())
+    with pytest.raises(VerificationFailed, match="another manifest"):
+        replay(host.conclude("bank"), ManifestAccepted(replace(made, task_id="task2").digest()))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda host: replay(host.hello_from("stranger"), hello()), InvalidInput),
+        (lambda host: host.admit("stranger"), InvalidInput),
+        (lambda host: host.admit("shop"), CallOutOfOrder),
+        (lambda host: replay(host.hello_from("bank"), hello()), RoleAlreadyUsed),
+        (lambda host: host.decide(None, OsRandomness()), CallOutOfOrder),
+        (lambda host: replay(host.conclude("bank")), CallOutOfOrder),
+    ],
+    ids=["hello-of-a-stranger", "admit-a-stranger", "admit-unheard", "hello-again", "decide-early", "conclude-early"],
+)
+def test_calls_that_the_host_may_not_make(call: Callable[[HostAgreement], Any], error: type[Exception]) -> None:
+    host = HostAgreement(plan(), ("bank", "shop"))
+    replay(host.hello_from("bank"), hello())
+    host.admit("bank")
+    with pytest.raises(error):
+        call(host)
+
+
+def test_every_part_is_done_once() -> None:
+    host = introduced("bank")
+    made = host.decide(None, OsRandomness())
+    with pytest.raises(RoleAlreadyUsed):
+        host.decide(None, OsRandomness())
+    replay(host.conclude("bank"), ManifestAccepted(made.digest()))
+    with pytest.raises(RoleAlreadyUsed):
+        replay(host.conclude("bank"), ManifestAccepted(made.digest()))
+    collaborator = CollaboratorAgreement(hello(), "")
+    assert replay(collaborator.run(), made) == made
+    with pytest.raises(RoleAlreadyUsed):
+        replay(collaborator.run(), made)
 
 
 @pytest.mark.parametrize(

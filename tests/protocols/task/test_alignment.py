@@ -29,7 +29,7 @@ from protocols.task.alignment import (
     ids_digest,
 )
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from tests.helpers import pump
+from tests.protocols.pump import pump
 
 SESSION = bytes(range(32))
 IDS = st.one_of(st.integers(), st.text(max_size=8))

@@ -21,8 +21,10 @@ from protocols.task.scheme_order import SchemeOrder, State
 from protocols.transcript.facts import FACTS, VERSION_AT
 from protocols.transcript.format import Entry, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
+from tests.protocols.pump import C, H
 from tests.protocols.transcript.interrupted_runs import Run
-from tests.protocols.transcript.recorded_runs import C, Case, H, texts_of, transcripts
+from tests.protocols.transcript.recorded_runs import texts_of, transcripts
+from tests.protocols.whole_task import Case
 
 SCHEMES = [(scheme, trainable) for scheme in ("bfv", "paillier", "masked", "plain") for trainable in (True, False)]
 RUNS = [Case(), Case(trainable=False, skip=1), Case("masked"), Case("masked", trainable=False), Case("plain")]

@@ -27,7 +27,7 @@ from protocols.task.resumption import (
     checkpoint_tag,
     newest_common,
 )
-from tests.helpers import pump, replay
+from tests.protocols.pump import pump, replay
 
 SESSION = SeededRandomness(1, "session").bytes(32)
 OLD, NEW, OTHER = (ResumePoint(Phase.TRAIN, 2, 300), ResumePoint(Phase.TRAIN, 3, 50), ResumePoint(Phase.TEST, 2))

@@ -11,8 +11,8 @@ from protocols.transcript.audit import audit_run
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position
-from tests.protocols.transcript.recorded_runs import Before, Case, Saved, Task
-from tests.protocols.transcript.wire_lengths import C, Cut, H, Wire
+from tests.protocols.pump import C, Cut, H, Wire
+from tests.protocols.whole_task import Before, Case, Saved, Task
 
 
 class Run:
@@ -41,8 +41,8 @@ class Run:
             older: how many of the newest checkpoints somebody lacks.
         """
         self.saved = self.saved[: len(self.saved) - older]
-        before = Before(self.saved[-1] if self.saved else None, self.seams(), self.conversations)
-        task = Task(self.case, before, self.every, Wire(cut_at))
+        before = Before(self.saved[-1] if self.saved else None, {"patient": self.seams()}, self.conversations)
+        task = Task(self.case, before, self.every, [Wire(cut_at)])
         self.conversations += 1
         try:
             task.run()

@@ -14,19 +14,9 @@ from protocols.transcript.audit import audit
 from protocols.transcript.file_audit import MAX_FINDINGS, FileAuditor, FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Checkpoint, Countersignature
-from tests.protocols.transcript.recorded_runs import (
-    C,
-    Case,
-    H,
-    aborted,
-    check,
-    identity,
-    key_of,
-    kinds,
-    rebuild,
-    texts_of,
-    transcripts,
-)
+from tests.protocols.pump import C, H, identity
+from tests.protocols.transcript.recorded_runs import aborted, check, key_of, kinds, rebuild, texts_of, transcripts
+from tests.protocols.whole_task import Case
 
 CASES = [
     Case(),

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pytest
 
-from protocols.core.envelope import Envelope, Phase
+from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
 from protocols.core.message import Message
 from protocols.core.sender import Sender
@@ -21,17 +21,18 @@ from protocols.transcript.chain import MAX_RECENT, Chain
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
-from tests.protocols.transcript.recorded_runs import Case, Task, texts_of
-from tests.protocols.transcript.wire_lengths import C, H, Wire, identity, wire_bytes
+from tests.protocols.pump import C, H, Wire, identity, wire_bytes
+from tests.protocols.transcript.recorded_runs import texts_of
+from tests.protocols.whole_task import Case, Task
 
 HEAD, SIGNATURE = bytes(32), bytes(70)
 
 
 def joined() -> Wire:
     """Two recorders after the first exchange."""
-    task = Task(Case())
+    task = Task(Case(), wires=[Wire()])
     task.join()
-    task.wire.place = (Phase.PSI, 0, 0)
+    task.wire.place = Place(Phase.PSI)
     return task.wire
 
 
@@ -101,7 +102,7 @@ def test_a_checkpoint_of_another_place_or_record_stops_the_task() -> None:
 def test_a_peer_that_received_something_else_is_found_at_once() -> None:
     """The network delivers other bytes than were sent; TLS would have to be broken for that."""
     wire = joined()
-    envelope = Envelope(wire.sequences[C], *wire.place, BatchOpen(4, b""))
+    envelope = Envelope(wire.sequences[C], Phase.PSI, 0, 0, BatchOpen(4, b""))
     wire.sequences[C] += 1
     wire.recorders[C].observe(True, envelope, wire_bytes(envelope))
     forged = replace(envelope, message=BatchOpen(5, b""))
@@ -143,8 +144,8 @@ def test_preparation_may_overtake_a_checkpoint_and_nothing_else_may() -> None:
         wire = joined()
         phase = Phase.OFFLINE if is_legal else Phase.PSI
         checkpoint = wire.recorders[C].checkpoint(Phase.PSI, 0)
-        wire.send(C, message, (phase, 0, 0))
-        wire.send(C, message, (phase, 0, 0))
+        wire.send(C, message, Place(phase))
+        wire.send(C, message, Place(phase))
         wire.receive(H)
         wire.receive(H)
         wire.send(C, checkpoint)
@@ -181,10 +182,10 @@ def new_recorder(sender: Sender = H) -> TranscriptRecorder:
 
 def test_a_recorder_wants_every_message_in_order() -> None:
     wire = joined()
-    envelope = Envelope(wire.sequences[H] + 1, *wire.place, RoundStart(0))
+    envelope = Envelope(wire.sequences[H] + 1, Phase.PSI, 0, 0, RoundStart(0))
     with pytest.raises(CallOutOfOrder, match="observed instead of"):
         wire.recorders[H].observe(True, envelope, b"...")
-    repeated = Envelope(0, *wire.place, Abort("again", "host", "Stopped"))
+    repeated = Envelope(0, Phase.PSI, 0, 0, Abort("again", "host", "Stopped"))
     with pytest.raises(CallOutOfOrder):
         wire.recorders[H].observe(True, repeated, b"...")
 
@@ -210,7 +211,7 @@ def test_a_type_that_is_not_in_the_ledger_is_not_recorded() -> None:
 def test_one_certificate_for_both_is_refused() -> None:
     same = identity("host")
     recorder = TranscriptRecorder(H, same.certificate_pem, same.certificate_pem, same.sign, {})
-    task = Task(Case())
+    task = Task(Case(), wires=[Wire()])
     task.wire.recorders[H] = recorder
     with pytest.raises(InvalidInput, match="one certificate"):
         task.join()
@@ -239,6 +240,6 @@ def test_malformed_messages_are_refused(kind: type[Message]) -> None:
 def test_wire_bytes_may_be_a_view() -> None:
     wire, message = joined(), RoundStart(3)
     data = bytearray(b"0123456789" * 20)
-    envelope = Envelope(wire.sequences[H], *wire.place, message)
+    envelope = Envelope(wire.sequences[H], Phase.PSI, 0, 0, message)
     line = wire.recorders[H].observe(True, envelope, memoryview(bytes(data)))
     assert sha256(data).hexdigest().encode() in texts_of(line)[0]

@@ -23,7 +23,8 @@ from protocols.transcript.format import (
     parse,
 )
 from protocols.transcript.records import Agreed, Own
-from tests.protocols.transcript.recorded_runs import Case, check, kinds, rebuild, texts_of, transcripts
+from tests.protocols.transcript.recorded_runs import check, kinds, rebuild, texts_of, transcripts
+from tests.protocols.whole_task import Case
 
 counts = st.integers(0, 10**19 - 1)
 senders = st.sampled_from(list(Sender))

@@ -18,14 +18,10 @@ from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position
+from tests.protocols.pump import H
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
-from tests.protocols.transcript.recorded_runs import (
-    Case,
-    H,
-    aborted,
-    check,
-    transcripts,
-)
+from tests.protocols.transcript.recorded_runs import aborted, check, transcripts
+from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import verify
 
 PLAIN = Case("plain", rounds=2, batches=(4, 2))

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.transcript.records import Agreed
+from tests.protocols.pump import H
 from tests.protocols.transcript.interrupted_runs import check_run, interrupted
-from tests.protocols.transcript.recorded_runs import Case, H, key_of, kinds, rebuild, texts_of
+from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of
 from tests.protocols.transcript.test_mutations import another, compact, fields_changed, rebuild_safely, structural
+from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import Invalid, verify
 
 RUNS = [

@@ -19,17 +19,9 @@ from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
+from tests.protocols.pump import C, H, identity
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
-from tests.protocols.transcript.recorded_runs import (
-    C,
-    H,
-    identity,
-    key_of,
-    kinds,
-    rebuild,
-    texts_of,
-    transcripts,
-)
+from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.transcript.test_resumed import PLAIN, SECURE, TWO, assert_holds, reports
 from tests.vectors.verify_transcript import Invalid, verify
 

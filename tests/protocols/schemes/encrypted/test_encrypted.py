@@ -25,8 +25,8 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
 )
 from protocols.schemes.encrypted.precomputed import STOCK, Precomputed
-from tests.helpers import pump
 from tests.protocols.layer.helpers import QUIET, Layer, kept, normal, tampering
+from tests.protocols.pump import pump
 
 ALWAYS = LayerParameters(check_every=1)
 

@@ -42,9 +42,9 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from tests.helpers import pump
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, kept, normal, tampering
+from tests.protocols.pump import pump
 
 ALWAYS = LayerParameters(check_every=1)
 

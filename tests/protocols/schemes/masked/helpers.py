@@ -22,8 +22,8 @@ from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
 from protocols.schemes.masked.triples import TRAIN, Half
-from tests.helpers import Talk, pump
 from tests.protocols.he.bfv_helpers import backend, public, secret
+from tests.protocols.pump import Talk, pump
 
 RANDOM = OsRandomness()
 

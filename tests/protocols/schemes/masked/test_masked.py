@@ -45,8 +45,8 @@ from protocols.schemes.masked.messages import (
     MaskedStep,
 )
 from protocols.schemes.masked.triples import PROJECTION, TEST, TRAIN, WEIGHT_GRADIENT, Half
-from tests.helpers import pump
 from tests.protocols.he.bfv_helpers import backend
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import RANDOM, Layer, altered, answering, layer_spec
 
 SIGMA = LayerParameters().smoothing_sigma(7)  # of the noise, in steps of the small factor, for all widths here

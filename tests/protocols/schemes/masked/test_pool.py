@@ -18,8 +18,8 @@ from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import add
 from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
-from tests.helpers import pump
 from tests.protocols.he.bfv_helpers import backend
+from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import altered, answering, layer_spec, pools, product_of
 
 SHAPES = [(1, 1, 1), (5, 3, 2), (7, 2, 9), (40, 6, 1), (13, 1, 4)]

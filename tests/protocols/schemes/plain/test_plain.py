@@ -18,7 +18,7 @@ from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.schemes.plain.collaborator import PlainCollaborator
 from protocols.schemes.plain.host import PlainHost
 from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
-from tests.helpers import pump, replay
+from tests.protocols.pump import pump, replay
 
 BAD = [np.nan, np.inf, -np.inf]
 

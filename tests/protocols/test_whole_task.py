@@ -1,0 +1,119 @@
+"""Every scheme's whole task, with one collaborator and with two, by the real roles in one thread."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+from protocols.core.envelope import Phase
+from protocols.task.resumption import ResumePoint
+from protocols.transcript.audit import audit_run
+from protocols.transcript.format import lines_of
+from protocols.transcript.report import AuditReport
+from tests.protocols.pump import C, Cut, H
+from tests.protocols.transcript.interrupted_runs import seam_of
+from tests.protocols.whole_task import Before, Case, Task, ids_of
+
+TWO, THREE = ("patient",), ("patient", "shop")
+
+
+def case(scheme: str, has_projection: bool, names: tuple[str, ...]) -> Case:
+    return Case(scheme, has_projection=has_projection, names=names, tests_every_round=True, skip=1, rounds=2)
+
+
+SCHEMES = [("plain", False), ("plain", True), ("bfv", True), ("paillier", True), ("masked", True)]
+CASES = [
+    pytest.param(case(scheme, has_projection, names), id=f"{scheme}{'' if has_projection else '-no-layer'}-{parties}")
+    for scheme, has_projection in SCHEMES
+    for names, parties in ((TWO, "2-parties"), (THREE, "3-parties"))
+    if scheme != "paillier" or names == TWO  # a second pair of keys takes seconds to make, and shows nothing more
+]
+
+
+@lru_cache
+def whole(of: Case) -> Task:
+    return Task(of, every=2).run()
+
+
+def audited(*conversations: Task) -> list[AuditReport]:
+    """Each connection's two transcripts, or series of transcripts, compared with each other."""
+    reports = []
+    for at in range(len(conversations[0].lines)):
+        files = {sender: [lines_of([task.lines[at].wire.files[sender]]) for task in conversations] for sender in (H, C)}
+        names = [[f"{sender.role}-{number}" for number, _ in enumerate(files[sender], 1)] for sender in (H, C)]
+        reports.append(audit_run(files[H], files[C], names=(names[0], names[1])))
+    return reports
+
+
+def assert_faultless(reports: list[AuditReport]) -> None:
+    for report in reports:
+        assert report.holds, [str(finding) for finding in report.findings]
+        assert report.is_finished
+
+
+@pytest.mark.parametrize("of", CASES)
+def test_a_whole_task(of: Case) -> None:
+    task = whole(of)
+    shared = set.intersection(*(set(ids_of(party)) for party in range(len(of.names) + 1)))
+    for line in task.lines:
+        assert line.learnt == shared
+        assert [len(z) for z in line.shown] == [*of.batches, 4, 2] * of.rounds
+        assert not line.wire.inboxes[H]
+        assert not line.wire.inboxes[C]
+    assert task.rounds.trained == of.rounds
+    assert [saved.point for saved in task.saved] == [
+        ResumePoint(Phase.PSI),
+        ResumePoint(Phase.SETUP),
+        ResumePoint(Phase.TRAIN, 1, 2),
+        ResumePoint(Phase.TRAIN, 1),
+        ResumePoint(Phase.TEST, 1),
+        ResumePoint(Phase.TRAIN, 2, 2),
+        ResumePoint(Phase.TRAIN, 2),
+        ResumePoint(Phase.TEST, 2),
+    ]
+    assert_faultless(audited(task))
+
+
+class Interrupted(Task):
+    """A task whose connections are cut when all have made a certain checkpoint."""
+
+    def __init__(self, of: Case, point: ResumePoint) -> None:
+        super().__init__(of, every=2)
+        self._last = point
+
+    def save(self, phase: Phase, number: int = 0, batch: int = 0) -> None:
+        super().save(phase, number, batch)
+        if self.saved[-1].point == self._last:
+            raise Cut
+
+
+@pytest.mark.parametrize("of", CASES)
+@pytest.mark.parametrize(
+    "point", [ResumePoint(Phase.PSI), ResumePoint(Phase.TRAIN, 1, 2), ResumePoint(Phase.TRAIN, 2)], ids=str
+)
+def test_a_task_goes_on_from_a_checkpoint(of: Case, point: ResumePoint) -> None:
+    first = Interrupted(of, point)
+    with pytest.raises(Cut):
+        first.run()
+    seams = {line.name: {sender: seam_of(line.wire.files[sender]) for sender in (H, C)} for line in first.lines}
+    second = Task(of, Before(first.saved[-1], seams, 1), every=2).run()
+    assert second.manifest.resume_point == point
+    assert second.manifest.session != first.manifest.session
+    assert second.rounds.trained == of.rounds
+    assert_faultless(audited(first, second))  # among others: no mask and no nonce came twice
+
+
+@pytest.mark.parametrize("of", CASES)
+def test_it_goes_on_as_without_a_break(of: Case) -> None:
+    unbroken, point = whole(of), ResumePoint(Phase.TRAIN, 1, 2)
+    saved = next(each for each in unbroken.saved if each.point == point)
+    resumed = Task(of, Before(saved, {}, 1)).run()
+    noise = 0 if of.scheme == "plain" else 0.01  # of the weights' later versions; it is fresh
+    for one, two in zip(unbroken.lines, resumed.lines, strict=True):
+        kept = one.shown[point.batch :]
+        assert [len(z) for z in two.shown] == [len(z) for z in kept]
+        for old, new in zip(kept, two.shown, strict=True):
+            np.testing.assert_allclose(new, old, rtol=0, atol=noise)
+            assert np.abs(old).max() > 0.1

@@ -1,0 +1,448 @@
+"""Whole tasks in memory, in one thread: every party's real roles, and a recorder at each end of each connection.
+
+Task(Case("masked", names=("patient", "shop"))).run()
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from protocols.core.envelope import Phase, Place
+from protocols.core.randomness import OsRandomness
+from protocols.core.sender import Sender
+from protocols.core.steps import Receive, Steps, received
+from protocols.he.bfv import BfvBackend, BfvSecret
+from protocols.he.paillier import PaillierBackend, PaillierSecretSide
+from protocols.he.paillier_parameters import PAILLIER_2048
+from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.layer.interface import CollaboratorOfflinePhase, LayerSpec
+from protocols.layer.messages import FeatureShape
+from protocols.layer.parameters import LayerParameters
+from protocols.psi import PsiReceiver, PsiSender, hash_ids
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
+from protocols.schemes.plain.collaborator import PlainCollaborator
+from protocols.schemes.plain.host import PlainHost
+from protocols.schemes.registry import registered_scheme
+from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
+from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
+from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
+from protocols.task.resumption import ResumePoint, checkpoint_tag
+from protocols.task.rounds import CollaboratorRounds, HostRounds
+from tests.protocols.he import bfv_helpers, paillier_helpers
+from tests.protocols.pump import C, Conversation, H, Wire, complete
+
+BOUNDS = LayerParameters(check_every=2)
+HOST = "hospital"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task.
+
+    Attributes:
+        batches: rows of each training batch; the first is what triples are made for.
+        skip: the batch of each round on which the host does not step.
+        names: of the collaborators.
+        tests_every_round: else the last one alone.
+    """
+
+    scheme: str = "bfv"
+    trainable: bool = True
+    d: int = 3
+    o: int = 2
+    batches: tuple[int, ...] = (4, 4, 3)
+    rounds: int = 2
+    has_projection: bool = True
+    skip: int = -1
+    names: tuple[str, ...] = ("patient",)
+    tests_every_round: bool = False
+
+
+def parameters_of(scheme: str) -> str:
+    """What both parties say of their scheme."""
+    layer = json.loads(BOUNDS.canonical())
+    names = {"bfv": ("encryption", TRAINING), "paillier": ("encryption", PAILLIER_2048), "masked": ("triples", TRIPLES)}
+    if scheme not in names:
+        return ""
+    key, chosen = names[scheme]
+    return json.dumps({key: chosen.name, "layer": layer})
+
+
+def ids_of(party: int) -> list[str]:
+    """What a party holds; the host is number 0. All hold id5, id6 and id7."""
+    return [f"id{i}" for i in (range(10) if not party else range(6 - party, 12 - party))]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """All parties' checkpoints of one place. `states`: the layer's, of the host and the collaborator, by name."""
+
+    tag: bytes
+    point: ResumePoint
+    states: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a conversation goes on from: a checkpoint, or None for the beginning, and all parties' seams.
+
+    Attributes:
+        seams: of both ends of each connection, by the collaborator's name.
+    """
+
+    saved: Saved | None = None
+    seams: Mapping[str, Mapping[Sender, bytes]] = field(default_factory=dict)
+    conversations: int = 0
+
+    def seam(self, name: str, sender: Sender) -> bytes:
+        """How far a party's transcript of the conversation before goes."""
+        return self.seams[name][sender] if name in self.seams else b""
+
+
+class Line:
+    """One collaborator, and its connection with the host.
+
+    Attributes:
+        host, collaborator: the layer's ends, when it is set up.
+        shown: the projections that the host got, in their order.
+        learnt: what this collaborator knows of the intersection.
+    """
+
+    def __init__(self, number: int, name: str, wire: Wire) -> None:
+        self.number, self.name, self.wire = number, name, wire
+        self.host: Any = None
+        self.collaborator: Any = None
+        self.rounds: CollaboratorRounds
+        self.spec: LayerSpec
+        self.shown: list[Any] = []
+        self.learnt: frozenset[str] = frozenset()
+
+    def at_host(self, steps: Steps[Any], place: Place | None = None) -> Conversation:
+        """Begin a conversation at the host's end."""
+        return Conversation(self.wire.end(H, place), steps)
+
+    def here(self, steps: Steps[Any], place: Place | None = None) -> Conversation:
+        """Begin one at the collaborator's end."""
+        return Conversation(self.wire.end(C, place), steps)
+
+    def features(self, rows: int, seed: int) -> Any:
+        """This collaborator's batch."""
+        values = np.random.default_rng(seed + 100 * self.number).normal(size=(rows, self.spec.width_in))
+        return values.astype(np.float32)
+
+
+class Task:
+    """Runs one case from Hello to the last countersignature.
+
+    Args:
+        before: as `Before`.
+        every: batches of a training round between two checkpoints.
+        wires: to talk over, one for each collaborator.
+
+    Attributes:
+        saved: the checkpoints that were made, the newest last.
+    """
+
+    def __init__(
+        self, case: Case, before: Before = Before(), every: int = 0, wires: Sequence[Wire] | None = None
+    ) -> None:
+        self.case, self.before, self.every = case, before, every
+        order = registered_scheme(case.scheme).order
+        wires = wires or [Wire(order=order, names=(H.role, key)) for key in (C.role, *case.names[1:])]
+        self.lines = [Line(at, *each) for at, each in enumerate(zip(case.names, wires, strict=True), 1)]
+        self.saved: list[Saved] = []
+        self.manifest: Manifest
+        self.rounds: HostRounds
+
+    @property
+    def wire(self) -> Wire:
+        """The first collaborator's."""
+        return self.lines[0].wire
+
+    def run(self) -> Task:
+        """All of it."""
+        point = None if self.before.saved is None else self.before.saved.point
+        self.join()
+        if point is None:
+            self.intersect()
+        if point is None or not point.is_set_up:
+            self.align()
+            self.set_up()
+        else:
+            self.set_up_again()
+        self.rounds = HostRounds(self.case.names, point)
+        for line in self.lines:
+            line.rounds = CollaboratorRounds(point)
+        behind = ResumePoint(Phase.SETUP) if point is None or not point.is_set_up else point
+        for number in range(max(behind.round, 1), self.case.rounds + 1):
+            if number > behind.round or behind.batch:
+                self.round(Phase.TRAIN, self.case.batches)
+                behind = ResumePoint(Phase.TRAIN, number)
+            is_tested = self.case.tests_every_round or number == self.case.rounds
+            if is_tested and behind.phase is not Phase.TEST:
+                self.round(Phase.TEST, (4, 2))
+        self.finish()
+        return self
+
+    def go_to(self, phase: Phase) -> None:
+        """All parties speak of this phase from now on."""
+        for line in self.lines:
+            line.wire.place = Place(phase)
+
+    def sign(self) -> None:
+        """Every pair signs what has crossed its wire."""
+        for line in self.lines:
+            line.wire.checkpoint()
+
+    def save(self, phase: Phase, number: int = 0, batch: int = 0) -> None:
+        """All parties make a checkpoint."""
+        point = ResumePoint(phase, number, batch)
+        lines = self.lines if point.is_set_up else []
+        states = {line.name: (line.host.state(), line.collaborator.state()) for line in lines}
+        self.saved.append(Saved(checkpoint_tag(self.manifest.session, point), point, states))
+
+    # Before the rounds -----------------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """The agreement."""
+        case, saved = self.case, self.before.saved
+        points = {} if saved is None else {saved.tag: saved.point}
+        parameters, is_resuming = parameters_of(case.scheme), self.before.conversations > 0
+        offers = tuple(points.items())
+        plan = HostPlan("task", HOST, case.scheme, parameters, False, 30.0, is_resuming, offers)
+        host = HostAgreement(plan, case.names)
+        joining = [line.here(CollaboratorAgreement(self.hello(line), parameters, points).run()) for line in self.lines]
+        heard = [line.at_host(host.hello_from(line.name)) for line in self.lines]
+        complete([*heard, *joining], heard)
+        for name in case.names:
+            host.admit(name)
+        widths = [case.o] * len(self.lines) if case.has_projection else None
+        seams = {name: self.before.seam(name, H) for name in case.names}
+        self.manifest = host.decide(widths, OsRandomness(), seams)
+        results = complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
+        assert all(manifest == self.manifest for manifest in results[: len(joining)])
+        self.sign()
+
+    def hello(self, line: Line) -> Hello:
+        """What a collaborator says of itself."""
+        case, saved = self.case, self.before.saved
+        return Hello(
+            PROTOCOL_VERSION,
+            "task",
+            line.name,
+            case.scheme,
+            case.trainable,
+            False,
+            OsRandomness().bytes(32),
+            self.before.conversations > 0,
+            () if saved is None else (saved.tag,),
+            self.before.seam(line.name, C),
+        )
+
+    def intersect(self) -> None:
+        """PSI of the host with all, both directions of each at once."""
+        self.go_to(Phase.PSI)
+        session = self.manifest.session
+        hashed = hash_ids(session, ids_of(0))
+        hosts = [PsiReceiver(hashed, OsRandomness(), chunk=4) for _ in self.lines]
+        others = [PsiSender(hash_ids(session, ids_of(line.number)), OsRandomness(), chunk=4) for line in self.lines]
+        receiving = [line.at_host(role.receive()) for line, role in zip(self.lines, hosts, strict=True)]
+        sending = [line.at_host(role.send()) for line, role in zip(self.lines, hosts, strict=True)]
+        answering = [line.here(_answers(role)) for line, role in zip(self.lines, others, strict=True)]
+        pairwise = complete([*receiving, *sending, *answering])[: len(hosts)]
+        final = frozenset.intersection(*pairwise)
+        for line, host, other in zip(self.lines, hosts, others, strict=True):
+            _, line.learnt = complete([line.at_host(host.tell(final)), line.here(other.learn())])
+            assert line.learnt == final == set.intersection(*(set(ids_of(n)) for n in range(len(self.lines) + 1)))
+        self.sign()
+        self.save(Phase.PSI)
+
+    def align(self) -> None:
+        """All parties compare their splits."""
+        self.go_to(Phase.ALIGN)
+        own = SplitDigest.of(self.manifest.session, ["id5", "id6"], ["id7"])
+        self.talk(lambda line: (HostAlignment(own, line.name).run(), CollaboratorAlignment(own).run()))
+        self.sign()
+
+    def set_up(self) -> None:
+        """Layers, and one-time masks for all that is to come."""
+        case = self.case
+        self.go_to(Phase.SETUP)
+        for line in self.lines:
+            line.wire.tell(C, FeatureShape(case.batches[0], case.d))
+            self.build(line)
+        self.talk(lambda line: (line.host.setup(), line.collaborator.setup()))
+        self.prepare()
+        self.sign()
+        self.save(Phase.SETUP)
+
+    def set_up_again(self) -> None:
+        """Fresh keys, and the shares as they were."""
+        assert self.before.saved is not None
+        states = self.before.saved.states
+        self.go_to(Phase.SETUP)
+        for line in self.lines:
+            self.build(line)
+        self.talk(lambda line: (line.host.resume(states[line.name][0]), line.collaborator.resume(states[line.name][1])))
+        self.sign()
+        self.prepare()
+
+    def build(self, line: Line) -> None:
+        """The layer's ends."""
+        case = self.case
+        width = case.o if case.has_projection else None
+        session = self.manifest.session
+        line.spec = LayerSpec(line.name, case.d, width, case.batches[0], case.trainable, session)
+        pair = self.before.conversations * len(self.lines) + line.number - 1
+        line.host, line.collaborator = _layer(case.scheme, line.spec, pair)
+
+    def prepare(self) -> None:
+        """One-time masks, in the lane of their own, if the scheme has any."""
+        rounds, skips = self.case.rounds, self.case.skip
+        for line in self.lines:
+            phase = line.host.offline
+            if phase is not None:
+                for training, count in ((True, 5 * rounds + skips + 1), (False, 3 * rounds)):
+                    steps = phase.generate(phase.kind(training), count), _serves(line.collaborator.offline)
+                    line.wire.talk(*steps, place=Place(Phase.OFFLINE))
+
+    def talk(self, both: Any) -> list[Any]:
+        """Every line's two conversations, all lines at once; what the host's returned."""
+        pairs = [(line, *both(line)) for line in self.lines]
+        hosts = [line.at_host(steps) for line, steps, _ in pairs]
+        return complete([*hosts, *(line.here(steps) for line, _, steps in pairs)])[: len(hosts)]
+
+    # Rounds ----------------------------------------------------------------------------------------------------------
+
+    def follow(self) -> None:
+        """Everybody speaks of the place where its role stands."""
+        for line in self.lines:
+            line.wire.places = {H: self.rounds.place, C: line.rounds.place}
+
+    def round(self, phase: Phase, batches: Sequence[int]) -> None:
+        """One pass over the batches, at all parties."""
+        host, training = self.rounds, phase is Phase.TRAIN
+        host.begin_round(phase, checkpoint_every=self.every if training else 0)
+        for line in self.lines:
+            line.wire.places[H] = host.place
+        wanted = complete(
+            [
+                *(line.here(line.rounds.next_round()) for line in self.lines),
+                *(line.at_host(host.start(line.name)) for line in self.lines),
+            ]
+        )
+        for rows in batches[wanted[0].first_batch :]:
+            self.follow()
+            self.open(rows)
+            self.batch(rows, training)
+            for rounds in (host, *(line.rounds for line in self.lines)):
+                rounds.batch_done()
+            if training and wanted[0].checkpoint_every and host.batches % wanted[0].checkpoint_every == 0:
+                self.save(phase, host.place.round, host.batches)
+        self.follow()
+        self.open(None)
+        self.sign()
+        self.save(phase, host.place.round)
+
+    def open(self, rows: int | None) -> None:
+        """Everyone says what its next batch is; None: that there is none."""
+        host = self.rounds
+        self.talk(
+            lambda line: (
+                host.opened_by(line.name),
+                line.rounds.end_round() if rows is None else line.rounds.open_batch(rows),
+            )
+        )
+        host.align(rows)
+
+    def batch(self, rows: int, training: bool) -> None:
+        """What the scheme says about one."""
+        number = self.rounds.batches
+        shown = self.talk(
+            lambda line: (
+                line.host.forward(rows, training),
+                line.collaborator.forward(line.features(rows, number), training),
+            )
+        )
+        for line, z in zip(self.lines, shown, strict=True):
+            line.shown.append(z)
+        if training:
+            skips = number == self.case.skip
+            gradients = [np.full(z.shape, 0.01, np.float32) for z in shown]
+            self.talk(
+                lambda line: (
+                    line.host.skip() if skips else line.host.backward(gradients[line.number - 1], 0.1),
+                    closing(line.collaborator),
+                )
+            )
+
+    def finish(self) -> None:
+        """The farewell."""
+        host = self.rounds
+        host.finish()
+        for line in self.lines:
+            line.wire.places[H] = host.place
+        asked = [line.here(line.rounds.next_round()) for line in self.lines]
+        leaving = [line.at_host(host.farewell(line.name)) for line in self.lines]
+        assert complete([*asked, *leaving], asked) == [None] * len(asked)
+        self.follow()
+        complete([*leaving, *(line.here(line.rounds.farewell()) for line in self.lines)])
+        self.sign()
+
+
+def _answers(role: PsiSender) -> Steps[None]:
+    yield from role.send()
+    yield from role.answer()
+
+
+def _serves(phase: CollaboratorOfflinePhase) -> Steps[None]:
+    request = received((yield Receive(phase.request_type)), phase.request_type)
+    yield from phase.serve(request)
+
+
+def closing(collaborator: Any) -> Steps[Any]:
+    yield from collaborator.backward()
+    yield from collaborator.settle()
+
+
+def _layer(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
+    """Both parties' ends of a layer. Their keys are the pair of this number, made once."""
+    if scheme == "plain":
+        return PlainHost(spec), PlainCollaborator(spec)
+    backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(scheme, pair)
+    if scheme == "masked":
+        return MaskedHost(spec, backend, BOUNDS), MaskedCollaborator(spec, backend, BOUNDS)
+    return EncryptedHost(spec, backend, BOUNDS), EncryptedCollaborator(spec, backend, BOUNDS)
+
+
+class KeptBfv(BfvBackend):
+    """BFV whose two key pairs, one for each party, are those of a number: made once for all tests."""
+
+    def __init__(self, scheme: str, pair: int) -> None:
+        self._set = TRIPLES if scheme == "masked" else TRAINING
+        vars(self).update(vars(bfv_helpers.backend(self._set)))
+        self._count = 2 * pair
+
+    def generate(self, randomness_label: str = "") -> BfvSecret:
+        self._count += 1
+        return bfv_helpers.secret(self._set, self._count - 1)
+
+
+class KeptPaillier(PaillierBackend):
+    """Paillier, 2048 bits, likewise."""
+
+    def __init__(self, pair: int) -> None:
+        super().__init__(PAILLIER_2048)
+        self._count = 2 * pair
+
+    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
+        self._count += 1
+        return paillier_helpers.secret(number=self._count - 1)
