@@ -26,7 +26,7 @@ ALL_OWN_IDS = (
 Scripts = Annotated[
     list[Path],
     typer.Argument(
-        metavar="SCRIPT...",
+        metavar="SCRIPT",
         exists=True,
         dir_okay=False,
         readable=True,
@@ -47,8 +47,12 @@ Ids = Annotated[
         help="Ids that all parties hold, one a line. Default: all that this party has.",
     ),
 ]
-Batches = Annotated[int, typer.Option(min=1, help="How many batches to draw for training, and for testing.")]
-Scheme = Annotated[str | None, typer.Option(help="How features will be protected; plain sets no limit on their size.")]
+Batches = Annotated[
+    int, typer.Option(metavar="N", min=1, help="How many batches to draw for training, and for testing.")
+]
+Scheme = Annotated[
+    str | None, typer.Option(metavar="NAME", help="How features will be protected; plain sets no limit on their size.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -67,8 +71,9 @@ def check(
 ) -> None:
     """Try a script out alone, without a task and without peers.
 
-    Calls its methods as a task would: ids, split, models, a few batches. Nothing is sent and nothing is kept. Exit code
-    1 if a real run would fail.
+    Calls its methods as a task would: ids, split, models, a few batches. Nothing is sent and nothing is kept.
+
+    Exit code 1 if a real run would fail.
     """
     # Here and not above, because they import torch, which takes seconds and which `--help` does not need.
     from secure_hfl.cli.check_scripts import check_scripts

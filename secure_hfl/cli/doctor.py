@@ -24,7 +24,7 @@ def doctor(as_json: Json = False) -> None:
 
     Exit code 1 if a check fails.
     """
-    from secure_hfl.cli.checks import check_all
+    from secure_hfl.cli.doctor_checks import check_all
 
     rows = list(check_all())
     ready = all(row.status != "fail" for row in rows)

@@ -10,7 +10,10 @@ import typer
 from secure_hfl.cli.output import console, plain, table
 from secure_hfl.errors import TaskError
 
-Name = Annotated[str | None, typer.Option(help="This party's name; when there is an identity already, it must match.")]
+Name = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="This party's name; when there is an identity already, it must match."),
+]
 Export = Annotated[
     Path | None,
     typer.Option(dir_okay=False, metavar="FILE", help="Write the certificate, which the others need, to FILE."),

@@ -16,29 +16,43 @@ from secure_hfl.cli.script import ScriptError, execute
 
 FALLBACK_LOG = "secure-hfl.log"
 
-Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The Python script to run.")]
-Task = Annotated[
-    str | None, typer.Option(help="Task id, its first characters, or its name. Default: the only unfinished task.")
+Script = Annotated[
+    Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, readable=True, help="This party's script.")
 ]
-Rounds = Annotated[int | None, typer.Option(min=1, help="Rounds, instead of the script's max_rounds.")]
-Batches = Annotated[int | None, typer.Option(min=1, help="At most so many batches a round.")]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK", help="The task's id, its first characters, or its name. Default: the only unfinished task."
+    ),
+]
+Rounds = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Rounds of training, instead of the script's max_rounds. The Host decides."),
+]
+Batches = Annotated[int | None, typer.Option(metavar="N", min=1, help="Batches of a round, at most. The Host decides.")]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, help="A run that can be repeated. NOT SECRET: for tests; both sides must ask for it."),
+    typer.Option(
+        metavar="N", min=0, help="Make the run repeatable. NOT SECRET, for tests; both sides must ask for it."
+    ),
 ]
-Scheme = Annotated[str | None, typer.Option(help="How the projection layer is protected; plain must be said by both.")]
-Projection = Annotated[bool | None, typer.Option(help="With or without the projection layer (plain only without).")]
+Scheme = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="How features are protected: bfv, paillier, masked; plain, if both sides ask for it."
+    ),
+]
+Projection = Annotated[
+    bool | None, typer.Option(help="With or without the projection layer. Only plain can do without.")
+]
 Resume = Annotated[
-    bool,
-    typer.Option("--resume", help="Go on with an interrupted task from the last checkpoint that all parties have."),
+    bool, typer.Option("--resume", help="Go on with an interrupted task, from the last checkpoint of all parties.")
 ]
 CheckpointEvery = Annotated[
     int | None,
-    typer.Option(min=1, help="Batches between two checkpoints; default: about ten seconds' worth. The Host decides."),
+    typer.Option(metavar="N", min=1, help="Batches between two checkpoints. Default: about ten seconds' worth."),
 ]
-Traceback = Annotated[
-    bool, typer.Option("--traceback", help="Print the traceback of an error, not its last line only.")
-]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")]
 
 
 def register(app: typer.Typer) -> None:

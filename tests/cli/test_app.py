@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 
 import secure_hfl
+from secure_hfl.cli.app import ORDER, app
 from secure_hfl.cli.output import console, one_line, plain, table
 from tests.cli.helpers import ROOT, User, fails
 
@@ -77,3 +79,12 @@ def test_ctrl_c_exits_with_130_and_one_line(clinic: User):
 def test_text_from_elsewhere_cannot_steer_the_terminal(text: str, shown: str):
     assert one_line(text) == shown
     assert plain(f"[bold]{text}[/bold]").plain == f"[bold]{shown}[/bold]"
+
+
+def test_help_lists_every_command_in_the_order_of_use(clinic: User):
+    lines = clinic.run("--help").stdout.splitlines()
+    named = [words[1] for line in lines if len(words := line.split()) > 2 and words[1] in ORDER and words[0] == "│"]
+    assert named == list(ORDER)
+    assert {*ORDER} == {*get_command(app).commands}
+    for command in ORDER:
+        assert clinic.run(command, "--help").exit_code == 0

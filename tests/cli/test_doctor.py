@@ -18,8 +18,8 @@ from unittest.mock import Mock
 import pytest
 
 from secure_hfl import identity
-from secure_hfl.cli import checks
-from secure_hfl.cli.checks import Row
+from secure_hfl.cli import doctor_checks as checks
+from secure_hfl.cli.doctor_checks import Row
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskRecord, TaskStore, create_task, join_task
 from secure_hfl.transport.server import PartyServer

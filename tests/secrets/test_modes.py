@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from secure_hfl.cli.checks import check_modes
+from secure_hfl.cli.doctor_checks import check_modes
 from secure_hfl.home import privacy_problems
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from protocols.core.errors import SecureHflError
 from secure_hfl.errors import IdentityError
@@ -90,8 +92,6 @@ def _package_row(name: str, wanted: str) -> Row:
 
 def declared_ranges() -> dict[str, str] | None:
     """Version ranges by package name, extras included, and "python"; None when the metadata is not installed."""
-    from packaging.requirements import Requirement
-
     try:
         own = metadata.distribution(DISTRIBUTION)
     except metadata.PackageNotFoundError:
@@ -103,8 +103,6 @@ def declared_ranges() -> dict[str, str] | None:
 
 def version_fits(version: str, wanted: str) -> bool:
     """Whether a version is in a range such as ">=2.4,<2.14"; pre-releases count."""
-    from packaging.specifiers import SpecifierSet
-
     return SpecifierSet(wanted).contains(version, prereleases=True)
 
 
@@ -117,6 +115,7 @@ def check_torchvision() -> Iterator[Row]:
     if importlib.util.find_spec("torchvision") is None:
         return  # the packages' rows say so
     try:
+        # Here and not above, because it imports torch, which a sick machine may lack.
         from secure_hfl.torchvision_ops import declare_missing_operators
 
         declared = declare_missing_operators()
