@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,9 +82,9 @@ def check(
     from secure_hfl.run_options import RunOptions, activate
 
     activate(RunOptions(scheme=scheme))
-    sys.dont_write_bytecode = True
     intersection = None if ids is None else frozenset(line for line in ids.read_text("utf-8").splitlines() if line)
-    checked = check_scripts(scripts, Assumptions(_widths(peer or ()), intersection, batches))
+    with _no_bytecode():
+        checked = check_scripts(scripts, Assumptions(_widths(peer or ()), intersection, batches))
     passed = all(each.passed for each in checked)
     if as_json:
         print_json(json.dumps({"ok": passed, "checked": [_to_json(each) for each in checked]}, indent=2))
@@ -95,6 +96,17 @@ def check(
             console().print(ALL_OWN_IDS)
     if not passed:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Python keeps nothing of the modules that a script imports, either."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _widths(options: Iterable[str]) -> dict[str, int]:

@@ -36,9 +36,9 @@ MAX_TEXT = 4000
 MAX_LISTED = 10
 
 _COLUMNS = tuple(TaskRecord.model_fields)
-_PLAIN_TEXT = ("task_id", "name", "role", "party", "address", "scheme", "state", "failure", "created_at", "updated_at")
+_JSON_COLUMNS = frozenset({"participants", "data_check", "metrics", "artifacts"})
+"""The other columns are plain text or numbers."""
 _METRICS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
-# Columns that are not plain text or numbers hold JSON.
 _SCHEMA = """
 CREATE TABLE tasks (
     task_id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, party TEXT NOT NULL, address TEXT NOT NULL,
@@ -288,19 +288,12 @@ def _require_running(record: TaskRecord, doing: str) -> None:
 
 def _to_row(record: TaskRecord) -> tuple[Any, ...]:
     values = record.model_dump(mode="json")
-    return tuple(
-        value if column in _PLAIN_TEXT or column == "rounds_finished" else json.dumps(value)
-        for column, value in ((column, values[column]) for column in _COLUMNS)
-    )
+    return tuple(json.dumps(values[column]) if column in _JSON_COLUMNS else values[column] for column in _COLUMNS)
 
 
 def _from_row(row: sqlite3.Row) -> TaskRecord:
-    values = {column: row[column] for column in _COLUMNS}
     try:
-        decoded = {
-            column: value if column in _PLAIN_TEXT or column == "rounds_finished" else json.loads(value)
-            for column, value in values.items()
-        }
+        decoded = {column: json.loads(row[column]) if column in _JSON_COLUMNS else row[column] for column in _COLUMNS}
         return TaskRecord.model_validate_json(json.dumps(decoded))
     except (ValidationError, ValueError, IdentityError) as error:
         raise TaskError(f"the stored task {row['task_id']} is damaged: {_why(error)}") from error

@@ -128,7 +128,7 @@ class Channel:
         with self._lock:
             return self._error is None and not self._closed and not self._stream_over
 
-    # What the session calls -----------------------------------------------------------------------------------------
+    # What a link calls ----------------------------------------------------------------------------------------------
 
     def send(self, phase: Phase, round: int, batch: int, message: Message, timeout: float | None) -> None:
         """Queue a message for the peer. Returns when it is queued, not when it has arrived.

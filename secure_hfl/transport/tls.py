@@ -17,7 +17,7 @@ What a stranger or a hostile participant can take (`tests/hostile` attacks each 
     messages waiting, in and out           64 MiB each way                     ChannelLimits
     elements of a list in a message        131,072                             codec.MAX_ELEMENTS
     silence before all have joined         schedule_timeout                    Lobby.wait, connect
-    silence, or a message without end      calculation_timeout                 session.Link, HostPreparation
+    silence, or a message without end      calculation_timeout                 engine.link, engine.offline_phase
     threads                                3 a participant                     its stream
 """
 

@@ -49,12 +49,14 @@ def failure(found: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_a_script_that_is_ready(user: User) -> None:
-    result = user.run("check", script(user), "--peer", "party1=4")
+    user.write("neighbour.py", "")
+    path = user.write("party0.py", "import neighbour\n" + (user.directory / script(user)).read_text())
+    result = user.run("check", path, "--peer", "party1=4")
     assert result.exit_code == 0, result.output
     for text in ("after 1", "party0.py: TinyHost, host 'party0'", "train_a_batch", "losses", "128 ids", "Ready."):
         assert text in result.stdout
     assert not user.home.exists()
-    assert [path.name for path in user.directory.iterdir()] == ["party0.py"]
+    assert sorted(path.name for path in user.directory.iterdir()) == ["neighbour.py", "party0.py"]
 
 
 def test_a_script_that_fails_says_where(user: User) -> None:
