@@ -22,8 +22,8 @@ from secure_hfl import run_options
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import create_task, join_task
 from tests.helpers import PATIENCE, Ended, Lab, Running, free_ports
+from tests.secrets.keeping_proxy import KeepingProxy
 from tests.secrets.search import Secret
-from tests.secrets.tcp_proxy import TcpProxy
 
 HERE = Path(__file__).parent
 HOST, OTHER = "party0", "party1"
@@ -42,7 +42,7 @@ class Evidence:
     secrets: list[Secret] = field(default_factory=list)
     places: dict[str, bytes] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
-    proxies: dict[str, TcpProxy] = field(default_factory=dict)
+    proxies: dict[str, KeepingProxy] = field(default_factory=dict)
 
 
 def gather(directory: Path) -> Evidence:
@@ -81,7 +81,7 @@ def _no_umask() -> Iterator[None]:
 def _new_task(lab: Lab, run: str, scheme: str, evidence: Evidence) -> str:
     """A task whose host is reached through a proxy; its id."""
     (port,) = free_ports(1)
-    proxy = evidence.proxies[run] = TcpProxy(port)
+    proxy = evidence.proxies[run] = KeepingProxy(port)
     pems = {OTHER: lab.identities[OTHER].certificate_pem}
     address = f"127.0.0.1:{port}"
     record, invite = create_task(lab.store(HOST), lab.identities[HOST], run, address, scheme, pems, HOST)

@@ -15,7 +15,7 @@ from secure_hfl.identity import TLS_NAME, Identity
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.server import PartyServer
 from tests.secrets.evidence import HOST, OTHER, RUNS, Evidence
-from tests.secrets.tcp_proxy import TcpProxy, negotiated_version
+from tests.secrets.keeping_proxy import KeepingProxy, negotiated_version
 from tests.transport import parties
 from tests.transport.messages import CATALOGUE
 from tests.transport.parties import TASK, TIMEOUT
@@ -55,7 +55,7 @@ def test_who_strips_1_3_on_the_way_breaks_the_handshake() -> None:
 
     with PartyServer("127.0.0.1:0", CLINIC, CATALOGUE) as server:
         server.open_task(TASK, {"bank": BANK.certificate_pem})
-        proxy = TcpProxy(server.port, strip)
+        proxy = KeepingProxy(server.port, strip)
         with pytest.raises(PeerRefused, match="TLS13_DOWNGRADE"):
             connect(proxy.address, TASK, BANK, CLINIC.certificate_pem, 1.0, "clinic", catalogue=CATALOGUE)
         proxy.close()
