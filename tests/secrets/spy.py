@@ -25,13 +25,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import protocols.psi.hashed
 import secure_hfl.engine.collaborator
 import secure_hfl.engine.host
-from protocols import agreement, randomness
+from protocols.core import randomness
 from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
 from protocols.layer import initial, smoothing
 from protocols.layer import weight_share as end
 from protocols.psi import curve
 from protocols.schemes.masked import pool, triples
+from protocols.task import agreement
 from secure_hfl.identity import Identity
 from secure_hfl.transport import channel
 from secure_hfl.transport.channel import Direction

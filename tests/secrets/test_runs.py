@@ -32,7 +32,7 @@ class Permit:
 
 
 ENCRYPTED = "(bfv|masked|paillier)"
-NONCE = r"bytes of the system for (engine\.collaborator|agreement)\..*"
+NONCE = r"bytes of the system for (engine\.collaborator|task\.agreement)\..*"
 CHECKPOINT = r"home/{own}/tasks/failing/checkpoints/checkpoint-\d+\.bin"
 PERMITS = (
     Permit("identity key", r"home/{own}/identity/key\.pem", "it is kept here"),
@@ -53,7 +53,7 @@ PERMITS = (
     ),
     Permit("sample id of both", CHECKPOINT.replace("{own}", "party."), "the intersection is never found out twice"),
     Permit(
-        r"(smoothing key|bytes of a stream for projection\.smoothing\.__init__)",
+        r"(smoothing key|bytes of a stream for layer\.smoothing\.__init__)",
         CHECKPOINT,
         "a question that was answered before the interruption must get the same noise after it",
     ),
@@ -61,7 +61,7 @@ PERMITS = (
     Permit(NONCE, r"\w+/wire/party0/Manifest", "both nonces go to everybody"),
     Permit("session id", r"\w+/wire/party./(Manifest|PsiOpen)", "all parties of a task have it in common"),
     Permit(
-        r"ring elements for projection\.(encrypted|masked)\._check",
+        r"ring elements for schemes\.(encrypted|masked)\.host\._check",
         r"\w+/wire/party0/(CheckQuery|MaskedCheck)",
         "the host's random combination is its question; what hides the answer are masks",
     ),
