@@ -68,7 +68,7 @@ def test_no_file_is_left_where_no_conversation_came_about(tmp_path: Path) -> Non
 
 def test_the_position_of_what_was_written_is_that_of_the_file(tmp_path: Path) -> None:
     transcript, observe = opened(tmp_path)
-    task = Task(Case("plain"), wire=Recorded(observe))
+    task = Task(Case("plain"), wires=[Recorded(observe)])
     task.join()
     task.intersect()
     transcript.sync()
@@ -109,7 +109,7 @@ def test_a_disk_that_fails_stops_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(TranscriptNotWritten, match="No space left"):
         transcript.sync()
     monkeypatch.undo()
-    task = Task(Case("plain"), wire=Recorded(observe))
+    task = Task(Case("plain"), wires=[Recorded(observe)])
     monkeypatch.setattr("os.write", full)
     with pytest.raises(TranscriptNotWritten, match="nothing goes on unrecorded"):
         task.join()
