@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from secure_hfl.cli.script import ScriptError, execute, place
 from secure_hfl.dry_run.base import Assumptions, DryRun, Finding
@@ -28,7 +27,7 @@ class Checked:
 
     script: Path
     name: str
-    run: DryRun[Any] | None = None
+    run: DryRun | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -75,7 +74,7 @@ class _CollectingIds(MockContext):
 
     def __init__(self) -> None:
         super().__init__(Assumptions())
-        self.runs: list[DryRun[Any]] = []
+        self.runs: list[DryRun] = []
 
     def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
         """Keep the ids of this scheduler."""
@@ -129,14 +128,14 @@ def _launched(script: Path, anything: object) -> None:
         raise ConfigurationError(f"{script} has launched nothing: a party's script calls launch_task of its scheduler")
 
 
-def _collect_ids(script: Path) -> list[DryRun[Any]]:
+def _collect_ids(script: Path) -> list[DryRun]:
     mock = _CollectingIds()
     _run(script, mock)
     _launched(script, mock.runs)
     return mock.runs
 
 
-def _intersection(by_script: Mapping[Path, Sequence[DryRun[Any]]]) -> frozenset[str] | None:
+def _intersection(by_script: Mapping[Path, Sequence[DryRun]]) -> frozenset[str] | None:
     """Of all ids; None where a party has none, as its own dry run will say."""
     runs = [run for runs in by_script.values() for run in runs]
     if not all(run.id_intersection for run in runs):
@@ -150,7 +149,7 @@ def _intersection(by_script: Mapping[Path, Sequence[DryRun[Any]]]) -> frozenset[
 
 def _compare(checked: Sequence[Checked]) -> None:
     """What a task compares as well: the parties' names, splits and batches."""
-    first: DryRun[Any] | None = None
+    first: DryRun | None = None
     keys: set[str] = set()
     for each in checked:
         if each.run is None:
@@ -168,7 +167,7 @@ def _compare(checked: Sequence[Checked]) -> None:
                 each.findings.append(Finding(step, "fail", detail))
 
 
-def _to_compare(run: DryRun[Any]) -> dict[str, object]:
+def _to_compare(run: DryRun) -> dict[str, object]:
     """What must be the same at all parties, by the method that it comes from."""
     train, test = ([str(each) for each in ids] for ids in (run.train_ids, run.test_ids))
     return {"split_dataset": (train, test), **run.rows}

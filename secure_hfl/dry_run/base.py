@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from protocols.core.errors import InvalidInput, OutOfRange, SecureHflError
 from protocols.core.message import check_finite
@@ -22,8 +23,9 @@ from protocols.layer.shapes import QuantisedFeatures
 from protocols.psi.ids import check_ids
 from protocols.task.alignment import SampleId
 from secure_hfl import run_options
-from secure_hfl.engine.interrupt import Interrupter
-from secure_hfl.engine.user_code import SchedulerT, UserCode, check_features
+from secure_hfl.dry_run.contract import PartyScheduler
+from secure_hfl.dry_run.models import Models
+from secure_hfl.dry_run.user_code import UserCode, check_features
 from secure_hfl.errors import ConfigurationError, UserCodeError
 from secure_hfl.results import recording_writer
 
@@ -66,7 +68,7 @@ class Assumptions:
     batches: int = 3
 
 
-class DryRun(UserCode[SchedulerT]):
+class DryRun(ABC):
     """A dry run of one scheduler. It stands where a task's run would: `scheduler.current_round` and the like work.
 
     Args:
@@ -76,22 +78,27 @@ class DryRun(UserCode[SchedulerT]):
         report: is told every finding as it is made.
 
     Attributes:
+        role: host or collaborator.
+        models: of this party.
         width: of its features; 0 until the first batch.
         rows: of the batches of each iterator.
     """
 
-    role: str
+    role: ClassVar[str]
+    models: Models
 
     def __init__(
-        self, scheduler: SchedulerT, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
+        self, scheduler: PartyScheduler, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
     ) -> None:
-        self.scheduler = scheduler
-        self.interrupter = Interrupter()
+        self.user = UserCode(scheduler)
         self.party = scheduler.feature_key
         self.scheme_name = run_options.current().scheme or scheduler.scheme
         self.task_id = reference
         self.current_round = 0
-        self.id_intersection = frozenset()
+        self.id_intersection: frozenset[str] = frozenset()
+        self.train_ids: Collection[SampleId] = ()
+        self.test_ids: Collection[SampleId] = ()
+        self._scheduler = scheduler
         self._assumptions = assumptions
         self._report = report
         self._stopped_by: SecureHflError | None = None
@@ -109,7 +116,6 @@ class DryRun(UserCode[SchedulerT]):
         Raises:
             SecureHflError: a real run would stop here. It has been reported.
         """
-        self.scheduler._run = self
         with TemporaryDirectory(prefix="secure-hfl-dry-run-") as directory:
             self._directory = Path(directory)
             try:
@@ -121,16 +127,14 @@ class DryRun(UserCode[SchedulerT]):
 
     def _execute(self) -> None:
         with self.step("validate_context"):
-            self.user("validate_context", self.scheduler.validate_context)
-            if not self.scheduler._context_is_valid:
-                raise ConfigurationError("validate_context() must call super().validate_context() first")
+            self.user.validate()
         own = self.check_local_ids()
         self._check_split(own)
         self.current_round = 1
         self._build()
-        self.set_mode(training=True)
+        self.models.set_mode(training=True)
         self._check_training()
-        self.set_mode(training=False)
+        self.models.set_mode(training=False)
         self._check_testing()
 
     # Findings --------------------------------------------------------------------------------------------------------
@@ -155,7 +159,7 @@ class DryRun(UserCode[SchedulerT]):
     def check_local_ids(self) -> list[str]:
         """This party's ids, as private set intersection takes them."""
         with self.step("load_local_ids"):
-            ids = self.local_ids()
+            ids = self.user.local_ids()
             check_ids(ids)
         some = ", ".join(repr(each) for each in ids[:3])
         self.found("load_local_ids", "ok", f"{len(ids):,} ids, such as {some}")
@@ -168,9 +172,8 @@ class DryRun(UserCode[SchedulerT]):
         with self.step("split_dataset"):
             if not self.id_intersection <= set(own):
                 raise InvalidInput(f"{len(self.id_intersection - set(own))} of the given ids are not this party's")
-            self.split()
-            train, test = self.train_ids, self.test_ids
-            split = self.user("split_dataset", self.scheduler.split_dataset, _AnyOrder(self.id_intersection))
+            self.train_ids, self.test_ids = train, test = self.user.split(self.id_intersection)
+            split = self.user.call("split_dataset", self._scheduler.split_dataset, _AnyOrder(self.id_intersection))
             again = [list(ids) if isinstance(ids, (list, tuple)) else set(ids) for ids in split]
             first = [list(ids) if isinstance(now, list) else set(ids) for ids, now in zip((train, test), again)]
             if again != first:
@@ -187,17 +190,17 @@ class DryRun(UserCode[SchedulerT]):
     def _build(self) -> None:
         """Build what this role builds."""
 
-    def found_model(self, step: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
+    def found_model(self, step: str, model: nn.Module, optimizer: torch.optim.Optimizer | None) -> None:
         """Report a model and its optimizer."""
         count = sum(parameter.numel() for parameter in model.parameters())
         trained = "not trained" if optimizer is None else f"trained by {type(optimizer).__name__}"
         self.found(step, "ok", f"{type(model).__name__}, {count:,} parameters, {trained}")
 
-    def check_parameters(self, step: str, models: Mapping[str, torch.nn.Module]) -> None:
-        """After training."""
-        for name, model in models.items():
+    def check_parameters(self) -> None:
+        """After a step."""
+        for name, model in self.models.by_name().items():
             if not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
-                raise OutOfRange(f"the parameters of {name} are NaN or infinite after {step}")
+                raise OutOfRange(f"a step has made parameters of {name} NaN or infinite")
 
     # Batches ---------------------------------------------------------------------------------------------------------
 
@@ -211,7 +214,8 @@ class DryRun(UserCode[SchedulerT]):
 
     def some_batches(self, training: bool) -> Iterator[Any]:
         """The first ones."""
-        return islice(self.batches(training), self._assumptions.batches)
+        ids = self.train_ids if training else self.test_ids
+        return islice(self.user.batches(training, self.models.feature_model, ids), self._assumptions.batches)
 
     def check_batch(self, name: str, features: object) -> torch.Tensor:
         """A batch's features as every task takes them: a finite [rows, width], the width always the same."""
@@ -249,6 +253,11 @@ class DryRun(UserCode[SchedulerT]):
         strangers = [each for each in self._confirmed if str(each) not in known]
         if strangers:
             raise InvalidInput(f"confirm_batch_ids: {strangers[0]!r} is not in the intersection")
+
+    @property
+    def feature_model(self) -> nn.Module:
+        """This party's bottom model."""
+        return self.models.feature_model
 
     @property
     def tb_writer(self) -> SummaryWriter:

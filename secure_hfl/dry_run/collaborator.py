@@ -7,19 +7,20 @@ from collections.abc import Iterator
 import torch
 
 from secure_hfl.dry_run.base import DryRun, check_encryptable
-from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
+from secure_hfl.dry_run.models import CollaboratorModels
 
 
-class CollaboratorDryRun(DryRun[HeteroNNCollaboratorScheduler]):
+class CollaboratorDryRun(DryRun):
     """Of a collaborator."""
 
     role = "collaborator"
-    optimizer: torch.optim.Optimizer | None
+    models: CollaboratorModels
 
     def _build(self) -> None:
-        with self.step("build_feature_model"):
-            self.optimizer = self.build_feature_part()
-        self.found_model("build_feature_model", self.feature_model, self.optimizer)
+        self.models = CollaboratorModels(self.user)
+        with self.step("models"):
+            self.models.build()
+        self.found_model("build_feature_model", self.models.feature_model, self.models.optimizer)
 
     def _features(self, training: bool) -> Iterator[torch.Tensor]:
         name = "iterate_train_feature" if training else "iterate_test_feature"
@@ -30,19 +31,20 @@ class CollaboratorDryRun(DryRun[HeteroNNCollaboratorScheduler]):
             yield features
 
     def _check_training(self) -> None:
+        optimizer = self.models.optimizer
         batches: list[torch.Tensor] = []
         with self.step("iterate_train_feature"):
             for features in self._features(training=True):
                 batches.append(features)
-                if self.optimizer is not None:
-                    self.optimizer.zero_grad()
+                if optimizer is not None:
+                    optimizer.zero_grad()
                     if features.requires_grad:
                         rows, width = features.shape
                         features.backward((self.made_up(rows, width) / rows).to(features))
-                    self.optimizer.step()
+                    optimizer.step()
             self.found_batches("iterate_train_feature", batches)
-            self.check_parameters("a step", {"feature_model": self.feature_model})
-        if self.optimizer is not None and not batches[0].requires_grad:
+            self.check_parameters()
+        if optimizer is not None and not batches[0].requires_grad:
             detail = "the features do not come out of feature_model with a gradient, so it is not trained"
             self.found("iterate_train_feature", "warn", detail)
 

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from protocols.core.message import check_finite
-from secure_hfl.dry_run.base import DryRun, as_array
+from secure_hfl.dry_run.base import Assumptions, DryRun, Finding, as_array
+from secure_hfl.dry_run.contract import HostScheduler
+from secure_hfl.dry_run.models import HostModels
 from secure_hfl.engine.batch import LossRecorder
 from secure_hfl.engine.widths import projection_widths
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import SecureOptimizer, clear_gradients, gradients_of
-from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.schemes import load_scheme
 
 
@@ -51,35 +52,36 @@ class DryBatch:
         step_local()
 
 
-class HostDryRun(DryRun[HeteroNNHostScheduler]):
+class HostDryRun(DryRun):
     """Of a Host.
 
     Attributes:
-        peers: how wide the projection of each collaborator's features is, as far as that is known.
+        peers: how wide each collaborator's projected features are, as far as that is known.
     """
 
     role = "host"
-    infer_model: nn.Module
-    optimizer: SecureOptimizer
-    peers: dict[str, int]
-    _told_peers = False
+    models: HostModels
+
+    def __init__(
+        self, scheduler: HostScheduler, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
+    ) -> None:
+        super().__init__(scheduler, reference, assumptions, report)
+        self.peers: dict[str, int] = {}
+        self._host = scheduler
+        self._guessed: set[str] = set()
+        self._told_peers = False
 
     def _build(self) -> None:
-        with self.step("project_layer_config" if hasattr(self.scheduler, "project_layer_config") else "projection"):
+        with self.step("projection"):
             self.peers = self._known_peers()
-            self._guessed: set[str] = set()
-        with self.step("build_feature_model"):
-            feature_optimizer = self.build_feature_part()
-        self.found_model("build_feature_model", self.feature_model, feature_optimizer)
-        with self.step("build_infer_model"):
-            self.infer_model = self.build_model("build_infer_model")
-            infer_optimizer = self.build_optimizer("build_infer_optimizer", self.infer_model)
-        self.found_model("build_infer_model", self.infer_model, infer_optimizer)
-        rate = self.scheduler.projection_lr
-        self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, list(self.peers), rate)
+        self.models = models = HostModels(self.user)
+        with self.step("models"):
+            models.build(list(self.peers), self._host.projection_lr)
+        self.found_model("build_feature_model", models.feature_model, models.optimizer.feature_optimizer)
+        self.found_model("build_infer_model", models.infer_model, models.optimizer.infer_optimizer)
 
     def _known_peers(self) -> dict[str, int]:
-        scheduler = self.scheduler
+        scheduler = self._host
         given = dict(self._assumptions.peers)
         for key, width in given.items():
             scheduler.check_feature_width(key, width)
@@ -92,17 +94,22 @@ class HostDryRun(DryRun[HeteroNNHostScheduler]):
         projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
         return {key: width for key, width in projection.items() if width is not True}
 
-    def set_mode(self, training: bool) -> None:
-        """The top model follows."""
-        super().set_mode(training)
-        self.infer_model.train(training)
+    @property
+    def infer_model(self) -> nn.Module:
+        """The top model."""
+        return self.models.infer_model
+
+    @property
+    def optimizer(self) -> SecureOptimizer:
+        """Of all that a batch trains."""
+        return self.models.optimizer
 
     # Features --------------------------------------------------------------------------------------------------------
 
     def _features(self, own: torch.Tensor, training: bool) -> Features:
         def make(key: str) -> torch.Tensor:
             if key not in self.peers:
-                asked = self.scheduler.projection
+                asked = self._host.projection
                 self.peers[key] = asked if type(asked) is int else own.shape[1]
                 self._guessed.add(key)
             width = self.peers[key]
@@ -132,7 +139,7 @@ class HostDryRun(DryRun[HeteroNNHostScheduler]):
         with self.step("iterate_train_feature"):
             for own, labels in self._own_batches(training=True):
                 if not batches:
-                    self.scheduler.check_feature_width(self.party, own.shape[1])
+                    self._host.check_feature_width(self.party, own.shape[1])
                 batches.append(own)
                 try:
                     with self.step("train_a_batch"):
@@ -147,14 +154,14 @@ class HostDryRun(DryRun[HeteroNNHostScheduler]):
         batch = DryBatch(self.party, own, leaves)
         self.optimizer.open(batch)
         with LossRecorder() as recorder, torch.enable_grad():
-            returned = self.user("train_a_batch", self.scheduler.train_a_batch, leaves, labels)
+            returned = self.user.call("train_a_batch", self._host.train_a_batch, leaves, labels)
         if not self.optimizer.close():
             detail = "self.optimizer.step() was not called, so nothing is trained on such a batch"
             self.found("train_a_batch", "warn", detail)
         for key, gradient in batch.gradients.items():
             if not gradient.any():
                 self.found("train_a_batch", "warn", f"the loss does not depend on feature_projection[{key!r}]")
-        self.check_parameters("a step", {"feature_model": self.feature_model, "infer_model": self.infer_model})
+        self.check_parameters()
         loss: float = recorder.value(returned)
         return loss
 
@@ -187,8 +194,8 @@ class HostDryRun(DryRun[HeteroNNHostScheduler]):
                     all_labels.append(labels)
                 self.found_batches("iterate_test_feature", batches)
             with self.step("test"):
-                self.user("test", self.scheduler.test, features, all_labels)
+                self.user.call("test", self._host.test, features, all_labels)
         written = ", ".join(f"{tag} {value:.4g}" for tag, value in self.last_scalars().items())
         self.found("test", "ok", written or "nothing was written to tb_writer")
         with self.step("is_task_finished"):
-            self.user("is_task_finished", self.scheduler.is_task_finished)
+            self.user.call("is_task_finished", self._host.is_task_finished)

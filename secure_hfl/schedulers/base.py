@@ -51,7 +51,7 @@ class HeteroNNScheduler(ABC):
         self.schedule_timeout = schedule_timeout
         self.is_feature_trainable = is_feature_trainable
         self.scheme = scheme
-        self._run: TaskRun[Any] | DryRun[Any] | None = None
+        self._run: TaskRun[Any] | DryRun | None = None
         self._context_is_valid = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -142,7 +142,7 @@ class HeteroNNScheduler(ABC):
     # What the engine provides ----------------------------------------------------------------------------------------
 
     @property
-    def _running(self) -> TaskRun[Any] | DryRun[Any]:
+    def _running(self) -> TaskRun[Any] | DryRun:
         if self._run is None:
             raise ConfigurationError("this is known once launch_task() is running")
         return self._run

@@ -5,16 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 from secure_hfl.dry_run.base import Assumptions, DryRun, Finding
 from secure_hfl.dry_run.collaborator import CollaboratorDryRun
 from secure_hfl.dry_run.host import HostDryRun
-from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import ensure_visible, logger
 from secure_hfl.mocking import active_mock, within
 from secure_hfl.schedulers.base import HeteroNNScheduler
-from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
 _LEVELS = {"ok": logging.INFO, "warn": logging.WARNING, "fail": logging.ERROR}
@@ -22,14 +19,15 @@ _LEVELS = {"ok": logging.INFO, "warn": logging.WARNING, "fail": logging.ERROR}
 
 def dry_run(
     scheduler: HeteroNNScheduler, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
-) -> DryRun[Any]:
-    """A dry run of this scheduler's role."""
-    match scheduler:
-        case HeteroNNHostScheduler():
-            return HostDryRun(scheduler, reference, assumptions, report)
-        case HeteroNNCollaboratorScheduler():
-            return CollaboratorDryRun(scheduler, reference, assumptions, report)
-    raise ConfigurationError(f"{type(scheduler).__name__} is neither a Host nor a Collaborator")
+) -> DryRun:
+    """A dry run of this scheduler's role, which the scheduler's properties look at from now on."""
+    run: HostDryRun | CollaboratorDryRun
+    if isinstance(scheduler, HeteroNNHostScheduler):
+        run = HostDryRun(scheduler, reference, assumptions, report)
+    else:
+        run = CollaboratorDryRun(scheduler, reference, assumptions, report)
+    scheduler._run = run
+    return run
 
 
 class MockContext:

@@ -100,14 +100,16 @@ METHODS = [
     *("build_infer_model", "build_infer_optimizer", "iterate_train_feature", "train_a_batch", "iterate_test_feature"),
     *("test", "is_task_finished"),
 ]
-STEP = {"build_feature_optimizer": "build_feature_model", "build_infer_optimizer": "build_infer_model"}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_that_raises_is_named_and_ends_the_dry_run(method: str) -> None:
     found, error = findings(tiny(raises=method))
     last = only(found, "fail")
-    assert (last.step, last.detail) == (STEP.get(method, method), f"{method} raised ValueError: secret-value-4711")
+    assert (last.step, last.detail) == (
+        "models" if method.startswith("build") else method,
+        f"{method} raised ValueError: secret-value-4711",
+    )
     assert last.error is error
     assert isinstance(error.__cause__, ValueError)
 
@@ -119,7 +121,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "one set": ({"split": "one"}, "split_dataset", "must return (training ids, test ids)"),
     "no training ids": ({"split": "nothing"}, "split_dataset", "no training ids"),
     "ids from elsewhere": ({"split": "strangers"}, "split_dataset", "1 ids that are not in the intersection"),
-    "no model": ({"returns": {"build_feature_model": 3}}, "build_feature_model", "must return a torch.nn.Module"),
+    "no model": ({"returns": {"build_feature_model": 3}}, "models", "must return a torch.nn.Module"),
     "no batch": ({"returns": {"batches": 0}}, "iterate_train_feature", "yielded no batch"),
     "NaN": ({"features": "nan"}, "iterate_train_feature", "holds nan"),
     "three dimensions": ({"features": "3d"}, "iterate_train_feature", "features [batch, features], not [1, 32, 4]"),

@@ -1,0 +1,86 @@
+"""What the engine reads of the objects that users write: the schedulers stand above it, and it imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from protocols.task.alignment import SampleId
+from secure_hfl.privacy.defence import GradientNoise
+
+
+class PartyScheduler(Protocol):
+    """One party's scheduler. What its members mean: `secure_hfl.schedulers.base.HeteroNNScheduler`."""
+
+    feature_key: str
+    schedule_timeout: float
+    is_feature_trainable: bool
+    scheme: str | None
+    _context_is_valid: bool
+    """Whether those checks of `validate_context` that are not the user's have passed."""
+
+    def validate_context(self) -> None:
+        """Check what a run needs."""
+
+    def load_local_ids(self) -> list[str]:
+        """All ids of this party."""
+
+    def split_dataset(self, id_intersection: set[str]) -> tuple[Iterable[SampleId], Iterable[SampleId]]:
+        """Training ids and test ids."""
+
+    def build_feature_model(self) -> nn.Module:
+        """The bottom model."""
+
+    def build_feature_optimizer(self, feature_model: nn.Module) -> Optimizer | None:
+        """Its optimizer."""
+
+    def iterate_train_feature(self, feature_model: nn.Module, train_ids: set[Any]) -> Iterator[Any]:
+        """A round of training batches."""
+
+    def iterate_test_feature(self, feature_model: nn.Module, test_ids: set[Any]) -> Iterator[Any]:
+        """The test batches."""
+
+    def get_extra_state(self) -> Mapping[str, Any]:
+        """What else of the user's a checkpoint keeps."""
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Takes it back."""
+
+
+class HostScheduler(PartyScheduler, Protocol):
+    """The Host's. What its members mean: `secure_hfl.schedulers.host.HeteroNNHostScheduler`."""
+
+    max_rounds: int
+    calculation_timeout: float
+    log_rounds: int
+    projection: Mapping[str, int] | int | None
+    projection_lr: float
+    gradient_noise: GradientNoise | None
+
+    @property
+    def decides_when_finished(self) -> bool:
+        """Whether the user has overridden `is_task_finished`."""
+
+    def build_infer_model(self) -> nn.Module:
+        """The top model."""
+
+    def build_infer_optimizer(self, infer_model: nn.Module) -> Optimizer:
+        """Its optimizer."""
+
+    def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> Any:
+        """Forward, backward, step."""
+
+    def test(
+        self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]
+    ) -> None:
+        """Evaluate."""
+
+    def is_task_finished(self) -> bool:
+        """Asked after every round."""
+
+    def check_feature_width(self, feature_key: str, width: int) -> None:
+        """Told how wide each party's features are."""

@@ -1,0 +1,93 @@
+"""The models and optimizers of one party, as the user's methods build them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from secure_hfl.dry_run.user_code import UserCode
+from secure_hfl.optimizer import SecureOptimizer
+
+
+class Models:
+    """A party's bottom model.
+
+    Attributes:
+        feature_model: there once it is built; the methods that build the rest may look at it.
+        is_built: whether all is there.
+    """
+
+    feature_model: nn.Module
+
+    def __init__(self, user: UserCode) -> None:
+        self._user = user
+        self.is_built = False
+
+    def _build_feature_part(self) -> torch.optim.Optimizer | None:
+        """The bottom model and its optimizer; None when it is frozen."""
+        self.feature_model = self._user.build_model("build_feature_model")
+        if not self._user.is_trainable:
+            return None
+        return self._user.build_optimizer("build_feature_optimizer", self.feature_model)
+
+    def by_name(self) -> dict[str, nn.Module]:
+        """Models by the name of their file."""
+        return {"feature_model": self.feature_model}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Optimizers by name."""
+        return {}
+
+    def set_mode(self, training: bool) -> None:
+        """Train or eval mode. A frozen bottom model stays in eval mode: it is a fixed function."""
+        self.feature_model.train(training and self._user.is_trainable)
+
+
+class CollaboratorModels(Models):
+    """The bottom model and its optimizer, which is None where there is nothing to train."""
+
+    optimizer: torch.optim.Optimizer | None
+
+    def build(self) -> None:
+        """By the user's methods."""
+        self.optimizer = self._build_feature_part()
+        self.is_built = True
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """See the base."""
+        return {} if self.optimizer is None else {"feature_optimizer": self.optimizer}
+
+
+class HostModels(Models):
+    """The bottom and the top model, and the optimizer over all that a batch trains."""
+
+    infer_model: nn.Module
+    optimizer: SecureOptimizer
+
+    def build(self, layers: Sequence[str], learning_rate: float) -> None:
+        """By the user's methods.
+
+        Args:
+            layers: feature keys of the collaborators that have a projection layer.
+            learning_rate: of these layers.
+        """
+        feature_optimizer = self._build_feature_part()
+        self.infer_model = self._user.build_model("build_infer_model")
+        infer_optimizer = self._user.build_optimizer("build_infer_optimizer", self.infer_model)
+        self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, learning_rate)
+        self.is_built = True
+
+    def by_name(self) -> dict[str, nn.Module]:
+        """See the base."""
+        return {**super().by_name(), "infer_model": self.infer_model}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """See the base."""
+        return {"optimizer": self.optimizer}
+
+    def set_mode(self, training: bool) -> None:
+        """The top model follows."""
+        super().set_mode(training)
+        self.infer_model.train(training)
