@@ -9,7 +9,18 @@ from typing import Any, cast
 import pytest
 
 from protocols.core.envelope import Envelope, Phase, Place
-from protocols.task.alignment import EpochEnd
+from protocols.core.message import Message
+from protocols.core.steps import (
+    Placed,
+    Receive,
+    ReceiveAnywhere,
+    ReceiveMany,
+    Send,
+    Steps,
+    received,
+    received_many,
+)
+from protocols.task.alignment import BatchOpen, EpochEnd
 from secure_hfl.engine.link import MAX_UNREAD, Link
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
@@ -73,3 +84,53 @@ def test_a_flood_of_one_lane_ends_while_the_other_waits(flooded: Phase) -> None:
     waiting = lane if flooded is Phase.TRAIN else link
     with pytest.raises(PeerFault, match=f"bank: sent {MAX_UNREAD} messages that nobody waits for"):
         waiting.receive(EpochEnd)
+
+
+def batches_at(*places: Place) -> Channel:
+    """A channel on which a BatchOpen of each place has arrived."""
+    channel = channel_with()
+    envelopes = deque(Envelope(at, p.phase, p.round, p.batch, BatchOpen(at + 1, b"")) for at, p in enumerate(places))
+    cast(Any, channel).receive = lambda timeout: envelopes.popleft()
+    return channel
+
+
+def test_a_role_learns_the_place_of_what_came_from_anywhere() -> None:
+    def role() -> Steps[Placed]:
+        return received((yield ReceiveAnywhere(BatchOpen, EpochEnd)), Placed)
+
+    there = Place(Phase.TEST, 3, 2)
+    assert Link(batches_at(there), 1.0).run(role()) == Placed(there, BatchOpen(1, b""))
+
+
+def test_a_role_works_on_a_stream_while_it_comes() -> None:
+    link = Link(batches_at(*[Place(Phase.JOIN)] * 3), 1.0)
+    taken: list[int] = []
+
+    def role() -> Steps[int]:
+        stream = received_many((yield ReceiveMany(BatchOpen, 2)), BatchOpen)
+        assert not taken
+        for message in stream:
+            taken.append(message.rows)
+            yield Send(message)
+        return received((yield Receive(BatchOpen)), BatchOpen).rows
+
+    assert link.run(role()) == 3
+    assert taken == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("places", "kind", "problem"),
+    [
+        ((Place(Phase.JOIN), Place(Phase.PSI)), BatchOpen, "bank: BatchOpen is of private set intersection, but this"),
+        ((Place(Phase.JOIN),), EpochEnd, "bank: sent BatchOpen instead of EpochEnd in joining"),
+    ],
+)
+def test_what_does_not_belong_to_a_stream_is_the_peers_fault(
+    places: tuple[Place, ...], kind: type[Message], problem: str
+) -> None:
+    def role() -> Steps[None]:
+        for _ in received_many((yield ReceiveMany(kind, 2)), kind):
+            pass
+
+    with pytest.raises(PeerFault, match=problem):
+        Link(batches_at(*places), 1.0).run(role())

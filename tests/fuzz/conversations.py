@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,12 +19,12 @@ from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, P
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Send, Steps
+from protocols.core.steps import ReceiveMany, Send, Steps
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
-from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, PsiSender, hash_ids
+from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
@@ -43,6 +42,7 @@ from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import backward_and_settle, normal
+from tests.protocols.psi.helpers import run_psi
 from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import answering
 from tests.protocols.whole_task import parameters_of
@@ -85,11 +85,27 @@ class _Stage:
 
 def _converse(stage: _Stage, recipe: Recipe) -> None:
     messages = _altered(stage.honest, recipe)
-    steps, answer = stage.start(), None
-    with refused(PeerViolation, OutOfRange, _Ended), suppress(StopIteration):
-        while True:
-            step = steps.send(answer)  # type: ignore[arg-type]
+    with refused(PeerViolation, OutOfRange, _Ended):
+        _drive(stage.start(), messages)
+
+
+def _drive(steps: Steps[Any], messages: deque[Message]) -> Any:
+    """One conversation with a peer that says this; what it returns."""
+    answer: Any = None
+    while True:
+        try:
+            step = steps.send(answer)
+        except StopIteration as end:
+            return end.value
+        if isinstance(step, ReceiveMany):
+            answer = _take_many(messages, step)
+        else:
             answer = None if isinstance(step, Send) else _take(messages, *step.types)
+
+
+def _take_many(messages: deque[Message], step: ReceiveMany) -> Iterator[Message]:
+    for _ in range(step.count):
+        yield _take(messages, *step.types)
 
 
 class _Ends:
@@ -242,20 +258,8 @@ def _psi_collaborator() -> PsiSender:
 @lru_cache
 def _psi_run() -> tuple[tuple[Message, ...], tuple[Message, ...]]:
     """What the host and what the collaborator sends; the same every time."""
-    host, other = _psi_host(), _psi_collaborator()
-    from_host: list[Message] = [host.open(), *host.masked_points()]
-    from_other: list[Message] = [other.open(), *other.masked_points()]
-    host.receive_open(from_other[0])
-    other.receive_open(from_host[0])
-    host.receive_points(from_other[1:])
-    digests = list(other.replies(from_host[1:]))
-    host.receive_digests(digests)
-    return (*from_host, host.result(host.intersection())), (*from_other, *digests)
-
-
-def _incoming(messages: deque[Message], kind: type[Message]) -> Iterator[Any]:
-    while True:
-        yield _take(messages, kind)
+    run = run_psi(_psi_host(), _psi_collaborator())
+    return tuple(run.from_host), tuple(run.from_collaborator)
 
 
 def psi(data: bytes) -> None:
@@ -274,22 +278,16 @@ def psi(data: bytes) -> None:
 
 
 def _run_host(role: PsiReceiver, messages: deque[Message]) -> None:
-    role.open()
-    list(role.masked_points())
-    role.receive_open(_take(messages, PsiOpen))
-    role.receive_points(_incoming(messages, PsiPoints))
-    role.receive_digests(_incoming(messages, PsiDigests))
-    common = role.intersection()
+    _drive(role.send(), messages)
+    common = _drive(role.receive(), messages)
     assert common <= set(_HOST_IDS)
-    role.result(common)
+    _drive(role.tell(common), messages)
 
 
 def _run_collaborator(role: PsiSender, messages: deque[Message]) -> None:
-    role.open()
-    list(role.masked_points())
-    role.receive_open(_take(messages, PsiOpen))
-    list(role.replies(_incoming(messages, PsiPoints)))
-    assert role.receive_result(_take(messages, PsiResult)) <= set(_COLLABORATOR_IDS)
+    _drive(role.send(), messages)
+    _drive(role.answer(), messages)
+    assert _drive(role.learn(), messages) <= set(_COLLABORATOR_IDS)
 
 
 def _same_products(points: bytes) -> None:

@@ -124,32 +124,41 @@ class Talk:
 
 
 @dataclass
-class _Bare:
-    """An end at one place of a connection that is nothing but two queues."""
+class Bare:
+    """An end of a connection that is nothing but two queues, all of one place."""
 
-    outbox: list[Message]
-    peer: deque[Message]
     waiting: deque[Message]
+    peer: deque[Message]
+    sent: list[Message] = field(default_factory=list)
     place: Place = field(default_factory=lambda: Place(Phase.TRAIN, 1))
 
     def send(self, message: Message) -> None:
-        self.outbox.append(message)
+        """To the other end."""
+        self.sent.append(message)
         self.peer.append(message)
 
     def take(self) -> Placed:
+        """The oldest message that has come."""
         return Placed(self.place, self.waiting.popleft())
+
+    def begin(self, steps: Steps[Any]) -> Conversation:
+        """A conversation at this end."""
+        return Conversation(self, steps)
+
+
+def ends_of_nothing() -> tuple[Bare, Bare]:
+    """Both ends of such a connection."""
+    one, other = deque[Message](), deque[Message]()
+    return Bare(one, other), Bare(other, one)
 
 
 def pump(left: Steps[Any], right: Steps[Any]) -> Talk:
     """Run two conversations against each other. Raises what a side raises; a deadlock fails the test."""
-    to_left: deque[Message] = deque()
-    to_right: deque[Message] = deque()
-    talk = Talk()
-    ends = _Bare(talk.from_left, to_right, to_left), _Bare(talk.from_right, to_left, to_right)
-    talk.left, talk.right = converse(*zip(ends, (left, right), strict=True))
-    assert not to_left, "the left side took too few messages"
-    assert not to_right, "the right side took too few messages"
-    return talk
+    ends = ends_of_nothing()
+    results = complete([end.begin(steps) for end, steps in zip(ends, (left, right), strict=True)])
+    assert not ends[0].waiting, "the left side took too few messages"
+    assert not ends[1].waiting, "the right side took too few messages"
+    return Talk(*results, ends[0].sent, ends[1].sent)
 
 
 def replay(steps: Steps[Any], *answers: Message | Placed) -> Any:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from protocols.core.message import Message
+from protocols.core.steps import Steps
 from protocols.psi import PsiReceiver, PsiSender
+from tests.protocols.pump import complete, ends_of_nothing
 
 
 @dataclass
@@ -19,22 +21,22 @@ class PsiRun:
     collaborator_learns: frozenset[str]
 
 
+def send_and_answer(role: PsiSender) -> Steps[None]:
+    """A collaborator's turn, as the engine takes it."""
+    yield from role.send()
+    yield from role.answer()
+
+
 def run_psi(
     host: PsiReceiver,
     collaborator: PsiSender,
     final: Callable[[frozenset[str]], Collection[str]] = lambda pairwise: pairwise,
 ) -> PsiRun:
     """One whole run in memory; `final` makes the intersection of all parties out of the pairwise one."""
-    host_open, collaborator_open = host.open(), collaborator.open()
-    host.receive_open(collaborator_open)
-    collaborator.receive_open(host_open)
-    host_points, collaborator_points = list(host.masked_points()), list(collaborator.masked_points())
-    host.receive_points(collaborator_points)
-    digests = list(collaborator.replies(host_points))
-    host.receive_digests(digests)
-    pairwise = host.intersection()
-    result = host.result(final(pairwise))
-    learnt = collaborator.receive_result(result)
-    return PsiRun(
-        [host_open, *host_points, result], [collaborator_open, *collaborator_points, *digests], pairwise, learnt
-    )
+    ours, theirs = ends_of_nothing()
+    answering = theirs.begin(send_and_answer(collaborator))
+    pairwise, _, _ = complete([ours.begin(host.receive()), ours.begin(host.send()), answering])
+    _, learnt = complete([ours.begin(host.tell(final(pairwise))), theirs.begin(collaborator.learn())])
+    assert not ours.waiting
+    assert not theirs.waiting
+    return PsiRun(ours.sent, theirs.sent, pairwise, learnt)
