@@ -1,13 +1,14 @@
 # make demo    set up .venv and train the tutorial's task between two processes
 # make test    set up .venv and run the tests
 # make check   lint, types, generated code
+# make docs    the documentation, into site/
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_OPTIONS ?=
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/secure-hfl demo $(DEMO_OPTIONS)
@@ -21,8 +22,11 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	PYTHON=$(BIN)/python proto/generate.sh --check
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -35,3 +39,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml
 $(VENV)/.dev: $(BIN)/python pyproject.toml
 	$(PIP) --editable '.[mnist,paillier,fast,dev]'
 	touch $@ $(VENV)/.run
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml
+	$(PIP) --editable '.[docs]'
+	touch $@

@@ -7,7 +7,8 @@ Weight gradients   With D_t = (lr dz_t)^T a_t known, D_t W_t^T = (lr dz_t)^T z_t
                    equally well, with one choice of R for each.
 Known samples      With the features of d samples known, z = a W^T is linear in W. This works against *any* scheme that
                    shows z, ours included. It is documented leakage of the ideal functionality, asserted here so that
-                   the documentation stays true. Only o < d, or not knowing samples, prevents it.
+                   the documentation stays true. For one look, o < d prevents it; over a run it does not, since every
+                   round shows another projection of the same rows (docs/privacy-measured.md).
 Inner products     W starts orthogonal, so z z^T is a a^T until training has moved W. Also documented leakage.
 """
 

@@ -115,7 +115,7 @@ def test_the_gradient_and_the_layer_come_from_the_same_noised_gradient(noise: Ga
     assert np.allclose(behind, views.dz[0], rtol=1e-3, atol=1e-7) == (noise is None)
 
 
-def test_a_square_layer_hides_no_features_from_who_knows_some_and_a_narrow_one_does() -> None:
+def test_in_one_look_a_square_layer_hides_no_features_from_who_knows_some_and_a_narrow_one_does() -> None:
     views = undefended()
     assert known_features(views.z, views.a, 0.05) < 1e-6
     narrow = Run(task(), Setting(projection=2, trainable=False)).train()
