@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from protocols.core.errors import InvalidInput, PeerViolation
+from protocols.core.errors import InvalidInput, PeerViolation, RoleAlreadyUsed
 from protocols.core.message import Message
 from protocols.core.steps import Receive, Send, Steps, received
 
@@ -185,9 +185,13 @@ class CollaboratorAlignment:
 
     def __init__(self, own: SplitDigest) -> None:
         self._own = own
+        self._has_run = False
 
     def run(self) -> Steps[None]:
         """Send ours, compare with the host's. Raises `Misaligned`."""
+        if self._has_run:
+            raise RoleAlreadyUsed("the splits have been compared before")
+        self._has_run = True
         yield Send(self._own)
         host = received((yield Receive(SplitDigest)), SplitDigest)
         compare_splits(host, self._own, "this side")
@@ -199,9 +203,13 @@ class HostAlignment:
     def __init__(self, own: SplitDigest, who: str) -> None:
         self._own = own
         self._who = who
+        self._has_run = False
 
     def run(self) -> Steps[None]:
         """Compare first, so that everyone hears the host's explanation; then show ours. Raises `Misaligned`."""
+        if self._has_run:
+            raise RoleAlreadyUsed("the splits have been compared before")
+        self._has_run = True
         theirs = received((yield Receive(SplitDigest)), SplitDigest)
         compare_splits(self._own, theirs, self._who)
         yield Send(self._own)

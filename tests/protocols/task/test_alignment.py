@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.core.errors import InvalidInput
+from protocols.core.errors import InvalidInput, RoleAlreadyUsed
 from protocols.core.steps import Receive, Send, Steps
 from protocols.task.abort import Abort
 from protocols.task.alignment import (
@@ -29,7 +29,7 @@ from protocols.task.alignment import (
     ids_digest,
 )
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from tests.protocols.pump import pump
+from tests.protocols.pump import pump, replay
 
 SESSION = bytes(range(32))
 IDS = st.one_of(st.integers(), st.text(max_size=8))
@@ -222,3 +222,12 @@ def test_malformed_split(change: dict[str, Any]) -> None:
 def test_malformed_messages(kind: Any, arguments: tuple[Any, ...]) -> None:
     with pytest.raises(InvalidInput, match=kind.__name__):
         kind(*arguments)
+
+
+def test_splits_are_compared_once() -> None:
+    own = digest(["a", "b"])
+    host, collaborator = HostAlignment(own, "bank"), CollaboratorAlignment(own)
+    pump(collaborator.run(), host.run())
+    for role in (host, collaborator):
+        with pytest.raises(RoleAlreadyUsed):
+            replay(role.run(), own)
