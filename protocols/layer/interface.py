@@ -105,8 +105,7 @@ class LayerRole(ABC):
     def state(self) -> dict[str, Array]:
         """What a checkpoint keeps of this side, between two batches. Secret.
 
-        No encryption key, mask, or position in a stream of randomness is in it: see "Going on after an interruption" in
-        protocols/README.md.
+        No encryption key, mask, or position in a stream of randomness is in it; docs/recovery.md says why.
 
         Raises:
             CallOutOfOrder: the layer is not set up, or a batch is under way.

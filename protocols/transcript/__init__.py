@@ -1,1 +1,1 @@
-"""Transcripts: what crossed the wire between two parties, hash-chained and signed by both; see protocols/README.md."""
+"""Transcripts: what crossed the wire between two parties, hash-chained and signed by both (docs/audit.md)."""

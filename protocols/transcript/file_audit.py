@@ -208,7 +208,7 @@ class FileAuditor:
             self._signed(record, owed)
         else:
             raise MalformedTranscript(
-                "a line that does not belong here", "see protocols/README.md", line=self._running.lines
+                "a line that does not belong here", "see docs/transcript-format.md", line=self._running.lines
             )
         return None
 

@@ -1,4 +1,4 @@
-r"""The lines of a transcript, written and read. What they mean, for a second reader: protocols/README.md.
+r"""The lines of a transcript, written and read. What they mean, for a second reader: docs/transcript-format.md.
 
 secure-hfl-transcript 2                                       each line ends in a space and a check value:
 agreed {...}                                                  the first 16 hex digits of the hash over all lines
@@ -158,7 +158,7 @@ def _parse_other(text: bytes, line: int) -> Record:
     kind, _, value = text.partition(b" ")
     if kind in (b"agreed", b"own") and value.isascii():
         return Preamble(kind.decode(), value.decode())
-    raise MalformedTranscript("a line that is none of this format's", "see protocols/README.md", line=line)
+    raise MalformedTranscript("a line that is none of this format's", "see docs/transcript-format.md", line=line)
 
 
 class Running:

@@ -38,7 +38,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         scheme: see `HeteroNNScheduler`.
         gradient_noise: what is done to the gradients that collaborators with a trained bottom model see, which say
             something about labels: `GaussianNoise(clip, sigma)`, `MaxNormNoise()`, or for binary labels
-            `MarvellNoise(ratio)`. It costs accuracy: the README has the curve. Default: nothing.
+            `MarvellNoise(ratio)`. It costs accuracy: docs/privacy-measured.md has the curve. Default: nothing.
     """
 
     def __init__(
