@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import normpath, relpath
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,9 @@ PAGES = {
 """Files of the repository, and where their pages stand."""
 
 RESULTS = ("*.json", "*.html", "*.png")
+FETCHED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=.?https?:|<link\b[^>]*\bhref=.?https?:|url\(.?https?:")
+"""What a browser would ask another server for, without being told to."""
+
 LINK = re.compile(r"(?<=\]\()(?!https?:|#)([^)#\s]+)(?=[)#])")
 
 
@@ -47,3 +51,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return relpath(target, str(PurePosixPath(at).parent))
 
     return LINK.sub(moved, markdown)
+
+
+def on_post_build(config: Any) -> None:
+    """Refuse a site that asks anything of other servers: who reads about privacy is not to be counted."""
+    for path in (*Path(config.site_dir).rglob("*.html"), *Path(config.site_dir).rglob("*.css")):
+        found = FETCHED.search(path.read_text("utf-8"))
+        if found:
+            raise PluginError(f"{path}: {found[0]} would be fetched from another server")
