@@ -25,7 +25,8 @@ from protocols.core.fixed_point import (
 from protocols.core.randomness import expand
 from protocols.he.interface import as_ring, as_signed
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import QuantisedFeatures, matmul, noise_in_ring
+from protocols.layer.quantised import QuantisedFeatures
+from protocols.layer.shapes import matmul, noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 
 LIMIT = 64.0

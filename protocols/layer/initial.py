@@ -14,6 +14,7 @@ U and V are each uniform in the ring.
 from __future__ import annotations
 
 import hmac
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,15 @@ from protocols.layer.reference import orthogonal_factor
 from protocols.layer.shapes import LayerShapes, Ring, subtract
 
 
-def exchange_keys(backend: Backend, label: str) -> Steps[tuple[SecretSide, PublicSide]]:
-    """Make a key pair and swap public keys; both ends run this.
+class Keys(NamedTuple):
+    """A party's own key pair, and the peer's public key."""
+
+    secret: SecretSide
+    public: PublicSide
+
+
+def exchange_keys(backend: Backend, label: str) -> Steps[Keys]:
+    """Make a key pair and swap public keys; both sides run this.
 
     Raises:
         WrongSession: the peer reflected our own key.
@@ -39,7 +47,7 @@ def exchange_keys(backend: Backend, label: str) -> Steps[tuple[SecretSide, Publi
     peer = received((yield Receive(ProjectionKey)), ProjectionKey)
     if hmac.compare_digest(peer.public_key, secret.public_key()):
         raise WrongSession("the peer sent our own public key back")
-    return secret, backend.load_public(peer.public_key)
+    return Keys(secret, backend.load_public(peer.public_key))
 
 
 def host_initial_share(

@@ -1,4 +1,4 @@
-"""What every scheme provides: the two ends of one collaborator's projection layer.
+"""What every scheme provides: the two sides of one collaborator's projection layer.
 
     collaborator                                    host
     setup()          <--- keys, initial W ---->     setup()                 once; or
@@ -8,7 +8,7 @@
                      ---- weight gradient ---->
     settle()         <--- the next share ------
 
-Each method is a conversation (`protocols.core.steps`): the engine runs it over the wire, tests run two ends in memory.
+Each method is a conversation (`protocols.core.steps`): the engine runs it over the wire, tests run both in memory.
 All schemes compute `protocols.layer.reference`, so user code and parity tests are the same for all.
 """
 
@@ -17,17 +17,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, ProtocolError, RoleAlreadyUsed
+from protocols.core.errors import InvalidInput, MalformedMessage, ProtocolError
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
-from protocols.core.steps import Send, Steps
-from protocols.layer.messages import MAX_ROWS, MAX_WIDTH, StepSkipped
+from protocols.core.steps import Steps
+from protocols.layer.messages import MAX_ROWS, MAX_WIDTH
 
 
 @dataclass(frozen=True)
@@ -71,20 +70,8 @@ def layer_randomness(spec: LayerSpec, role: str) -> Randomness:
     return SeededRandomness(spec.seed, f"projection of {spec.feature_key} at {role}")
 
 
-class Stage(Enum):
-    """How far an end of a layer is."""
-
-    NEW = auto()
-    SETTING_UP = auto()
-    BETWEEN_BATCHES = auto()
-    IN_BATCH = auto()
-
-
-class LayerRole(ABC):
-    """What both ends have in common: a life, and what is kept of it."""
-
-    _spec: LayerSpec
-    _stage = Stage.NEW
+class LayerSide(ABC):
+    """What both sides of a layer can do."""
 
     @abstractmethod
     def setup(self) -> Steps[None]:
@@ -118,25 +105,6 @@ class LayerRole(ABC):
     def prepare(self) -> bool:
         """Make a little of what can be made ahead of time; False when there is enough. Called from one other thread."""
         return False
-
-    def _begin_setup(self) -> None:
-        if self._stage is not Stage.NEW:
-            raise RoleAlreadyUsed(f"the layer of {self._spec.feature_key} is set up, or resumed, once")
-        self._stage = Stage.SETTING_UP
-
-    def _begin_batch(self) -> None:
-        if self._stage in (Stage.NEW, Stage.SETTING_UP):
-            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} must be set up before its first batch")
-        self._stage = Stage.IN_BATCH
-
-    def _end_batch(self) -> None:
-        """A batch is done, or the set-up."""
-        self._stage = Stage.BETWEEN_BATCHES
-
-    def _check_between_batches(self) -> None:
-        if self._stage is not Stage.BETWEEN_BATCHES:
-            now = "a batch is under way" if self._stage is Stage.IN_BATCH else "it is not set up"
-            raise CallOutOfOrder(f"the layer of {self._spec.feature_key} has no state for a checkpoint: {now}")
 
 
 class HostOfflinePhase(Protocol):
@@ -173,8 +141,8 @@ class CollaboratorOfflinePhase(Protocol):
         """Make what such a message asks for."""
 
 
-class HostLayer(LayerRole):
-    """The host's end. Holds its share of W; never sees a or W."""
+class HostLayer(LayerSide):
+    """The host's side. Holds its share of W; never sees a or W."""
 
     @property
     def offline(self) -> HostOfflinePhase | None:
@@ -189,13 +157,13 @@ class HostLayer(LayerRole):
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         """Send what the collaborator may know of dz [rows, o], and move W by -learning_rate * dz^T a."""
 
+    @abstractmethod
     def skip(self) -> Steps[None]:
         """Tell the collaborator that this batch trains nothing."""
-        yield Send(StepSkipped())
 
 
-class CollaboratorLayer(LayerRole):
-    """The collaborator's end. Holds its share of W; never sees z or W."""
+class CollaboratorLayer(LayerSide):
+    """The collaborator's side. Holds its share of W; never sees z or W."""
 
     @property
     def offline(self) -> CollaboratorOfflinePhase | None:

@@ -1,15 +1,14 @@
-"""What the two ends of an encrypted layer share: the shapes of its products, ring arithmetic, the quantised batch."""
+"""The shapes of an encrypted layer's products, and arithmetic in its ring."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import InvalidInput, OutOfRange
-from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS, encode
+from protocols.core.errors import InvalidInput
+from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS
 from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
@@ -67,32 +66,6 @@ class LayerShapes:
             self.check(rows),
         ):
             backend.check(shape)
-
-
-@dataclass(frozen=True)
-class QuantisedFeatures:
-    """One batch of features at its two scales. Two quantisations of one tensor are two values (DESIGN of fixed_point).
-
-    **Shapes** forward, gradient: [B, d] int64.
-    """
-
-    forward: Integers = field(repr=False)
-    gradient: Integers = field(repr=False)
-
-    @classmethod
-    def of(cls, key: str, features: NDArray[np.float32], parameters: LayerParameters) -> QuantisedFeatures:
-        """Raises `OutOfRange`, before anything is sent, for a NaN, an infinity, or a sample whose norm is too large."""
-        where = f"features of {key}"
-        limit = parameters.feature_norm
-        forward = encode(where, features, FEATURE_BITS, limit)
-        norms = np.sqrt(np.square(features.astype(np.float64)).sum(axis=1))
-        if norms.max(initial=0.0) > limit:
-            row = int(norms.argmax())
-            raise OutOfRange(
-                f"{where}: sample {row} of the batch has norm {float(norms[row]):g}, the limit is {limit:g}; nothing "
-                "was sent. Normalise the features (BatchNorm1d or LayerNorm as the last layer will do)"
-            )
-        return cls(forward, encode(where, features, GRADIENT_FEATURE_BITS, limit))
 
 
 def matmul(left: NDArray[np.int64] | Ring, right: Ring) -> Ring:

@@ -12,7 +12,7 @@ asking again does not average it away:
 
 One (key, version) must stand for one W, as two answers under one noise differ by exactly a (W - W')^T. After a rollback
 to a checkpoint a version comes again, and maybe with another W: so the key in force there is kept for its version only,
-and `LayerEnd` takes a fresh one for all that follow.
+and `VersionedNoise` takes a fresh one for all that follow.
 
 **Reference** Micciancio, Regev 2007 (smoothing parameter); tests/attacks/test_lattice.py for the attack.
 """
@@ -63,3 +63,35 @@ class SmoothingNoise:
         streams = [function(row.tobytes(), 16 * half) for row in np.ascontiguousarray(rows)]
         words = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(rows), 2, half)
         return box_muller(words).reshape(len(rows), 2 * half)[:, :width]
+
+
+class VersionedNoise:
+    """The smoothing noise of the version in force, and after a resume that of the versions to come.
+
+    Args:
+        noise: for the version in force. At this version the same query gets the same answer, or resuming again and
+            again would average the noise away.
+        later: for the versions after the first step; None if `noise` goes on, as it does without a resume. What follows
+            a resume may not be what followed before: a version may have been another W, and one key for both would give
+            their difference away, z - z' = a (W - W')^T without any noise.
+    """
+
+    def __init__(self, noise: SmoothingNoise, later: SmoothingNoise | None = None) -> None:
+        self._noise, self._later = noise, later
+
+    @property
+    def key(self) -> bytes:
+        """Of the version in force, for a checkpoint of the party itself. Secret."""
+        return self._noise.key
+
+    def next_version(self) -> None:
+        """The weights have moved."""
+        if self._later is not None:
+            self._noise, self._later = self._later, None
+
+    def draw(self, version: int, scale: int, rows: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+        """As `SmoothingNoise.draw`, with the key in force."""
+        return self._noise.draw(version, scale, rows, width)
+
+    def __repr__(self) -> str:
+        return "VersionedNoise(<secret>)"

@@ -19,7 +19,7 @@ from torch import nn
 from protocols.core.errors import InvalidInput, OutOfRange, SecureHflError
 from protocols.core.message import check_finite
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import QuantisedFeatures
+from protocols.layer.quantised import QuantisedFeatures
 from protocols.psi.ids import check_ids
 from protocols.task.alignment import SampleId
 from secure_hfl import run_options

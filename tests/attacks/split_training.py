@@ -47,13 +47,13 @@ class Seen:
     """What the host has of one training batch: z, dz, and how its share moved, which is all that message 4 tells it."""
 
     def __init__(self, layer: Layer, a: Floats, dz: Floats, learning_rate: float) -> None:
-        before = layer.host._share.copy()
+        before = layer.host._share.values.copy()
         self.a, self.weights = a.astype(float), layer.weights()  # to judge, not for the attack
         layer.forward(a)
         self.z: Matrix = layer.exact_projection() * Z_STEP
         self.dz: Matrix = learning_rate * dz.astype(float)
         layer.backward(dz, learning_rate)
-        self.update: Matrix = as_signed(subtract(before, layer.host._share)) * 2.0**-WEIGHT_BITS
+        self.update: Matrix = as_signed(subtract(before, layer.host._share.values)) * 2.0**-WEIGHT_BITS
 
 
 def train(layer: Layer, batches: int, rows: int, learning_rate: float = 0.5) -> list[Seen]:

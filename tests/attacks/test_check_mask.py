@@ -38,10 +38,10 @@ def samples_recovered(layer: Layer) -> int:
     layer.forward(a)
     query = next(message for message in layer.view.from_host if isinstance(message, CheckQuery))
     reply = next(message for message in layer.view.from_collaborator if isinstance(message, CheckReply))
-    share = np.ascontiguousarray(layer.host._share.T)
+    share = np.ascontiguousarray(layer.host._share.values.T)
     coefficients = matmul(share, query.combination[:, None])[:, 0].tolist()
-    shape = layer.host._shapes.check(ROWS)
-    opened = layer.host._secret.decrypt(CiphertextBundle(reply.parts), shape)[:, 0].tolist()
+    shape = layer.host._share.shapes.check(ROWS)
+    opened = layer.host._products._secret.decrypt(CiphertextBundle(reply.parts), shape)[:, 0].tolist()
     truth = np.rint(a.astype(float) * 2.0**FEATURE_BITS).astype(int).tolist()
     return sum(solve(coefficients, value) == row for value, row in zip(opened, truth, strict=True))
 

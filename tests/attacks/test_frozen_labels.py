@@ -43,7 +43,7 @@ def traits(layer: Layer, messages: list[Message], da: NDArray[np.float32] | None
         if isinstance(message, FeatureGradient):
             out.append(message.exponent)
         else:
-            out += decrypted_with_own_key(layer.collaborator._secret, message.parts[0]).tolist()
+            out += decrypted_with_own_key(layer.collaborator._products._secret, message.parts[0]).tolist()
     if da is not None:
         out.append(float(np.log(np.linalg.norm(da))))
     return np.array(out)

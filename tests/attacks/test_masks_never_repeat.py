@@ -37,12 +37,12 @@ def one_run(backend: str, prepare=lambda host, collaborator: None) -> tuple[list
     hidden: list[bytes] = []
     z = []
     for _ in range(2):
-        before = [end._share.copy() for end in (layer.host, layer.collaborator)]
+        before = [end._share.values.copy() for end in (layer.host, layer.collaborator)]
         z.append(layer.forward(a))
         layer.skip()
         z.append(layer.forward(a))
         layer.backward(dz, 0.01)
-        moves = [subtract(end._share, old) for end, old in zip((layer.host, layer.collaborator), before)]
+        moves = [subtract(end._share.values, old) for end, old in zip((layer.host, layer.collaborator), before)]
         hidden += [array.tobytes() for array in (*before, *moves)]
     for message in (*layer.view.from_host, *layer.view.from_collaborator):
         if isinstance(message, (ProjectionKey, StepSkipped)):

@@ -6,7 +6,6 @@ nobody can tell from training that diverges.
 
 from __future__ import annotations
 
-import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -41,7 +40,7 @@ from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter
 from tests.protocols.he import bfv_helpers
-from tests.protocols.layer.helpers import backward_and_settle, normal
+from tests.protocols.layer.helpers import backward_and_settle, copied, normal
 from tests.protocols.psi.helpers import run_psi
 from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import answering
@@ -117,23 +116,13 @@ class _Ends:
 
     def do(self, *calls: Callable[[Any], Steps[Any]]) -> _Ends:
         """One conversation."""
-        before = [_twin(role) for role in self.roles]
+        before = [copied(role) for role in self.roles]
         talk = pump(*(call(role) for call, role in zip(calls, self.roles, strict=True)))
         heard = talk.from_right, talk.from_left
         for call, role, messages in zip(calls, before, heard, strict=True):
             if messages:
-                self.stages.append(_Stage(lambda call=call, role=role: call(_twin(role)), tuple(messages)))
+                self.stages.append(_Stage(lambda call=call, role=role: call(copied(role)), tuple(messages)))
         return self
-
-
-def _twin(role: Any) -> Any:
-    """A copy whose one-time masks can be used up without those of the original."""
-    twin = copy.copy(role)
-    if hasattr(twin, "triples"):
-        twin.triples = copy.copy(twin.triples)
-        twin.triples._stock = {kind: deque(stock) for kind, stock in twin.triples._stock.items()}
-        twin.triples._made = dict(twin.triples._made)
-    return twin
 
 
 class _Kept(BfvBackend):

@@ -23,14 +23,16 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import protocols.psi.hashed
+import protocols.schemes.encrypted.host
+import protocols.schemes.masked.host
 import secure_hfl.engine.collaborator
 import secure_hfl.engine.host
 from protocols.core import randomness
 from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
-from protocols.layer import initial, smoothing
-from protocols.layer import weight_share as end
+from protocols.layer import initial, quantised, smoothing, weight_share
 from protocols.psi import curve
+from protocols.schemes import encrypted, masked
 from protocols.schemes.masked import pool, triples
 from protocols.task import agreement
 from secure_hfl.identity import Identity
@@ -215,19 +217,20 @@ def _spy_on_layers() -> None:
 
     def note_share(self: Any, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if name == "_share":
+        if name == "values":
             SPY.note_array("share of the weights", value)
 
     def note_features(result: Any, *args: Any) -> None:
         SPY.note_array("features", result.detach().numpy())
 
     _after(triples.Half, "__init__", note_half)
-    end.LayerEnd.__setattr__ = note_share  # type: ignore[method-assign, assignment]
+    weight_share.WeightShare.__setattr__ = note_share  # type: ignore[method-assign, assignment]
     _after(initial, "orthogonal_factor", lambda result, *args: SPY.note_array("factor of the weights", result))
     _after(smoothing.SmoothingNoise, "draw", lambda result, *args: SPY.note_array("smoothing noise", result))
     _after(smoothing.SmoothingNoise, "__init__", lambda _, self, *args: SPY.note("smoothing key", "bytes", self._key))
-    _after(end.HostEnd, "_decode_projection", lambda result, *args: SPY.note_array("projection z", result))
-    _after(end.HostEnd, "_quantise_gradient", lambda _, self, dz, *args: SPY.note_array("gradient dz", dz))
+    for scheme in (encrypted.host, masked.host):
+        _after(scheme, "decode_projection", lambda result, *args: SPY.note_array("projection z", result))
+    _after(quantised.QuantisedGradient, "of", lambda _, spec, dz, *args: SPY.note_array("gradient dz", dz))
     for module in (secure_hfl.engine.host, secure_hfl.engine.collaborator):
         _after(module, "check_features", note_features)
     assert pool.expand is randomness.expand, "masks must come from where the spy looks"

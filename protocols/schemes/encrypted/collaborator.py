@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder
+from protocols.core.message import Array
+from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import (
-    RING_BITS,
-    Backend,
-    EncryptedOperand,
-    PublicSide,
-    SecretSide,
-)
-from protocols.layer.interface import LayerSpec
+from protocols.he.interface import RING_BITS, Backend, EncryptedOperand
+from protocols.layer.initial import Keys, collaborator_initial_share, exchange_keys
+from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
+from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.shapes import Integers, Ring, matmul, subtract
-from protocols.layer.weight_share import CollaboratorEnd
-from protocols.schemes.encrypted.keys import EncryptedSide, check_reply
+from protocols.layer.weight_share import WeightShare
+from protocols.schemes.encrypted.host import check_reply
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
@@ -30,99 +31,122 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.precomputed import Precomputed
+from protocols.schemes.encrypted.products import CollaboratorProducts
 
 
-class EncryptedCollaborator(EncryptedSide, CollaboratorEnd):
-    """The collaborator's end: holds V and the key that da is encrypted to. Arguments and errors as `EncryptedHost`."""
+class EncryptedCollaborator(CollaboratorLayer):
+    """The collaborator's side: holds V and the key that da is encrypted to. Arguments and errors as `EncryptedHost`."""
+
+    _products: CollaboratorProducts
+    """Once keys are exchanged."""
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        super().__init__(spec, backend, parameters)
-        self._shapes.check_budget(backend, spec.rows)
-        self._operand: EncryptedOperand
-        self._awaits_share = False
+        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._share = WeightShare(spec, parameters, "collaborator")
+        self._share.shapes.check_budget(backend, spec.rows)
+        self._masks = expand(OsRandomness().seed())
+        self._life = Lifecycle(spec.feature_key)
+        self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
+        self._host_share: EncryptedOperand | None = None
 
-    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
-        self._secret, self._public = secret, public
+    def setup(self) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        share = self._share
+        share.values = yield from collaborator_initial_share(share.shapes, keys.secret, share.randomness)
+        yield from self._open(keys)
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        self._share.restore(state)
+        yield from self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+
+    def _open(self, keys: Keys) -> Steps[None]:
+        self._products = CollaboratorProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
         yield from self._send_share()
         yield from self._receive_share()
-        shapes, rows = self._shapes, self._spec.rows
-        self._projections = Precomputed(self._public.prepare, shapes.forward(rows))
-        self._weight_gradients = Precomputed(self._public.prepare, shapes.weight_gradient(rows))
-        self._shares = Precomputed(self._secret.prepare, shapes.feature_gradient(rows))
-        self._ahead = (self._projections, self._weight_gradients)
-        if self._spec.trainable:
-            self._ahead = (*self._ahead, self._shares)
+        self._life.end_batch()
 
     def _send_share(self) -> Steps[None]:
         if self._spec.trainable:
-            shape = self._shapes.feature_gradient(self._spec.rows)
-            yield Send(CollaboratorShare(self._version, self._secret.encrypt(self._share, shape).parts))
+            yield Send(CollaboratorShare(self._share.version, self._products.encrypt_share(self._share.values)))
 
     def _receive_share(self) -> Steps[None]:
         share = received((yield Receive(HostShare)), HostShare)
-        self._operand = self._public.load_operand(self._parts(share), self._shapes.forward(self._spec.rows))
+        self._share.check_version("HostShare", share.version)
+        self._host_share = self._products.load_share(share.parts)
+
+    def prepare(self) -> bool:
+        """See the interface. False until the layer is set up."""
+        return self._life.is_set_up and self._products.prepare()
+
+    def state(self) -> dict[str, Array]:
+        """See the interface, and `WeightShare.state`."""
+        self._life.check_between_batches()
+        return self._share.state()
+
+    def weights(self) -> dict[str, Array]:
+        """See the interface. share [o, d] uint64."""
+        return {"share": self._share.values}
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
-        self._begin_batch()
-        if self._awaits_share:
+        self._life.begin_batch()
+        host_share = self._host_share
+        if host_share is None:
             raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
-        quantised = self._quantise_features(features)
-        own = self._own_projection(quantised.forward)
-        self._projections.use()
-        product = self._public.multiply_add(quantised.forward, self._operand, own, self._shapes.forward(len(features)))
-        yield Send(Projection(self._version, product.parts))
-        self._features = quantised if training else None
-        if self._count_batch():
+        key = self._spec.feature_key
+        check_rows(f"features of {key}", features, len(features), self._spec.width_in)
+        quantised = QuantisedFeatures.of(key, features, self._parameters)
+        own = self._share.project(quantised.forward)
+        yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
+        self._pending.drop()
+        if training:
+            self._pending.keep(len(features), quantised)
+        if self._share.checks.count():
             yield from self._answer_check(quantised.forward, own)
         if not training:
-            self._end_batch()
+            self._life.end_batch()
 
     def _answer_check(self, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(CheckQuery)), CheckQuery)
-        check_reply(query.combination, self._shapes.o)
-        shape = self._shapes.check(len(features))
-        operand = self._public.load_operand(self._parts(query), shape)
+        check_reply(query.combination, self._share.shapes.o)
+        self._share.check_version("CheckQuery", query.version)
         mask = self._masks.ring((len(features), 1), RING_BITS)
-        product = self._public.multiply_add(features, operand, mask, shape)
+        parts = self._products.check(features, query.parts, mask)
         masked = subtract(matmul(own, query.combination[:, None]), mask)
-        yield Send(CheckReply(self._version, product.parts, masked[:, 0].copy()))
+        yield Send(CheckReply(self._share.version, parts, masked[:, 0].copy()))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
-        features = self._take_features()
+        features = self._pending.take()
         reply = yield Receive(StepGradient, StepSkipped)
         if isinstance(reply, StepSkipped):
-            self._end_batch()
+            self._life.end_batch()
             return None
-        step = received(reply, StepGradient)
-        rows = len(features.forward)
-        yield Send(self._weight_gradient(features.gradient, step, rows))
-        gradient_version = self._version
-        self._next_version()
-        self._awaits_share = True
-        if self._spec.trainable:
-            self._shares.use()
+        yield Send(self._step(features.gradient, received(reply, StepGradient)))
+        gradient_version = self._share.version
+        self._share.next_version()
+        self._host_share = None
         yield from self._send_share()
         if not self._spec.trainable:
             return None
         gradient = received((yield Receive(FeatureGradient)), FeatureGradient)
-        ring = self._secret.decrypt(self._parts(gradient, gradient_version), self._shapes.feature_gradient(rows))
-        return self._decode_gradient(ring, gradient.exponent)
+        self._share.check_version("FeatureGradient", gradient.version, gradient_version)
+        ring = self._products.decrypt_gradient(gradient.parts, len(features.gradient))
+        return decode_gradient(self._spec, ring, gradient.exponent, self._parameters)
 
-    def _weight_gradient(self, features: Integers, step: StepGradient, rows: int) -> WeightGradient:
-        """[(lr dz)^T a - R]_H, computed as [a^T (lr dz) - R^T]_H; V moves by R."""
-        shape = self._shapes.weight_gradient(rows)
-        operand = self._public.load_operand(self._parts(step), shape)
-        mask = self._masks.ring((self._shapes.o, self._shapes.d), RING_BITS)
-        addend = np.ascontiguousarray(subtract(np.zeros_like(mask), mask).T)
-        self._weight_gradients.use()
-        product = self._public.multiply_add(np.ascontiguousarray(features.T), operand, addend, shape)
-        self._share = subtract(self._share, mask)
-        return WeightGradient(self._version, product.parts)
+    def _step(self, features: Integers, step: StepGradient) -> WeightGradient:
+        """[(lr dz)^T a - R]_H; V moves by R."""
+        share = self._share
+        share.check_version("StepGradient", step.version)
+        mask = self._masks.ring((share.shapes.o, share.shapes.d), RING_BITS)
+        parts = self._products.weight_gradient(features, step.parts, mask)
+        share.subtract(mask)
+        return WeightGradient(share.version, parts)
 
     def settle(self) -> Steps[None]:
         """Take the host's refreshed share, which it made while our bottom model was stepped."""
-        if self._awaits_share:
-            self._awaits_share = False
+        if self._life.is_set_up and self._host_share is None:
             yield from self._receive_share()
-            self._end_batch()
+            self._life.end_batch()

@@ -39,24 +39,24 @@ Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import CallOutOfOrder, VerificationFailed
+from protocols.core.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
+from protocols.core.message import Array, check_array
+from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import (
-    RING_BITS,
-    Backend,
-    PublicSide,
-    SecretSide,
-    as_ring,
-)
-from protocols.layer.interface import LayerSpec
+from protocols.he.interface import RING_BITS, Backend
+from protocols.layer.initial import Keys, exchange_keys, host_initial_share
+from protocols.layer.interface import HostLayer, LayerSpec
+from protocols.layer.lifecycle import Lifecycle, PendingBatch
+from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
-from protocols.layer.weight_share import HostEnd
-from protocols.schemes.encrypted.keys import EncryptedSide, check_reply
+from protocols.layer.quantised import QuantisedGradient, decode_projection
+from protocols.layer.shapes import Ring, add, matmul
+from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
@@ -67,11 +67,11 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.precomputed import Precomputed
+from protocols.schemes.encrypted.products import HostProducts
 
 
-class EncryptedHost(EncryptedSide, HostEnd):
-    """The host's end: holds U and the key that z is encrypted to.
+class EncryptedHost(HostLayer):
+    """The host's side: holds U and the key that z is encrypted to.
 
     Args:
         spec: the layer.
@@ -82,54 +82,83 @@ class EncryptedHost(EncryptedSide, HostEnd):
         InvalidInput: the layer does not fit the ring or the encryption's noise budget.
     """
 
+    _products: HostProducts
+    """Once keys are exchanged."""
+
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        super().__init__(spec, backend, parameters)
-        self._shapes.check_budget(backend, spec.rows)
+        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._share = WeightShare(spec, parameters, "host")
+        self._share.shapes.check_budget(backend, spec.rows)
+        self._masks = expand(OsRandomness().seed())
+        self._life = Lifecycle(spec.feature_key)
+        self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
         self._peer_share: CollaboratorShare | None = None
 
-    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
-        self._secret, self._public = secret, public
-        shapes, rows = self._shapes, self._spec.rows
-        self._steps = Precomputed(self._secret.prepare, shapes.weight_gradient(rows))
-        self._shares = Precomputed(self._secret.prepare, shapes.forward(rows))
-        self._gradients = Precomputed(self._public.prepare, shapes.feature_gradient(rows))
+    def setup(self) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        share = self._share
+        share.values = yield from host_initial_share(share.shapes, keys.public, share.randomness, self._masks)
+        yield from self._open(keys)
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        self._share.restore(state)
+        yield from self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+
+    def _open(self, keys: Keys) -> Steps[None]:
+        self._products = HostProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
         yield from self._exchange_shares()
-        self._ahead = (self._steps, self._shares)
-        if self._spec.trainable:
-            self._ahead = (*self._ahead, self._gradients)
+        self._life.end_batch()
 
     def _exchange_shares(self) -> Steps[None]:
         """[V] for our next gradient, [U] for the next projection."""
-        shape = self._shapes.forward(self._spec.rows)
-        self._shares.use()
-        encrypted = self._secret.encrypt(np.ascontiguousarray(self._share.T), shape)
-        yield Send(HostShare(self._version, encrypted.parts))
+        yield Send(HostShare(self._share.version, self._products.encrypt_share(self._share.values)))
         if self._spec.trainable:
             self._peer_share = received((yield Receive(CollaboratorShare)), CollaboratorShare)
-            self._check_version("CollaboratorShare", self._peer_share.version)
+            self._share.check_version("CollaboratorShare", self._peer_share.version)
+
+    def prepare(self) -> bool:
+        """See the interface. False until the layer is set up."""
+        return self._life.is_set_up and self._products.prepare()
+
+    def state(self) -> dict[str, Array]:
+        """See the interface, and `WeightShare.state`."""
+        self._life.check_between_batches()
+        return self._share.state()
+
+    def weights(self) -> dict[str, Array]:
+        """See the interface. share [o, d] uint64."""
+        return {"share": self._share.values}
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
-        self._begin_batch()
-        self._awaited_rows = rows if training else 0
+        self._life.begin_batch()
+        self._pending.drop()
         reply = received((yield Receive(Projection)), Projection)
-        ring = self._secret.decrypt(self._parts(reply), self._shapes.forward(rows))
-        z = self._decode_projection(ring)
-        if self._count_batch():
+        self._share.check_version("Projection", reply.version)
+        ring = self._products.decrypt_projection(reply.parts, rows)
+        z = decode_projection(self._spec, ring, self._parameters)
+        if self._share.checks.count():
             yield from self._check(ring)
-        if not training:
-            self._end_batch()
+        if training:
+            self._pending.keep(rows, None)
+        else:
+            self._life.end_batch()
         return z
 
     def _check(self, projection: Ring) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r."""
-        shape = self._shapes.check(len(projection))
-        combination = self._masks.ring((self._shapes.o, 1), RING_BITS)
-        column = matmul(np.ascontiguousarray(self._share.T), combination)
-        query = self._secret.encrypt(column, shape)
-        yield Send(CheckQuery(self._version, query.parts, combination[:, 0].copy()))
+        rows, share = len(projection), self._share
+        combination = self._masks.ring((share.shapes.o, 1), RING_BITS)
+        column = matmul(np.ascontiguousarray(share.values.T), combination)
+        query = self._products.encrypt_combination(column, rows)
+        yield Send(CheckQuery(share.version, query, combination[:, 0].copy()))
         reply = received((yield Receive(CheckReply)), CheckReply)
-        check_reply(reply.masked, len(projection))
-        ours = self._secret.decrypt(self._parts(reply), shape)[:, 0]
+        check_reply(reply.masked, rows)
+        share.check_version("CheckReply", reply.version)
+        ours = self._products.decrypt_check(reply.parts, rows)
         if not hmac.compare_digest(add(ours, reply.masked).tobytes(), matmul(projection, combination)[:, 0].tobytes()):
             raise VerificationFailed(
                 f"the projection of {self._spec.feature_key} is not a W^T: the shares of the weights, or the "
@@ -137,25 +166,39 @@ class EncryptedHost(EncryptedSide, HostEnd):
             )
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
-        mantissas, exponent, step = self._quantise_gradient(dz, learning_rate)
-        shape = self._shapes.weight_gradient(len(dz))
-        self._steps.use()
-        yield Send(StepGradient(self._version, self._secret.encrypt(as_ring(step), shape).parts))
+        self._pending.check(len(dz))
+        share = self._share
+        gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, share.randomness)
+        self._pending.take()
+        yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
         if self._spec.trainable:
-            yield Send(self._feature_gradient(mantissas, exponent))
+            yield Send(self._feature_gradient(gradient))
         reply = received((yield Receive(WeightGradient)), WeightGradient)
-        self._share = subtract(self._share, self._secret.decrypt(self._parts(reply), shape).T)
-        self._next_version()
+        share.check_version("WeightGradient", reply.version)
+        share.subtract(self._products.decrypt_weight_gradient(reply.parts, len(dz)))
+        share.next_version()
         yield from self._exchange_shares()
-        self._end_batch()
+        self._life.end_batch()
 
-    def _feature_gradient(self, mantissas: Integers, exponent: int) -> FeatureGradient:
+    def _feature_gradient(self, gradient: QuantisedGradient) -> FeatureGradient:
         """[dz V + dz U + e']_C."""
-        peer = self._peer_share
+        peer, share = self._peer_share, self._share
         if peer is None:
             raise CallOutOfOrder("the collaborator's share has not come")
-        shape = self._shapes.feature_gradient(len(mantissas))
-        operand = self._public.load_operand(self._parts(peer), shape)
-        self._gradients.use()
-        product = self._public.multiply_add(mantissas, operand, self._own_gradient(mantissas, exponent), shape)
-        return FeatureGradient(self._version, exponent, product.parts)
+        share.check_version("CollaboratorShare", peer.version)
+        own = share.pull_back(gradient.mantissas, gradient.exponent)
+        parts = self._products.feature_gradient(gradient.mantissas, peer.parts, own)
+        return FeatureGradient(share.version, gradient.exponent, parts)
+
+    def skip(self) -> Steps[None]:
+        """See the interface."""
+        self._pending.drop()
+        yield Send(StepSkipped())
+        self._life.skip_batch()
+
+
+def check_reply(values: Ring, length: int) -> None:
+    """Raise `MalformedMessage` unless these are `length` ring elements."""
+    check_array("a check's values", values, np.uint64, 1)
+    if len(values) != length or int(values.max()) >> RING_BITS:
+        raise MalformedMessage(f"a check must carry {length} ring elements")

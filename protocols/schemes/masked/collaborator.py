@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PoolExhausted
+from protocols.core.message import Array
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import Backend, PublicSide, SecretSide, as_ring
-from protocols.layer.interface import LayerSpec
+from protocols.he.interface import Backend, as_ring
+from protocols.layer.initial import Keys, collaborator_initial_share, exchange_keys
+from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
+from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
-from protocols.layer.weight_share import CollaboratorEnd
+from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -23,47 +28,116 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.pieces import MaskedSide, check_shape
+from protocols.schemes.masked.pieces import check_about, check_products, check_shape, padded, pieces_of, triples_needed
 from protocols.schemes.masked.pool import CollaboratorTriples
-from protocols.schemes.masked.triples import (
-    FEATURE_GRADIENT,
-    PROJECTION,
-    TRAIN,
-    WEIGHT_GRADIENT,
-    Triple,
-    kind_of,
-)
+from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Triple, kind_of
 
 
-@dataclass(repr=False)
-class _Unsettled:
-    """A training batch whose step is not yet in V: a at the gradient's scale, its triples, and gamma if it has come."""
+@dataclass(frozen=True, repr=False)
+class _Batch:
+    """A training batch: a at the gradient's scale, and the triples that hid it."""
 
     features: Integers
     triples: list[Triple]
+
+
+@dataclass(frozen=True, repr=False)
+class _Unsettled:
+    """A training batch whose step is not yet in V, and gamma of its first piece if that has come."""
+
+    batch: _Batch
     first_step: MaskedStep | None
 
 
-class MaskedCollaborator(MaskedSide, CollaboratorEnd):
-    """The collaborator's end: holds V. Arguments, attributes and errors as `MaskedHost`."""
+class MaskedCollaborator(CollaboratorLayer):
+    """The collaborator's side: holds V. Arguments, attributes and errors as `MaskedHost`."""
 
     triples: CollaboratorTriples
-    _next: tuple[Triple, Ring] | None
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        super().__init__(spec, backend, parameters)
-        self._next = None
-        self._used: list[Triple] = []
+        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._share = WeightShare(spec, parameters, "collaborator")
+        check_products(spec, backend, self._share)
+        self._life = Lifecycle(spec.feature_key)
+        self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
         self._unsettled: _Unsettled | None = None
+        self._ahead: tuple[Triple, Ring] | None = None  # our triple and mu, sent ahead, for the next training batch
+
+    def setup(self) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        share = self._share
+        share.values = yield from collaborator_initial_share(share.shapes, keys.secret, share.randomness)
+        self._open(keys)
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        self._share.restore(state)
+        self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+
+    def _open(self, keys: Keys) -> None:
+        self.triples = CollaboratorTriples(self._spec, self._backend, *keys)
+        self._life.end_batch()
 
     @property
     def offline(self) -> CollaboratorTriples:
         """See the interface."""
         return self.triples
 
-    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
-        self.triples = CollaboratorTriples(self._spec, self._backend, secret, public)
-        yield from ()
+    def needs(self, training: bool, rows: int) -> tuple[str, int]:
+        """As `MaskedHost.needs`."""
+        is_one_ahead = training and self._ahead is not None
+        return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
+
+    def state(self) -> dict[str, Array]:
+        """See the interface, and `WeightShare.state`."""
+        self._life.check_between_batches()
+        return self._share.state()
+
+    def weights(self) -> dict[str, Array]:
+        """See the interface. share [o, d] uint64."""
+        return {"share": self._share.values}
+
+    def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
+        self._life.begin_batch()
+        if self._unsettled is not None:
+            raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
+        self._pending.drop()
+        key = self._spec.feature_key
+        check_rows(f"features of {key}", features, len(features), self._spec.width_in)
+        quantised = QuantisedFeatures.of(key, features, self._parameters)
+        own = self._share.project(quantised.forward)
+        kind, pieces = kind_of(training), pieces_of(len(features), self._spec.rows)
+        used = []
+        for piece in pieces:
+            triple, share = yield from self._open_piece(training)
+            yield Send(self._projection(quantised.forward[piece], own[piece], triple, share))
+            if training:
+                used.append(triple)
+                yield from self._send_training(quantised.gradient[piece], triple)
+        if training:
+            self._pending.keep(len(features), _Batch(quantised.gradient, used))
+        if self._share.checks.count():
+            yield from self._answer_check(kind, quantised.forward[pieces[0]], own[pieces[0]])
+        if not training:
+            self._life.end_batch()
+
+    def _open_piece(self, training: bool) -> Steps[tuple[Triple, Ring]]:
+        """Our triple of a piece, and mu for it, now or ahead."""
+        if training and self._ahead is not None:
+            opened, self._ahead = self._ahead, None
+            return opened
+        return (yield from self._receive_share(kind_of(training)))
+
+    def _receive_share(self, kind: str) -> Steps[tuple[Triple, Ring]]:
+        """Our next triple, and mu for it."""
+        message = received((yield Receive(MaskedShare)), MaskedShare)
+        triple = self._take_for_host(kind)
+        check_about(message, triple, self._share)
+        check_shape("MaskedShare.share", message.share, self._share.values.shape)
+        return triple, message.share
 
     def _take_for_host(self, kind: str) -> Triple:
         """Our half of the triple that the host's message is about."""
@@ -72,105 +146,80 @@ class MaskedCollaborator(MaskedSide, CollaboratorEnd):
         except PoolExhausted:
             raise MessageOutOfOrder(f"the host uses a {kind} triple that was not made") from None
 
-    def _receive_share(self, kind: str) -> Steps[tuple[Triple, Ring]]:
-        """Our next triple, and mu for it."""
-        message = received((yield Receive(MaskedShare)), MaskedShare)
-        triple = self._take_for_host(kind)
-        self._check_about(message, triple)
-        check_shape("MaskedShare.share", message.share, self._share.shape)
-        return triple, message.share
-
-    def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
-        self._begin_batch()
-        if self._unsettled is not None:
-            raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
-        quantised = self._quantise_features(features)
-        own = self._own_projection(quantised.forward)
-        kind, pieces = kind_of(training), self._pieces(len(features))
-        self._used = []
-        for piece in pieces:
-            if training and self._next is not None:
-                (triple, share), self._next = self._next, None
-            else:
-                triple, share = yield from self._receive_share(kind)
-            yield Send(self._projection(quantised.forward[piece], own[piece], triple, share))
-            if training:
-                self._used.append(triple)
-                masked = subtract(self._padded(quantised.gradient[piece]), triple[WEIGHT_GRADIENT].mask)
-                yield Send(MaskedGradientFeatures(triple.index, self._version, masked))
-                if self._spec.trainable:
-                    nu = subtract(self._share, triple[FEATURE_GRADIENT].mask)
-                    yield Send(MaskedShare(triple.index, self._version, nu))
-        self._features = quantised if training else None
-        if self._count_batch():
-            yield from self._answer_check(kind, quantised.forward[pieces[0]], own[pieces[0]])
-        if not training:
-            self._end_batch()
-
     def _projection(self, features: Integers, own: Ring, triple: Triple, share: Ring) -> MaskedFeatures:
         """alpha = a - A and s = A mu^T + P_C + a V^T + e. `share` may be fewer rows of mu, `own` as many columns."""
         half, (rows, width) = triple[PROJECTION], own.shape
         mask = half.mask[:rows]
         product = matmul(mask, np.ascontiguousarray(share.T))
         shared = add(add(product, half.share[:rows, :width]), own)
-        return MaskedFeatures(triple.index, self._version, subtract(as_ring(features), mask), shared)
+        return MaskedFeatures(triple.index, self._share.version, subtract(as_ring(features), mask), shared)
+
+    def _send_training(self, features: Integers, triple: Triple) -> Steps[None]:
+        """alpha' and nu."""
+        masked = subtract(padded(features, self._spec.rows), triple[WEIGHT_GRADIENT].mask)
+        yield Send(MaskedGradientFeatures(triple.index, self._share.version, masked))
+        if self._spec.trainable:
+            nu = subtract(self._share.values, triple[FEATURE_GRADIENT].mask)
+            yield Send(MaskedShare(triple.index, self._share.version, nu))
 
     def _answer_check(self, kind: str, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(MaskedCheck)), MaskedCheck)
         triple = self._take_for_host(kind)
-        self._check_about(query, triple)
-        check_shape("MaskedCheck.combination", query.combination, (self._shapes.o,))
-        check_shape("MaskedCheck.share", query.share, (self._shapes.d,))
+        check_about(query, triple, self._share)
+        check_shape("MaskedCheck.combination", query.combination, (self._share.shapes.o,))
+        check_shape("MaskedCheck.share", query.share, (self._share.shapes.d,))
         combined = matmul(own, query.combination[:, None])
         yield Send(self._projection(features, combined, triple, query.share[None, :]))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
-        features, triples = self._take_features(), self._used
-        self._used = []
+        batch = self._pending.take()
         first = yield Receive(MaskedGradient if self._spec.trainable else MaskedStep, StepSkipped)
         if isinstance(first, StepSkipped):
-            self._end_batch()
+            self._life.end_batch()
             return None
         if isinstance(first, MaskedStep):
-            self._unsettled = _Unsettled(features.gradient, triples, first)
+            self._unsettled = _Unsettled(batch, first)
             return None
         gradients = [received(first, MaskedGradient)]
-        for _ in triples[1:]:
+        for _ in batch.triples[1:]:
             gradients.append(received((yield Receive(MaskedGradient)), MaskedGradient))
-        pieces = self._pieces(len(features.forward))
-        rings = [self._feature_gradient(*each) for each in zip(gradients, pieces, triples, strict=True)]
+        pieces = pieces_of(len(batch.features), self._spec.rows)
+        rings = [self._feature_gradient(*each) for each in zip(gradients, pieces, batch.triples, strict=True)]
         if len({gradient.exponent for gradient in gradients}) > 1:
             raise MalformedMessage("the MaskedGradients of one batch must have one exponent")
-        da = self._decode_gradient(np.concatenate(rings), gradients[0].exponent)
-        self._unsettled = _Unsettled(features.gradient, triples, None)
+        da = decode_gradient(self._spec, np.concatenate(rings), gradients[0].exponent, self._parameters)
+        self._unsettled = _Unsettled(batch, None)
         return da
 
     def _feature_gradient(self, message: MaskedGradient, piece: slice, triple: Triple) -> Ring:
         """da + e' = h + delta V + Q_C."""
         half, rows = triple[FEATURE_GRADIENT], piece.stop - piece.start
-        self._check_about(message, triple)
-        check_shape("MaskedGradient.gradient", message.gradient, (rows, self._shapes.o))
-        check_shape("MaskedGradient.feature_gradient", message.feature_gradient, (rows, self._shapes.d))
-        return add(add(message.feature_gradient, matmul(message.gradient, self._share)), half.share[:rows])
+        check_about(message, triple, self._share)
+        check_shape("MaskedGradient.gradient", message.gradient, (rows, self._share.shapes.o))
+        check_shape("MaskedGradient.feature_gradient", message.feature_gradient, (rows, self._share.shapes.d))
+        return add(add(message.feature_gradient, matmul(message.gradient, self._share.values)), half.share[:rows])
 
     def settle(self) -> Steps[None]:
         """V -= gamma^T a + T_C, while the host goes on; and mu for the next batch, if the host has sent it ahead."""
-        batch, self._unsettled = self._unsettled, None
-        if batch is None:
+        unsettled, self._unsettled = self._unsettled, None
+        if unsettled is None:
             return
-        follows = False
-        for piece, triple in zip(self._pieces(len(batch.features)), batch.triples, strict=True):
-            step, batch.first_step = batch.first_step, None
+        batch, step = unsettled.batch, unsettled.first_step
+        for piece, triple in zip(pieces_of(len(batch.features), self._spec.rows), batch.triples, strict=True):
             if step is None:
                 step = received((yield Receive(MaskedStep)), MaskedStep)
-            self._check_about(step, triple)
-            check_shape("MaskedStep.step", step.step, (self._spec.rows, self._shapes.o))
-            if step.share_follows and triple is not batch.triples[-1]:
+            self._move(step, batch.features[piece], triple)
+            follows, step = step.share_follows, None
+            if follows and triple is not batch.triples[-1]:
                 raise MalformedMessage("a MaskedShare follows the last MaskedStep of a batch, not another")
-            product = matmul(np.ascontiguousarray(step.step.T), self._padded(batch.features[piece]))
-            self._share = subtract(self._share, add(product, triple[WEIGHT_GRADIENT].share))
-            follows = step.share_follows
-        self._next_version()
+        self._share.next_version()
         if follows:
-            self._next = yield from self._receive_share(TRAIN)
-        self._end_batch()
+            self._ahead = yield from self._receive_share(TRAIN)
+        self._life.end_batch()
+
+    def _move(self, step: MaskedStep, features: Integers, triple: Triple) -> None:
+        """V -= gamma^T a + T_C, for one piece."""
+        check_about(step, triple, self._share)
+        check_shape("MaskedStep.step", step.step, (self._spec.rows, self._share.shapes.o))
+        product = matmul(np.ascontiguousarray(step.step.T), padded(features, self._spec.rows))
+        self._share.subtract(add(product, triple[WEIGHT_GRADIENT].share))

@@ -35,18 +35,25 @@ Circuit Randomization (CRYPTO 1991); Mohassel, Zhang, SecureML (IEEE S&P 2017). 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import VerificationFailed
+from protocols.core.message import Array
+from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import RING_BITS, Backend, PublicSide, SecretSide, as_ring
-from protocols.layer.interface import LayerSpec
+from protocols.he.interface import RING_BITS, Backend, as_ring
+from protocols.layer.initial import Keys, exchange_keys, host_initial_share
+from protocols.layer.interface import HostLayer, LayerSpec
+from protocols.layer.lifecycle import Lifecycle, PendingBatch
+from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
-from protocols.layer.weight_share import HostEnd
+from protocols.layer.quantised import QuantisedGradient, decode_projection
+from protocols.layer.shapes import Ring, add, matmul, subtract
+from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -56,20 +63,13 @@ from protocols.schemes.masked.messages import (
     MaskedStep,
 )
 from protocols.schemes.masked.offline import HostTriplePhase
-from protocols.schemes.masked.pieces import MaskedSide, check_shape
+from protocols.schemes.masked.pieces import check_about, check_products, check_shape, padded, pieces_of, triples_needed
 from protocols.schemes.masked.pool import HostTriples
-from protocols.schemes.masked.triples import (
-    FEATURE_GRADIENT,
-    PROJECTION,
-    TRAIN,
-    WEIGHT_GRADIENT,
-    Triple,
-    kind_of,
-)
+from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Triple, kind_of
 
 
 @dataclass(frozen=True, repr=False)
-class _HostPiece:
+class _Piece:
     """A piece of a training batch that waits for its gradient: alpha', and nu if the bottom model is trainable."""
 
     rows: slice
@@ -78,8 +78,8 @@ class _HostPiece:
     share: Ring | None
 
 
-class MaskedHost(MaskedSide, HostEnd):
-    """The host's end: holds U.
+class MaskedHost(HostLayer):
+    """The host's side: holds U.
 
     Args:
         spec: the layer. `rows` is the size of a triple.
@@ -87,91 +87,133 @@ class MaskedHost(MaskedSide, HostEnd):
         parameters: the bounds that both sides agreed on.
 
     Attributes:
-        triples: the pool, once `setup` has run. The engine keeps it filled as `needs` says.
+        triples: in stock, once the layer is set up. Kept filled as `needs` says.
 
     Raises:
         InvalidInput: the layer does not fit the ring or the encryption's noise budget.
     """
 
     triples: HostTriples
-    _next: Triple | None
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        super().__init__(spec, backend, parameters)
-        self._next = None
-        self._waiting: list[_HostPiece] = []
+        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._share = WeightShare(spec, parameters, "host")
+        check_products(spec, backend, self._share)
+        self._masks = expand(OsRandomness().seed())
+        self._life = Lifecycle(spec.feature_key)
+        self._pending: PendingBatch[list[_Piece]] = PendingBatch(spec.feature_key)
+        self._ahead: Triple | None = None  # its mu was sent ahead, for the next training batch
+
+    def setup(self) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
+        share = self._share
+        share.values = yield from host_initial_share(share.shapes, keys.public, share.randomness, self._masks)
+        self._open(keys)
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
+        """See the interface."""
+        self._life.begin_setup()
+        self._share.restore(state)
+        self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+
+    def _open(self, keys: Keys) -> None:
+        self.triples = HostTriples(self._spec, self._backend, *keys)
+        self._life.end_batch()
 
     @property
     def offline(self) -> HostTriplePhase:
         """See the interface."""
         return HostTriplePhase(self.triples, self.needs)
 
-    def _open(self, secret: SecretSide, public: PublicSide) -> Steps[None]:
-        self.triples = HostTriples(self._spec, self._backend, secret, public)
-        yield from ()
+    def needs(self, training: bool, rows: int) -> tuple[str, int]:
+        """What the next batch of so many rows takes from `triples`: a kind, and how many of it.
 
-    def _send_share(self, triple: Triple) -> Steps[None]:
-        yield Send(MaskedShare(triple.index, self._version, subtract(self._share, triple[PROJECTION].mask)))
+        A host that has one more in stock when the batch ends sends its share for the next batch ahead.
+        """
+        is_one_ahead = training and self._ahead is not None
+        return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
+
+    def state(self) -> dict[str, Array]:
+        """See the interface, and `WeightShare.state`."""
+        self._life.check_between_batches()
+        return self._share.state()
+
+    def weights(self) -> dict[str, Array]:
+        """See the interface. share [o, d] uint64."""
+        return {"share": self._share.values}
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
-        """See the roles. Raises `PoolExhausted`, before anything is sent or used, when there are not enough triples."""
-        self._begin_batch()
-        kind, pieces = kind_of(training), self._pieces(rows)
+        """See the interface. Raises `PoolExhausted`, before anything is sent or used, where triples are missing."""
+        self._life.begin_batch()
+        self._pending.drop()
+        kind, pieces = kind_of(training), pieces_of(rows, self._spec.rows)
         self.triples.require(*self.needs(training, rows))
-        self._awaited_rows, self._waiting = (rows if training else 0), []
         triples = []
         for _ in pieces:
-            sent = self._next if training else None
-            triples.append(self.triples.take(kind) if sent is None else sent)
-            if sent is None:
-                yield from self._send_share(triples[-1])
-            else:
-                self._next = None
-        results = []
+            triples.append((yield from self._open_piece(training)))
+        results, waiting = [], []
         for piece, triple in zip(pieces, triples, strict=True):
             results.append((yield from self._receive_projection(piece.stop - piece.start, triple)))
             if training:
-                yield from self._receive_training(piece, triple)
+                waiting.append((yield from self._receive_training(piece, triple)))
         ring = np.concatenate(results)
-        z = self._decode_projection(ring)
-        if self._count_batch():
+        z = decode_projection(self._spec, ring, self._parameters)
+        if self._share.checks.count():
             yield from self._check(ring[pieces[0]], self.triples.take(kind))
-        if not training:
-            self._end_batch()
+        if training:
+            self._pending.keep(rows, waiting)
+        else:
+            self._life.end_batch()
         return z
+
+    def _open_piece(self, training: bool) -> Steps[Triple]:
+        """The triple of a piece, mu for it being sent, or sent ahead."""
+        if training and self._ahead is not None:
+            triple, self._ahead = self._ahead, None
+            return triple
+        triple = self.triples.take(kind_of(training))
+        yield from self._send_share(triple)
+        return triple
+
+    def _send_share(self, triple: Triple) -> Steps[None]:
+        masked = subtract(self._share.values, triple[PROJECTION].mask)
+        yield Send(MaskedShare(triple.index, self._share.version, masked))
 
     def _receive_projection(self, rows: int, triple: Triple) -> Steps[Ring]:
         """z + e = s + alpha U^T + P_H."""
+        shapes = self._share.shapes
         message = received((yield Receive(MaskedFeatures)), MaskedFeatures)
-        self._check_about(message, triple)
-        check_shape("MaskedFeatures.features", message.features, (rows, self._shapes.d))
-        check_shape("MaskedFeatures.projection", message.projection, (rows, self._shapes.o))
-        own = matmul(message.features, np.ascontiguousarray(self._share.T))
+        check_about(message, triple, self._share)
+        check_shape("MaskedFeatures.features", message.features, (rows, shapes.d))
+        check_shape("MaskedFeatures.projection", message.projection, (rows, shapes.o))
+        own = matmul(message.features, np.ascontiguousarray(self._share.values.T))
         return add(add(message.projection, own), triple[PROJECTION].share[:rows])
 
-    def _receive_training(self, piece: slice, triple: Triple) -> Steps[None]:
+    def _receive_training(self, piece: slice, triple: Triple) -> Steps[_Piece]:
         """alpha' and nu."""
         features = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
-        self._check_about(features, triple)
-        check_shape("MaskedGradientFeatures.features", features.features, (self._spec.rows, self._shapes.d))
+        check_about(features, triple, self._share)
+        check_shape("MaskedGradientFeatures.features", features.features, (self._spec.rows, self._share.shapes.d))
         nu = None
         if self._spec.trainable:
             share = received((yield Receive(MaskedShare)), MaskedShare)
-            self._check_about(share, triple)
-            check_shape("MaskedShare.share", share.share, self._share.shape)
+            check_about(share, triple, self._share)
+            check_shape("MaskedShare.share", share.share, self._share.values.shape)
             nu = share.share
-        self._waiting.append(_HostPiece(piece, triple, features.features, nu))
+        return _Piece(piece, triple, features.features, nu)
 
     def _check(self, projection: Ring, triple: Triple) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r, under the masks A and M[0] of one more triple."""
-        half, rows = triple[PROJECTION], len(projection)
-        combination = self._masks.ring((self._shapes.o, 1), RING_BITS)
-        column = matmul(np.ascontiguousarray(self._share.T), combination)
+        half, rows, shapes = triple[PROJECTION], len(projection), self._share.shapes
+        combination = self._masks.ring((shapes.o, 1), RING_BITS)
+        column = matmul(np.ascontiguousarray(self._share.values.T), combination)
         masked = subtract(column[:, 0], half.mask[0])
-        yield Send(MaskedCheck(triple.index, self._version, combination[:, 0].copy(), masked))
+        yield Send(MaskedCheck(triple.index, self._share.version, combination[:, 0].copy(), masked))
         reply = received((yield Receive(MaskedFeatures)), MaskedFeatures)
-        self._check_about(reply, triple)
-        check_shape("MaskedFeatures.features", reply.features, (rows, self._shapes.d))
+        check_about(reply, triple, self._share)
+        check_shape("MaskedFeatures.features", reply.features, (rows, shapes.d))
         check_shape("MaskedFeatures.projection", reply.projection, (rows, 1))
         ours = add(add(reply.projection, matmul(reply.features, column)), half.share[:rows, :1])
         if not hmac.compare_digest(ours.tobytes(), matmul(projection, combination).tobytes()):
@@ -181,30 +223,39 @@ class MaskedHost(MaskedSide, HostEnd):
             )
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
-        mantissas, exponent, step = self._quantise_gradient(dz, learning_rate)
-        pieces, self._waiting = self._waiting, []
+        self._pending.check(len(dz))
+        gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, self._share.randomness)
+        pieces = self._pending.take()
         for piece in pieces:
             if piece.share is not None:
-                yield Send(self._feature_gradient(mantissas[piece.rows], exponent, piece.triple, piece.share))
-        self._next = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
+                yield Send(self._feature_gradient(gradient, piece, piece.share))
+        self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
         for piece in pieces:
-            half, last = piece.triple[WEIGHT_GRADIENT], piece is pieces[-1]
-            masked = subtract(self._padded(step[piece.rows]), half.mask)
-            yield Send(MaskedStep(piece.triple.index, self._version, last and self._next is not None, masked))
-            moved = add(matmul(np.ascontiguousarray(half.mask.T), piece.features), half.share)
-            self._share = subtract(self._share, moved)
-        self._next_version()
-        if self._next is not None:
-            yield from self._send_share(self._next)
-        self._end_batch()
+            share_follows = piece is pieces[-1] and self._ahead is not None
+            yield Send(self._step(gradient, piece, share_follows))
+            half = piece.triple[WEIGHT_GRADIENT]
+            self._share.subtract(add(matmul(np.ascontiguousarray(half.mask.T), piece.features), half.share))
+        self._share.next_version()
+        if self._ahead is not None:
+            yield from self._send_share(self._ahead)
+        self._life.end_batch()
 
-    def _feature_gradient(self, mantissas: Integers, exponent: int, triple: Triple, share: Ring) -> MaskedGradient:
+    def _feature_gradient(self, gradient: QuantisedGradient, piece: _Piece, share: Ring) -> MaskedGradient:
         """delta = dz - D and h = D nu + Q_H + dz U + e'."""
-        half, rows = triple[FEATURE_GRADIENT], len(mantissas)
+        half, mantissas = piece.triple[FEATURE_GRADIENT], gradient.mantissas[piece.rows]
+        rows, exponent = len(mantissas), gradient.exponent
         mask = half.mask[:rows]
-        product = add(add(matmul(mask, share), half.share[:rows]), self._own_gradient(mantissas, exponent))
-        return MaskedGradient(triple.index, self._version, exponent, subtract(as_ring(mantissas), mask), product)
+        product = add(add(matmul(mask, share), half.share[:rows]), self._share.pull_back(mantissas, exponent))
+        masked = subtract(as_ring(mantissas), mask)
+        return MaskedGradient(piece.triple.index, self._share.version, exponent, masked, product)
+
+    def _step(self, gradient: QuantisedGradient, piece: _Piece, share_follows: bool) -> MaskedStep:
+        """gamma = lr dz - G."""
+        masked = subtract(padded(gradient.step[piece.rows], self._spec.rows), piece.triple[WEIGHT_GRADIENT].mask)
+        return MaskedStep(piece.triple.index, self._share.version, share_follows, masked)
 
     def skip(self) -> Steps[None]:
-        self._waiting = []
-        yield from super().skip()
+        """See the interface."""
+        self._pending.drop()
+        yield Send(StepSkipped())
+        self._life.skip_batch()

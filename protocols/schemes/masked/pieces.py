@@ -1,4 +1,4 @@
-"""What both sides of a masked layer have: how a batch is cut, and what a message must be about."""
+"""How a batch is cut into pieces of one triple each, and what a message about a piece must be about."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import numpy as np
 from protocols.core.errors import MalformedMessage
 from protocols.he.interface import Backend, as_ring
 from protocols.layer.interface import LayerSpec
-from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Integers, Ring
-from protocols.layer.weight_share import LayerEnd
+from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -18,52 +17,47 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
-from protocols.schemes.masked.triples import Triple, TripleShapes, kind_of
+from protocols.schemes.masked.triples import Triple, TripleShapes
 
-_About = MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck
+UsesTriple = MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck
 
 
-class MaskedSide(LayerEnd):
-    """What both ends have: how a batch is cut, and what a message must be about."""
+def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> None:
+    """Raise `InvalidInput` unless every product of the set-up and of a triple fits the backend."""
+    TripleShapes(spec, backend)
+    backend.check(share.shapes.initial)
 
-    triples: HostTriples | CollaboratorTriples
-    _next: object | None = None
-    """The triple whose mu was sent ahead, for the next training batch."""
 
-    def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        super().__init__(spec, backend, parameters)
-        # Every product must fit the backend before anything is sent.
-        TripleShapes(spec, backend)
-        backend.check(self._shapes.initial)
+def pieces_of(rows: int, size: int) -> list[slice]:
+    """A batch's rows, cut into pieces of `size`; the last one may be shorter."""
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
-    def needs(self, training: bool, rows: int) -> tuple[str, int]:
-        """What the next batch of so many rows takes from `triples`: a kind, and how many of it.
 
-        A host that has one more in stock when the batch ends sends its share for the next batch ahead.
-        """
-        ahead = training and self._next is not None
-        return kind_of(training), -(-rows // self._spec.rows) - ahead + self._is_check_due
+def padded(rows: Integers, size: int) -> Ring:
+    """Ring elements, filled up with rows of zeros to a whole triple."""
+    out = np.zeros((size, rows.shape[1]), np.uint64)
+    out[: len(rows)] = as_ring(rows)
+    return out
 
-    def _pieces(self, rows: int) -> list[slice]:
-        """A batch's rows, cut into pieces of one triple each."""
-        size = self._spec.rows
-        return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
-    def _check_about(self, message: _About, triple: Triple) -> None:
-        """Raise `MalformedMessage` unless the message uses this triple's masks and these weights."""
-        name = type(message).__name__
-        if message.index != triple.index:
-            raise MalformedMessage(f"{name} uses the masks of triple {message.index}, this is triple {triple.index}")
-        self._check_version(name, message.version)
+def triples_needed(spec: LayerSpec, share: WeightShare, rows: int, is_one_ahead: bool) -> int:
+    """How many triples of its kind the next batch takes from the stock: one a piece, and one if it is verified.
 
-    def _padded(self, rows: Integers) -> Ring:
-        """Ring elements, filled up with rows of zeros to a whole triple."""
-        out = np.zeros((self._spec.rows, rows.shape[1]), np.uint64)
-        out[: len(rows)] = as_ring(rows)
-        return out
+    Args:
+        is_one_ahead: the first piece has its triple, as the host's share for it was sent ahead.
+    """
+    return len(pieces_of(rows, spec.rows)) - is_one_ahead + share.checks.is_due
+
+
+def check_about(message: UsesTriple, triple: Triple, share: WeightShare) -> None:
+    """Raise `MalformedMessage` unless the message uses this triple's masks and these weights."""
+    name = type(message).__name__
+    if message.index != triple.index:
+        raise MalformedMessage(f"{name} uses the masks of triple {message.index}, this is triple {triple.index}")
+    share.check_version(name, message.version)
 
 
 def check_shape(name: str, matrix: Ring, shape: tuple[int, ...]) -> None:
+    """Raise `MalformedMessage` unless a message's array has this shape."""
     if matrix.shape != shape:
         raise MalformedMessage(f"{name} must be {list(shape)}, not {list(matrix.shape)}")

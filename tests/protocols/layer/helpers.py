@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,7 @@ from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, Message
 from protocols.core.steps import Send, Steps
 from protocols.he.bfv import BfvBackend, BfvSecret
-from protocols.he.interface import Backend, CiphertextBundle, as_signed
+from protocols.he.interface import Backend, as_signed
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.layer.interface import LayerSpec, layer_randomness
@@ -140,19 +142,18 @@ class Layer:
 
     def weights(self) -> NDArray[np.float64]:
         """W, which nobody knows, at its exact value."""
-        return as_signed(add(self.host._share, self.collaborator._share)) * 2.0**-WEIGHT_BITS
+        return as_signed(add(self.host._share.values, self.collaborator._share.values)) * 2.0**-WEIGHT_BITS
 
     def exact_projection(self) -> NDArray[np.int64]:
         """The ring elements that the host decrypted last: what it really sees of z."""
         message = [sent for sent in self.view.from_collaborator if isinstance(sent, Projection)][-1]
-        rows = self.host._awaited_rows
-        return as_signed(self.host._secret.decrypt(CiphertextBundle(message.parts), self.host._shapes.forward(rows)))
+        rows = self.host._pending._kept[0]
+        return as_signed(self.host._products.decrypt_projection(message.parts, rows))
 
     def exact_gradient(self, rows: int) -> NDArray[np.int64]:
         """The ring elements that the collaborator decrypted last: what it really sees of da."""
         message = [sent for sent in self.view.from_host if isinstance(sent, FeatureGradient)][-1]
-        shape = self.collaborator._shapes.feature_gradient(rows)
-        return as_signed(self.collaborator._secret.decrypt(CiphertextBundle(message.parts), shape))
+        return as_signed(self.collaborator._products.decrypt_gradient(message.parts, rows))
 
 
 def backward_and_settle(collaborator: EncryptedCollaborator) -> Steps[Floats | None]:
@@ -160,6 +161,17 @@ def backward_and_settle(collaborator: EncryptedCollaborator) -> Steps[Floats | N
     da = yield from collaborator.backward()
     yield from collaborator.settle()
     return da
+
+
+def copied(role: Any) -> Any:
+    """A copy that can go on without changing the original: its parts, stocks and counts are copies too."""
+    twin = copy.copy(role)
+    for name, value in vars(twin).items():
+        if isinstance(value, dict):
+            setattr(twin, name, {key: copy.copy(each) for key, each in value.items()})
+        elif type(value).__module__.startswith(("protocols.layer", "protocols.schemes")) and not is_dataclass(value):
+            setattr(twin, name, copied(value))
+    return twin
 
 
 def tampering(steps: Steps[object], kind: type[Message], change: Callable[[Message], Message]) -> Steps[object]:

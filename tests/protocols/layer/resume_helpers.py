@@ -58,7 +58,7 @@ class Run:
 
     @property
     def ring(self) -> Any:
-        return add(self.layer.host._share, self.layer.collaborator._share)
+        return add(self.layer.host._share.values, self.layer.collaborator._share.values)
 
     def resumed(self, states: Any = None) -> Run:
         return Run(self.layer.resumed(states))

@@ -328,6 +328,6 @@ def test_our_own_key_sent_back_is_refused(scheme: str) -> None:
 def test_states_are_not_shown() -> None:
     run = Run.new("bfv", 3, 2, 4)
     for end, state in zip((run.layer.host, run.layer.collaborator), run.layer.states()):
-        shown = repr(end) + repr(end._noise)
+        shown = repr(end) + repr(end._share.noise)
         assert bytes(state["noise_key"]).hex() not in shown
         assert not any(str(value) in shown for value in state["share"].ravel().tolist())

@@ -24,7 +24,7 @@ from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
 )
-from protocols.schemes.encrypted.precomputed import STOCK, Precomputed
+from protocols.schemes.encrypted.products import STOCK, PrecomputedRandomness
 from tests.protocols.layer.helpers import QUIET, Layer, kept, normal, tampering
 from tests.protocols.pump import pump
 
@@ -125,7 +125,8 @@ def test_initial_weights_are_orthogonal_and_belong_to_the_seed():
     assert np.abs(wide.weights() @ wide.weights().T - np.eye(3)).max() < 2.0**-12
     assert (Layer(3, 5, 2).weights() == tall.weights()).all()
     assert not (Layer(3, 5, 2, seed=None).weights() == tall.weights()).any()
-    assert not (Layer(3, 5, 2).host._share == tall.host._share).any()  # shares are masks: never from the seed
+    # Shares are masks: never from the seed.
+    assert not (Layer(3, 5, 2).host._share.values == tall.host._share.values).any()
 
 
 def test_a_skipped_batch_changes_nothing_and_the_next_goes_on():
@@ -287,24 +288,24 @@ def test_checked_batches_are_the_same_batches(backend):
 
 
 def wrong_host_share(layer):
-    layer.host._share = add(layer.host._share, np.uint64(1))
+    layer.host._share.values = add(layer.host._share.values, np.uint64(1))
 
 
 def wrong_product(layer):
-    honest = layer.collaborator._public.multiply_add
+    honest = layer.collaborator._products._public.multiply_add
 
     class Wrong:
         """As the peer's public side, but its first product is off by 2^-48."""
 
-        load_operand = layer.collaborator._public.load_operand
-        prepare = layer.collaborator._public.prepare
+        load_operand = layer.collaborator._products._public.load_operand
+        prepare = layer.collaborator._products._public.prepare
         calls = 0
 
         def multiply_add(self, factor, operand, addend, shape):
             self.calls += 1
             return honest(factor, operand, add(addend, np.uint64(self.calls == 1)), shape)
 
-    layer.collaborator._public = Wrong()
+    layer.collaborator._products._public = Wrong()
 
 
 @pytest.mark.parametrize("break_it", [wrong_host_share, wrong_product])
@@ -341,12 +342,12 @@ def test_a_changed_answer_does_not_pass_the_check():
 def test_reprs_show_no_secret():
     layer = Layer(3, 2, 2)
     layer.forward(normal(8, 2, 3))
-    quantised = layer.collaborator._features
-    shown = " ".join(map(repr, [layer.host, layer.collaborator, quantised, layer.host._noise, layer.host._masks]))
+    quantised = layer.collaborator._pending._kept[1]
+    shown = " ".join(map(repr, [layer.host, layer.collaborator, quantised, layer.host._share.noise, layer.host._masks]))
     assert "QuantisedFeatures()" in shown
     for end in (layer.host, layer.collaborator):
-        assert not any(str(value) in shown for value in end._share.ravel().tolist())
-        assert end._noise._key.hex() not in shown
+        assert not any(str(value) in shown for value in end._share.values.ravel().tolist())
+        assert end._share.noise.key.hex() not in shown
     assert not any(str(value) in shown for value in quantised.forward.ravel().tolist())
 
 
@@ -371,7 +372,7 @@ class Shelf:
 def test_the_stock_stays_bounded_and_full_whatever_batches_take(taken):
     """Short batches leave masks over and large test batches take more; neither may add up."""
     shelf = Shelf()
-    big, small = Precomputed(shelf.maker(5), None), Precomputed(shelf.maker(2), None)
+    big, small = PrecomputedRandomness(shelf.maker(5), None), PrecomputedRandomness(shelf.maker(2), None)
     for _ in range(200):
         while any([big.top_up(), small.top_up()]):
             pass
@@ -383,7 +384,7 @@ def test_the_stock_stays_bounded_and_full_whatever_batches_take(taken):
 
 
 def test_a_scheme_with_nothing_to_prepare_is_not_asked_forever():
-    assert [Precomputed(lambda shape: 0, None).top_up() for _ in range(3)] == [False] * 3
+    assert [PrecomputedRandomness(lambda shape: 0, None).top_up() for _ in range(3)] == [False] * 3
 
 
 def test_short_batches_do_not_grow_the_real_stock():
@@ -391,7 +392,7 @@ def test_short_batches_do_not_grow_the_real_stock():
     for number in range(6):
         while layer.host.prepare() or layer.collaborator.prepare():
             pass
-        sizes.append(len(layer.collaborator._public._stock))
+        sizes.append(len(layer.collaborator._products._public._stock))
         layer.forward(normal(number, 1, 20), training=False)
     assert max(sizes) <= sizes[0] + 3
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from itertools import product
 
 import numpy as np
@@ -29,7 +28,7 @@ from protocols.layer.messages import (
     StepSkipped,
 )
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import QuantisedFeatures
+from protocols.layer.quantised import QuantisedFeatures, QuantisedGradient
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
@@ -43,7 +42,7 @@ from protocols.schemes.encrypted.messages import (
     WeightGradient,
 )
 from tests.protocols.he import bfv_helpers
-from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, kept, normal, tampering
+from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, copied, kept, normal, tampering
 from tests.protocols.pump import pump
 
 ALWAYS = LayerParameters(check_every=1)
@@ -100,7 +99,7 @@ def states():
 
 @pytest.mark.parametrize(("state", "call"), list(product(STATES, CALLS)))
 def test_every_call_in_every_state(states, state, call):
-    steps = CALLS[call](*map(copy.copy, states[state]))
+    steps = CALLS[call](*map(copied, states[state]))
     if call in LEGAL[state]:
         assert isinstance(next(steps), (Send, Receive))
         return
@@ -112,7 +111,7 @@ def test_every_call_in_every_state(states, state, call):
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_gradient_for_other_rows_is_out_of_order(states, rows):
-    host = copy.copy(states["waiting"][0])
+    host = copied(states["waiting"][0])
     with pytest.raises(CallOutOfOrder, match=f"no batch of {rows} rows of side"):
         next(host.backward(normal(0, rows, 2), 0.1))
 
@@ -185,7 +184,7 @@ PARKED = {
 def test_every_message_at_every_wait(states, place, message):
     """A wait names the types it takes, takes no other, and refuses a legal type with nonsense inside."""
     call, state, legal = PARKED[place]
-    steps = call(*map(copy.copy, states[state]))
+    steps = call(*map(copied, states[state]))
     step = next(steps)
     while isinstance(step, Send):
         step = next(steps)
@@ -267,7 +266,7 @@ def cases():
 
 def conversation(layer, kind):
     """The two conversations in which a message of this kind is sent, on copies of the layer's ends."""
-    host, collaborator = copy.copy(layer.host), copy.copy(layer.collaborator)
+    host, collaborator = copied(layer.host), copied(layer.collaborator)
     if kind in (InitialFactor, InitialShare):
         host = EncryptedHost(layer.spec, kept("bfv"), ALWAYS)
         collaborator = EncryptedCollaborator(layer.spec, kept("bfv"), ALWAYS)
@@ -275,8 +274,8 @@ def conversation(layer, kind):
     a = normal(3, 24, 20)
     if kind in (Projection, CheckQuery, CheckReply):
         return (host, collaborator), host.forward(24, True), collaborator.forward(a, True)
-    host._awaited_rows = 24
-    collaborator._features = QuantisedFeatures.of("side", a, ALWAYS)
+    host._pending.keep(24, None)
+    collaborator._pending.keep(24, QuantisedFeatures.of("side", a, ALWAYS))
 
     def collaborator_goes_on():
         yield from collaborator.backward()
@@ -285,7 +284,8 @@ def conversation(layer, kind):
     def host_goes_on():
         yield from host.backward(normal(4, 24, 20), 0.1)
         if kind is CollaboratorShare:  # it is opened when the next gradient is made
-            host._feature_gradient(np.ones((24, 20), np.int64), 0)
+            ones = np.ones((24, 20), np.int64)
+            host._feature_gradient(QuantisedGradient(ones, 0, ones))
 
     return (host, collaborator), host_goes_on(), collaborator_goes_on()
 
@@ -293,7 +293,7 @@ def conversation(layer, kind):
 @pytest.mark.parametrize(("kind", "how"), list(cases()))
 def test_malformed_ciphertexts_are_refused_and_say_nothing_secret(wide, kind, how):
     ends, left, right = conversation(wide, kind)
-    shape = SHAPE_OF[kind](wide.host._shapes)
+    shape = SHAPE_OF[kind](wide.host._share.shapes)
 
     def change(message):
         return MALFORMED[how](message, shape)
@@ -327,7 +327,7 @@ def test_malformed_check_values_are_refused(wide, kind, how):
 
 def test_a_projection_of_other_rows_than_announced_is_refused(wide):
     with pytest.raises(PeerViolation):
-        pump(copy.copy(wide.host).forward(24, True), copy.copy(wide.collaborator).forward(normal(3, 23, 20), True))
+        pump(copied(wide.host).forward(24, True), copied(wide.collaborator).forward(normal(3, 23, 20), True))
 
 
 def test_our_own_key_sent_back_is_refused():

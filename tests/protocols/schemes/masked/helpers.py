@@ -14,7 +14,8 @@ from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, as_ring, as_signed
 from protocols.he.parameters import TRIPLES
-from protocols.layer.interface import LayerSpec, Stage
+from protocols.layer.interface import LayerSpec
+from protocols.layer.lifecycle import Stage
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add, matmul, subtract
 from protocols.schemes.masked.collaborator import MaskedCollaborator
@@ -103,12 +104,14 @@ class Layer:
         self.host = MaskedHost(spec, backend(TRIPLES), bounds)
         self.collaborator = MaskedCollaborator(spec, backend(TRIPLES), bounds)
         self.host.triples, self.collaborator.triples = pools(spec)
-        self.host._stage = self.collaborator._stage = Stage.BETWEEN_BATCHES
+        self.host._life._stage = self.collaborator._life._stage = Stage.BETWEEN_BATCHES
         shape = (spec.width_out or 1, spec.width_in)
         if weights is None:
             weights = SeededRandomness(1, "weights").gaussian(shape) / np.sqrt(max(shape))
-        self.host._share = RANDOM.ring(shape, RING_BITS)
-        self.collaborator._share = subtract(as_ring(np.rint(weights * 2.0**32).astype(np.int64)), self.host._share)
+        self.host._share.values = RANDOM.ring(shape, RING_BITS)
+        self.collaborator._share.values = subtract(
+            as_ring(np.rint(weights * 2.0**32).astype(np.int64)), self.host._share.values
+        )
         self.sent: list[Message] = []
 
     def deal(self, kind: str = TRAIN, count: int = 1) -> None:
@@ -157,4 +160,4 @@ class Layer:
     @property
     def weights(self) -> NDArray[np.float64]:
         """W, which nobody knows."""
-        return as_signed(add(self.host._share, self.collaborator._share)) * 2.0**-32
+        return as_signed(add(self.host._share.values, self.collaborator._share.values)) * 2.0**-32

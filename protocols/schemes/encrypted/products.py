@@ -1,0 +1,158 @@
+"""The ciphertexts of one encrypted layer, under the keys of one session: what is sent, and what comes out of replies.
+
+    host                                                collaborator
+    encrypt_share     [U^T]_H                  ---->    load_share
+    decrypt_projection                         <----    projection          [a U^T + own]_H
+    encrypt_combination  [U^T r]_H             ---->    check               [a U^T r + mask]_H
+    encrypt_step      [lr dz]_H                ---->    weight_gradient     [(lr dz)^T a - mask]_H
+    feature_gradient  [dz V + own]_C           ---->    decrypt_gradient
+                                               <----    encrypt_share       [V]_C
+
+`parts` are ciphertexts as messages carry them. Bad ones of the peer raise `InvalidCiphertext`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from protocols.he.interface import CiphertextBundle, EncryptedOperand, MatrixShape, as_ring
+from protocols.layer.initial import Keys
+from protocols.layer.shapes import Integers, LayerShapes, Ring, subtract
+
+Parts = tuple[bytes, ...]
+
+STOCK = 2
+"""Products' worth of precomputed randomness that is kept ready for each kind of product."""
+
+
+class PrecomputedRandomness:
+    """Keeps `STOCK` units of one kind of a ciphertext's randomness ready, and little more.
+
+    `use` belongs to the thread that consumes, `top_up` to the one that prepares. Kinds may share a scheme's stock, and
+    a batch of other rows takes other than a unit, so what is left is what the scheme says, not what was counted; the
+    count only says when to ask.
+    """
+
+    def __init__(self, make: Callable[[MatrixShape], int], shape: MatrixShape) -> None:
+        self._make, self._shape = make, shape
+        self._enough_until = self._used = 0
+
+    def use(self) -> None:
+        """One unit is about to be consumed; if none was ready it is made on the spot by who needs it."""
+        self._used += 1
+
+    def top_up(self) -> bool:
+        """Make one unit, unless enough are ready; whether to come back for more."""
+        used = self._used
+        if self._enough_until - used >= STOCK:
+            return False
+        ready = self._make(self._shape)
+        self._enough_until = used + ready
+        return 0 < ready < STOCK
+
+
+class HostProducts:
+    """The host's ciphertexts.
+
+    Args:
+        keys: of this session.
+        shapes: of the layer's products.
+        rows: of a batch, for which randomness is prepared.
+        is_trainable: whether the collaborator gets da.
+    """
+
+    def __init__(self, keys: Keys, shapes: LayerShapes, rows: int, is_trainable: bool) -> None:
+        self._secret, self._public = keys
+        self._shapes, self._rows = shapes, rows
+        self._for_steps = PrecomputedRandomness(self._secret.prepare, shapes.weight_gradient(rows))
+        self._for_shares = PrecomputedRandomness(self._secret.prepare, shapes.forward(rows))
+        self._for_gradients = PrecomputedRandomness(self._public.prepare, shapes.feature_gradient(rows))
+        self._prepared = (self._for_steps, self._for_shares, *([self._for_gradients] if is_trainable else []))
+
+    def prepare(self) -> bool:
+        """Make a little randomness ahead of time; False when there is enough."""
+        return any([randomness.top_up() for randomness in self._prepared])
+
+    def encrypt_share(self, share: Ring) -> Parts:
+        """[U^T]_H of U [o, d]."""
+        self._for_shares.use()
+        return self._secret.encrypt(np.ascontiguousarray(share.T), self._shapes.forward(self._rows)).parts
+
+    def decrypt_projection(self, parts: Parts, rows: int) -> Ring:
+        """z + e, [rows, o]."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.forward(rows))
+
+    def encrypt_combination(self, column: Ring, rows: int) -> Parts:
+        """[U^T r]_H of U^T r [d, 1], to be multiplied by so many rows."""
+        return self._secret.encrypt(column, self._shapes.check(rows)).parts
+
+    def decrypt_check(self, parts: Parts, rows: int) -> Ring:
+        """a U^T r + mask, [rows]."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.check(rows))[:, 0]
+
+    def encrypt_step(self, step: Integers) -> Parts:
+        """[lr dz]_H of lr dz [B, o]."""
+        self._for_steps.use()
+        return self._secret.encrypt(as_ring(step), self._shapes.weight_gradient(len(step))).parts
+
+    def decrypt_weight_gradient(self, parts: Parts, rows: int) -> Ring:
+        """(lr dz)^T a - mask, [o, d], of a batch of so many rows."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.weight_gradient(rows)).T
+
+    def feature_gradient(self, mantissas: Integers, peer_share: Parts, own: Ring) -> Parts:
+        """[dz V + own]_C of dz [B, o] and [V]_C; own [B, d]."""
+        shape = self._shapes.feature_gradient(len(mantissas))
+        operand = self._public.load_operand(CiphertextBundle(peer_share), shape)
+        self._for_gradients.use()
+        return self._public.multiply_add(mantissas, operand, own, shape).parts
+
+
+class CollaboratorProducts:
+    """The collaborator's ciphertexts. Arguments as `HostProducts`."""
+
+    def __init__(self, keys: Keys, shapes: LayerShapes, rows: int, is_trainable: bool) -> None:
+        self._secret, self._public = keys
+        self._shapes, self._rows = shapes, rows
+        self._for_projections = PrecomputedRandomness(self._public.prepare, shapes.forward(rows))
+        self._for_weight_gradients = PrecomputedRandomness(self._public.prepare, shapes.weight_gradient(rows))
+        self._for_shares = PrecomputedRandomness(self._secret.prepare, shapes.feature_gradient(rows))
+        own = [self._for_shares] if is_trainable else []
+        self._prepared = (self._for_projections, self._for_weight_gradients, *own)
+
+    def prepare(self) -> bool:
+        """Make a little randomness ahead of time; False when there is enough."""
+        return any([randomness.top_up() for randomness in self._prepared])
+
+    def encrypt_share(self, share: Ring) -> Parts:
+        """[V]_C of V [o, d]."""
+        self._for_shares.use()
+        return self._secret.encrypt(share, self._shapes.feature_gradient(self._rows)).parts
+
+    def load_share(self, parts: Parts) -> EncryptedOperand:
+        """[U^T]_H, for all projections until the next."""
+        return self._public.load_operand(CiphertextBundle(parts), self._shapes.forward(self._rows))
+
+    def projection(self, features: Integers, host_share: EncryptedOperand, own: Ring) -> Parts:
+        """[a U^T + own]_H of a [B, d]; own [B, o]."""
+        self._for_projections.use()
+        return self._public.multiply_add(features, host_share, own, self._shapes.forward(len(features))).parts
+
+    def check(self, features: Integers, combination: Parts, mask: Ring) -> Parts:
+        """[a U^T r + mask]_H of a [B, d] and [U^T r]_H; mask [B, 1]."""
+        shape = self._shapes.check(len(features))
+        operand = self._public.load_operand(CiphertextBundle(combination), shape)
+        return self._public.multiply_add(features, operand, mask, shape).parts
+
+    def weight_gradient(self, features: Integers, step: Parts, mask: Ring) -> Parts:
+        """[(lr dz)^T a - mask]_H of a [B, d] and [lr dz]_H, computed as [a^T (lr dz) - mask^T]_H; mask [o, d]."""
+        shape = self._shapes.weight_gradient(len(features))
+        operand = self._public.load_operand(CiphertextBundle(step), shape)
+        addend = np.ascontiguousarray(subtract(np.zeros_like(mask), mask).T)
+        self._for_weight_gradients.use()
+        return self._public.multiply_add(np.ascontiguousarray(features.T), operand, addend, shape).parts
+
+    def decrypt_gradient(self, parts: Parts, rows: int) -> Ring:
+        """da + e', [rows, d]."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.feature_gradient(rows))
