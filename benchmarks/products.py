@@ -54,7 +54,7 @@ def describe(spec: LayerSpec) -> str:
 
 def layer_products(spec: LayerSpec) -> dict[str, MatrixShape]:
     """The three products of a training batch."""
-    shapes = LayerShapes(spec, LayerParameters())
+    shapes = LayerShapes(spec.width_in, spec.width_out, LayerParameters())
     rows = spec.rows
     return {"z": shapes.forward(rows), "da": shapes.feature_gradient(rows), "dW": shapes.weight_gradient(rows)}
 

@@ -27,24 +27,25 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
+from protocols.core.sizes import TaskSizes
 from protocols.core.steps import Receive, Send
+from protocols.core.wire_format import recorded_of, wire_format
 from protocols.he.paillier_parameters import PARAMETER_SETS
 from protocols.layer.messages import FeatureShape
 from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as layer
+from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.checkpoints import exchange_checkpoints
-from protocols.transcript.facts import FACTS, no_facts
 from protocols.transcript.format import TAG_BYTES
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.records import Agreed
-from protocols.transcript.sizes import TaskSizes
-from protocols.transcript.wire_sizes import body, header
+from protocols.wire.sizes import body, header
 from secure_hfl.audit.files import Verdict, audit_files
 from secure_hfl.audit.page import page
 from secure_hfl.identity import Identity
@@ -80,7 +81,9 @@ class SyntheticTask:
         self._inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
         self._place = (Phase.JOIN, 0, 0)
         hello, self._manifest = agreement()
-        self._sizes = TaskSizes(Agreed.of(self._manifest, "patient", b"", Certificate(pem[H]), Certificate(pem[C])))
+        agreed = Agreed.of(self._manifest, "patient", b"", Certificate(pem[H]), Certificate(pem[C]))
+        scheme = registered_scheme(agreed.scheme)
+        self._sizes = TaskSizes(agreed, scheme.sizes(agreed.scheme_parameters))
         self._hello = hello
 
     def run(self, messages: int) -> None:
@@ -151,9 +154,9 @@ class SyntheticTask:
         envelope = Envelope(self._sequences[sender], *self._place, message)
         self._sequences[sender] += 1
         kind = type(message)
-        facts = FACTS.get(kind, ((), no_facts))[1](message)
-        self._sizes.note(sender, kind, facts)
-        bounds = self._sizes.bounds(sender, kind, facts)
+        declared, recorded = wire_format(kind), recorded_of(message)
+        self._sizes.note(sender, kind, recorded)
+        bounds = None if declared.bounds is None else declared.bounds(self._sizes, sender, recorded)
         if bounds is None:
             raise RuntimeError(f"the size of {kind.__name__} cannot be told")
         data = wire_bytes(header(envelope.sequence, *map(int, self._place)) + body(bounds[0]))

@@ -20,12 +20,13 @@ from benchmarks.lines import Benchmark, Lines, timed
 from protocols.core.envelope import Envelope, Phase
 from protocols.schemes.encrypted.messages import StepGradient
 from protocols.schemes.plain.messages import PlainFeatures
+from protocols.schemes.registry import known_messages
 from protocols.task.rounds import RoundStart, TaskFinished
+from protocols.wire.codec import Catalogue, decode, encode
 from protocols.wire.frames import Assembler, cut
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
-from secure_hfl.transport.codec import decode, default_catalogue, encode
 from secure_hfl.transport.server import PartyServer
 
 TASK = "benchmark"
@@ -42,12 +43,15 @@ def features(size: int) -> PlainFeatures:
     return PlainFeatures(np.ones((size // 40, 10), dtype=np.float32))
 
 
+CATALOGUE = Catalogue(known_messages())
+
+
 def peer(pipe: Connection) -> None:
     """The collaborator's process: echoes features; counts those that follow a RoundStart and answers once."""
     identity = Identity.create("collaborator")
     pipe.send(identity.certificate_pem)
     port, host_certificate = pipe.recv()
-    channel = connect(f"localhost:{port}", TASK, identity, host_certificate, TIMEOUT, "host")
+    channel = connect(f"localhost:{port}", TASK, identity, host_certificate, TIMEOUT, "host", catalogue=CATALOGUE)
     to_come = 0
     while True:
         message = channel.receive(TIMEOUT).message
@@ -66,7 +70,6 @@ def peer(pipe: Connection) -> None:
 
 def measure_codec(lines: Lines, size: int) -> None:
     """To bytes, into frames, and back; no network."""
-    catalogue = default_catalogue()
     ciphertexts = StepGradient(1, tuple(bytes(size // 4) for _ in range(4)))
     envelopes = {
         "array": Envelope(1, Phase.TRAIN, 1, 0, features(size)),
@@ -74,8 +77,8 @@ def measure_codec(lines: Lines, size: int) -> None:
     }
     for name, envelope in envelopes.items():
         where = f"{name} of {size:,} bytes"
-        data = lines.time(f"{where}: encode", partial(encode, envelope, catalogue), size=len)
-        lines.time(f"{where}: decode", partial(decode, data, catalogue))
+        data = lines.time(f"{where}: encode", partial(encode, envelope, CATALOGUE), size=len)
+        lines.time(f"{where}: decode", partial(decode, data, CATALOGUE))
     frames = lines.time(f"{size:,} bytes: cut into frames", lambda: list(cut(data)), size=lambda it: sum(map(len, it)))
     lines.time(f"{size:,} bytes: put together", lambda: assemble(frames, len(data)))
 
@@ -125,7 +128,7 @@ def measure_channel(lines: Lines, sizes: tuple[int, ...], bulk: int) -> None:
     process.start()
     identity = Identity.create("host")
     with PartyServer("localhost:0", identity) as server:
-        lobby = server.open_task(TASK, {"collaborator": ours.recv()})
+        lobby = server.open_task(TASK, {"collaborator": ours.recv()}, CATALOGUE)
         ours.send((server.port, identity.certificate_pem))
         channel = lobby.wait(TIMEOUT)["collaborator"]
         for size in sizes:

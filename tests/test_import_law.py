@@ -164,7 +164,7 @@ def test_import_changes_nothing() -> None:
 
 def test_protocols_import_no_framework() -> None:
     printed = run(
-        "import sys, protocols.catalogue, protocols.task.agreement, protocols.psi\n"
+        "import sys, protocols.schemes.registry, protocols.task.agreement, protocols.psi\n"
         "print([name for name in ('torch', 'grpc', 'secure_hfl') if name in sys.modules])"
     )
     assert printed.strip() == "[]"

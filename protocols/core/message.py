@@ -1,8 +1,15 @@
 """What every protocol message is: a frozen dataclass that checks itself when it is made.
 
 A message that exists is well-formed. The same checks run on the sender's side (where a failure is our own bug) and
-on the receiver's side, where the codec turns a failure into `MalformedMessage`. Field types are limited to what the
-codec can carry: bool, int, float, str, bytes, numpy arrays, and tuples of one of these.
+on the receiver's side, where the codec turns a failure into `MalformedMessage`.
+
+What may travel states everything about itself on its class, with `@wire` (protocols/core/wire_format.py):
+
+    @wire(33, ledger=public("the size of each batch"), recorded=("rows",), bounds=exactly(lambda r: number(r[0])))
+    @dataclass(frozen=True)
+    class BatchOpen(Message):
+        rows: Uint32
+        ids: bytes
 """
 
 from __future__ import annotations

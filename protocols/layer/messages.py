@@ -9,9 +9,20 @@ old weights cannot be taken for one of the new.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocols.core.errors import InvalidInput
+from protocols.core.ledger import COLLABORATOR_KEY, ciphertext, public
 from protocols.core.message import Message
+from protocols.core.sender import Sender
+from protocols.core.sizes import Bounds, Range, Recorded, TaskSizes, between
+from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.he.interface import MatrixShape
+from protocols.layer.shapes import LayerShapes
+from protocols.layer.sizes import LayerSizes
+from protocols.task.alignment import BatchOpen
+from protocols.wire.sizes import data, number
 
 MAX_WIDTH = 1 << 16
 MAX_ROWS = 1 << 20
@@ -19,19 +30,120 @@ MAX_PARTS = 1 << 16
 MAX_KEY_BYTES = 1 << 24
 MAX_VERSION = (1 << 63) - 1
 
+SEMANTIC = "Semantic security: BFV parameters by the Homomorphic Encryption Standard (2018); Paillier (EUROCRYPT '99)."
+FLOODED = "Re-randomised and flooded by 40 bits over all noise that depends on the sender (protocols/he/)."
+SMOOTHED = "Gaussian noise above the smoothing parameter of the weights' lattice (Micciancio, Regev 2007)."
+PROJECTION_LEARNED = (
+    "the smoothed projection z + e of each batch of {collaborator}'s features, by weights that nobody knows"
+)
+GRADIENT_LEARNED = (
+    "the smoothed gradient da + e' of its own features and the power of two that bounds dz: something about labels"
+)
 
+
+EXPONENT = (0, 11)
+"""Bytes of an int32: a negative number takes ten and its tag, zero none."""
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A layer's sizes at one moment of a task.
+
+    Attributes:
+        sizes: of its ciphertexts.
+        width_in, width_out: d and o.
+        first_rows, rows: of the first training batch, and of this batch.
+    """
+
+    sizes: LayerSizes
+    width_in: int
+    width_out: int
+    first_rows: int
+    rows: int
+
+    @property
+    def shapes(self) -> LayerShapes:
+        """Of the layer's products."""
+        return self.sizes.shapes(self.width_in, self.width_out)
+
+
+def _width_out(task: TaskSizes, width: int) -> int:
+    """o, columns of z."""
+    return (task.agreed.projection_width if task.agreed.has_projection else 0) or width
+
+
+def _laid_out(task: TaskSizes) -> LaidOut | None:
+    """None if the task's scheme has no ciphertexts, or before the features' shape was announced."""
+    shape = task.announced(FeatureShape, Sender.COLLABORATOR)
+    if shape is None or not isinstance(task.scheme, LayerSizes):
+        return None
+    first_rows, width = shape
+    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
+    return LaidOut(task.scheme, width, _width_out(task, width), first_rows, rows)
+
+
+def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)) -> Bounds:
+    """Bounds from the layer's sizes and the recorded fields; `extra`: what a field that is not recorded can take."""
+
+    def bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
+        layer = _laid_out(task)
+        if layer is None:
+            return None
+        length = size(layer, recorded)
+        return length + extra[0], length + extra[1]
+
+    return bounds
+
+
+def operand_bounds(shape: Callable[[LaidOut], MatrixShape], more: Callable[[LaidOut], int] = lambda layer: 0) -> Bounds:
+    """Of a version of the weights, an encrypted operand, and `more`."""
+    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.sizes.operand(shape(layer)) + more(layer))
+
+
+def reply_bounds(
+    shape: Callable[[LaidOut], MatrixShape],
+    loaded: Callable[[LaidOut], MatrixShape] | None = None,
+    more: Callable[[LaidOut], int] = lambda layer: 0,
+    extra: Range = (0, 0),
+) -> Bounds:
+    """Of a version, a product by an operand of that shape or of another one that was `loaded`, and `more`."""
+
+    def size(layer: LaidOut, recorded: Recorded) -> int:
+        product = layer.sizes.reply(shape(layer), None if loaded is None else loaded(layer))
+        return number(recorded[0]) + product + more(layer)
+
+    return layer_bounds(size, extra)
+
+
+def _shape_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+    rows, width = recorded
+    if not (1 <= rows <= MAX_ROWS and 1 <= width <= MAX_WIDTH):
+        raise InvalidInput(f"a first batch of [{rows}, {width}]")
+    if isinstance(task.scheme, LayerSizes):
+        task.scheme.shapes(width, _width_out(task, width))
+    size = number(rows) + number(width)
+    return size, size
+
+
+@wire(
+    48,
+    ledger=public("how many features {collaborator}'s model gives"),
+    recorded=("rows", "width"),
+    bounds=_shape_bounds,
+)
 @dataclass(frozen=True)
 class FeatureShape(Message):
     """A collaborator's first training batch is [rows, width]; sent once, before that batch."""
 
-    rows: int
-    width: int
+    rows: Uint32
+    width: Uint32
 
     def __post_init__(self) -> None:
         self.require_int("rows", 1, MAX_ROWS)
         self.require_int("width", 1, MAX_WIDTH)
 
 
+@wire(49, ledger=public("that {host} trained nothing on a batch"), bounds=between(0, 0))
 @dataclass(frozen=True)
 class StepSkipped(Message):
     """The host trained nothing on this batch: drop its features, change no weights."""
@@ -41,7 +153,7 @@ class StepSkipped(Message):
 class CiphertextMessage(Message):
     """Ciphertexts about one version of the weights."""
 
-    version: int
+    version: Uint64
     parts: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
@@ -51,6 +163,11 @@ class CiphertextMessage(Message):
         self.require(all(isinstance(part, bytes) and part for part in self.parts), "ciphertexts are not empty")
 
 
+@wire(
+    56,
+    ledger=public("the peer's public key", "A public key, fresh for every session.", is_fresh=True),
+    bounds=layer_bounds(lambda layer, recorded: data(layer.sizes.key)),
+)
 @dataclass(frozen=True)
 class ProjectionKey(Message):
     """A party's public key, once per session.
@@ -65,6 +182,12 @@ class ProjectionKey(Message):
         self.require(0 < size <= MAX_KEY_BYTES, f"a public key has 1 to {MAX_KEY_BYTES} bytes")
 
 
+@wire(
+    57,
+    ledger=ciphertext(COLLABORATOR_KEY, SEMANTIC),
+    recorded=("version",),
+    bounds=operand_bounds(lambda layer: layer.shapes.initial),
+)
 @dataclass(frozen=True)
 class InitialFactor(CiphertextMessage):
     """[B]_C, the collaborator's orthogonal factor of the initial W = A B, under its own key.
@@ -73,6 +196,12 @@ class InitialFactor(CiphertextMessage):
     """
 
 
+@wire(
+    58,
+    ledger=ciphertext(COLLABORATOR_KEY, FLOODED + " What it decrypts to is a uniform share."),
+    recorded=("version",),
+    bounds=reply_bounds(lambda layer: layer.shapes.initial),
+)
 @dataclass(frozen=True)
 class InitialShare(CiphertextMessage):
     """[A B - U]_C: the collaborator's share V of the initial weights.

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS
 from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
-from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
 
 Ring = NDArray[np.uint64]
@@ -21,15 +20,15 @@ class LayerShapes:
     """The shapes of a layer's products. d: width in; o: width out; rows: of a batch.
 
     Args:
-        spec: the layer. Raises `InvalidInput` if it has none, or one too wide for the ring.
+        width_in, width_out: of the layer. Raises `InvalidInput` if there is none, or it is too wide for the ring.
         parameters: the bounds.
     """
 
-    def __init__(self, spec: LayerSpec, parameters: LayerParameters) -> None:
-        if spec.width_out is None:
-            raise InvalidInput(f"{spec.feature_key}: an encrypted scheme needs the projection layer")
-        parameters.check_gradient_width(spec.width_out)
-        self.d, self.o = spec.width_in, spec.width_out
+    def __init__(self, width_in: int, width_out: int | None, parameters: LayerParameters) -> None:
+        if width_out is None:
+            raise InvalidInput("an encrypted scheme needs the projection layer")
+        parameters.check_gradient_width(width_out)
+        self.d, self.o = width_in, width_out
         self._bits = parameters.feature_bits
         # Cauchy-Schwarz on a sample's norm, and half a step of rounding for each of its features.
         largest = math.ceil(parameters.feature_norm * 2**FEATURE_BITS)

@@ -68,7 +68,7 @@ class WeightShare:
 
     def __init__(self, spec: LayerSpec, parameters: LayerParameters, role: str) -> None:
         self._spec, self._role = spec, role
-        self.shapes = LayerShapes(spec, parameters)
+        self.shapes = LayerShapes(spec.width_in, spec.width_out, parameters)
         self._sigma = parameters.smoothing_sigma(max(self.shapes.d, self.shapes.o)) * 2.0**WEIGHT_BITS
         self.version = 0
         self.checks = CheckSchedule(parameters.check_every)

@@ -13,9 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from protocols.core.errors import InvalidInput
+from protocols.core.ledger import Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
+from protocols.core.sender import Sender
+from protocols.core.sizes import Range, Recorded, TaskSizes
+from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
+from protocols.wire.sizes import data, number, varint
 
 PSI_CHUNK = 4096
 """Points in a chunk, unless a role is told otherwise: 128 KiB on the wire, some 20 ms of work."""
@@ -25,7 +31,43 @@ MAX_CHUNK = 1 << 15
 
 DIGEST_BYTES = 16
 
+_DDH = "Decisional Diffie-Hellman on Curve25519, with fresh scalars and orders for every pair and run."
 
+
+def _open_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+    if not all(recorded):
+        raise InvalidInput("an empty set or chunk")
+    size = sum(map(number, recorded)) + data(SESSION_BYTES) + data(len(SUITE))
+    return size, size
+
+
+def _chunk_bounds(task: TaskSizes, owner: Sender, recorded: Recorded, item_bytes: int) -> Range | None:
+    """Of one chunk for the points of `owner`: digests come in the host's chunks, for the host's points."""
+    opened, (index,) = task.announced(PsiOpen, owner), recorded
+    if opened is None:
+        return None
+    items, chunk = opened
+    size = number(index) + data(item_bytes * min(chunk, items - index * chunk))
+    return size, size
+
+
+def _result_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
+    """A bit for each of the collaborator's points, and how many are set."""
+    opened = task.announced(PsiOpen, sender.other)
+    if opened is None:
+        return None
+    size = data(-(-opened[0] // 8))
+    return size, size + 1 + varint(opened[0])
+
+
+@wire(
+    24,
+    ledger=public(
+        "the size of the peer's set of sample ids", "No PSI of this kind hides it (De Cristofaro, Tsudik 2010)."
+    ),
+    recorded=("set_size", "chunk"),
+    bounds=_open_bounds,
+)
 @dataclass(frozen=True)
 class PsiOpen(Message):
     """Opens a direction: how many points will come, in chunks of what size (the last may be shorter).
@@ -33,8 +75,8 @@ class PsiOpen(Message):
     **Leaks**: the size of the sender's set, to the peer.
     """
 
-    set_size: int
-    chunk: int
+    set_size: Uint64
+    chunk: Uint32
     session: bytes = field(repr=False)
     suite: str = SUITE
 
@@ -45,6 +87,12 @@ class PsiOpen(Message):
         self.require_text("suite", 64)
 
 
+@wire(
+    25,
+    ledger=ciphertext("nobody: the sender's scalar is used once and forgotten", _DDH),
+    recorded=("index",),
+    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender, recorded, POINT_BYTES),
+)
 @dataclass(frozen=True)
 class PsiPoints(Message):
     """A chunk of masked ids, in the secret order of the party that sends them.
@@ -53,7 +101,7 @@ class PsiPoints(Message):
     **Shapes**: points: k u-coordinates of 32 bytes, little-endian.
     """
 
-    index: int
+    index: Uint64
     points: bytes
 
     def __post_init__(self) -> None:
@@ -65,6 +113,19 @@ class PsiPoints(Message):
         return len(self.points) // POINT_BYTES
 
 
+@wire(
+    26,
+    ledger=LedgerEntry(
+        Content.RESULT,
+        "{host}, for ids that it holds itself",
+        "which of its own sample ids {collaborator} holds (the pairwise intersection)",
+        "",
+        _DDH + " A digest of an id that {collaborator} lacks looks random.",
+        is_fresh=True,
+    ),
+    recorded=("index",),
+    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender.other, recorded, DIGEST_BYTES),
+)
 @dataclass(frozen=True)
 class PsiDigests(Message):
     """Digests of a chunk of the Host's points, raised by the collaborator, in the Host's order.
@@ -74,7 +135,7 @@ class PsiDigests(Message):
     **Shapes**: digests: k of 16 bytes.
     """
 
-    index: int
+    index: Uint64
     digests: bytes
 
     def __post_init__(self) -> None:
@@ -86,6 +147,17 @@ class PsiDigests(Message):
         return len(self.digests) // DIGEST_BYTES
 
 
+@wire(
+    27,
+    ledger=LedgerEntry(
+        Content.RESULT,
+        "{collaborator}: positions in its own secret order",
+        "",
+        "which of its own sample ids all parties hold (the final intersection)",
+        "Bits in {collaborator}'s order; no id of another party, and not the pairwise intersection.",
+    ),
+    bounds=_result_bounds,
+)
 @dataclass(frozen=True)
 class PsiResult(Message):
     """Which of the collaborator's points, in its own shuffled order, are in the intersection of all parties.
@@ -96,7 +168,7 @@ class PsiResult(Message):
     """
 
     matches: bytes
-    count: int
+    count: Uint64
 
     def __post_init__(self) -> None:
         self.require_int("count", 0, MAX_IDS)

@@ -1,6 +1,6 @@
 """What a scheme is: one way to compute the projection layer, in a folder of its own.
 
-    messages.py              what crosses the wire, declared with `@wire` (protocols/core/message.py)
+    messages.py              what crosses the wire, declared with `@wire` (protocols/core/wire_format.py)
     order.py                 which message may follow which (protocols/task/scheme_order.py)
     host.py, collaborator.py the two sides of one layer (protocols/layer/interface.py)
     scheme.py                the class that puts them together, registered under its name
@@ -13,12 +13,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
+from protocols.task.messages import COMMON_MESSAGES
 from protocols.task.scheme_order import SchemeOrder
 
 
@@ -73,6 +74,18 @@ class Scheme(ABC):
     @abstractmethod
     def messages(self) -> tuple[type[Message], ...]:
         """The types of message this scheme sends, beside those that all tasks have."""
+
+    def sizes(self, parameters: str) -> Any:
+        """What the bounds functions of its messages go by (`TaskSizes.scheme`), from the parameters in a manifest.
+
+        Raises:
+            InvalidInput: the parameters are unknown or out of range.
+        """
+        return None
+
+    def all_messages(self) -> tuple[type[Message], ...]:
+        """Everything that may travel in a task of this scheme."""
+        return (*COMMON_MESSAGES, *self.messages())
 
     @abstractmethod
     def order(self, trainable: bool) -> SchemeOrder:

@@ -18,10 +18,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from protocols.core.errors import InvalidInput
+from protocols.core.message import Message
+from protocols.core.wire_format import wire_format
 from protocols.schemes.encrypted.scheme import Bfv, Paillier
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.masked.scheme import Masked
 from protocols.schemes.plain.scheme import Plain
+from protocols.task.messages import COMMON_MESSAGES
 
 SchemeClass = TypeVar("SchemeClass", bound=type[Scheme])
 _registered: dict[str, type[Scheme]] = {}
@@ -50,6 +53,18 @@ register_scheme("plain")(Plain)
 def registered_names() -> list[str]:
     """Those that can be made here and now."""
     return sorted(_registered)
+
+
+def known_messages() -> tuple[type[Message], ...]:
+    """Every message type of every scheme that is registered here, and those that all tasks have."""
+    own = (message for name in registered_names() for message in registered_scheme(name).messages())
+    return tuple(dict.fromkeys((*COMMON_MESSAGES, *own)))
+
+
+def known_types(scheme: str) -> dict[str, type[Message]]:
+    """The same by their names in a transcript. Where schemes use one name for two types, those of `scheme` count."""
+    first = registered_scheme(scheme).messages() if scheme in _registered else ()
+    return {wire_format(each).name: each for each in (*known_messages(), *first)}
 
 
 def registered_scheme(name: str, engine: Engine | None = None) -> Scheme:

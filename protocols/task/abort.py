@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.sizes import between
+from protocols.core.wire_format import wire
 from protocols.task.abort_code import AbortCode, known_code
+from protocols.wire.sizes import data
 
 __all__ = ["MAX_REASON", "Abort", "AbortCode", "known_code"]
 
 MAX_REASON = 500
 
 
+@wire(
+    16,
+    ledger=public("that, where and why a party stopped", "One line without values, ids or paths."),
+    bounds=between(9, data(4 * MAX_REASON) + 2 * data(400)),
+)
 @dataclass(frozen=True)
 class Abort(Message):
     """The task ends here.

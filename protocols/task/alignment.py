@@ -26,12 +26,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols.core.errors import InvalidInput, PeerViolation, RoleAlreadyUsed
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.sizes import between, exactly
 from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.wire.sizes import data, number
 
 DIGEST_BYTES = 32
 MAX_IDS = 1 << 31
 MAX_ROWS = 1 << 20
+
+_HMAC = "HMAC-SHA256 under the session id, over ids that both parties hold; equal or not is all it shows."
 
 SampleId = str | int
 
@@ -99,14 +105,19 @@ def ids_digest(session: bytes, label: str, ids: Iterable[SampleId]) -> bytes:
     return state.digest()
 
 
+@wire(
+    32,
+    ledger=public("whether both split the intersection alike, and into how many samples", _HMAC),
+    bounds=between(4 * data(DIGEST_BYTES), 4 * data(DIGEST_BYTES) + 12),
+)
 @dataclass(frozen=True)
 class SplitDigest(Message):
     """How one side split the intersection. Digests: the set (sorted), and the order that will be used."""
 
-    train_count: int
+    train_count: Uint64
     train_set: bytes
     train_order: bytes
-    test_count: int
+    test_count: Uint64
     test_set: bytes
     test_order: bytes
 
@@ -130,11 +141,17 @@ class SplitDigest(Message):
         )
 
 
+@wire(
+    33,
+    ledger=public("the size of each batch, and whether both use the same rows", _HMAC),
+    recorded=("rows",),
+    bounds=lambda task, sender, recorded: (number(*recorded), number(*recorded) + data(DIGEST_BYTES)),
+)
 @dataclass(frozen=True)
 class BatchOpen(Message):
     """A collaborator's next batch: how many rows, and (when the user names them) a digest of their ids; else empty."""
 
-    rows: int
+    rows: Uint32
     ids: bytes
 
     def __post_init__(self) -> None:
@@ -142,11 +159,17 @@ class BatchOpen(Message):
         self.require_bytes("ids", DIGEST_BYTES if self.ids else 0)
 
 
+@wire(
+    34,
+    ledger=public("how many batches a round has"),
+    recorded=("batches",),
+    bounds=exactly(lambda recorded: number(*recorded)),
+)
 @dataclass(frozen=True)
 class EpochEnd(Message):
     """The collaborator's iterator is exhausted after this many batches."""
 
-    batches: int
+    batches: Uint64
 
     def __post_init__(self) -> None:
         self.require_int("batches", 0, MAX_IDS)

@@ -15,11 +15,11 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
 from protocols.core.message import Message
 from protocols.core.sender import Sender
+from protocols.core.wire_format import recorded_of
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.order import TaskOrder
 from protocols.task.scheme_order import SchemeOrder
-from protocols.transcript.facts import recorded_of
 
 
 class LiveOrder:

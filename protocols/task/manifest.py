@@ -8,18 +8,72 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.sender import Sender
+from protocols.core.sizes import Range, Recorded, TaskSizes, between
+from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
+from protocols.wire.sizes import data, number
 
 PROTOCOL_VERSION = 2
 NONCE_BYTES = 32
 MAX_NAME = 100
 MAX_PARTIES = 256
+SESSION_BYTES = 32
+
+_SEAM, _NO_SEAM = 1 + data(SEAM_BYTES), 3
+"""Bytes in a list: two of tag, and the length also of an empty one."""
 
 
+@lru_cache(256)
+def _text(value: str) -> int:
+    return data(len(value.encode()))
+
+
+def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+    agreed, (is_resuming, checkpoints) = task.agreed, recorded
+    if checkpoints > MAX_OFFERED or is_resuming > 1:
+        raise InvalidInput(f"more than {MAX_OFFERED} checkpoints are offered")
+    if (checkpoints or agreed.collaborator_seam) and not is_resuming:
+        raise InvalidInput("only a resumed task has a past")
+    past = 2 * is_resuming + checkpoints * data(TAG_BYTES) + data(len(agreed.collaborator_seam) // 2)
+    texts = sum(map(_text, (agreed.task_id, agreed.collaborator, agreed.scheme)))
+    flags = 2 * agreed.is_trainable + 2 * agreed.is_reproducible
+    size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
+    return size, size
+
+
+def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+    """Within the range of what is not in the transcript: the widths, of one to three bytes each, and others' seams."""
+    agreed = task.agreed
+    names = (agreed.task_id, agreed.scheme, agreed.scheme_parameters, agreed.id_normalisation, agreed.host)
+    count = len(agreed.collaborators)
+    size = number(agreed.protocol_version) + sum(map(_text, (*names, *agreed.collaborators)))
+    size += data(SESSION_BYTES) + (count + 1) * data(NONCE_BYTES) + data(count) + 9
+    size += 2 * agreed.has_projection + 2 * agreed.is_reproducible
+    # These fields' numbers are beyond 15: their tags have two bytes.
+    past = [data(len(agreed.resumed_from) // 2), *map(number, agreed.resumed_at)]
+    size += sum(field + 1 for field in past if field) + (_SEAM if agreed.host_seam else _NO_SEAM)
+    others = count - 1
+    return size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
+
+
+@wire(
+    17,
+    ledger=public(
+        "the peer's feature key, scheme and whether its model is trained; after an interruption also its "
+        "checkpoints' tags and how far its last conversation went",
+        is_fresh=True,
+    ),
+    recorded=("is_resuming", "checkpoints"),
+    record=lambda message: (int(message.is_resuming), len(message.checkpoints)),
+    bounds=_hello_bounds,
+)
 @dataclass(frozen=True)
 class Hello(Message):
     """A collaborator introduces itself and says which scheme it is willing to run.
@@ -30,7 +84,7 @@ class Hello(Message):
         seam: how far its last conversation with this host went (`Seam`), or empty.
     """
 
-    protocol_version: int
+    protocol_version: Uint32
     task_id: str
     feature_key: str
     scheme: str
@@ -55,6 +109,14 @@ class Hello(Message):
         check_seams(self, (self.seam,))
 
 
+@wire(
+    18,
+    ledger=public(
+        "the parties' feature keys, the scheme and its parameters; after an interruption also how many "
+        "messages the host had exchanged with each collaborator"
+    ),
+    bounds=_manifest_bounds,
+)
 @dataclass(frozen=True)
 class Manifest(Message):
     """What is about to run. Per-collaborator tuples are in the order of `feature_keys`.
@@ -65,7 +127,7 @@ class Manifest(Message):
         seams: how far the host's last conversation with each collaborator went (`Seam`), or empty.
     """
 
-    protocol_version: int
+    protocol_version: Uint32
     task_id: str
     session: bytes = field(repr=False)
     scheme: str
@@ -76,14 +138,14 @@ class Manifest(Message):
     feature_keys: tuple[str, ...]
     nonces: tuple[bytes, ...] = field(repr=False)
     trainable: tuple[bool, ...]
-    projection_widths: tuple[int, ...]
+    projection_widths: tuple[Uint32, ...]
     has_projection: bool
     is_reproducible: bool
     calculation_timeout: float
     resumed_from: bytes
-    resumed_phase: int
-    resumed_round: int
-    resumed_batch: int
+    resumed_phase: Uint32
+    resumed_round: Uint32
+    resumed_batch: Uint64
     seams: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
@@ -143,6 +205,7 @@ def check_seams(message: Message, seams: Sequence[bytes]) -> None:
             raise message.fail(str(error)) from error
 
 
+@wire(19, ledger=public(""), bounds=between(data(32), data(32)))
 @dataclass(frozen=True)
 class ManifestAccepted(Message):
     """A collaborator runs what the manifest says."""

@@ -21,6 +21,7 @@ from enum import Enum
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.core.sender import Sender
+from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.psi import transitions as psi
 from protocols.psi.messages import PsiDigests, PsiOpen
@@ -33,7 +34,6 @@ from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, Table, moves, refuse
 from protocols.task.scheme_order import State as S
-from protocols.transcript.facts import VERSION_AT
 from protocols.transcript.messages import Checkpoint, Countersignature
 
 H, C = Sender.HOST, Sender.COLLABORATOR
@@ -197,9 +197,9 @@ class TaskOrder:
             refuse(sender, message_type, f"in state {state} of phase {Phase(phase).name} it may not come")
         self._check_place(sender, message_type, at, recorded)
         self._check_details(sender, message_type, at, recorded)
-        version_at = VERSION_AT.get(message_type)
-        if version_at is not None:
-            self._check_version(sender, message_type, at, recorded[version_at])
+        names = wire_format(message_type).recorded
+        if "version" in names:
+            self._check_version(sender, message_type, at, recorded[names.index("version")])
         self._states[sender] = to
 
     # Places ----------------------------------------------------------------------------------------------------------

@@ -26,12 +26,22 @@ from typing import NamedTuple
 
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, RoleAlreadyUsed
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.sizes import exactly
 from protocols.core.steps import Placed, Receive, ReceiveAnywhere, Send, Steps, received
+from protocols.core.wire_format import Uint64, wire
 from protocols.task.alignment import BatchOpen, EpochEnd, Misaligned, compare_batches
 from protocols.task.resumption import ResumePoint
+from protocols.wire.sizes import number
 
 
+@wire(
+    40,
+    ledger=public(""),
+    recorded=("max_batches", "first_batch", "checkpoint_every"),
+    bounds=exactly(lambda recorded: sum(map(number, recorded))),
+)
 @dataclass(frozen=True)
 class RoundStart(Message):
     """Start the iterator of the phase and round in the envelope.
@@ -42,30 +52,37 @@ class RoundStart(Message):
         checkpoint_every: all parties make a checkpoint after so many batches of training; 0: not inside the round.
     """
 
-    max_batches: int
-    first_batch: int = 0
-    checkpoint_every: int = 0
+    max_batches: Uint64
+    first_batch: Uint64 = 0
+    checkpoint_every: Uint64 = 0
 
     def __post_init__(self) -> None:
         for name in ("max_batches", "first_batch", "checkpoint_every"):
             self.require_int(name, 0, 1 << 31)
 
 
+@wire(
+    41,
+    ledger=public("after how many rounds the task ended"),
+    recorded=("rounds",),
+    bounds=exactly(lambda recorded: number(*recorded)),
+)
 @dataclass(frozen=True)
 class TaskFinished(Message):
     """Training is over after this many rounds."""
 
-    rounds: int
+    rounds: Uint64
 
     def __post_init__(self) -> None:
         self.require_int("rounds", 0, 1 << 31)
 
 
+@wire(42, ledger=public(""), recorded=("rounds",), bounds=exactly(lambda recorded: number(*recorded)))
 @dataclass(frozen=True)
 class FinishAcknowledged(Message):
     """The collaborator has saved its results."""
 
-    rounds: int
+    rounds: Uint64
 
     def __post_init__(self) -> None:
         self.require_int("rounds", 0, 1 << 31)

@@ -15,14 +15,14 @@ from dataclasses import replace
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.ledger import LEDGER, ledger_of_run
+from protocols.schemes.registry import known_types
 from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened
 from protocols.transcript.ends import Ends
 from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree
 from protocols.transcript.file_audit import FileAuditor, FreshTags
 from protocols.transcript.report import AuditReport, Finding, Party, Traffic
+from protocols.transcript.run_ledger import ledger_of_run
 
-_TYPES = {kind.__name__: kind for kind in LEDGER}
 Pair = tuple[int | None, int | None]
 """A conversation's number at each end; None where an end does not have it."""
 
@@ -179,7 +179,8 @@ def _report(ends: list[RunEnd], findings: list[Finding]) -> AuditReport:
         Party(agreed.name(sender), sender.role, agreed.certificate(sender).fingerprint, software.get(sender, {}))
         for sender in Sender
     )
-    crossed = {sender: {_TYPES[each.type] for each in traffic if each.sender == sender.role} for sender in Sender}
+    types = known_types(agreed.scheme)
+    crossed = {sender: {types[each.type] for each in traffic if each.sender == sender.role} for sender in Sender}
     ledger = ledger_of_run(agreed.host, agreed.collaborator, crossed[Sender.HOST], crossed[Sender.COLLABORATOR])
     return AuditReport(
         agreed.task_id,

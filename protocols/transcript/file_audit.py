@@ -10,15 +10,16 @@ Memory is constant, but for the tags of fresh messages (`FreshTags`), of which a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
+from protocols.core.ledger import Content
 from protocols.core.message import Message
 from protocols.core.sender import Sender
+from protocols.core.sizes import TaskSizes
+from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
-from protocols.ledger import LEDGER, Content
-from protocols.schemes.registry import registered_scheme
+from protocols.schemes.registry import known_types, registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.history import History
 from protocols.task.manifest import Hello
@@ -36,34 +37,16 @@ from protocols.transcript.errors import (
     Severity,
     TranscriptError,
 )
-from protocols.transcript.facts import FACTS
 from protocols.transcript.format import HEADER, MAX_LINE, NONE, Entry, Preamble, Record, Running, Seal, Signed, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.records import Agreed, Own
 from protocols.transcript.report import FileSummary, Finding
 from protocols.transcript.seam import seam_of
 from protocols.transcript.signatures import Signatures
-from protocols.transcript.sizes import TaskSizes
-from protocols.transcript.wire_sizes import body, header
+from protocols.wire.sizes import body, header
 
 MAX_FINDINGS = 100
 """Findings kept of one file; the first say most."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What is known of a message type."""
-
-    type: type[Message]
-    facts: int
-    is_fresh: bool
-    is_plaintext: bool
-
-
-_PLANS: Mapping[str, _Plan] = {
-    kind.__name__: _Plan(kind, len(FACTS[kind][0]) if kind in FACTS else 0, e.is_fresh, e.content is Content.PLAINTEXT)
-    for kind, e in LEDGER.items()
-}
 
 
 class FreshTags:
@@ -117,6 +100,8 @@ class FileAuditor:
         self._agreement = b""
         self._order: TaskOrder | None = None
         self._sizes: TaskSizes | None = None
+        self._types: Mapping[str, type[Message]] = {}
+        self._may_be_plaintext = False
         self._gaps: set[Sender] = set()
         self._candidates: dict[Sender, dict[int, bytes]] = {}
         self._owed: Entry | None = None
@@ -178,11 +163,14 @@ class FileAuditor:
         if point is not None:
             self._check_point(agreed.resumed_from, point)
         past.rewind(point)
+        self._types = known_types(agreed.scheme)
         try:
-            self._order = TaskOrder(registered_scheme(agreed.scheme).order(agreed.is_trainable), point, past)
-            self._sizes = TaskSizes(agreed)
+            scheme = registered_scheme(agreed.scheme)
+            self._may_be_plaintext = scheme.is_plaintext
+            self._order = TaskOrder(scheme.order(agreed.is_trainable), point, past)
+            self._sizes = TaskSizes(agreed, scheme.sizes(agreed.scheme_parameters))
             if past.shape is not None:
-                self._sizes.take_shape(*past.shape)
+                self._sizes.note(Sender.COLLABORATOR, FeatureShape, past.shape)
         except InvalidInput as error:
             past.is_whole = False
             meaning = "Another version of the program, or a scheme from elsewhere: order and sizes are not checked."
@@ -215,8 +203,12 @@ class FileAuditor:
     # Messages --------------------------------------------------------------------------------------------------------
 
     def _entry(self, entry: Entry, text: bytes) -> None:
-        plan = _PLANS.get(entry.type)
-        if plan is None or plan.facts != len(entry.facts) or plan.is_fresh == (entry.tag == NONE):
+        kind = self._types.get(entry.type)
+        if kind is None:
+            raise MalformedTranscript(f"{entry.type} is no message that is known here", line=self._running.lines)
+        declared = wire_format(kind)
+        is_fresh = declared.ledger.is_fresh
+        if len(declared.recorded) != len(entry.facts) or is_fresh == (entry.tag == NONE):
             raise MalformedTranscript(
                 f"{entry.type} with other fields than such a message has", line=self._running.lines
             )
@@ -224,17 +216,18 @@ class FileAuditor:
             self._missing_signature()
         self._messages += 1
         if entry.overtook:
-            self._overtaking(entry, plan.type)
+            self._overtaking(entry, kind)
         else:
-            self._chain(entry, plan.type, text)
-            self._check_order(entry, plan.type)
-        self._check_size(entry, plan.type)
-        if plan.is_plaintext and self.agreed is not None and self.agreed.scheme != "plain":
+            self._chain(entry, kind, text)
+            self._check_order(entry, kind)
+        self._check_size(entry, kind)
+        is_plaintext = declared.ledger.content is Content.PLAINTEXT
+        if is_plaintext and self.agreed is not None and not self._may_be_plaintext:
             problem = f"{entry.type} in a task of scheme {self.agreed.scheme}"
             self.report(PlaintextInSecureTask(problem, "ciphertexts", entry=str(entry)))
-        if plan.is_fresh and self._fresh is not None:
+        if is_fresh and self._fresh is not None:
             self._check_fresh(entry)
-        if plan.type is FeatureShape:
+        if kind is FeatureShape:
             self._past.shape = entry.facts[0], entry.facts[1]
         counted = self.traffic.setdefault((entry.sender, entry.type, entry.phase, entry.round), [0, 0])
         counted[0] += 1
@@ -276,8 +269,9 @@ class FileAuditor:
         if self._sizes is None:
             return
         try:
+            limits = wire_format(kind).bounds
+            bounds = None if limits is None else limits(self._sizes, entry.sender, entry.facts)
             self._sizes.note(entry.sender, kind, entry.facts)
-            bounds = self._sizes.bounds(entry.sender, kind, entry.facts)
         except InvalidInput as error:
             self.report(ImpossibleSize(f"this task cannot have such a message: {error}", entry=str(entry)))
             return

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.sizes import Range
+from protocols.core.wire_format import Uint64, wire
+from protocols.wire.sizes import data, number
 
 HASH_BYTES = 32
 MAX_COUNT = (1 << 63) - 1
 MIN_SIGNATURE, MAX_SIGNATURE = 8, 72
 """Bytes of an ECDSA P-256 signature in DER form."""
+
+
+def _with_signature(size: int) -> Range:
+    return size + data(MIN_SIGNATURE), size + data(MAX_SIGNATURE)
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,12 @@ class _Signed(Message):
         )
 
 
+@wire(
+    88,
+    ledger=public("", "A digest of what the receiver has, and of the versions of the sender's software."),
+    recorded=("count",),
+    bounds=lambda task, sender, recorded: _with_signature(number(*recorded) + 2 * data(HASH_BYTES)),
+)
 @dataclass(frozen=True)
 class Checkpoint(_Signed):
     """The sender signs the chain of what it has sent, at a boundary of a phase or round.
@@ -42,7 +56,7 @@ class Checkpoint(_Signed):
     **Leaks** nothing: a digest of messages that the receiver has.
     """
 
-    count: int
+    count: Uint64
     head: bytes
     record: bytes
     signature: bytes
@@ -52,6 +66,12 @@ class Checkpoint(_Signed):
         self.require_bytes("record", HASH_BYTES)
 
 
+@wire(
+    89,
+    ledger=public("", "A signature of what the receiver signed before."),
+    recorded=("count",),
+    bounds=lambda task, sender, recorded: _with_signature(number(*recorded) + data(HASH_BYTES)),
+)
 @dataclass(frozen=True)
 class Countersignature(_Signed):
     """The receiver of a Checkpoint has received just that: it signs the same statement.
@@ -59,7 +79,7 @@ class Countersignature(_Signed):
     **Leaks** nothing.
     """
 
-    count: int
+    count: Uint64
     head: bytes
     signature: bytes
 

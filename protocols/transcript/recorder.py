@@ -17,15 +17,13 @@ from hashlib import sha256
 from hmac import compare_digest
 
 from protocols.core.envelope import Envelope, Phase
-from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed, WrongSession
-from protocols.core.message import Message
+from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder, VerificationFailed, WrongSession
 from protocols.core.sender import Sender
-from protocols.ledger import LEDGER
+from protocols.core.wire_format import wire_format
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import Chain, seal_data, statement
-from protocols.transcript.facts import FACTS, Facts, no_facts
 from protocols.transcript.format import HEADER, TAG_BYTES, Running, Signed, checkpoint_text, entry_text
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.records import Agreed, Own
@@ -34,11 +32,6 @@ Sign = Callable[[bytes], bytes]
 
 MAX_WAITING = 8
 """Messages that may come before the manifest; there is one, Hello."""
-
-_PLANS: Mapping[type[Message], tuple[str, Callable[[Message], Facts], bool]] = {
-    kind: (kind.__name__, FACTS[kind][1] if kind in FACTS else no_facts, entry.is_fresh)
-    for kind, entry in LEDGER.items()
-}
 
 
 class TranscriptRecorder:
@@ -93,7 +86,7 @@ class TranscriptRecorder:
             What to append to the file; may be empty at the beginning.
 
         Raises:
-            InvalidInput: the type is not in the ledger.
+            InvalidInput: the type is not declared with `@wire`, so nobody has said what it shows.
             CallOutOfOrder: a message before this one was not observed, or the manifest did not come first.
             WrongSession: the host's manifest is not about this collaborator.
         """
@@ -115,19 +108,16 @@ class TranscriptRecorder:
 
     def _entry(self, sender: Sender, envelope: Envelope, data: bytes | memoryview) -> bytes:
         message = envelope.message
-        plan = _PLANS.get(type(message))
-        if plan is None:
-            raise InvalidInput(f"{type(message).__name__} has no entry in the leakage ledger, so it cannot be recorded")
-        name, facts, is_fresh = plan
+        declared = wire_format(type(message))
         sequence = envelope.sequence
         overtakes = sequence > self._counts[sender] and type(message) is Abort
         if sequence != self._counts[sender] and not overtakes:
             raise CallOutOfOrder(f"message {sequence} was observed instead of message {self._counts[sender]}")
         fresh = message.nonce if isinstance(message, Hello) else data[-TAG_BYTES:]
-        tag = sha256(fresh).hexdigest()[:16] if is_fresh else ""
+        tag = sha256(fresh).hexdigest()[:16] if declared.ledger.is_fresh else ""
         digest = sha256(data).hexdigest()
         place = (int(envelope.phase), envelope.round, envelope.batch)
-        text = entry_text(sender, sequence, name, place, len(data), facts(message), tag, digest)
+        text = entry_text(sender, sequence, declared.name, place, len(data), declared.record(message), tag, digest)
         if overtakes:
             return b"x" + text[1:]
         self._counts[sender] = sequence + 1

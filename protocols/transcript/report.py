@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from protocols.ledger import RunLedger
 from protocols.transcript.errors import Severity, TranscriptError
+from protocols.transcript.run_ledger import RunLedger
 
 K = TypeVar("K", bound=Hashable)
 

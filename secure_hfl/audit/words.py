@@ -9,14 +9,14 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from protocols.ledger import LEDGER
+from protocols.core.wire_format import wire_format
+from protocols.schemes.registry import known_types
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.files import Audited, Verdict
 
 FORMAT = "secure-hfl-audit 1"
-_ENTRIES = {kind.__name__: entry for kind, entry in LEDGER.items()}
 
 
 class State(str, Enum):
@@ -214,8 +214,9 @@ def type_rows(report: AuditReport) -> list[TypeRow]:
         return text.format(host=host, collaborator=collaborator)
 
     rows = []
+    types = known_types(report.scheme)
     for (sender, kind), (messages, total) in report.by_type.items():
-        entry = _ENTRIES[kind]
+        entry = wire_format(types[kind]).ledger
         learns = entry.collaborator_learns if sender == "host" else entry.host_learns
         texts = said(entry.readers), said(learns), said(entry.argument)
         rows.append(TypeRow(sender, kind, messages, total, entry.content.value, *texts))

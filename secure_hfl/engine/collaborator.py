@@ -22,6 +22,7 @@ from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.wire.codec import Catalogue
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.offline_phase import CollaboratorPreparation
 from secure_hfl.engine.psi import run_collaborator_psi
@@ -60,9 +61,16 @@ class CollaboratorRun(TaskRun[HeteroNNCollaboratorScheduler]):
 
         def attempt(seconds: float) -> Channel:
             return connect(
-                self.record.address, self.record.task_id, self.identity, host.certificate_pem, seconds, host.name
+                self.record.address,
+                self.record.task_id,
+                self.identity,
+                host.certificate_pem,
+                seconds,
+                host.name,
+                catalogue=catalogue,
             )
 
+        catalogue = Catalogue(self.scheme.all_messages())
         # A host refuses us as long as it serves other tasks only, or has not noticed that we lost the connection.
         channel = retry(attempt, timeout)
         # The host answers once everyone has joined, which may take its whole schedule_timeout.

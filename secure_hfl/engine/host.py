@@ -24,6 +24,7 @@ from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import Hello, ManifestAccepted
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.wire.codec import Catalogue
 from secure_hfl.engine.batch import HostBatch, LossRecorder
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.masks import prepare_masks, wait_for_masks
@@ -79,7 +80,9 @@ class HostRun(TaskRun[HeteroNNHostScheduler]):
         participants = {p.name: p.certificate_pem for p in self.record.participants if p.role == "collaborator"}
         if self._server is None or self._lobby is None:
             self._server = shared_server(listen_address(self.record.address), self.identity)
-            self._lobby = self._server.open_task(self.record.task_id, participants)
+            self._lobby = self._server.open_task(
+                self.record.task_id, participants, Catalogue(self.scheme.all_messages())
+            )
         logger.info(f"Waiting at {self.record.address} for {', '.join(participants)}.")
         try:
             channels = self._lobby.wait(self.scheduler.schedule_timeout)

@@ -22,10 +22,10 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import AnnouncedTooLarge, MessageOutOfOrder, PeerViolation, SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.codec import Catalogue, decode, encode, peek
 from protocols.wire.frames import END_FRAME, Assembler, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
-from secure_hfl.transport.codec import Catalogue, decode, encode, peek
 from secure_hfl.work_clock import span
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import grpc
 
+from protocols.wire.codec import Catalogue
 from secure_hfl.errors import ConnectionLost, PeerRefused
 from secure_hfl.identity import Identity, check_certificate
 from secure_hfl.transport.channel import Channel, ChannelLimits
-from secure_hfl.transport.codec import Catalogue, default_catalogue
 from secure_hfl.transport.tls import (
     ACCEPTED_KEY,
     CLIENT_OPTIONS,
@@ -33,8 +33,8 @@ def connect(
     timeout: float,
     peer_name: str,
     *,
+    catalogue: Catalogue,
     limits: ChannelLimits | None = None,
-    catalogue: Catalogue | None = None,
 ) -> Channel:
     """Join a task.
 
@@ -45,15 +45,14 @@ def connect(
         host_certificate_pem: The one certificate that is accepted from the host.
         timeout: Seconds to wait for the host to come up and admit us.
         peer_name: What to call the host.
+        catalogue: The messages that may travel.
 
     Raises:
         PeerRefused: The host could not be reached in time, or it refused us. Says why and what to check.
         IdentityError: The host's certificate is invalid.
     """
     host = check_certificate(host_certificate_pem)
-    stream = _Stream(
-        address, task_id, identity, host_certificate_pem, peer_name, limits, catalogue or default_catalogue()
-    )
+    stream = _Stream(address, task_id, identity, host_certificate_pem, peer_name, limits, catalogue)
     try:
         arrived = stream.answered.wait(timeout)
         if stream.accepted:

@@ -408,6 +408,16 @@ class StepGradient(_message.Message):
     parts: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class FeatureGradient(_message.Message):
+    __slots__ = ("version", "exponent", "parts")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    EXPONENT_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    exponent: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., exponent: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class WeightGradient(_message.Message):
     __slots__ = ("version", "parts")
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -435,16 +445,6 @@ class CheckReply(_message.Message):
     parts: _containers.RepeatedScalarFieldContainer[bytes]
     masked: Tensor
     def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ..., masked: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
-
-class FeatureGradient(_message.Message):
-    __slots__ = ("version", "exponent", "parts")
-    VERSION_FIELD_NUMBER: _ClassVar[int]
-    EXPONENT_FIELD_NUMBER: _ClassVar[int]
-    PARTS_FIELD_NUMBER: _ClassVar[int]
-    version: int
-    exponent: int
-    parts: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, version: _Optional[int] = ..., exponent: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class TripleRequest(_message.Message):
     __slots__ = ("kind", "index", "count")

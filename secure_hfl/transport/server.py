@@ -19,10 +19,10 @@ from typing import Any
 import grpc
 
 from protocols.core.errors import SecureHflError
+from protocols.wire.codec import Catalogue
 from secure_hfl.errors import ConnectionLost, IdentityError, PeerRefused, TransportError
 from secure_hfl.identity import Identity, check_certificate, fingerprint_of
 from secure_hfl.transport.channel import Channel, ChannelLimits
-from secure_hfl.transport.codec import Catalogue, default_catalogue
 from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVICE, TASK_ID_KEY, server_credentials
 
 _LOG = logging.getLogger(__name__)
@@ -135,7 +135,6 @@ class PartyServer:
     Args:
         listen_address: "host:port"; port 0 takes a free one.
         identity: This party's key and certificate.
-        catalogue: The messages that may travel; all of the project's by default.
 
     Attributes:
         port: The port it listens on.
@@ -144,8 +143,7 @@ class PartyServer:
         TransportError: It cannot listen there.
     """
 
-    def __init__(self, listen_address: str, identity: Identity, catalogue: Catalogue | None = None) -> None:
-        self._catalogue = catalogue or default_catalogue()
+    def __init__(self, listen_address: str, identity: Identity) -> None:
         self._lock = threading.Lock()
         self._lobbies: dict[str, Lobby] = {}
         self._refused: set[str] = set()
@@ -160,17 +158,24 @@ class PartyServer:
             ) from error
         self._server.start()
 
-    def open_task(self, task_id: str, participants: Mapping[str, bytes], limits: ChannelLimits | None = None) -> Lobby:
+    def open_task(
+        self,
+        task_id: str,
+        participants: Mapping[str, bytes],
+        catalogue: Catalogue,
+        limits: ChannelLimits | None = None,
+    ) -> Lobby:
         """Admit these collaborators.
 
         Args:
             participants: The certificate (PEM) of each, under the name its channel is to have.
+            catalogue: The messages that may travel.
 
         Raises:
             TransportError: The task is open already.
             IdentityError: A certificate is invalid or stands there twice.
         """
-        lobby = Lobby(task_id, participants, limits, self._catalogue, lambda: self._close_task(task_id))
+        lobby = Lobby(task_id, participants, limits, catalogue, lambda: self._close_task(task_id))
         if len({fingerprint_of(pem) for pem in participants.values()}) < len(participants):
             raise IdentityError(f"two participants of task {task_id} have the same certificate")
         with self._lock:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping
 from hmac import compare_digest
 
+from protocols.wire.codec import Catalogue
 from secure_hfl.errors import TransportError
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import ChannelLimits
@@ -47,9 +48,15 @@ class SharedServer:
         self._is_over = False
         self.port = server.port
 
-    def open_task(self, task_id: str, participants: Mapping[str, bytes], limits: ChannelLimits | None = None) -> Lobby:
+    def open_task(
+        self,
+        task_id: str,
+        participants: Mapping[str, bytes],
+        catalogue: Catalogue,
+        limits: ChannelLimits | None = None,
+    ) -> Lobby:
         """See `PartyServer.open_task`. The lobby is closed by `stop` at the latest."""
-        lobby = self._server.open_task(task_id, participants, limits)
+        lobby = self._server.open_task(task_id, participants, catalogue, limits)
         self._lobbies.append(lobby)
         return lobby
 

@@ -31,9 +31,8 @@ import grpc
 
 from protocols.wire.frames import CHUNK_BYTES, FRAME_SLACK
 from secure_hfl.identity import TLS_NAME, Identity
-from secure_hfl.transport.secure_hfl_pb2 import DESCRIPTOR
 
-SERVICE = DESCRIPTOR.services_by_name["Party"].full_name
+SERVICE = "secure_hfl.Party"
 METHOD = "Exchange"
 TASK_ID_KEY = "task-id"
 ACCEPTED_KEY = "accepted"

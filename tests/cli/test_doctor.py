@@ -17,6 +17,8 @@ from unittest.mock import Mock
 
 import pytest
 
+from protocols.task.messages import COMMON_MESSAGES
+from protocols.wire.codec import Catalogue
 from secure_hfl import identity
 from secure_hfl.cli import doctor_checks as checks
 from secure_hfl.cli.doctor_checks import Row
@@ -299,7 +301,7 @@ def test_a_running_host_shows_its_version_of_tls(tmp_path: Path):
         join_task(TaskStore(homes[1]), bank, invite)
         row = _only(checks.check_tasks(homes[1]), "warn")
         assert "answers, but not as 'host'" in row.detail, "no open task lists our certificate yet"
-        with server.open_task(invite.task_id, pems):
+        with server.open_task(invite.task_id, pems, Catalogue(COMMON_MESSAGES)):
             assert "TLSv1.3 and the pinned" in _only(checks.check_tasks(homes[1]), "ok").detail
     with PartyServer(f"127.0.0.1:{server.port}", Identity.create("host")):
         row = _only(checks.check_tasks(homes[1]), "warn")

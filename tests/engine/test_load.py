@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from protocols.task.messages import COMMON_MESSAGES
+from protocols.wire.codec import Catalogue
 from secure_hfl import launch_tasks
 from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, TransportError
 from secure_hfl.identity import Identity
@@ -303,8 +305,8 @@ def test_the_last_task_stops_the_server() -> None:
     first = shared_server(address, host)
     second = shared_server(address, host)
     assert first.port == second.port
-    first.open_task("a", {"alice": alice.certificate_pem})
-    lobby = second.open_task("b", {"bob": bob.certificate_pem})
+    first.open_task("a", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
+    lobby = second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
     first.stop()
     first.stop()
     channel = connect(address, "b", bob, host.certificate_pem, PATIENCE, "host")
@@ -322,8 +324,8 @@ def test_a_finished_tasks_participants_are_strangers() -> None:
     host, alice, bob = identities("host", "alice", "bob")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     with shared_server(address, host) as first, shared_server(address, host) as second:
-        ours = first.open_task("a", {"alice": alice.certificate_pem})
-        second.open_task("b", {"bob": bob.certificate_pem})
+        ours = first.open_task("a", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
+        second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
         with pytest.raises(PeerRefused, match="no open task with this id lists your certificate"):
             connect(address, "b", alice, host.certificate_pem, PATIENCE, "host")
         late = connect(address, "a", alice, host.certificate_pem, PATIENCE, "host")
@@ -352,7 +354,7 @@ def test_many_tasks_come_and_go_at_one_address() -> None:
 
     def use(number: int) -> int:
         with shared_server(address, host) as server:
-            server.open_task(f"task{number}", {"alice": alice.certificate_pem})
+            server.open_task(f"task{number}", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
             return server.port
 
     with ThreadPoolExecutor(8) as pool:

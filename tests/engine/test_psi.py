@@ -16,7 +16,7 @@ from secure_hfl.engine.psi import _HostPair
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.transport.channel import Channel
-from secure_hfl.transport.codec import default_catalogue
+from tests.known_messages import known_catalogue
 
 PATIENCE = 60.0
 """Seconds: what the silent peer may owe us. A test that waits for it has failed."""
@@ -31,7 +31,7 @@ def mapper_that_raises(error: BaseException) -> Callable[..., Iterator[Any]]:
 
 
 def pair_with_a_silent_peer(mapper: Any) -> _HostPair:
-    link = Link(Channel("bank", default_catalogue(), lambda: None), PATIENCE)
+    link = Link(Channel("bank", known_catalogue(), lambda: None), PATIENCE)
     link.place = Place(Phase.PSI)
     return _HostPair(link, PsiReceiver(hash_ids(bytes(32), ["a", "b"]), OsRandomness(), mapper), Silent())
 

@@ -15,7 +15,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
@@ -26,12 +25,13 @@ from protocols.task.resumption import SEAM_BYTES
 from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import Running, Signed, checkpoint_text, parse
+from protocols.wire.codec import encode
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import Invite
 from secure_hfl.tasks.record import Participant
-from secure_hfl.transport.codec import default_catalogue, encode
 from tests.fuzz.formats import read_der, read_protobuf, read_words, write_der, write_json, write_words
 from tests.fuzz.recipe import Tree
+from tests.known_messages import MESSAGE_TYPES, known_catalogue
 from tests.protocols.pump import Wire, identity
 from tests.protocols.transcript.recorded_runs import texts_of, transcripts
 from tests.protocols.whole_task import Case, Task
@@ -70,7 +70,7 @@ def tree_of(message: Message) -> Tree:
 MAX_MESSAGE = 2 << 20
 """Bytes of a message that an edit may make: a recipe can repeat ciphertexts, and bounds on memory are for parsers."""
 
-_PLANS = {plan.type.__name__: plan for plan in default_catalogue().plans.values()}
+_PLANS = {plan.type.__name__: plan for plan in known_catalogue().plans.values()}
 
 
 def message_of(tree: Tree) -> Message | None:
@@ -92,7 +92,7 @@ def message_of(tree: Tree) -> Message | None:
 def envelopes() -> tuple[bytes, ...]:
     """One of every message type."""
     messages = [*map(examples().__getitem__, MESSAGE_TYPES), *_resumed()]
-    return tuple(encode(Envelope(0, Phase.TRAIN, 1, 2, message), default_catalogue()) for message in messages)
+    return tuple(encode(Envelope(0, Phase.TRAIN, 1, 2, message), known_catalogue()) for message in messages)
 
 
 def _resumed() -> tuple[Message, Message]:

@@ -18,17 +18,18 @@ from protocols.transcript.audit import audit
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.format import lines_of
 from protocols.transcript.recorder import TranscriptRecorder
+from protocols.wire.codec import decode, encode, peek
 from protocols.wire.frames import END_FRAME, Assembler, cut
 from secure_hfl.errors import IdentityError, InvalidInvite, TransportError
 from secure_hfl.identity import check_certificate, fingerprint_of, verify
 from secure_hfl.tasks import Invite
 from secure_hfl.transport import secure_hfl_pb2
 from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
-from secure_hfl.transport.codec import decode, default_catalogue, encode, peek
 from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
 from tests.fuzz.recipe import Recipe, Tree, alter, copied
+from tests.known_messages import known_catalogue
 from tests.protocols.pump import identity
 from tests.protocols.transcript.recorded_runs import transcripts
 
@@ -41,7 +42,7 @@ def _edited(recipe: Recipe, bases: Sequence[Tree]) -> Tree:
 
 # Transport ------------------------------------------------------------------------------------------------------------
 
-_CATALOGUE = default_catalogue()
+_CATALOGUE = known_catalogue()
 MAX_FRAMES = 16
 _LIMITS = ChannelLimits(message_bytes=1 << 20, inbound_bytes=1 << 30)
 

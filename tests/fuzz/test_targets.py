@@ -16,16 +16,17 @@ from protocols.schemes.plain.messages import PlainFeatures
 from protocols.transcript.audit import audit
 from protocols.transcript.format import lines_of
 from protocols.transcript.records import Own
+from protocols.wire.codec import decode
 from protocols.wire.frames import Assembler, cut
 from protocols.wire.varint import LENGTH, VARINT, write_tag
 from secure_hfl.errors import IdentityError, InvalidInvite
 from secure_hfl.identity import TLS_NAME, check_certificate
 from secure_hfl.tasks import Invite
-from secure_hfl.transport.codec import decode, default_catalogue
 from tests.fuzz import corpus
 from tests.fuzz.formats import read_der, write_json, write_protobuf
 from tests.fuzz.recipe import Tree, copied
 from tests.fuzz.targets import TARGETS, seeds
+from tests.known_messages import known_catalogue
 
 EDITS = {"channel": 150, "certificate": 200, "psi": 100, "bfv": 80, "encrypted_roles": 50}
 EDITS |= {"transcript": 50, "paillier": 25, "masked_roles": 40}
@@ -103,7 +104,7 @@ def peak_of(data: bytes) -> int:
     """Most bytes that decoding an envelope takes at a time."""
     tracemalloc.start()
     try:
-        decode(data, default_catalogue())
+        decode(data, known_catalogue())
     except MalformedMessage:
         pass
     finally:
@@ -114,7 +115,7 @@ def peak_of(data: bytes) -> int:
 
 def envelope_of(kind: type, *fields: Tree) -> bytes:
     """An envelope with this body."""
-    number = default_catalogue().plans[kind].number
+    number = known_catalogue().plans[kind].number
     return write_protobuf([{"n": 2, "t": 0, "v": 2}, {"n": number, "t": 2, "v": list(fields)}])
 
 
@@ -127,5 +128,5 @@ def test_a_result_of_psi_is_counted_in_place() -> None:
     matches = b"\xff" * (1 << 20)
     count = len(matches) * 8
     data = envelope_of(PsiResult, {"n": 1, "t": 2, "v": matches}, {"n": 2, "t": 0, "v": count})
-    assert decode(data, default_catalogue()).message == PsiResult(matches, count)
+    assert decode(data, known_catalogue()).message == PsiResult(matches, count)
     assert peak_of(data) < 3 * len(matches)

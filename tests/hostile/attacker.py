@@ -23,11 +23,12 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.codec import Catalogue, encode
 from protocols.wire.frames import cut
 from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.transport.channel import Channel, Direction
-from secure_hfl.transport.codec import Catalogue, default_catalogue, encode
 from tests.hostile.mutations import Mutation, Sent, find
+from tests.known_messages import known_catalogue
 
 HOLD_SECONDS = 20.0
 """How long the attacker keeps a connection open, to see whether the victim ends it."""
@@ -100,7 +101,7 @@ class Hand:
 
 
 def _bytes_of(sent: Sent) -> bytes:
-    return encode(Envelope(0, sent.phase, sent.round, sent.batch, sent.message), default_catalogue())
+    return encode(Envelope(0, sent.phase, sent.round, sent.batch, sent.message), known_catalogue())
 
 
 hand: Hand

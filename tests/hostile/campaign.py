@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import protocols.catalogue
+import protocols.schemes.registry
 import secure_hfl.errors
 from protocols.core.errors import SecureHflError
 from tests.helpers import ROOT, SCRIPTS, Lab
@@ -236,4 +236,4 @@ def metrics_path(lab: Lab, who: str, task: str) -> Path:
     return lab.homes[who] / "tasks" / task / "results" / "metrics.json"
 
 
-_ = (protocols.catalogue, secure_hfl.errors)  # every class of the hierarchy is known from here on
+_ = (protocols.schemes.registry, secure_hfl.errors)  # every class of the hierarchy is known from here on

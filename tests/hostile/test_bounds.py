@@ -10,16 +10,17 @@ import pytest
 
 from protocols.core.envelope import Envelope, Phase
 from protocols.task.rounds import TaskFinished
+from protocols.wire.codec import encode, peek
 from secure_hfl.identity import Identity
-from secure_hfl.transport.codec import default_catalogue, encode, peek
 from secure_hfl.transport.tls import server_credentials
+from tests.known_messages import known_catalogue
 
 FIELD = b"\x10\x05"  # field 2, the phase
 
 
 def test_what_cannot_be_an_envelope_is_not_read_to_its_end() -> None:
     """A message of 256 MiB of such fields kept the reader, and with it all threads, busy for a minute."""
-    catalogue = default_catalogue()
+    catalogue = known_catalogue()
     data = encode(Envelope(0, Phase.TRAIN, 0, 0, TaskFinished(1)), catalogue)
     assert data.startswith(FIELD)
     assert peek(FIELD * 3 + data, catalogue) is TaskFinished

@@ -21,8 +21,9 @@ from protocols.task.live_order import LiveOrder
 from protocols.task.scheme_order import SchemeOrder
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.recorder import TranscriptRecorder
+from protocols.wire.codec import decode, encode
 from secure_hfl.identity import Identity
-from secure_hfl.transport.codec import decode, default_catalogue, encode
+from tests.known_messages import known_catalogue
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
@@ -186,7 +187,7 @@ def identity(name: str) -> Identity:
 
 def wire_bytes(envelope: Envelope) -> bytes:
     """What crosses the wire."""
-    return encode(envelope, default_catalogue())
+    return encode(envelope, known_catalogue())
 
 
 class Cut(Exception):
@@ -258,7 +259,7 @@ class Wire:
         """The oldest message that has not been taken, read from its bytes."""
         self._count()
         _, data = self.inboxes[receiver].popleft()
-        envelope = decode(data, default_catalogue())
+        envelope = decode(data, known_catalogue())
         self.files[receiver] += self.recorders[receiver].observe(False, envelope, data)
         placed = Placed(Place(envelope.phase, envelope.round, envelope.batch), envelope.message)
         if self.orders:

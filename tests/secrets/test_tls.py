@@ -53,8 +53,8 @@ def test_who_strips_1_3_on_the_way_breaks_the_handshake() -> None:
         assert hello.count(OFFER) == 1
         return hello.replace(OFFER, OFFER[:-4] + b"\x03\x03\x03\x03")
 
-    with PartyServer("127.0.0.1:0", CLINIC, CATALOGUE) as server:
-        server.open_task(TASK, {"bank": BANK.certificate_pem})
+    with PartyServer("127.0.0.1:0", CLINIC) as server:
+        server.open_task(TASK, {"bank": BANK.certificate_pem}, CATALOGUE)
         proxy = KeepingProxy(server.port, strip)
         with pytest.raises(PeerRefused, match="TLS13_DOWNGRADE"):
             connect(proxy.address, TASK, BANK, CLINIC.certificate_pem, 1.0, "clinic", catalogue=CATALOGUE)

@@ -46,8 +46,8 @@ def collaborator(pipe: Connection) -> None:
 def host(pipe: Connection) -> None:
     """Send one large note, close, and leave without waiting for anything."""
     identity = Identity.create("host")
-    with PartyServer("localhost:0", identity, CATALOGUE) as server:
-        lobby = server.open_task(TASK, {"collaborator": pipe.recv()})
+    with PartyServer("localhost:0", identity) as server:
+        lobby = server.open_task(TASK, {"collaborator": pipe.recv()}, CATALOGUE)
         pipe.send((server.port, identity.certificate_pem))
         channel = lobby.wait(TIMEOUT)["collaborator"]
         if pipe.recv() == "send":
@@ -58,8 +58,8 @@ def host(pipe: Connection) -> None:
 def careless_host(pipe: Connection) -> None:
     """Return with everything still open."""
     identity = Identity.create("host")
-    server = PartyServer("localhost:0", identity, CATALOGUE)
-    lobby = server.open_task(TASK, {"collaborator": pipe.recv()})
+    server = PartyServer("localhost:0", identity)
+    lobby = server.open_task(TASK, {"collaborator": pipe.recv()}, CATALOGUE)
     pipe.send((server.port, identity.certificate_pem))
     lobby.wait(TIMEOUT)
     pipe.recv()

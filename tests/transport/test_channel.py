@@ -14,11 +14,11 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput, MalformedMessage, MessageOutOfOrder, SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.codec import encode
 from protocols.wire.frames import CHUNK_BYTES, END_FRAME, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
-from secure_hfl.transport.codec import encode
 from tests.transport.messages import CATALOGUE, Empty, Note
 
 TIMEOUT = 20.0

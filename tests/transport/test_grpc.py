@@ -17,6 +17,7 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import MalformedMessage, MessageOutOfOrder, SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
+from protocols.wire.codec import encode
 from protocols.wire.frames import CHUNK_BYTES
 from secure_hfl.errors import (
     ConnectionLost,
@@ -30,7 +31,6 @@ from secure_hfl.errors import (
 from secure_hfl.identity import TLS_NAME, Identity
 from secure_hfl.transport.channel import Channel, ChannelLimits
 from secure_hfl.transport.client import connect
-from secure_hfl.transport.codec import encode
 from secure_hfl.transport.secure_hfl_pb2 import Frame
 from secure_hfl.transport.secure_hfl_pb2_grpc import PartyStub
 from secure_hfl.transport.server import Lobby, PartyServer, listen_address
@@ -47,14 +47,14 @@ LIMITS = ChannelLimits(message_bytes=32 << 20, inbound_bytes=2 << 20, outbound_b
 
 @pytest.fixture
 def server() -> Iterator[PartyServer]:
-    running = PartyServer("localhost:0", HOST, CATALOGUE)
+    running = PartyServer("localhost:0", HOST)
     yield running
     running.stop(0)
 
 
 @pytest.fixture
 def lobby(server: PartyServer) -> Lobby:
-    return server.open_task(TASK, {"alice": ALICE.certificate_pem}, LIMITS)
+    return server.open_task(TASK, {"alice": ALICE.certificate_pem}, CATALOGUE, LIMITS)
 
 
 def join(server: PartyServer, identity: Identity, task: str = TASK, timeout: float = TIMEOUT) -> Channel:
@@ -148,7 +148,7 @@ def test_a_peer_that_does_not_receive_stops_the_sender(ends: tuple[Channel, Chan
 def test_everybody_is_seated_under_the_tasks_name(server: PartyServer) -> None:
     """Certificates may all say the same name."""
     twins = {f"party {number}": Identity.create("twin") for number in range(3)}
-    lobby = server.open_task(TASK, {name: twin.certificate_pem for name, twin in twins.items()})
+    lobby = server.open_task(TASK, {name: twin.certificate_pem for name, twin in twins.items()}, CATALOGUE)
     ours = {name: join(server, twins[name]) for name in reversed(twins)}
     theirs = lobby.wait(TIMEOUT)
     assert list(theirs) == list(twins)
@@ -159,7 +159,7 @@ def test_everybody_is_seated_under_the_tasks_name(server: PartyServer) -> None:
 
 
 def test_wait_names_who_is_missing(server: PartyServer) -> None:
-    lobby = server.open_task(TASK, PARTICIPANTS)
+    lobby = server.open_task(TASK, PARTICIPANTS, CATALOGUE)
     join(server, ALICE)
     with pytest.raises(PeerRefused, match=r"^bob did not join task task-1"):
         lobby.wait(BRIEFLY)
@@ -183,7 +183,7 @@ def test_a_stranger_fails_in_the_handshake(server: PartyServer, lobby: Lobby, mo
 
 
 def test_a_participant_of_another_task_is_refused(server: PartyServer, lobby: Lobby) -> None:
-    server.open_task("task-2", {"bob": BOB.certificate_pem})
+    server.open_task("task-2", {"bob": BOB.certificate_pem}, CATALOGUE)
     wrong_task = refused(server, BOB)
     no_task = refused(server, BOB, "task-3")
     assert "no open task with this id lists your certificate" in wrong_task
@@ -195,7 +195,7 @@ def test_a_closed_task_admits_nobody(server: PartyServer, lobby: Lobby) -> None:
         first = join(server, ALICE)
     put(first, Note(1))
     assert lobby.wait(TIMEOUT)["alice"].receive(TIMEOUT).message == Note(1)
-    server.open_task("task-2", {"alice": ALICE.certificate_pem})
+    server.open_task("task-2", {"alice": ALICE.certificate_pem}, CATALOGUE)
     refused(server, ALICE)
 
 
@@ -232,22 +232,22 @@ def test_a_host_that_comes_up_later_is_found() -> None:
         joining = pool.submit(connect, address, TASK, ALICE, HOST.certificate_pem, TIMEOUT, "host", catalogue=CATALOGUE)
         with pytest.raises(PeerRefused):
             connect(address, TASK, BOB, HOST.certificate_pem, BRIEFLY, "host", catalogue=CATALOGUE)
-        with PartyServer(address, HOST, CATALOGUE) as server:
-            lobby = server.open_task(TASK, {"alice": ALICE.certificate_pem})
+        with PartyServer(address, HOST) as server:
+            lobby = server.open_task(TASK, {"alice": ALICE.certificate_pem}, CATALOGUE)
             joining.result(TIMEOUT).close(TIMEOUT)
             assert lobby.task_id == TASK
 
 
 def test_a_taken_port_is_an_error(server: PartyServer) -> None:
     with pytest.raises(TransportError, match=f"cannot listen on localhost:{server.port}"):
-        PartyServer(f"localhost:{server.port}", HOST, CATALOGUE)
+        PartyServer(f"localhost:{server.port}", HOST)
 
 
 def test_open_task_refuses_doubles(server: PartyServer, lobby: Lobby) -> None:
     with pytest.raises(TransportError, match="open on this server already"):
-        server.open_task(TASK, PARTICIPANTS)
+        server.open_task(TASK, PARTICIPANTS, CATALOGUE)
     with pytest.raises(IdentityError, match="same certificate"):
-        server.open_task("task-2", {"alice": ALICE.certificate_pem, "bob": ALICE.certificate_pem})
+        server.open_task("task-2", {"alice": ALICE.certificate_pem, "bob": ALICE.certificate_pem}, CATALOGUE)
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_a_stream_that_stops_without_an_end_is_lost(lobby: Lobby, raw: RawPeer) 
 def test_a_killed_collaborator_is_noticed_and_may_come_back(server: PartyServer) -> None:
     process, pipe = parties.start(parties.collaborator)
     certificate = pipe.recv()
-    lobby = server.open_task(TASK, {"collaborator": certificate})
+    lobby = server.open_task(TASK, {"collaborator": certificate}, CATALOGUE)
     pipe.send((server.port, HOST.certificate_pem))
     channel = lobby.wait(TIMEOUT)["collaborator"]
     put(channel, Note(1, bytes(3_000_000)))

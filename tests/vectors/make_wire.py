@@ -9,7 +9,6 @@ import json
 
 import numpy as np
 
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, StepSkipped
@@ -41,7 +40,8 @@ from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
-from secure_hfl.transport.codec import default_catalogue, encode
+from protocols.wire.codec import encode
+from tests.known_messages import MESSAGE_TYPES, known_catalogue
 
 
 def _bytes(count: int, start: int = 0) -> bytes:
@@ -129,7 +129,7 @@ def encodings() -> dict[str, str]:
     """Hexadecimal bytes of each example's envelope, by the name of its type."""
     assert {type(example) for example in EXAMPLES} == set(MESSAGE_TYPES)
     envelopes = (Envelope(at * 100, list(Phase)[at % 8], at % 4, at % 3, each) for at, each in enumerate(EXAMPLES))
-    return {type(each.message).__name__: encode(each, default_catalogue()).hex() for each in envelopes}
+    return {type(each.message).__name__: encode(each, known_catalogue()).hex() for each in envelopes}
 
 
 if __name__ == "__main__":

@@ -11,10 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
+from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, HiddenFromCollaborator, ciphertext
 from protocols.core.message import Message
-from protocols.layer.messages import CiphertextMessage
+from protocols.core.wire_format import Int32, Uint64, wire
+from protocols.layer.messages import (
+    EXPONENT,
+    FLOODED,
+    GRADIENT_LEARNED,
+    PROJECTION_LEARNED,
+    SEMANTIC,
+    SMOOTHED,
+    CiphertextMessage,
+    operand_bounds,
+    reply_bounds,
+)
+from protocols.wire.sizes import tensor
 
 
+@wire(
+    59,
+    ledger=ciphertext(HOST_KEY, SEMANTIC),
+    recorded=("version",),
+    bounds=operand_bounds(lambda layer: layer.shapes.forward(layer.first_rows)),
+)
 @dataclass(frozen=True)
 class HostShare(CiphertextMessage):
     """Message 1: [U]_H, the host's share under its own key.
@@ -23,6 +42,12 @@ class HostShare(CiphertextMessage):
     """
 
 
+@wire(
+    60,
+    ledger=ciphertext(COLLABORATOR_KEY, SEMANTIC),
+    recorded=("version",),
+    bounds=operand_bounds(lambda layer: layer.shapes.feature_gradient(layer.first_rows)),
+)
 @dataclass(frozen=True)
 class CollaboratorShare(CiphertextMessage):
     """Part of message 2: [V]_C, the collaborator's share under its own key; only while its bottom model is trained.
@@ -31,6 +56,14 @@ class CollaboratorShare(CiphertextMessage):
     """
 
 
+@wire(
+    61,
+    ledger=ciphertext(HOST_KEY, f"{FLOODED} {SMOOTHED}", host=PROJECTION_LEARNED),
+    recorded=("version",),
+    bounds=reply_bounds(
+        lambda layer: layer.shapes.forward(layer.rows), lambda layer: layer.shapes.forward(layer.first_rows)
+    ),
+)
 @dataclass(frozen=True)
 class Projection(CiphertextMessage):
     """Message 2: [a U^T + a V^T + e]_H, re-randomised and flooded.
@@ -39,6 +72,12 @@ class Projection(CiphertextMessage):
     """
 
 
+@wire(
+    62,
+    ledger=ciphertext(HOST_KEY, SEMANTIC),
+    recorded=("version",),
+    bounds=operand_bounds(lambda layer: layer.shapes.weight_gradient(layer.rows)),
+)
 @dataclass(frozen=True)
 class StepGradient(CiphertextMessage):
     """Part of message 3: [lr dz]_H, the host's step under its own key.
@@ -47,6 +86,21 @@ class StepGradient(CiphertextMessage):
     """
 
 
+@wire(
+    63,
+    ledger=ciphertext(
+        COLLABORATOR_KEY,
+        f"{FLOODED} {SMOOTHED}",
+        collaborator=GRADIENT_LEARNED,
+        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+    ),
+    recorded=("version",),
+    bounds=reply_bounds(
+        lambda layer: layer.shapes.feature_gradient(layer.rows),
+        lambda layer: layer.shapes.feature_gradient(layer.first_rows),
+        extra=EXPONENT,
+    ),
+)
 @dataclass(frozen=True)
 class FeatureGradient(Message):
     """Part of message 3: [dz V + dz U + e']_C, re-randomised and flooded; only to a trainable bottom model.
@@ -55,8 +109,8 @@ class FeatureGradient(Message):
     about the labels.
     """
 
-    version: int
-    exponent: int
+    version: Uint64
+    exponent: Int32
     parts: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
@@ -64,6 +118,12 @@ class FeatureGradient(Message):
         self.require_int("exponent", MIN_EXPONENT, MAX_EXPONENT)
 
 
+@wire(
+    64,
+    ledger=ciphertext(HOST_KEY, FLOODED + " What it decrypts to is masked by a fresh uniform matrix."),
+    recorded=("version",),
+    bounds=reply_bounds(lambda layer: layer.shapes.weight_gradient(layer.rows)),
+)
 @dataclass(frozen=True)
 class WeightGradient(CiphertextMessage):
     """Message 4: [lr dz^T a - R]_H, R uniform and fresh.
@@ -72,6 +132,12 @@ class WeightGradient(CiphertextMessage):
     """
 
 
+@wire(
+    65,
+    ledger=ciphertext(HOST_KEY, SEMANTIC + " The combination in the clear is random."),
+    recorded=("version",),
+    bounds=operand_bounds(lambda layer: layer.shapes.check(layer.rows), lambda layer: tensor((layer.width_out,))),
+)
 @dataclass(frozen=True)
 class CheckQuery(CiphertextMessage):
     """[U^T r]_H for a public random r [o]: the host asks for a random linear combination of z.
@@ -86,6 +152,12 @@ class CheckQuery(CiphertextMessage):
         self.require_array("combination", np.uint64, 1)
 
 
+@wire(
+    66,
+    ledger=ciphertext(HOST_KEY, "Both halves are uniform, and add up to z r, which {host} knows (Freivalds 1977)."),
+    recorded=("version",),
+    bounds=reply_bounds(lambda layer: layer.shapes.check(layer.rows), more=lambda layer: tensor((layer.rows,))),
+)
 @dataclass(frozen=True)
 class CheckReply(CiphertextMessage):
     """[a U^T r + s]_H and (a V^T + e) r - s in the clear, s uniform and fresh.

@@ -11,6 +11,7 @@ from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
 from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.sizes import LayerSizes
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
@@ -60,6 +61,9 @@ class EncryptedScheme(Scheme):
     def _shared(self) -> Backend:
         """One for all layers of a task."""
         return self.backend()
+
+    def sizes(self, parameters: str) -> LayerSizes | None:
+        return LayerSizes.read(parameters, "encryption")
 
     def messages(self) -> tuple[type[Message], ...]:
         return (

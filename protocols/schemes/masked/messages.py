@@ -10,19 +10,76 @@ once; `version` counts the updates of W. All arrays hold elements of Z_{2^59}.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
+from protocols.core.ledger import HiddenFromCollaborator, ciphertext, masked, public
 from protocols.core.message import Message
-from protocols.he.interface import RING_BITS
-from protocols.layer.messages import MAX_PARTS, MAX_VERSION
+from protocols.core.sizes import Bounds, Recorded, exactly
+from protocols.core.wire_format import Int32, Uint32, Uint64, wire
+from protocols.he.interface import RING_BITS, MatrixShape
+from protocols.layer.messages import (
+    EXPONENT,
+    FLOODED,
+    GRADIENT_LEARNED,
+    MAX_PARTS,
+    MAX_VERSION,
+    PROJECTION_LEARNED,
+    SEMANTIC,
+    SMOOTHED,
+    LaidOut,
+    layer_bounds,
+)
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
+from protocols.wire.sizes import data, number, tensor
 
 MAX_INDEX = (1 << 63) - 1
 MAX_COUNT = 1 << 10
+
+_UNIFORM = "One-time pad in Z_{{2^59}}: uniform whatever it hides (Beaver, CRYPTO 1991)."
+
+
+def _numbers(recorded: Recorded) -> int:
+    """Bytes of index and version."""
+    return number(recorded[0]) + number(recorded[1])
+
+
+def _tensors(shapes: Callable[[LaidOut], tuple[tuple[int, ...], ...]]) -> Bounds:
+    """Of index, version and tensors of these shapes."""
+    return layer_bounds(lambda layer, recorded: _numbers(recorded) + sum(map(tensor, shapes(layer))))
+
+
+def _features_size(layer: LaidOut, recorded: Recorded) -> int:
+    rows, columns = recorded[2:]
+    if not 1 <= rows <= min(layer.first_rows, layer.rows) or columns not in (1, layer.width_out):
+        raise InvalidInput(f"a piece of [{rows}, {columns}] in a batch of {layer.rows} rows")
+    return _numbers(recorded) + tensor((rows, layer.width_in)) + tensor((rows, columns))
+
+
+def _gradient_size(layer: LaidOut, recorded: Recorded) -> int:
+    rows = recorded[2]
+    if not 1 <= rows <= min(layer.first_rows, layer.rows):
+        raise InvalidInput(f"a piece of {rows} rows in a batch of {layer.rows}")
+    return _numbers(recorded) + tensor((rows, layer.width_out)) + tensor((rows, layer.width_in))
+
+
+def _triple_part(message: _TriplePart) -> Recorded:
+    return message.index, PRODUCTS.index(message.product)
+
+
+def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[MatrixShape], int]) -> int:
+    index, product = recorded
+    rows, d, o = layer.first_rows, layer.width_in, layer.width_out
+    dimensions = ((rows, d, o), (d, rows, o), (rows, o, d))  # in the order of PRODUCTS
+    if product >= len(dimensions):
+        raise InvalidInput("there is no such product")
+    size = ciphertexts(MatrixShape(*dimensions[product], RING_BITS))
+    return size + number(index) + data(len(PRODUCTS[product]))
 
 
 class _RingMessage(Message):
@@ -32,6 +89,13 @@ class _RingMessage(Message):
         self.require(not int(getattr(self, name).max()) >> RING_BITS, f"{name} must be in Z_2^{RING_BITS}")
 
 
+@wire(
+    72,
+    ledger=public("how many one-time masks are made"),
+    recorded=("kind", "index", "count"),
+    record=lambda message: (KINDS.index(message.kind), message.index, message.count),
+    bounds=exactly(lambda r: data(len(KINDS[r[0] % len(KINDS)])) + number(r[1]) + number(r[2])),
+)
 @dataclass(frozen=True)
 class TripleRequest(Message):
     """The host starts a batch of triples: `count` of one kind, from number `index` on.
@@ -40,8 +104,8 @@ class TripleRequest(Message):
     """
 
     kind: str
-    index: int
-    count: int
+    index: Uint64
+    count: Uint32
 
     def __post_init__(self) -> None:
         self.require(self.kind in KINDS, f"kind must be one of {', '.join(KINDS)}")
@@ -53,7 +117,7 @@ class TripleRequest(Message):
 class _TriplePart(Message):
     """Ciphertexts of one product of one triple."""
 
-    index: int
+    index: Uint64
     product: str
     parts: tuple[bytes, ...]
 
@@ -65,6 +129,13 @@ class _TriplePart(Message):
         self.require(all(isinstance(part, bytes) and part for part in self.parts), "ciphertexts are not empty")
 
 
+@wire(
+    73,
+    ledger=ciphertext("whoever holds the sender's key", SEMANTIC + " It hides a uniform mask."),
+    recorded=("index", "product"),
+    record=_triple_part,
+    bounds=layer_bounds(lambda layer, recorded: _triple_size(layer, recorded, layer.sizes.operand)),
+)
 @dataclass(frozen=True)
 class TripleOperand(_TriplePart):
     """The sender's uniform mask, under its own key.
@@ -73,6 +144,13 @@ class TripleOperand(_TriplePart):
     """
 
 
+@wire(
+    74,
+    ledger=ciphertext("whoever holds the receiver's key", FLOODED + " What it decrypts to is a uniform share."),
+    recorded=("index", "product"),
+    record=_triple_part,
+    bounds=layer_bounds(lambda layer, recorded: _triple_size(layer, recorded, layer.sizes.reply)),
+)
 @dataclass(frozen=True)
 class TripleProduct(_TriplePart):
     """The product of the receiver's mask with the sender's, less the sender's uniform share; under the receiver's key.
@@ -81,6 +159,12 @@ class TripleProduct(_TriplePart):
     """
 
 
+@wire(
+    75,
+    ledger=masked(_UNIFORM),
+    recorded=("index", "version"),
+    bounds=_tensors(lambda layer: ((layer.width_out, layer.width_in),)),
+)
 @dataclass(frozen=True)
 class MaskedShare(_RingMessage):
     """A party's share of the weights less a uniform mask, [o, d]: mu = U - M from the host, nu = V - N from the other.
@@ -88,8 +172,8 @@ class MaskedShare(_RingMessage):
     **Leaks** nothing.
     """
 
-    index: int
-    version: int
+    index: Uint64
+    version: Uint64
     share: NDArray[np.uint64]
 
     def __post_init__(self) -> None:
@@ -98,6 +182,13 @@ class MaskedShare(_RingMessage):
         self.require_ring("share", 2)
 
 
+@wire(
+    76,
+    ledger=masked(f"{_UNIFORM} The second half follows from z + e. {SMOOTHED}", host=PROJECTION_LEARNED),
+    recorded=("index", "version", "rows", "columns"),
+    record=lambda message: (message.index, message.version, *message.projection.shape),
+    bounds=layer_bounds(_features_size),
+)
 @dataclass(frozen=True)
 class MaskedFeatures(_RingMessage):
     """alpha = a - A [rows, d], and the collaborator's share s [rows, o] of the projection (or of its check, [rows, 1]).
@@ -105,8 +196,8 @@ class MaskedFeatures(_RingMessage):
     **Leaks** z + e, the smoothed projection of the batch, to the host: alpha is uniform, and s follows from z + e.
     """
 
-    index: int
-    version: int
+    index: Uint64
+    version: Uint64
     features: NDArray[np.uint64]
     projection: NDArray[np.uint64]
 
@@ -118,6 +209,12 @@ class MaskedFeatures(_RingMessage):
         self.require(len(self.features) == len(self.projection), "features and projection must have as many rows")
 
 
+@wire(
+    77,
+    ledger=masked(_UNIFORM),
+    recorded=("index", "version"),
+    bounds=_tensors(lambda layer: ((layer.first_rows, layer.width_in),)),
+)
 @dataclass(frozen=True)
 class MaskedGradientFeatures(_RingMessage):
     """alpha' = a - A' [B, d], of the features at the scale of the weight gradient, a short batch filled up with zeros.
@@ -125,8 +222,8 @@ class MaskedGradientFeatures(_RingMessage):
     **Leaks** nothing.
     """
 
-    index: int
-    version: int
+    index: Uint64
+    version: Uint64
     features: NDArray[np.uint64]
 
     def __post_init__(self) -> None:
@@ -135,6 +232,17 @@ class MaskedGradientFeatures(_RingMessage):
         self.require_ring("features", 2)
 
 
+@wire(
+    78,
+    ledger=masked(
+        f"{_UNIFORM} The second half follows from da + e'. {SMOOTHED}",
+        collaborator=GRADIENT_LEARNED,
+        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+    ),
+    recorded=("index", "version", "rows"),
+    record=lambda message: (message.index, message.version, len(message.gradient)),
+    bounds=layer_bounds(_gradient_size, EXPONENT),
+)
 @dataclass(frozen=True)
 class MaskedGradient(_RingMessage):
     """delta = dz - D [rows, o], and the host's share h [rows, d] of the feature gradient; to a trainable bottom model.
@@ -143,9 +251,9 @@ class MaskedGradient(_RingMessage):
     about the labels. delta is uniform, and h follows from da + e'.
     """
 
-    index: int
-    version: int
-    exponent: int
+    index: Uint64
+    version: Uint64
+    exponent: Int32
     gradient: NDArray[np.uint64]
     feature_gradient: NDArray[np.uint64]
 
@@ -158,6 +266,16 @@ class MaskedGradient(_RingMessage):
         self.require(len(self.gradient) == len(self.feature_gradient), "both gradients must have as many rows")
 
 
+@wire(
+    79,
+    ledger=masked(_UNIFORM),
+    recorded=("index", "version", "share_follows"),
+    bounds=layer_bounds(
+        lambda layer, recorded: (
+            _numbers(recorded) + number(min(recorded[2], 1)) + tensor((layer.first_rows, layer.width_out))
+        )
+    ),
+)
 @dataclass(frozen=True)
 class MaskedStep(_RingMessage):
     """gamma = lr dz - G [B, o], a short batch filled up with zeros; `share_follows` if a MaskedShare for the next does.
@@ -165,8 +283,8 @@ class MaskedStep(_RingMessage):
     **Leaks** nothing.
     """
 
-    index: int
-    version: int
+    index: Uint64
+    version: Uint64
     share_follows: bool
     step: NDArray[np.uint64]
 
@@ -177,6 +295,12 @@ class MaskedStep(_RingMessage):
         self.require_ring("step", 2)
 
 
+@wire(
+    80,
+    ledger=masked(_UNIFORM + " The answer adds up to z r, which {host} knows (Freivalds 1977)."),
+    recorded=("index", "version"),
+    bounds=_tensors(lambda layer: ((layer.width_out,), (layer.width_in,))),
+)
 @dataclass(frozen=True)
 class MaskedCheck(_RingMessage):
     """A public random r [o], and U^T r less a uniform mask, [d]: the host asks for a combination of z under new masks.
@@ -184,8 +308,8 @@ class MaskedCheck(_RingMessage):
     **Leaks** nothing: the answer adds up to z r, which the host knows.
     """
 
-    index: int
-    version: int
+    index: Uint64
+    version: Uint64
     combination: NDArray[np.uint64]
     share: NDArray[np.uint64]
 

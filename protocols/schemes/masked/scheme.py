@@ -10,6 +10,7 @@ from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
 from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.sizes import LayerSizes
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
@@ -55,6 +56,9 @@ class Masked(Scheme):
 
     def order(self, trainable: bool) -> SchemeOrder:
         return masked_order(trainable)
+
+    def sizes(self, parameters: str) -> LayerSizes | None:
+        return LayerSizes.read(parameters, "triples")
 
     def messages(self) -> tuple[type[Message], ...]:
         return (

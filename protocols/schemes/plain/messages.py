@@ -7,9 +7,39 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.ledger import BOTH, Content, HiddenFromCollaborator, HiddenFromHost, LedgerEntry
 from protocols.core.message import Message
+from protocols.core.sender import Sender
+from protocols.core.sizes import Range, Recorded, TaskSizes
+from protocols.core.wire_format import wire
+from protocols.layer.messages import FeatureShape
+from protocols.task.alignment import BatchOpen
+from protocols.wire.sizes import tensor
+
+_BY_NAME = "Not protected: both parties asked for scheme plain by name."
 
 
+def _batch_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
+    shape = task.announced(FeatureShape, Sender.COLLABORATOR)
+    if shape is None:
+        return None
+    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
+    size = tensor((rows, shape[1]), 4)
+    return size, size
+
+
+@wire(
+    50,
+    ledger=LedgerEntry(
+        Content.PLAINTEXT,
+        BOTH,
+        "EVERY FEATURE of {collaborator}, in the clear",
+        "",
+        _BY_NAME,
+        shows=frozenset({HiddenFromHost.FEATURES, HiddenFromHost.WEIGHTS, HiddenFromCollaborator.PROJECTED_FEATURES}),
+    ),
+    bounds=_batch_bounds,
+)
 @dataclass(frozen=True)
 class PlainFeatures(Message):
     """A batch of features a [rows, d] in the clear.
@@ -23,6 +53,18 @@ class PlainFeatures(Message):
         self.require_array("features", np.float32, 2)
 
 
+@wire(
+    51,
+    ledger=LedgerEntry(
+        Content.PLAINTEXT,
+        BOTH,
+        "",
+        "the gradient da of its features for every batch, IN THE CLEAR, which tells about labels",
+        _BY_NAME,
+        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+    ),
+    bounds=_batch_bounds,
+)
 @dataclass(frozen=True)
 class PlainGradient(Message):
     """The batch gradient da [rows, d] in the clear.

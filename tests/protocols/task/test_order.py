@@ -7,20 +7,19 @@ from functools import lru_cache
 
 import pytest
 
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.sender import Sender
-from protocols.ledger import LEDGER
+from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.history import History
 from protocols.task.order import TaskOrder, after_join, boundaries_of, tables_of
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder, State
-from protocols.transcript.facts import FACTS, VERSION_AT
 from protocols.transcript.format import Entry, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
+from tests.known_messages import MESSAGE_TYPES
 from tests.protocols.pump import C, H
 from tests.protocols.transcript.interrupted_runs import Run
 from tests.protocols.transcript.recorded_runs import texts_of, transcripts
@@ -37,7 +36,12 @@ POINTS = [
 ]
 OPEN_TYPES = {"CheckQuery", "CheckReply", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
 OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort"}
-TYPES = {kind.__name__: kind for kind in LEDGER}
+TYPES = {kind.__name__: kind for kind in MESSAGE_TYPES}
+
+
+def recorded(entry: Entry) -> tuple[str, ...]:
+    """Names of what an entry repeats of its message."""
+    return wire_format(TYPES[entry.type]).recorded
 
 
 def order_of(scheme: str, trainable: bool) -> SchemeOrder:
@@ -92,7 +96,6 @@ def test_every_type_has_its_place_in_some_table() -> None:
     tables = [table for order in orders for table in (*tables_of(order).values(), *order.offline.values())]
     placed = {kind for table in tables for _, _, kind in table}
     assert placed == {*MESSAGE_TYPES} - {Abort, Checkpoint, Countersignature}
-    assert set(FACTS) <= set(LEDGER)
 
 
 def test_an_unknown_scheme_has_no_order() -> None:
@@ -214,16 +217,16 @@ def test_versions_of_the_weights_go_on_from_the_checkpoints(case: Case) -> None:
     order = TaskOrder(order_of(case.scheme, case.trainable), point, past)
     with pytest.raises(MessageOutOfOrder, match="version 7 of the weights, which are at version 2"):
         take_all(order, moved)
-    versioned = [at for at, entry in enumerate(run) if TYPES[entry.type] in VERSION_AT]
+    versioned = [at for at, entry in enumerate(run) if "version" in recorded(entry)]
     for at in versioned[1:12]:
         assert not goes_on(case, point, [*run[:at], shifted(run[at], 1), *run[at + 1 :]]), run[at]
     assert not accepts(case, [shifted(entry, 1) for entry in entries(case)])
 
 
 def shifted(entry: Entry, by: int) -> Entry:
-    at = VERSION_AT.get(TYPES[entry.type])
-    if at is None:
+    if "version" not in recorded(entry):
         return entry
+    at = recorded(entry).index("version")
     return entry._replace(facts=(*entry.facts[:at], entry.facts[at] + by, *entry.facts[at + 1 :]))
 
 
@@ -275,7 +278,7 @@ def test_every_state_refuses_every_type_that_its_table_lacks(case: Case) -> None
                     continue
                 tried += 1
                 before = dict(order._at)
-                facts = (0,) * (len(FACTS[kind][0]) if kind in FACTS else 0)
+                facts = (0,) * len(wire_format(kind).recorded)
                 with pytest.raises(MessageOutOfOrder):
                     order.step(sender, kind, place, facts)
                 order._at = before

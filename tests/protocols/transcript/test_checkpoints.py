@@ -204,7 +204,7 @@ def test_a_type_that_is_not_in_the_ledger_is_not_recorded() -> None:
     class Unknown(RoundStart):
         pass
 
-    with pytest.raises(InvalidInput, match="ledger"):
+    with pytest.raises(InvalidInput, match="not declared with @wire"):
         joined().recorders[H].observe(True, Envelope(3, Phase.PSI, 0, 0, Unknown(0)), b"...")
 
 

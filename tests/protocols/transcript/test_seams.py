@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.ledger import LEDGER
+from protocols.core.wire_format import wire_format
 from protocols.task.resumption import ResumePoint, Seam
 from protocols.transcript.audit import audit
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
+from tests.known_messages import MESSAGE_TYPES
 from tests.protocols.pump import C, H, identity
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
 from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of, transcripts
@@ -231,7 +232,7 @@ def test_no_ciphertext_mask_or_nonce_survives_an_interruption() -> None:
     for case in (SECURE[0], SECURE[3]):
         host, _ = interrupted(case, (length(case) - 12,), older=2)
         first, second = (texts_of(file) for file in host)
-        fresh = {kind.__name__ for kind, entry in LEDGER.items() if entry.is_fresh}
+        fresh = {kind.__name__ for kind in MESSAGE_TYPES if wire_format(kind).ledger.is_fresh}
         names = {text.split(b" ")[3].decode() for text in second if text.startswith(b"e ")} & fresh
         assert names >= {"Hello", "ProjectionKey"}
         for name in names:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from secure_hfl.transport.codec import decode, default_catalogue
+from protocols.wire.codec import decode
+from tests.known_messages import known_catalogue
 from tests.vectors.make_wire import EXAMPLES, encodings
 
 VECTORS: dict[str, str] = json.loads((Path(__file__).parents[2] / "vectors" / "wire.json").read_text())
@@ -24,4 +25,4 @@ def test_bytes_are_unchanged(name: str) -> None:
 
 @pytest.mark.parametrize("name", VECTORS)
 def test_bytes_are_read_back(name: str) -> None:
-    assert type(decode(bytes.fromhex(VECTORS[name]), default_catalogue()).message).__name__ == name
+    assert type(decode(bytes.fromhex(VECTORS[name]), known_catalogue()).message).__name__ == name

@@ -1,30 +1,21 @@
-"""Dataclass messages to protobuf bytes and back, driven by the dataclasses' type hints and the .proto descriptors.
+"""Messages to protobuf bytes and back, driven by what each message type states (`protocols.core.wire_format`).
 
-A dataclass and the protobuf message of the same name have the same fields under the same names:
-
-    bool, int, float, str, bytes   bool; (u)int32 or (u)int64; double; string; bytes
-    numpy array                    Tensor
-    tuple[T, ...], tuple[T, T]     repeated T, of any or of exactly this length
-
-`Catalogue` checks this once; encoding and decoding only follow it. Whatever does not decode, the dataclass's own
-checks included, is a `MalformedMessage`. Decoded arrays are read-only, and views of the received bytes if aligned.
+`Catalogue` makes a plan of each type once; encoding and decoding only follow it. Whatever does not decode, the
+dataclass's own checks included, is a `MalformedMessage`. Decoded arrays are read-only, and views of the received bytes
+if aligned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-import numpy as np
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput, LocalMisuse, MalformedMessage
 from protocols.core.message import Message
+from protocols.core.wire_format import WireField, check_distinct, wire_format
 from protocols.wire.values import BoolKind, BytesKind, FloatKind, IntKind, Kind, TensorKind, TextKind
 from protocols.wire.varint import (
     FIXED64,
@@ -37,26 +28,22 @@ from protocols.wire.varint import (
     write_tag,
     write_varint,
 )
-from secure_hfl.transport import secure_hfl_pb2
 
 MAX_ELEMENTS = 1 << 17
 """Most elements of one repeated field: bounds the memory and time that a message of tiny elements can take."""
 
 _HEADER = ((1, "sequence"), (2, "phase"), (3, "round"), (4, "batch"))
 
-_F = FieldDescriptor
-_KINDS: dict[type, dict[int, Kind]] = {
-    bool: {_F.TYPE_BOOL: BoolKind()},
-    int: {
-        _F.TYPE_INT32: IntKind(-(1 << 31), (1 << 31) - 1),
-        _F.TYPE_INT64: IntKind(-(1 << 63), (1 << 63) - 1),
-        _F.TYPE_UINT32: IntKind(0, (1 << 32) - 1),
-        _F.TYPE_UINT64: IntKind(0, (1 << 64) - 1),
-    },
-    float: {_F.TYPE_DOUBLE: FloatKind()},
-    str: {_F.TYPE_STRING: TextKind()},
-    bytes: {_F.TYPE_BYTES: BytesKind()},
-    np.ndarray: {_F.TYPE_MESSAGE: TensorKind()},
+_KINDS: Mapping[str, Kind] = {
+    "bool": BoolKind(),
+    "int32": IntKind(-(1 << 31), (1 << 31) - 1),
+    "int64": IntKind(-(1 << 63), (1 << 63) - 1),
+    "uint32": IntKind(0, (1 << 32) - 1),
+    "uint64": IntKind(0, (1 << 64) - 1),
+    "double": FloatKind(),
+    "string": TextKind(),
+    "bytes": BytesKind(),
+    "Tensor": TensorKind(),
 }
 
 
@@ -149,14 +136,10 @@ class _Field:
 class _Plan:
     """How one message type is written and read."""
 
-    def __init__(self, message_type: type[Message], number: int, descriptor: Descriptor) -> None:
-        self.type = message_type
-        self.number = number
-        hints = get_type_hints(message_type)
-        names = [field.name for field in fields(message_type)]
-        if names != [field.name for field in sorted(descriptor.fields, key=lambda field: field.number)]:
-            raise InvalidInput(f"{message_type.__name__} must have the fields of its .proto message, in their order")
-        self.fields = [_plan_field(message_type, hints[name], descriptor.fields_by_name[name]) for name in names]
+    def __init__(self, message_type: type[Message]) -> None:
+        declared = wire_format(message_type)
+        self.type, self.number = message_type, declared.number
+        self.fields = [_plan_field(declared.name, field) for field in declared.fields]
         self.by_number = {field.number: field for field in self.fields}
 
     def write(self, message: Message) -> list[Buffer]:
@@ -184,52 +167,25 @@ class _Plan:
             raise MalformedMessage(str(error)) from error
 
 
-def _plan_field(message_type: type[Message], hint: Any, descriptor: FieldDescriptor) -> _Field:
-    where = f"{message_type.__name__}.{descriptor.name}"
-    repeated, length = get_origin(hint) is tuple, None
-    if repeated:
-        elements = get_args(hint)
-        if elements[-1] is not Ellipsis:
-            length = len(elements)
-        if not elements or any(element not in (elements[0], Ellipsis) for element in elements):
-            raise InvalidInput(f"{where}: a tuple's elements must have one type")
-        hint = elements[0]
-    kind = _KINDS.get(get_origin(hint) or hint, {}).get(descriptor.type)
-    is_other_message = descriptor.message_type is not None and descriptor.message_type.name != "Tensor"
-    if kind is None or is_other_message or descriptor.is_repeated is not repeated:
-        raise InvalidInput(f"{where}: the type in the .proto file cannot hold the dataclass's {hint}")
-    return _Field(descriptor.name, where, descriptor.number, kind, repeated, length)
+def _plan_field(message: str, field: WireField) -> _Field:
+    where = f"{message}.{field.name}"
+    return _Field(field.name, where, field.number, _KINDS[field.type], field.is_repeated, field.length)
 
 
 class Catalogue:
-    """The message types that may travel, and their place in the Envelope of a .proto file.
+    """The message types that may travel in one conversation.
 
     Args:
-        message_types: The dataclasses. Each has an entry in the envelope's oneof, by the name of its type.
-        envelope: The descriptor of the protobuf message Envelope.
+        message_types: each is declared with `@wire`.
 
     Raises:
-        InvalidInput: A dataclass and its protobuf message disagree. A mistake in the program, found at start.
+        InvalidInput: one is not, or two have one number or name. A mistake in the program, found at start.
     """
 
-    def __init__(self, message_types: Iterable[type[Message]], envelope: Descriptor) -> None:
-        body = [(field.number, field.message_type) for field in envelope.oneofs_by_name["body"].fields]
-        entries = {descriptor.name: (number, descriptor) for number, descriptor in body if descriptor is not None}
-        self.plans: dict[type[Message], _Plan] = {}
-        self.by_number: dict[int, _Plan] = {}
-        for message_type in message_types:
-            number, descriptor = entries.get(message_type.__name__, (0, None))
-            if descriptor is None or number in self.by_number:
-                raise InvalidInput(f"{message_type.__name__} must have one entry in the envelope of the .proto file")
-            plan = _Plan(message_type, number, descriptor)
-            self.plans[message_type] = self.by_number[number] = plan
-
-
-@cache
-def default_catalogue() -> Catalogue:
-    """Every message of this project."""
-    envelope: Any = secure_hfl_pb2.Envelope.DESCRIPTOR
-    return Catalogue(MESSAGE_TYPES, envelope)
+    def __init__(self, message_types: Iterable[type[Message]]) -> None:
+        plans = [_Plan(each) for each in check_distinct(message_types)]
+        self.plans = {plan.type: plan for plan in plans}
+        self.by_number = {plan.number: plan for plan in plans}
 
 
 def encode(envelope: Envelope, catalogue: Catalogue) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from protocols.catalogue import MESSAGE_TYPES
 from protocols.core.envelope import MAX_ROUND, MAX_SEQUENCE, Envelope, Phase
 from protocols.core.errors import InvalidInput, MalformedMessage
+from protocols.core.ledger import public
 from protocols.core.message import Message
+from protocols.core.wire_format import wire
 from protocols.task.abort import Abort
+from protocols.wire.codec import MAX_ELEMENTS, Catalogue, decode, encode, peek
 from protocols.wire.values import DTYPES
 from protocols.wire.varint import LENGTH, VARINT, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2
-from secure_hfl.transport.codec import MAX_ELEMENTS, Catalogue, decode, default_catalogue, encode, peek
-from tests.transport.messages import CATALOGUE, Empty, Everything, Note, PbEnvelope
+from tests.known_messages import known_catalogue
+from tests.transport.messages import CATALOGUE, Empty, Everything, Note, PbEnvelope, with_protobuf
+from tests.vectors.make_wire import EXAMPLES
 
 ARRAYS = st.sampled_from(list(DTYPES.values())).flatmap(
     lambda dtype: nps.arrays(dtype, nps.array_shapes(min_dims=0, max_dims=8, max_side=3))
@@ -59,34 +62,6 @@ def everything(**changes: Any) -> Everything:
 def wrap(message: Message, sequence: int = 0) -> Envelope:
     """At some place."""
     return Envelope(sequence, Phase.TRAIN, 1, 2, message)
-
-
-def with_protobuf(envelope: Envelope) -> bytes:
-    """The same envelope, written by the protobuf library."""
-    pb = PbEnvelope(sequence=envelope.sequence, phase=int(envelope.phase), round=envelope.round, batch=envelope.batch)
-    names = {entry.message_type.name: entry.name for entry in pb.DESCRIPTOR.oneofs_by_name["body"].fields}
-    body = getattr(pb, names[type(envelope.message).__name__])
-    body.SetInParent()
-    for entry in fields(envelope.message):
-        value = getattr(envelope.message, entry.name)
-        if isinstance(value, np.ndarray):
-            set_tensor(getattr(body, entry.name), value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
-            for array in value:
-                set_tensor(getattr(body, entry.name).add(), array)
-        elif isinstance(value, tuple):
-            getattr(body, entry.name).extend(value)
-        else:
-            setattr(body, entry.name, value)
-    data: bytes = pb.SerializeToString(deterministic=True)
-    return data
-
-
-def set_tensor(tensor: Any, array: np.ndarray[Any, Any]) -> None:
-    """Fill a protobuf Tensor."""
-    tensor.dtype = {dtype: number for number, dtype in DTYPES.items()}[array.dtype]
-    tensor.shape.extend(array.shape)
-    tensor.data = array.tobytes()
 
 
 @settings(max_examples=150, deadline=None)
@@ -290,39 +265,20 @@ def test_peek_names_the_type_without_decoding() -> None:
     assert peek(b"\xff", CATALOGUE) is None
 
 
-def test_catalogue_refuses_a_dataclass_that_differs_from_its_proto_message() -> None:
-    @dataclass(frozen=True)
-    class Note(Message):
-        payload: bytes
-        number: int
-
-    with pytest.raises(InvalidInput, match="in their order"):
-        Catalogue((Note,), PbEnvelope.DESCRIPTOR)
-
-
-@pytest.mark.parametrize("hint", [str, float, bool, "tuple[int, ...]", "int | None", "dict[str, int]"])
-def test_catalogue_refuses_a_field_that_the_proto_field_cannot_hold(hint: Any) -> None:
-    changed = type("Note", (Message,), {"__annotations__": {"number": hint, "payload": bytes}, "__module__": __name__})
-    with pytest.raises(InvalidInput, match=r"Note\.number"):
-        Catalogue((dataclass(frozen=True)(changed),), PbEnvelope.DESCRIPTOR)
+def test_a_catalogue_takes_no_two_types_of_one_number_or_name() -> None:
+    twin = wire(1000, ledger=public(""))(dataclass(frozen=True)(type("Other", (Message,), {"__module__": __name__})))
+    with pytest.raises(InvalidInput, match=r"messages\.Note and .*\.Other have one number, 1000"):
+        Catalogue((Note, twin))
+    twin = wire(1009, ledger=public(""))(dataclass(frozen=True)(type("Note", (Message,), {"__module__": __name__})))
+    with pytest.raises(InvalidInput, match="have one name, Note"):
+        Catalogue((Note, twin))
+    assert list(Catalogue((Note, Note)).plans) == [Note]
 
 
-def test_catalogue_refuses_an_unknown_or_repeated_type() -> None:
-    with pytest.raises(InvalidInput, match="Everything must have one entry"):
-        Catalogue((Everything,), secure_hfl_pb2.Envelope.DESCRIPTOR)
-    with pytest.raises(InvalidInput, match="Note must have one entry"):
-        Catalogue((Note, Note), PbEnvelope.DESCRIPTOR)
-
-
-def test_every_entry_of_the_proto_envelope_has_a_dataclass_with_its_fields() -> None:
-    entries = secure_hfl_pb2.Envelope.DESCRIPTOR.oneofs_by_name["body"].fields
-    assert sorted(entry.message_type.name for entry in entries) == sorted(kind.__name__ for kind in MESSAGE_TYPES)
-    for entry in entries:
-        plan = default_catalogue().by_number[entry.number]
-        assert {field.name: field.number for field in plan.fields} == {
-            field.name: field.number for field in entry.message_type.fields
-        }
-        assert [field.name for field in plan.fields] == [field.name for field in fields(plan.type)]
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_every_message_has_the_bytes_of_the_protobuf_library(message: Message) -> None:
+    envelope = wrap(message, 3)
+    assert encode(envelope, known_catalogue()) == with_protobuf(envelope)
 
 
 def test_enums_agree_with_the_proto_file() -> None:

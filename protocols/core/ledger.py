@@ -1,0 +1,97 @@
+"""The words of the leakage ledger: what a message is, who can read it, what its receiver learns, and why no more.
+
+Every message type that may travel has an entry, declared with it (`protocols.core.wire_format.wire`). It is about
+parties that follow the protocol and think about what they see (semi-honest); the network sees TLS records only. In all
+sentences {host} and {collaborator} stand for the two parties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Content(str, Enum):
+    """What a message is to somebody who reads it off the channel, TLS taken away."""
+
+    PUBLIC = "public"
+    CIPHERTEXT = "ciphertext"
+    MASKED = "masked share"
+    RESULT = "result"
+    PLAINTEXT = "plaintext"
+
+
+class HiddenFromHost(str, Enum):
+    """What no message tells the host, unless its entry says that it `shows` it."""
+
+    FEATURES = "{collaborator}'s features"
+    MODEL = "{collaborator}'s model and its weights"
+    WEIGHTS = "the weights of the projection layer"
+    SAMPLE_IDS = "sample ids of {collaborator} that it does not hold itself"
+
+
+class HiddenFromCollaborator(str, Enum):
+    """What no message tells the collaborator, unless its entry says that it `shows` it."""
+
+    LABELS = "labels"
+    MODELS = "{host}'s features and models"
+    PROJECTED_FEATURES = "its own projected features"
+    PREDICTIONS = "predictions"
+    GRADIENT = "any gradient"
+    WEIGHTS = "the weights of the projection layer"
+    SAMPLE_IDS = "sample ids of {host} outside of the final intersection"
+    OTHERS = "anything of other collaborators"
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One message type.
+
+    Attributes:
+        content: its class. CIPHERTEXT is unreadable without a key or scalar, MASKED is uniform by itself, RESULT is an
+            agreed output, PLAINTEXT is somebody's data.
+        readers: who can read it.
+        host_learns, collaborator_learns: what each learns by receiving it; empty: nothing.
+        argument: why no more, or the reference.
+        is_fresh: drawn anew every time, so that the same bytes twice are a fault.
+        shows: what is otherwise hidden in every run, and not where such a message is sent.
+    """
+
+    content: Content
+    readers: str
+    host_learns: str
+    collaborator_learns: str
+    argument: str
+    is_fresh: bool = False
+    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset()
+
+
+BOTH = "both parties"
+HOST_KEY = "whoever holds the key of {host}"
+COLLABORATOR_KEY = "whoever holds the key of {collaborator}"
+
+
+def public(learns: str, argument: str = "It is about the run, not about data.", is_fresh: bool = False) -> LedgerEntry:
+    """Readable by both, and about the run: names, counts, keys."""
+    return LedgerEntry(Content.PUBLIC, BOTH, learns, learns, argument, is_fresh)
+
+
+def ciphertext(
+    readers: str,
+    argument: str,
+    host: str = "",
+    collaborator: str = "",
+    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset(),
+) -> LedgerEntry:
+    """A fresh encryption, or points under a secret scalar. `host`, `collaborator`: what each learns by opening it."""
+    return LedgerEntry(Content.CIPHERTEXT, readers, host, collaborator, argument, True, shows)
+
+
+def masked(
+    argument: str,
+    host: str = "",
+    collaborator: str = "",
+    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset(),
+) -> LedgerEntry:
+    """Under a one-time mask. `host`, `collaborator`: what each learns by what it knows of the mask."""
+    return LedgerEntry(Content.MASKED, "nobody alone", host, collaborator, argument, True, shows)

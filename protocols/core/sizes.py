@@ -1,0 +1,98 @@
+"""What a message's length is judged by: the agreement, and what messages before it have announced.
+
+A message type may declare a bounds function (`protocols.core.wire_format.wire`): the fewest and most bytes that its
+body can have in this task. An auditor calls it with what the message's entry in a transcript says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias
+
+from protocols.core.sender import Sender
+
+Recorded: TypeAlias = tuple[int, ...]
+"""The values of a message's recorded fields, in the order of their names."""
+
+Range: TypeAlias = tuple[int, int]
+"""The fewest and the most bytes."""
+
+
+class Agreement(Protocol):
+    """What the parties agreed on, as far as lengths go. `protocols.transcript.records.Agreed` says what each is."""
+
+    @property
+    def protocol_version(self) -> int: ...
+    @property
+    def task_id(self) -> str: ...
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def scheme_parameters(self) -> str: ...
+    @property
+    def id_normalisation(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def collaborators(self) -> tuple[str, ...]: ...
+    @property
+    def collaborator(self) -> str: ...
+    @property
+    def is_trainable(self) -> bool: ...
+    @property
+    def has_projection(self) -> bool: ...
+    @property
+    def projection_width(self) -> int: ...
+    @property
+    def is_reproducible(self) -> bool: ...
+    @property
+    def resumed_from(self) -> str: ...
+    @property
+    def resumed_at(self) -> tuple[int, ...]: ...
+    @property
+    def host_seam(self) -> str: ...
+    @property
+    def collaborator_seam(self) -> str: ...
+
+
+class TaskSizes:
+    """The sizes of one task.
+
+    Args:
+        agreed: what the parties agreed on.
+        scheme: what the task's scheme makes of its parameters (`Scheme.sizes`), for its own messages' bounds.
+    """
+
+    def __init__(self, agreed: Agreement, scheme: Any = None) -> None:
+        self.agreed, self.scheme = agreed, scheme
+        self._announced: dict[tuple[type, Sender], Recorded] = {}
+
+    def note(self, sender: Sender, message_type: type, recorded: Recorded) -> None:
+        """Keep what a message announces."""
+        self._announced[message_type, sender] = recorded
+
+    def announced(self, message_type: type, sender: Sender) -> Recorded | None:
+        """What the last message of this type and sender announced; None before the first."""
+        return self._announced.get((message_type, sender))
+
+
+Bounds: TypeAlias = Callable[[TaskSizes, Sender, Recorded], Range | None]
+"""(task, sender, recorded fields) -> range of the body's length; None: it cannot be told.
+
+Raises `InvalidInput` if what the message says of itself is impossible in this task.
+"""
+
+
+def exactly(size: Callable[[Recorded], int]) -> Bounds:
+    """Bounds of a message whose length follows from its recorded fields."""
+
+    def bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+        length = size(recorded)
+        return length, length
+
+    return bounds
+
+
+def between(low: int, high: int) -> Bounds:
+    """The same bounds in every task."""
+    return lambda task, sender, recorded: (low, high)

@@ -1,0 +1,95 @@
+"""How many bytes ciphertexts and keys have, from the parameter set and the shapes of a product alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from protocols.core.errors import InvalidInput
+from protocols.he import paillier_parameters, parameters, seal_wire
+from protocols.he.interface import MatrixShape
+from protocols.he.layout import Layout, best_layout, layout_with_tiles
+from protocols.he.paillier_parameters import PaillierParameters
+from protocols.he.parameters import BfvParameters
+
+Parts = tuple[int, ...]
+"""Bytes of each part of a bundle of ciphertexts."""
+
+
+class CiphertextLengths(ABC):
+    """Lengths under one parameter set."""
+
+    @property
+    @abstractmethod
+    def key(self) -> int:
+        """Of a public key."""
+
+    @abstractmethod
+    def operand(self, shape: MatrixShape) -> Parts:
+        """Of an encrypted operand, laid out for a product of this shape."""
+
+    @abstractmethod
+    def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
+        """Of a product of this shape. `loaded`: the shape that its operand was encrypted for, which sets the tiles."""
+
+
+class BfvLengths(CiphertextLengths):
+    """Of one BFV parameter set."""
+
+    def __init__(self, chosen: BfvParameters) -> None:
+        self._set = chosen
+
+    @property
+    def key(self) -> int:
+        """An encryption of zero, in the form of an operand's part."""
+        body = seal_wire.SEED_BYTES + seal_wire.residues_size(self._set.degree, self._set.data_primes)
+        return seal_wire.HEADER_BYTES + body
+
+    def operand(self, shape: MatrixShape) -> Parts:
+        return (self.key,) * best_layout(shape, self._set).operand_parts
+
+    def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
+        tiles = best_layout(loaded, self._set)
+        layout = layout_with_tiles(shape, self._set, tiles.k_tile, tiles.n_tile)
+        groups, columns = divmod(layout.reply_parts, layout.n_tiles)[0], layout.n_tiles
+        # Only the last group of rows and the last tile of columns are smaller than the others.
+        whole, last = (self._row(layout, group, columns) for group in (0, groups - 1))
+        return whole * (groups - 1) + last
+
+    def _row(self, layout: Layout, group: int, columns: int) -> Parts:
+        """The parts of one group of rows."""
+        return (self._part(layout, group, 0),) * (columns - 1) + (self._part(layout, group, columns - 1),)
+
+    def _part(self, layout: Layout, group: int, n_index: int) -> int:
+        primes = self._set.reply_primes
+        rows, columns = layout.window(group, n_index)
+        places = (rows.stop - rows.start) * (columns.stop - columns.start)
+        c0, c1 = (seal_wire.residues_size(count, primes) for count in (places, self._set.degree))
+        return seal_wire.HEADER_BYTES + c0 + c1
+
+
+class PaillierLengths(CiphertextLengths):
+    """Of one Paillier parameter set."""
+
+    HEADER, KEY_HEADER = 32, 6
+
+    def __init__(self, chosen: PaillierParameters) -> None:
+        self._set = chosen
+
+    @property
+    def key(self) -> int:
+        return self.KEY_HEADER + (1 if self._set.full_randomness else 2) * self._set.key_bytes
+
+    def operand(self, shape: MatrixShape) -> Parts:
+        return (self.HEADER + self._set.layout(shape).operand_ciphertexts * self._set.ciphertext_bytes,)
+
+    def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
+        return (self.HEADER + self._set.layout(shape).reply_ciphertexts * self._set.ciphertext_bytes,)
+
+
+def ciphertext_lengths(name: object) -> CiphertextLengths:
+    """Of the parameter set of this name. Raises `InvalidInput` if there is none."""
+    if name in parameters.PARAMETER_SETS:
+        return BfvLengths(parameters.PARAMETER_SETS[str(name)])
+    if name in paillier_parameters.PARAMETER_SETS:
+        return PaillierLengths(paillier_parameters.PARAMETER_SETS[str(name)])
+    raise InvalidInput(f"there is no parameter set {name!r}")

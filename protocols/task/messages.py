@@ -1,0 +1,33 @@
+"""The messages that every task has, whatever its scheme; a scheme adds its own (`Scheme.messages`)."""
+
+from __future__ import annotations
+
+from protocols.core.message import Message
+from protocols.layer.messages import FeatureShape, StepSkipped
+from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
+from protocols.task.abort import Abort
+from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
+from protocols.task.manifest import Hello, Manifest, ManifestAccepted
+from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.transcript.messages import Checkpoint, Countersignature
+
+COMMON_MESSAGES: tuple[type[Message], ...] = (
+    Abort,
+    Hello,
+    Manifest,
+    ManifestAccepted,
+    PsiOpen,
+    PsiPoints,
+    PsiDigests,
+    PsiResult,
+    SplitDigest,
+    BatchOpen,
+    EpochEnd,
+    RoundStart,
+    TaskFinished,
+    FinishAcknowledged,
+    FeatureShape,
+    StepSkipped,
+    Checkpoint,
+    Countersignature,
+)
