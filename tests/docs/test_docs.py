@@ -17,6 +17,7 @@ import torch
 import typer
 
 from protocols.core.message import Message
+from protocols.core.wire_format import FIRST_PLUG_IN, wire_format
 from secure_hfl import mock_context
 from secure_hfl.cli.app import app
 
@@ -198,6 +199,16 @@ def test_the_host_in_readme_and_its_collaborator_run() -> None:
                 yield (rows, torch.randint(2, (len(rows),))) if is_host else rows
 
         with mock_context(peers={peer: 20}) as mock:
-            exec(compile(source, page, "exec"), {"loader": loader})  # noqa: S102
+            exec(compile(source, page, "exec", dont_inherit=True), {"loader": loader})  # noqa: S102
         assert {finding.status for finding in mock.findings} <= {"ok"}, mock.findings
         assert {"load_local_ids", "iterate_train_feature"} <= {finding.step for finding in mock.findings}
+
+
+def test_the_message_in_writing_a_scheme_may_travel() -> None:
+    source = next(blocks((ROOT / "docs" / "writing-a-scheme.md").read_text("utf-8"), "python"))
+    module = {"__name__": "my_package.messages"}
+    exec(compile(source, "writing-a-scheme.md", "exec", dont_inherit=True), module)  # noqa: S102
+    declared = wire_format(module["HalvedFeatures"])
+    assert declared.number == FIRST_PLUG_IN
+    assert [(field.name, field.type) for field in declared.fields] == [("features", "Tensor")]
+    assert declared.ledger.host_learns
