@@ -30,10 +30,11 @@ from rich.table import Table as Printed
 
 from secure_hfl.bench.machine import machine
 from secure_hfl.identity import Identity
-from tests.helpers import Lab
 from tests.hostile.campaign import HOST, OTHER, Attack, Honest, Outcome, Table, honest_run, run_table
 from tests.hostile.mutations import field_names, generic_names
 from tests.hostile.network import INSIDERS, STRANGERS, Target, attacked, is_dropped, use_of, wait_for_port
+from tests.parties import Parties
+from tests.scripts.cases import Case
 
 SHARES = {"plain": 0.46, "bfv": 0.22, "masked": 0.22, "paillier": 0.1}
 """How many of the rows go to each scheme."""
@@ -48,14 +49,14 @@ DROPPED_AFTER = 25.0
 
 
 @contextmanager
-def fresh_lab(parties: int = 2) -> Iterator[Lab]:
+def fresh_parties(count: int = 2) -> Iterator[Parties]:
     """Parties with new homes."""
     with tempfile.TemporaryDirectory() as directory:
-        lab = Lab(Path(directory), parties)
+        parties = Parties(Path(directory), count)
         try:
-            yield lab
+            yield parties
         finally:
-            lab.stop()
+            parties.stop()
 
 
 # Messages ------------------------------------------------------------------------------------------------------------
@@ -82,8 +83,8 @@ def run_lane(victim: str, honest: dict[str, Honest], rows: int) -> list[tuple[st
         attacks = sample(victim, scheme, honest[scheme].sent[Attack(victim, scheme).attacker], round(rows * share))
         for start in range(0, len(attacks), CHUNK):
             part = [Attack(victim, scheme), *attacks[start : start + CHUNK]]
-            with fresh_lab() as lab:
-                tables.append((scheme, run_table(lab, victim, part, 3600)))
+            with fresh_parties() as parties:
+                tables.append((scheme, run_table(parties, victim, part)))
     return tables
 
 
@@ -129,8 +130,8 @@ def messages(rows: int) -> dict[str, Any]:
     """The campaign against hosts and against collaborators, side by side."""
     honest = {}
     for scheme in SHARES:
-        with fresh_lab() as lab:
-            honest[scheme] = honest_run(lab, scheme)
+        with fresh_parties() as parties:
+            honest[scheme] = honest_run(parties, scheme)
     with ThreadPoolExecutor(2) as pool:
         lanes = dict(zip((HOST, OTHER), pool.map(lambda victim: run_lane(victim, honest, rows), (HOST, OTHER))))
     result = {}
@@ -149,14 +150,14 @@ def messages(rows: int) -> dict[str, Any]:
 def network() -> dict[str, Any]:
     """Every attack on a waiting host, one at a time; then all parties run their task while strangers go on."""
     result: dict[str, Any] = {}
-    with fresh_lab(3) as lab:
-        task = lab.new_task()
-        case = {"arguments": {"max_rounds": 1, "schedule_timeout": 1800}}
-        host = lab.start("party0", "tiny_party.py", "--task", task, case=case)
-        port = int(lab.store("party0").get(task).address.rpartition(":")[2])
+    with fresh_parties(3) as parties:
+        task = parties.new_task()
+        case = Case(arguments={"max_rounds": 1, "schedule_timeout": 1800})
+        host = parties.start("party0", "tiny_party.py", "--task", task, case=case)
+        port = int(parties.store("party0").get(task).address.rpartition(":")[2])
         wait_for_port(port)
-        pem = lab.identities["party0"].certificate_pem
-        target = Target(port, task, pem, lab.identities["party2"], Identity.create("stranger"))
+        pem = parties.identities["party0"].certificate_pem
+        target = Target(port, task, pem, parties.identities["party2"], Identity.create("stranger"))
         pid = host.process.pid
         result["before"] = asdict(use_of(pid))
         for name, attack in {**INSIDERS, **STRANGERS}.items():
@@ -172,7 +173,7 @@ def network() -> dict[str, Any]:
         result["after"] = asdict(use_of(pid))
         started = time.monotonic()
         with attacked(STRANGERS["flood of connections"], target), attacked(STRANGERS["random bytes"], target):
-            others = [lab.start(name, "tiny_party.py", "--task", task) for name in ("party1", "party2")]
+            others = [parties.start(name, "tiny_party.py", "--task", task) for name in ("party1", "party2")]
             codes = [running.ended().code for running in (host, *others)]
         result["honest parties finished under attack"] = f"{codes.count(0)} of {len(codes)}"
         result["seconds they took"] = round(time.monotonic() - started, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ROOT, Lab
+from tests.parties import ROOT, Parties
 
 IMPORT_ALL = """
 import importlib, pkgutil, secure_hfl
@@ -30,13 +30,13 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def parties(tmp_path: Path) -> Iterator[Parties]:
     """A host and one collaborator."""
-    directory = tmp_path / "lab"
+    directory = tmp_path / "parties"
     directory.mkdir()
-    lab = Lab(directory)
-    yield lab
-    lab.stop()
+    parties = Parties(directory)
+    yield parties
+    parties.stop()
 
 
 def run(environment: dict[str, str], home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,9 +62,9 @@ def test_every_module_but_the_examples_can_be_imported(environment: dict[str, st
     assert int(done.stdout) > 100
 
 
-def test_a_task_whose_scripts_do_not_need_it_runs(environment: dict[str, str], lab: Lab) -> None:
-    lab.new_task()
-    running = [lab.start(name, "tiny_party.py", environment=environment) for name in lab.names]
+def test_a_task_whose_scripts_do_not_need_it_runs(environment: dict[str, str], parties: Parties) -> None:
+    parties.new_task()
+    running = [parties.start(name, "tiny_party.py", environment=environment) for name in parties.names]
     for party in running:
         ended = party.ended()
         assert ended.code == 0, ended.err

@@ -25,7 +25,7 @@ from secure_hfl.errors import ConfigurationError
 from secure_hfl.examples.catalogue import Script, mnist_halves
 from tests.bench.made_up import benchmark, case, sample
 from tests.cli.helpers import ROOT, fails
-from tests.helpers import SCRIPTS
+from tests.parties import SCRIPTS
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -90,11 +90,11 @@ def test_parties_are_checked_against_each_other(user: User) -> None:
 @pytest.mark.parametrize(
     ("case", "step"),
     [
-        ({"split": "short"}, "split_dataset"),
-        ({"split": "other"}, "split_dataset"),
+        ({"split": "fewer to train"}, "split_dataset"),
+        ({"split": "two swapped"}, "split_dataset"),
         ({"batch_size": 16}, "iterate_train_feature"),
-        ({"returns": {"batches": 1}}, "iterate_train_feature"),
-        ({"returns": {"test_batch_size": 16}}, "iterate_test_feature"),
+        ({"batches": 1}, "iterate_train_feature"),
+        ({"test_batch_size": 16}, "iterate_test_feature"),
     ],
 )
 def test_parties_whose_rows_do_not_line_up(user: User, case: dict[str, Any], step: str) -> None:

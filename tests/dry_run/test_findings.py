@@ -15,7 +15,8 @@ from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler, Sec
 from secure_hfl.dry_run.base import Assumptions, Finding
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schedulers.mock_context import dry_run
-from tests.scripts.tiny import Case, TinyCollaborator, TinyHost
+from tests.scripts.cases import Case, Features, Method, Split, Stepping
+from tests.scripts.tiny import TinyCollaborator, TinyHost
 
 PEERS = {"party1": 4}
 
@@ -118,16 +119,20 @@ FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
     "ids twice": ({"ids": ["a", "a"]}, "load_local_ids", "ids"),
     "ids that are no text": ({"ids": [1, 2]}, "load_local_ids", "position 0 is int"),
     "no ids": ({"ids": []}, "load_local_ids", "there are 0 sample ids"),
-    "one set": ({"split": "one"}, "split_dataset", "must return (training ids, test ids)"),
-    "no training ids": ({"split": "nothing"}, "split_dataset", "no training ids"),
-    "ids from elsewhere": ({"split": "strangers"}, "split_dataset", "1 ids that are not in the intersection"),
-    "no model": ({"returns": {"build_feature_model": 3}}, "models", "must return a torch.nn.Module"),
-    "no batch": ({"returns": {"batches": 0}}, "iterate_train_feature", "yielded no batch"),
-    "NaN": ({"features": "nan"}, "iterate_train_feature", "holds nan"),
-    "three dimensions": ({"features": "3d"}, "iterate_train_feature", "features [batch, features], not [1, 32, 4]"),
-    "integers": ({"features": "int"}, "iterate_train_feature", "floating point"),
-    "nothing": ({"features": "none"}, "iterate_train_feature", "must yield"),
-    "another width": ({"features": "wider later"}, "iterate_train_feature", "width 8, after some of width 4"),
+    "one set": ({"split": Split.ONE_SET}, "split_dataset", "must return (training ids, test ids)"),
+    "no training ids": ({"split": Split.NOTHING}, "split_dataset", "no training ids"),
+    "ids from elsewhere": ({"split": Split.WITH_A_STRANGER}, "split_dataset", "1 ids that are not in the intersection"),
+    "no model": ({"returns_none": Method.BUILD_FEATURE_MODEL}, "models", "must return a torch.nn.Module"),
+    "no batch": ({"batches": 0}, "iterate_train_feature", "yielded no batch"),
+    "NaN": ({"features": Features.NAN}, "iterate_train_feature", "holds nan"),
+    "three dimensions": (
+        {"features": Features.THREE_DIMENSIONS},
+        "iterate_train_feature",
+        "features [batch, features], not [1, 32, 4]",
+    ),
+    "integers": ({"features": Features.INTEGERS}, "iterate_train_feature", "floating point"),
+    "nothing": ({"features": Features.NONE}, "iterate_train_feature", "must yield"),
+    "another width": ({"features": Features.WIDER_LATER}, "iterate_train_feature", "width 8, after some of width 4"),
 }
 
 
@@ -142,22 +147,23 @@ def test_what_a_real_run_refuses_is_refused(index: int, case: dict[str, Any], st
 
 
 @pytest.mark.parametrize(
-    ("steps", "says"), [("no backward", r"step\(\) without backward\(\)"), ("twice", r"step\(\) twice")]
+    ("stepping", "says"),
+    [(Stepping.NO_BACKWARD, r"step\(\) without backward\(\)"), (Stepping.TWO_STEPS, r"step\(\) twice")],
 )
-def test_a_step_that_makes_no_sense(steps: str, says: str) -> None:
-    found, error = findings(tiny(steps=steps))
+def test_a_step_that_makes_no_sense(stepping: Stepping, says: str) -> None:
+    found, error = findings(tiny(stepping=stepping))
     assert only(found, "fail").step == "train_a_batch"
     with pytest.raises(SecureHflError, match=says):
         raise error
 
 
 def test_a_gradient_that_is_not_a_number() -> None:
-    found, _ = findings(tiny(features="nan gradient"))
+    found, _ = findings(tiny(stepping=Stepping.NAN_LOSS))
     assert "gradient of the loss for feature_projection" in only(found, "fail").detail
 
 
 def test_a_batch_without_a_step_trains_nothing() -> None:
-    found, error = findings(tiny(steps="never"), batches=1)
+    found, error = findings(tiny(stepping=Stepping.NO_STEP), batches=1)
     assert error is None
     assert only(found, "warn").detail == "self.optimizer.step() was not called, so nothing is trained on such a batch"
 
@@ -277,13 +283,13 @@ def test_a_loss_that_does_not_look_at_a_peer() -> None:
 
 
 def test_confirmed_ids_are_those_of_the_batch() -> None:
-    assert findings(tiny(confirm="yes"))[1] is None
+    assert findings(tiny(confirms_batches=True))[1] is None
 
     class Careless(TinyHost):
         def confirm_batch_ids(self, ids: Any) -> None:
             super().confirm_batch_ids(list(ids)[:3])
 
-    found, _ = findings(Careless(Case(arguments={"max_rounds": 1}, confirm="yes")))
+    found, _ = findings(Careless(Case(arguments={"max_rounds": 1}, confirms_batches=True)))
     assert only(found, "fail").detail == "confirm_batch_ids named 3 ids for a batch of 32"
 
 

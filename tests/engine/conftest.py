@@ -7,26 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import Lab
+from tests.parties import Parties
 
 
 @pytest.fixture
-def make_lab(tmp_path: Path) -> Iterator[Callable[[int], Lab]]:
-    """Makes a lab of so many parties; what still runs at the end of the test is killed."""
-    labs: list[Lab] = []
+def make_parties(tmp_path: Path) -> Iterator[Callable[[int], Parties]]:
+    """Makes a host and collaborators; what still runs at the end of the test is killed."""
+    groups: list[Parties] = []
 
-    def make(parties: int = 2) -> Lab:
-        directory = tmp_path / f"lab{len(labs)}"
+    def make(count: int = 2) -> Parties:
+        directory = tmp_path / f"parties{len(groups)}"
         directory.mkdir()
-        labs.append(Lab(directory, parties))
-        return labs[-1]
+        groups.append(Parties(directory, count))
+        return groups[-1]
 
     yield make
-    for lab in labs:
-        lab.stop()
+    for parties in groups:
+        parties.stop()
 
 
 @pytest.fixture
-def lab(make_lab: Callable[[int], Lab]) -> Lab:
+def parties(make_parties: Callable[[int], Parties]) -> Parties:
     """A host and one collaborator."""
-    return make_lab(2)
+    return make_parties(2)

@@ -28,12 +28,16 @@ from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.tasks import TaskState, create_task, join_task
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.shared import shared_server
-from tests.helpers import PATIENCE, Ended, Lab, Running, free_ports
+from tests.limits import PARTY, seconds
+from tests.parties import Ended, Parties, Running
+from tests.ports import free_ports
 from tests.scripts import tiny
+from tests.scripts.cases import Case, Features, Method
 
 HOST, ALICE, BOB = "party0", "party1", "party2"
 ALPHA_IDS = [str(880_000_000 + i) for i in range(128)]
 FROZEN = {"is_feature_trainable": False}
+QUIET = 20.0
 
 
 @dataclass(frozen=True)
@@ -42,29 +46,29 @@ class Planned:
 
     peer: str
     name: str
-    host: dict[str, Any]
-    other: dict[str, Any]
+    host: Case
+    other: Case
     reason: str = ""
     detail: str = ""
 
 
 # "hung": once the host hangs in its first batch, the collaborator, which awaits no gradient, fails in its second one.
 TASKS = {
-    "alpha": Planned(ALICE, "alice", {"ids": ALPHA_IDS}, {"ids": ALPHA_IDS}),
-    "beta": Planned(BOB, "bob", {}, {}),
+    "alpha": Planned(ALICE, "alice", Case(ids=ALPHA_IDS), Case(ids=ALPHA_IDS)),
+    "beta": Planned(BOB, "bob", Case(), Case()),
     "gamma": Planned(
         ALICE,
         "alice",
-        {"raises": "train_a_batch"},
-        {},
+        Case(raises=Method.TRAIN_A_BATCH),
+        Case(),
         "party0 stopped in training round 1, batch 1: UserCodeError",
         f"train_a_batch raised ValueError: {tiny.MARKER}",
     ),
     "hung": Planned(
         ALICE,
         "alice",
-        {"hangs": "train_a_batch"},
-        {"features": "wider later", "arguments": FROZEN},
+        Case(hangs=Method.TRAIN_A_BATCH),
+        Case(features=Features.WIDER_LATER, arguments=FROZEN),
         "party1 stopped in training round 1, batch 2: InvalidInput",
         "a method of this party's scheduler did not return",
     ),
@@ -75,7 +79,7 @@ TASKS = {
 class World:
     """All of them after the run."""
 
-    lab: Lab
+    parties: Parties
     ids: dict[str, str]
     ended: dict[str, Ended]
     refusal: str
@@ -87,37 +91,44 @@ class World:
 
     def files(self, who: str, name: str) -> dict[Path, bytes]:
         """Everything a party keeps of a task."""
-        directory = self.lab.homes[who] / "tasks" / self.ids[name]
+        directory = self.parties.homes[who] / "tasks" / self.ids[name]
         return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
     def log(self, who: str, name: str) -> str:
         """A party's log of a task."""
-        return (self.lab.homes[who] / "tasks" / self.ids[name] / "log.txt").read_text()
+        return (self.parties.homes[who] / "tasks" / self.ids[name] / "log.txt").read_text()
 
 
-def start(lab: Lab, who: str, plan: list[dict[str, Any]], listens: bool = False) -> Running:
+def start(parties: Parties, who: str, plan: list[dict[str, Any]], listens: bool = False) -> Running:
     """A process that runs several tasks."""
-    entries = [{"home": str(lab.homes[who]), **entry} for entry in plan]
+    entries = [{"home": str(parties.homes[who]), **entry} for entry in plan]
     environment = {"LOAD_PLAN": json.dumps(entries)}
-    return lab.start(who, "load_party.py", environment=environment, with_python=True, listens=listens)
+    return parties.start(who, "load_party.py", environment=environment, with_python=True, listens=listens)
 
 
-def new_task(lab: Lab, name: str, peers: dict[str, str], address: str) -> str:
+def of_two(parties: Parties, who: str, case: Case) -> dict[str, Any]:
+    """A party's case in a task of the host and one collaborator, as plain data."""
+    return {**parties.values(who, case), "index": int(who != HOST), "parties": 2}
+
+
+def new_task(parties: Parties, name: str, peers: dict[str, str], address: str) -> str:
     """A task of the host and some of the others, by the names that the task gives them."""
-    pems = {given: lab.identities[who].certificate_pem for given, who in peers.items()}
-    record, invite = create_task(lab.store(HOST), lab.identities[HOST], name, address, "plain", pems, "headquarters")
+    pems = {given: parties.identities[who].certificate_pem for given, who in peers.items()}
+    record, invite = create_task(
+        parties.store(HOST), parties.identities[HOST], name, address, "plain", pems, "headquarters"
+    )
     for who in peers.values():
-        join_task(lab.store(who), lab.identities[who], invite, "plain")
+        join_task(parties.store(who), parties.identities[who], invite, "plain")
     return record.task_id
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One host process with four tasks, and two collaborators' processes; Alice also knocks at Bob's task."""
-    lab = Lab(tmp_path_factory.mktemp("load"), 3)
+    parties = Parties(tmp_path_factory.mktemp("load"), 3)
     address = f"127.0.0.1:{free_ports(1)[0]}"
-    ids = {name: new_task(lab, name, {task.name: task.peer}, address) for name, task in TASKS.items()}
-    meet = lab.directory / "meet"
+    ids = {name: new_task(parties, name, {task.name: task.peer}, address) for name, task in TASKS.items()}
+    meet = parties.directory / "meet"
     os.mkfifo(meet)
 
     def plan(who: str) -> list[dict[str, Any]]:
@@ -125,23 +136,23 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             {
                 "task": ids[name],
                 "name": name,
-                "case": {"index": 1, **task.other} if who != HOST else task.host,
+                "case": of_two(parties, who, task.host if who == HOST else task.other),
                 "meet": str(meet) if name == "hung" else "",
             }
             for name, task in TASKS.items()
             if who in (HOST, task.peer)
         ]
 
-    running = {HOST: start(lab, HOST, plan(HOST))}
-    host_certificate = lab.identities[HOST].certificate_pem
+    running = {HOST: start(parties, HOST, plan(HOST))}
+    host_certificate = parties.identities[HOST].certificate_pem
     with pytest.raises(PeerRefused) as refused:
-        connect(address, ids["beta"], lab.identities[ALICE], host_certificate, PATIENCE, "headquarters")
-    running.update({who: start(lab, who, plan(who)) for who in (ALICE, BOB)})
+        connect(address, ids["beta"], parties.identities[ALICE], host_certificate, seconds(PARTY), "headquarters")
+    running.update({who: start(parties, who, plan(who)) for who in (ALICE, BOB)})
     ended = {who: party.ended() for who, party in running.items()}
     for who, end in ended.items():
         assert end.code == 0, f"{who}: {end.err}"
-    yield World(lab, ids, ended, str(refused.value))
-    lab.stop()
+    yield World(parties, ids, ended, str(refused.value))
+    parties.stop()
 
 
 def test_each_task_ends_as_it_would_alone(world: World) -> None:
@@ -154,23 +165,23 @@ def test_each_task_ends_as_it_would_alone(world: World) -> None:
         assert (name in failing) == (world.ids[name] in world.failed(task.peer))
         if name in failing:
             assert told[world.ids[name]].startswith(f"{task.reason} ({task.detail}")
-    states = {name: world.lab.store(HOST).get(task_id).state for name, task_id in world.ids.items()}
+    states = {name: world.parties.store(HOST).get(task_id).state for name, task_id in world.ids.items()}
     done = TaskState.FINISHED
     # The thread that hangs has kept its task, so that nobody starts it beside itself.
     assert states == {"alpha": done, "beta": done, "gamma": TaskState.FAILED, "hung": TaskState.RUNNING}
-    assert not any(world.lab.store(HOST).is_live(task_id) for task_id in world.ids.values())
+    assert not any(world.parties.store(HOST).is_live(task_id) for task_id in world.ids.values())
 
 
 def test_losses_are_those_of_one_process(world: World) -> None:
     expected, _ = tiny.train_in_one_process(2, 2)
-    path = world.lab.homes[HOST] / "tasks" / world.ids["beta"] / "results" / "metrics.json"
+    path = world.parties.homes[HOST] / "tasks" / world.ids["beta"] / "results" / "metrics.json"
     assert json.loads(path.read_text())["batch_losses"] == expected
 
 
 def words_of(world: World, name: str) -> list[bytes]:
     """What must not be found where only another task belongs."""
     task = TASKS[name]
-    fingerprint = world.lab.identities[task.peer].fingerprint
+    fingerprint = world.parties.identities[task.peer].fingerprint
     words = [world.ids[name], f"{name}-speaks", task.name, fingerprint, fingerprint.replace(":", "").lower()]
     if name == "alpha":
         words += ALPHA_IDS
@@ -197,18 +208,18 @@ def test_nothing_of_another_task_is_in_a_tasks_files(world: World, name: str) ->
 def test_a_peer_is_told_nothing_of_other_tasks(world: World) -> None:
     """Bob, about Alice's tasks; and Alice, about what only the host may know of hers."""
     end = world.ended[BOB]
-    files = [path.read_bytes() for path in world.lab.homes[BOB].rglob("*") if path.is_file()]
+    files = [path.read_bytes() for path in world.parties.homes[BOB].rglob("*") if path.is_file()]
     for data in (*files, end.out.encode(), end.err.encode()):
         for name in TASKS:
             assert name == "beta" or not [word for word in words_of(world, name) if word in data]
-    files = [path.read_bytes() for path in world.lab.homes[ALICE].rglob("*") if path.is_file()]
+    files = [path.read_bytes() for path in world.parties.homes[ALICE].rglob("*") if path.is_file()]
     for data in (*files, world.ended[ALICE].out.encode(), world.ended[ALICE].err.encode()):
         assert not [word for word in (*words_of(world, "beta"), tiny.MARKER.encode()) if word in data]
 
 
 def test_the_right_certificate_at_another_task_is_refused(world: World) -> None:
     assert "no open task with this id lists your certificate" in world.refusal
-    assert world.lab.identities[ALICE].fingerprint not in world.log(HOST, "beta")
+    assert world.parties.identities[ALICE].fingerprint not in world.log(HOST, "beta")
 
 
 def test_lines_on_the_terminal_name_their_task(world: World) -> None:
@@ -219,35 +230,38 @@ def test_lines_on_the_terminal_name_their_task(world: World) -> None:
 
 def test_five_collaborators(tmp_path: Path) -> None:
     """In two processes: the host, and one that is all five."""
-    parties = 6
-    lab = Lab(tmp_path, parties)
+    parties = Parties(tmp_path, 6)
     try:
-        task = new_task(lab, "five", {who: who for who in lab.names[1:]}, f"127.0.0.1:{free_ports(1)[0]}")
-        cases = [{"index": index, "parties": parties} for index in range(parties)]
+        task = new_task(parties, "five", {who: who for who in parties.names[1:]}, f"127.0.0.1:{free_ports(1)[0]}")
         entries = [
-            {"task": task, "name": who, "home": str(lab.homes[who]), "case": case}
-            for who, case in zip(lab.names, cases)
+            {"task": task, "name": who, "home": str(parties.homes[who]), "case": parties.values(who)}
+            for who in parties.names
         ]
-        running = [start(lab, HOST, entries[:1]), start(lab, ALICE, entries[1:])]
+        running = [start(parties, HOST, entries[:1]), start(parties, ALICE, entries[1:])]
         for party in running:
             end = party.ended()
             assert end.code == 0, end.err
             assert json.loads(end.out.splitlines()[-1])["failed"] == {}, end.err
-        expected, _ = tiny.train_in_one_process(parties, 2)
-        path = lab.homes[HOST] / "tasks" / task / "results" / "metrics.json"
+        expected, _ = tiny.train_in_one_process(6, 2)
+        path = parties.homes[HOST] / "tasks" / task / "results" / "metrics.json"
         assert json.loads(path.read_text())["batch_losses"] == expected
     finally:
-        lab.stop()
+        parties.stop()
 
 
 def test_ctrl_c_is_told_to_the_peers(tmp_path: Path) -> None:
     """Also to one that is not listening, because a method of its user hangs."""
-    lab = Lab(tmp_path, 2)
+    parties = Parties(tmp_path, 2)
     try:
-        task = new_task(lab, "stopped", {"alice": ALICE}, f"127.0.0.1:{free_ports(1)[0]}")
-        cases: dict[str, dict[str, Any]] = {HOST: {}, ALICE: {"index": 1, "hangs": "build_feature_model"}}
+        task = new_task(parties, "stopped", {"alice": ALICE}, f"127.0.0.1:{free_ports(1)[0]}")
+        cases = {HOST: Case(), ALICE: Case(hangs=Method.BUILD_FEATURE_MODEL)}
         host, other = (
-            start(lab, who, [{"task": task, "name": "stopped", "case": case}], listens=who == HOST)
+            start(
+                parties,
+                who,
+                [{"task": task, "name": "stopped", "case": parties.values(who, case)}],
+                listens=who == HOST,
+            )
             for who, case in cases.items()
         )
         host.wait_for("psi_done")
@@ -257,7 +271,7 @@ def test_ctrl_c_is_told_to_the_peers(tmp_path: Path) -> None:
         failed = json.loads(other.ended().out.splitlines()[-1])["failed"]
         assert failed[task].startswith("party0 was stopped by its user")
     finally:
-        lab.stop()
+        parties.stop()
 
 
 # What launch_tasks refuses -------------------------------------------------------------------------------------------
@@ -266,9 +280,9 @@ def test_ctrl_c_is_told_to_the_peers(tmp_path: Path) -> None:
 @pytest.fixture
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """Two tasks that this process hosts."""
-    lab = Lab(tmp_path, 2)
-    monkeypatch.setenv("SECURE_HFL_HOME", str(lab.homes[HOST]))
-    return lab.new_task("one"), lab.new_task("two")
+    parties = Parties(tmp_path, 2)
+    monkeypatch.setenv("SECURE_HFL_HOME", str(parties.homes[HOST]))
+    return parties.new_task("one"), parties.new_task("two")
 
 
 def test_two_names_of_one_task_are_refused(at_home: tuple[str, str]) -> None:
@@ -309,9 +323,9 @@ def test_the_last_task_stops_the_server() -> None:
     lobby = second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
     first.stop()
     first.stop()
-    channel = connect(address, "b", bob, host.certificate_pem, PATIENCE, "host")
-    assert lobby.wait(PATIENCE)["bob"].is_usable
-    channel.close(PATIENCE)
+    channel = connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host")
+    assert lobby.wait(seconds(QUIET))["bob"].is_usable
+    channel.close(seconds(QUIET))
     second.stop()
     with pytest.raises(PeerRefused, match=r"no connection .*refused"):
         connect(address, "b", bob, host.certificate_pem, 0.3, "host")
@@ -327,15 +341,15 @@ def test_a_finished_tasks_participants_are_strangers() -> None:
         ours = first.open_task("a", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
         second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
         with pytest.raises(PeerRefused, match="no open task with this id lists your certificate"):
-            connect(address, "b", alice, host.certificate_pem, PATIENCE, "host")
-        late = connect(address, "a", alice, host.certificate_pem, PATIENCE, "host")
+            connect(address, "b", alice, host.certificate_pem, seconds(QUIET), "host")
+        late = connect(address, "a", alice, host.certificate_pem, seconds(QUIET), "host")
         assert list(ours.arrived()) == ["alice"]
         first.stop()
         with pytest.raises(ConnectionLost):  # broken or closed, whichever gets there first
-            late.receive(PATIENCE)
+            late.receive(seconds(QUIET))
         with pytest.raises(PeerRefused, match="no connection to host within"):
             connect(address, "a", alice, host.certificate_pem, 0.3, "host")
-        connect(address, "b", bob, host.certificate_pem, PATIENCE, "host").close(PATIENCE)
+        connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host").close(seconds(QUIET))
 
 
 def test_another_identity_at_the_address_is_refused() -> None:
@@ -376,7 +390,7 @@ def logged(directory: Path, name: str, both: threading.Barrier) -> None:
     path = directory / name / "log.txt"
     path.parent.mkdir()
     handler = open_task_log(path)
-    both.wait(PATIENCE)
+    both.wait(seconds(QUIET))
     logger.warning(f"{name} itself")
     in_thread(of_this_task(lambda: logger.warning(f"{name} helper")))
     with ThreadPoolExecutor(2) as pool:
@@ -384,7 +398,7 @@ def logged(directory: Path, name: str, both: threading.Barrier) -> None:
     in_thread(lambda: logger.warning(f"{name} stray"))
     logging.getLogger("secure_hfl.transport.server").warning(f"{name} module")
     log_traceback(handler, ValueError(f"{name} error"))
-    both.wait(PATIENCE)
+    both.wait(seconds(QUIET))
     close_task_log(handler)
     logger.warning(f"{name} afterwards")
 
@@ -393,7 +407,7 @@ def test_a_line_is_in_its_own_tasks_log_only(tmp_path: Path) -> None:
     both = threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(logged, tmp_path, name, both) for name in ("left", "right")]:
-            done.result(PATIENCE)
+            done.result(seconds(QUIET))
     for name, other in (("left", "right"), ("right", "left")):
         text = (tmp_path / name / "log.txt").read_text()
         for said in ("itself", "helper", "pool 0", "pool 1", "module", "error"):

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from secure_hfl.work_clock import WORK
-from tests.helpers import Lab
+from tests.parties import Parties
+from tests.scripts.cases import Case, Method
+from tests.series import run_tiny_series, whole
 
 HOST, TRAINS, FROZEN = "party0", "party1", "party2"
 SCHEMES = ("plain", "bfv", "masked")
@@ -21,9 +23,9 @@ SIGNING = 2  # Checkpoint, Countersignature
 Rounds = list[dict[str, Any]]
 
 
-def rounds_of(lab: Lab, name: str, task: str) -> Rounds:
+def rounds_of(parties: Parties, name: str, task: str) -> Rounds:
     """A party's rounds, as its results tell them."""
-    path = lab.homes[name] / "tasks" / lab.store(name).get(task).task_id / "results" / "metrics.json"
+    path = parties.homes[name] / "tasks" / parties.store(name).get(task).task_id / "results" / "metrics.json"
     rounds: Rounds = json.loads(path.read_text())["rounds"]
     return rounds
 
@@ -31,19 +33,17 @@ def rounds_of(lab: Lab, name: str, task: str) -> Rounds:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Rounds]]]:
     """By scheme and party."""
-    lab = Lab(tmp_path_factory.mktemp("work"), 3)
-    ids = {scheme: lab.new_task(scheme, scheme) for scheme in SCHEMES}
-    cases: list[dict[str, Any]] = [{}, {}, {"arguments": {"is_feature_trainable": False}}]
-    running = []
-    for index, name in enumerate(lab.names):
-        rows = [{"task": ids[scheme], "case": {"index": index, "parties": 3, **cases[index]}} for scheme in SCHEMES]
-        running.append(lab.start(name, "tiny_table.py", environment={"TINY_TABLE": json.dumps(rows)}, with_python=True))
-    for party in running:
-        ended = party.ended()
-        assert all(json.loads(line)["ok"] for line in ended.out.splitlines()), ended.out
-        assert ended.code == 0, ended.err
-    yield {scheme: {name: rounds_of(lab, name, ids[scheme]) for name in lab.names} for scheme in SCHEMES}
-    lab.stop()
+    parties = Parties(tmp_path_factory.mktemp("work"), 3)
+    ids = {scheme: parties.new_task(scheme, scheme) for scheme in SCHEMES}
+    cases = [Case(), Case(), Case(arguments={"is_feature_trainable": False})]
+    rows = {
+        who: [{"task": ids[scheme], "case": parties.values(who, case)} for scheme in SCHEMES]
+        for who, case in zip(parties.names, cases)
+    }
+    for task in run_tiny_series(parties, rows).tasks:
+        assert all(end["ok"] for end in whole(task).values()), task
+    yield {scheme: {name: rounds_of(parties, name, ids[scheme]) for name in parties.names} for scheme in SCHEMES}
+    parties.stop()
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -95,16 +95,16 @@ def test_one_round_trip_a_batch_under_masks_that_are_sent_ahead(runs: dict[str, 
             assert trips + check <= each["round_trips"] <= trips + check + BATCHES
 
 
-def test_a_resumed_run_accounts_for_the_rounds_after_it(lab: Lab) -> None:
-    task = lab.new_task(scheme="bfv")
-    host = lab.start(HOST, "tiny_party.py", "--rounds", "3")
-    other = lab.start(TRAINS, "tiny_party.py", case={"hangs": "iterate_train_feature later"}, listens=True)
+def test_a_resumed_run_accounts_for_the_rounds_after_it(parties: Parties) -> None:
+    task = parties.new_task(scheme="bfv")
+    host = parties.start(HOST, "tiny_party.py", "--rounds", "3")
+    other = parties.start(TRAINS, "tiny_party.py", case=Case(hangs=Method.ITERATE_TRAIN_FEATURE_LATER), listens=True)
     other.wait_for("round")
     other.kill()  # somewhere before it hangs in round 2
-    again = lab.start(TRAINS, "tiny_party.py", "--resume")
+    again = parties.start(TRAINS, "tiny_party.py", "--resume")
     assert [party.ended().code for party in (host, again)] == [0, 0]
-    for name in lab.names:
-        rounds = rounds_of(lab, name, task)
+    for name in parties.names:
+        rounds = rounds_of(parties, name, task)
         assert [each["round"] for each in rounds] == [1, 2, 3]
         for each in rounds:
             assert sum(each["work"].values()) == pytest.approx(each["train_seconds"])

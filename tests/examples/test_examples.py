@@ -21,7 +21,9 @@ from secure_hfl.examples.breast_cancer import columns
 from secure_hfl.examples.digits import strips
 from secure_hfl.tasks import create_task, join_task
 from tests.examples import central
-from tests.helpers import PATIENCE, Lab, free_ports
+from tests.limits import START
+from tests.parties import Parties
+from tests.ports import free_ports
 
 PARTY = Path(__file__).with_name("party.py")
 ROUNDS = {"breast_cancer": 3, "digits": 1}
@@ -29,6 +31,9 @@ SEED, OTHER_SEEDS = 7, range(100, 112)
 TASKS: dict[str, ModuleType] = {"breast_cancer": columns, "digits": strips}
 # Those of four parties come first: a party waits only so long for one that is still busy with another task.
 RUNS = [("digits", "masked"), ("breast_cancer", "plain"), ("breast_cancer", "bfv")]
+
+EXAMPLE = 60.0
+"""Quiet seconds of one example."""
 
 NOISES = range(4)
 PLAIN_BOUND = 1e-6
@@ -38,17 +43,17 @@ PLAIN_BOUND = 1e-6
 class Runs:
     """All tasks after the run."""
 
-    def __init__(self, lab: Lab) -> None:
-        self.lab = lab
+    def __init__(self, parties: Parties) -> None:
+        self.parties = parties
         self.tasks = {run: self._new_task(*run, port) for run, port in zip(RUNS, free_ports(len(RUNS)))}
 
     def _new_task(self, name: str, scheme: str, port: int) -> str:
-        lab, (host, *others) = self.lab, self.lab.names[: catalogue.find(name).parties]
-        pems = {other: lab.identities[other].certificate_pem for other in others}
+        parties, (host, *others) = self.parties, self.parties.names[: catalogue.find(name).parties]
+        pems = {other: parties.identities[other].certificate_pem for other in others}
         address = f"127.0.0.1:{port}"
-        record, invite = create_task(lab.store(host), lab.identities[host], name, address, scheme, pems, host)
+        record, invite = create_task(parties.store(host), parties.identities[host], name, address, scheme, pems, host)
         for other in others:
-            join_task(lab.store(other), lab.identities[other], invite, scheme)
+            join_task(parties.store(other), parties.identities[other], invite, scheme)
         return record.task_id
 
     def plan(self, index: int) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ class Runs:
 
     def results(self, run: tuple[str, str], party: str = "party0") -> Path:
         """Where a party's results are."""
-        return self.lab.homes[party] / "tasks" / self.tasks[run] / "results"
+        return self.parties.homes[party] / "tasks" / self.tasks[run] / "results"
 
     def metrics(self, run: tuple[str, str]) -> dict[str, Any]:
         """The host's metrics.json."""
@@ -76,20 +81,21 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Runs everything."""
-    lab = Lab(tmp_path_factory.mktemp("examples"), parties=4)
-    runs = Runs(lab)
+    parties = Parties(tmp_path_factory.mktemp("examples"), 4)
+    runs = Runs(parties)
     try:
-        running = [
-            lab.start(name, str(PARTY), environment={"EXAMPLE_RUNS": json.dumps(runs.plan(index))}, with_python=True)
-            for index, name in enumerate(lab.names)
-        ]
-        for party in running:
-            party.process.wait(3 * PATIENCE)
-            end = party.ended()
-            assert end.code == 0, end.err
+        running = {
+            name: parties.start(
+                name, str(PARTY), environment={"EXAMPLE_RUNS": json.dumps(runs.plan(index))}, with_python=True
+            )
+            for index, name in enumerate(parties.names)
+        }
+        for name, party in running.items():
+            end = party.ended(START + len(RUNS) * EXAMPLE)
+            assert end.code == 0, f"{name}: {end.err}"
         yield runs
     finally:
-        lab.stop()
+        parties.stop()
 
 
 @pytest.fixture(scope="module")

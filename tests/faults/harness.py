@@ -23,12 +23,14 @@ from tests.faults.kill_points import PIDS, KillPoint
 from tests.faults.processes import News, PartyProcess, run_command, start
 from tests.faults.proxy import Break, Proxy, Way
 from tests.faults.verdict import LOSS_BOUND, WEIGHT_BOUND, Result, entries, psi_runs, repeated, transcripts
-from tests.helpers import SCRIPTS, Lab, free_ports
+from tests.limits import Limit, seconds
+from tests.parties import SCRIPTS, Parties
+from tests.ports import free_ports
 
 SEED = 12
 TERMINATED = 143
-PATIENCE = 120.0
-"""Seconds in which nothing happens before a run counts as hanging."""
+QUIET = 120.0
+"""Seconds of a quiet machine in which nothing happens before a run counts as hanging."""
 
 
 @dataclass(frozen=True)
@@ -161,30 +163,32 @@ class FaultyRun:
         is_real: bool = False,
     ) -> None:
         directory.mkdir(exist_ok=True)
-        self.lab = Lab(directory, parties)
+        self.parties = Parties(directory, parties)
         self.scheme, self.faults, self.is_real = scheme, faults or Faults(), is_real
         self.proxies: dict[str, Proxy] = {}
         self._arguments = arguments or {}
         self._every = checkpoint_every
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
-        self._starts: dict[str, list[PartyProcess]] = {name: [] for name in self.lab.names}
+        self._starts: dict[str, list[PartyProcess]] = {name: [] for name in self.parties.names}
         self._due: dict[str, tuple[float, bool]] = {}
         self._pids = directory / "pids"
         self._pids.mkdir()
         self._has_started_again = False
         self.task = self._create()
-        self.directories = {name: self.lab.homes[name] / "tasks" / self.task for name in self.lab.names}
+        self.directories = {name: self.parties.homes[name] / "tasks" / self.task for name in self.parties.names}
 
     def _create(self) -> str:
-        lab, host = self.lab, self.lab.names[0]
+        parties, host = self.parties, self.parties.names[0]
         port = free_ports(1)[0]
-        pems = {name: lab.identities[name].certificate_pem for name in lab.names[1:]}
+        pems = {name: parties.identities[name].certificate_pem for name in parties.names[1:]}
         address = f"127.0.0.1:{port}"
-        record, invite = create_task(lab.store(host), lab.identities[host], "nasty", address, self.scheme, pems, host)
-        for name in lab.names[1:]:
+        record, invite = create_task(
+            parties.store(host), parties.identities[host], "nasty", address, self.scheme, pems, host
+        )
+        for name in parties.names[1:]:
             self.proxies[name] = Proxy(port, *self.faults.breaks.get(name, ()))
             here = invite.model_copy(update={"address": f"127.0.0.1:{self.proxies[name].port}"})
-            join_task(lab.store(name), lab.identities[name], here, self.scheme)
+            join_task(parties.store(name), parties.identities[name], here, self.scheme)
         return record.task_id
 
     # Starting --------------------------------------------------------------------------------------------------------
@@ -192,23 +196,23 @@ class FaultyRun:
     def start(self, name: str, is_resumed: bool = False) -> PartyProcess:
         """Start a party now."""
         number = len(self._starts[name])
-        process = PartyProcess(name, self.lab.directory / f"{name}-{number}", is_resumed)
+        process = PartyProcess(name, self.parties.directory / f"{name}-{number}", is_resumed)
         self._starts[name].append(process)
         kills = self.faults.kills.get(name, ())
         point = kills[number] if number < len(kills) else None
-        index = self.lab.names.index(name)
+        index = self.parties.names.index(name)
         arguments = ["collaborator" if index else "host", str(SCRIPTS / "nasty_party.py"), "--task", self.task]
         arguments += ["--seed", str(SEED), *(["--resume"] if is_resumed else [])]
         if self.scheme == "plain" and not index:
             arguments += ["--projection"]
         case = {
             "index": index,
-            "parties": len(self.lab.names),
+            "parties": len(self.parties.names),
             "scheme": self.scheme,
-            "arguments": {"schedule_timeout": 30, **self._arguments.get(name, {})},
+            "arguments": {"schedule_timeout": seconds(30), **self._arguments.get(name, {})},
         }
         environment = {
-            "SECURE_HFL_HOME": str(self.lab.homes[name]),
+            "SECURE_HFL_HOME": str(self.parties.homes[name]),
             "SECURE_HFL_CHECKPOINT_EVERY": str(self._every),
             "NASTY_CASE": json.dumps(case),
             PIDS: str(self._pids),
@@ -224,7 +228,7 @@ class FaultyRun:
         """Start everybody, start again who was killed, and wait until all have ended for good."""
         started = time.monotonic()
         try:
-            for name in self.lab.names:
+            for name in self.parties.names:
                 self.start(name)
             hung = not self._watch()
         finally:
@@ -235,19 +239,21 @@ class FaultyRun:
 
     def _watch(self) -> bool:
         """Whether everybody ended."""
-        quiet_since = time.monotonic()
+        limit = Limit(QUIET)
         while self._due or any(starts[-1].code is None for starts in self._starts.values()):
-            wake = min((at for at, _ in self._due.values()), default=quiet_since + PATIENCE)
+            next_start = min((at - time.monotonic() for at, _ in self._due.values()), default=limit.left())
             try:
-                news = self._news.get(timeout=max(0.0, wake - time.monotonic()))
+                news = self._news.get(timeout=max(0.0, next_start))
             except queue.Empty:
                 if not self._due:
+                    if limit.left():
+                        continue
                     return False
                 self._start_due()
             else:
                 if news.event is None and self._starts[news.process.name][-1] is news.process:
                     self._ended(news.process)
-            quiet_since = time.monotonic()
+            limit = Limit(QUIET)
         return True
 
     def _start_due(self) -> None:
@@ -267,7 +273,7 @@ class FaultyRun:
         is_over = not self._due and None not in last.values()
         if is_over and faults.start_all_again and not self._has_started_again and any(last.values()):
             self._has_started_again = True
-            for other in self.lab.names:
+            for other in self.parties.names:
                 self._due[other] = time.monotonic(), True
 
     def _stop(self) -> None:
@@ -291,7 +297,7 @@ class FaultyRun:
             outcome.result = Result.read(self.directories)
             paths = [directory / "results" / "metrics.json" for directory in self.directories.values()]
             outcome.resumes = max(json.loads(path.read_text()).get("resumes", 0) for path in paths)
-            outcome.audits = {name: self._audit(name) for name in self.lab.names[1:]}
+            outcome.audits = {name: self._audit(name) for name in self.parties.names[1:]}
         return outcome
 
     def _has_happened(self) -> bool:
@@ -311,15 +317,15 @@ class FaultyRun:
                     outcome.rejoin_seconds.append(resumed[0][0] - first)
 
     def _read_transcripts(self, outcome: Outcome) -> None:
-        host, *others = self.lab.names
+        host, *others = self.parties.names
         for other in others:
             both = (transcripts(self.directories[host], other), transcripts(self.directories[other], host))
             outcome.conversations[other] = tuple([entries(path) for path in paths] for paths in both)  # type: ignore[assignment]
 
     def _audit(self, other: str) -> tuple[int, str]:
-        host = self.lab.names[0]
+        host = self.parties.names[0]
         last = [transcripts(self.directories[host], other)[-1], transcripts(self.directories[other], host)[-1]]
-        done = run_command(["audit", *map(str, last)], self.lab.directory / f"audit-{other}")
+        done = run_command(["audit", *map(str, last)], self.parties.directory / f"audit-{other}")
         said = [done.output.with_suffix(kind).read_text(errors="replace") for kind in (".out", ".err")]
         findings = [
             line for line in "".join(said).splitlines() if line.startswith(("DOES", "error", "Incomplete", "warning"))

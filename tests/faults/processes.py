@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tests.helpers import ROOT
+from tests.parties import ROOT
 
 PRELOADED = (
     "torch",

@@ -14,8 +14,12 @@ import pytest
 from tests.faults.harness import Faults, FaultyRun, Outcome, run_faulty
 from tests.faults.kill_points import KillPoint
 from tests.faults.proxy import Break, Kind, Way
+from tests.limits import seconds
 
-SHORT = {name: {"schedule_timeout": 3} for name in ("party0", "party1")}
+
+def impatient() -> dict[str, dict[str, float]]:
+    """Parties that do not wait long for one that is lost."""
+    return {name: {"schedule_timeout": seconds(3)} for name in ("party0", "party1")}
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,10 @@ def test_a_torn_checkpoint_is_passed_over(tmp_path: Path, reference: Callable[..
 def test_a_checkpoint_of_another_task_is_refused(tmp_path: Path, reference: Callable[..., Outcome]) -> None:
     point = KillPoint("iterate_train_feature", nth=7)
     other = FaultyRun(
-        tmp_path / "other", "plain", Faults(kills={"party1": [point]}, never=frozenset({"party1"})), arguments=SHORT
+        tmp_path / "other",
+        "plain",
+        Faults(kills={"party1": [point]}, never=frozenset({"party1"})),
+        arguments=impatient(),
     )
     other.finish()
 
@@ -131,7 +138,7 @@ def test_who_forgets_to_resume_loses_nothing(tmp_path: Path, reference: Callable
 
 def test_a_host_that_never_comes_back(tmp_path: Path) -> None:
     faults = Faults(kills={"party0": [KillPoint("train_a_batch", nth=3)]}, never=frozenset({"party0"}))
-    outcome = run_faulty(tmp_path, "plain", faults, arguments=SHORT)
+    outcome = run_faulty(tmp_path, "plain", faults, arguments=impatient())
     (left,) = outcome.starts["party1"]
     assert left.code == 1
     assert len(left.errors) == 1

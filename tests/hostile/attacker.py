@@ -1,6 +1,6 @@
 """A party that runs the project's own code and, at one message of each task, does what its row says.
 
-`HOSTILE_TABLE` is a JSON list of {task, scheme, case, type, mutation, seed}; without a mutation the task is an honest
+`HOSTILE_SERIES` is a JSON list of {task, scheme, case, type, mutation, seed}; without a mutation the task is an honest
 one, whose messages are kept to be replayed later. Prints one JSON object per task: whether the mutation was done, when
 the victim ended the connection after it, and everything the victim said about why.
 """
@@ -30,7 +30,7 @@ from secure_hfl.transport.channel import Channel, Direction
 from tests.hostile.mutations import Mutation, Sent, find
 from tests.known_messages import known_catalogue
 
-HOLD_SECONDS = 20.0
+HOLD_SECONDS = float(os.environ["HOSTILE_HOLD_SECONDS"])
 """How long the attacker keeps a connection open, to see whether the victim ends it."""
 
 
@@ -163,5 +163,5 @@ for module, name in ((client_module, "CLIENT_OPTIONS"), (server_module, "SERVER_
     setattr(module, name, (*others, ("grpc.max_send_message_length", -1)))
 client_module.Channel = server_module.Channel = HostileChannel  # type: ignore[misc]
 kept: dict[str, dict[str, Sent]] = {}
-for each in json.loads(os.environ["HOSTILE_TABLE"]):
+for each in json.loads(os.environ["HOSTILE_SERIES"]):
     print(json.dumps(run(each, kept.setdefault(each.get("scheme") or "", {}))), flush=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,19 @@ from typing import Any
 import protocols.schemes.registry
 import secure_hfl.errors
 from protocols.core.errors import SecureHflError
-from tests.helpers import ROOT, SCRIPTS, Lab
+from tests.limits import seconds
+from tests.parties import ROOT, SCRIPTS, Parties, Running
+from tests.scripts.cases import Case
+from tests.series import Broken, run_series
 
 HOST, OTHER = "party0", "party1"
 ATTACKER_SCRIPT = str(Path(__file__).parent / "attacker.py")
+HOLD = 20.0
+"""Quiet seconds for which the attacker keeps a connection open, to see whether the victim ends it."""
+
+HOSTILE_TASK = 120.0
+"""Quiet seconds that one task may take: both parties may wait for each other for a minute."""
+
 _PRIVATE = re.compile(r"/\w+/\w+|Traceback|File \"|\.py\b|secret-value|0x[0-9a-f]{6}|BEGIN ")
 _RAISED = re.compile(r"^((?:\w+\.)*[A-Z]\w*)(?:: .*)?$", re.MULTILINE)
 
@@ -29,7 +38,7 @@ class Attack:
     """One task: what the attacker does to its first message of a type. `mutation` "" is an honest task.
 
     Args:
-        owed: the host's `calculation_timeout`, after which (and the grace of a collaborator) silence is over.
+        owed: the host's `calculation_timeout` in quiet seconds; then, after a collaborator's grace, silence is over.
     """
 
     victim: str
@@ -41,10 +50,10 @@ class Attack:
 
     def arguments(self, who: str) -> dict[str, Any]:
         """What a party's scheduler is made with. An attacked victim gives up waiting before the attacker does."""
-        patience = 10 if self.mutation and who == self.victim else 60
+        patience = seconds(10 if self.mutation and who == self.victim else 60)
         if who == HOST:
             rounds = {"max_rounds": 1, "log_rounds": 1}
-            return {**rounds, "calculation_timeout": self.owed, "schedule_timeout": patience}
+            return {**rounds, "calculation_timeout": seconds(self.owed), "schedule_timeout": patience}
         return {"schedule_timeout": patience}
 
     def __str__(self) -> str:
@@ -83,6 +92,11 @@ class Outcome:
     told: tuple[str, ...]
     seconds: float | None
     attacker_end: str
+
+    @classmethod
+    def broken(cls, attack: Attack, why: str) -> Outcome:
+        """Of a task that did not end at both parties."""
+        return cls(attack, False, False, False, why, "", "", False, (), None, "")
 
     @property
     def verdict(self) -> str:
@@ -142,48 +156,38 @@ class Table:
     peak_rss_mb: float
 
 
-def run_table(lab: Lab, victim: str, attacks: Sequence[Attack], patience: float) -> Table:
+def run_table(parties: Parties, victim: str, attacks: Sequence[Attack]) -> Table:
     """Every attack, between two processes; the last task is an honest one."""
     plan = [*attacks, Attack(victim, attacks[-1].scheme)]
     attacker = plan[0].attacker
-    tasks = [lab.new_task(scheme=attack.scheme) for attack in plan]
-    environment = {"PYTHONPATH": f"{ROOT}:{SCRIPTS}"}
-
-    def rows(who: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "task": task,
-                "scheme": attack.scheme,
-                "case": {"index": int(who == OTHER), "arguments": attack.arguments(who)},
-            }
+    tasks = [parties.new_task(scheme=attack.scheme) for attack in plan]
+    rows: dict[str, list[dict[str, Any]]] = {
+        who: [
+            {"task": task, "scheme": attack.scheme, "case": parties.values(who, Case(arguments=attack.arguments(who)))}
             for task, attack in zip(tasks, plan)
         ]
-
-    hostile = [
-        {**row, "type": attack.type, "mutation": attack.mutation, "seed": attack.seed}
-        for row, attack in zip(rows(attacker), plan)
-    ]
-    running = {
-        victim: lab.start(
-            victim, "tiny_table.py", environment={"TINY_TABLE": json.dumps(rows(victim))}, with_python=True
-        ),
-        attacker: lab.start(
-            attacker,
-            ATTACKER_SCRIPT,
-            environment={**environment, "HOSTILE_TABLE": json.dumps(hostile)},
-            with_python=True,
-        ),
+        for who in (HOST, OTHER)
     }
-    code = running[attacker].process.wait(patience)
-    assert code == 0, f"the attacker failed: {running[attacker].ended().err[-2000:]}"
-    running[victim].process.wait(patience)
-    ends = {who: party.ended() for who, party in running.items()}
-    seen = {who: [json.loads(line) for line in end.out.splitlines()] for who, end in ends.items()}
-    for who, end in ends.items():
-        assert end.code == 0, f"{who} ended at {plan[min(len(seen[who]), len(plan) - 1)]}: {end.err[-3000:]}"
+    for row, attack in zip(rows[attacker], plan):
+        row |= {"type": attack.type, "mutation": attack.mutation, "seed": attack.seed}
+
+    def start(who: str, own: Sequence[Mapping[str, Any]]) -> Running:
+        script = ATTACKER_SCRIPT if who == attacker else "tiny_series.py"
+        environment = {
+            "PYTHONPATH": f"{ROOT}:{SCRIPTS}",
+            "HOSTILE_SERIES" if who == attacker else "TINY_SERIES": json.dumps(own),
+            "HOSTILE_HOLD_SECONDS": str(seconds(HOLD)),
+        }
+        return parties.start(who, script, environment=environment, with_python=True)
+
+    series = run_series(rows, start, HOSTILE_TASK)
     outcomes = []
-    for attack, task, ours, theirs in zip(plan, tasks, seen[victim], seen[attacker]):
-        log = (lab.homes[victim] / "tasks" / task / "log.txt").read_text()
+    for attack, task, printed in zip(plan, tasks, series.tasks):
+        if isinstance(printed, Broken):
+            outcomes.append(Outcome.broken(attack, printed.why))
+            continue
+        ours, theirs = printed[victim], printed[attacker]
+        log = (parties.homes[victim] / "tasks" / task / "log.txt").read_text()
         outcomes.append(
             Outcome(
                 attack=attack,
@@ -199,9 +203,9 @@ def run_table(lab: Lab, victim: str, attacks: Sequence[Attack], patience: float)
                 attacker_end=theirs["end"],
             )
         )
-    finished = [metrics_path(lab, victim, task) for task, outcome in zip(tasks, outcomes) if outcome.ok]
+    finished = [metrics_path(parties, victim, task) for task, outcome in zip(tasks, outcomes) if outcome.ok]
     peak = max(json.loads(path.read_text())["peak_rss_mb"] for path in finished)
-    return Table(outcomes, ends[victim].err, peak)
+    return Table(outcomes, series.ended[victim].err, peak)
 
 
 @dataclass(frozen=True)
@@ -212,18 +216,18 @@ class Honest:
     peak_rss_mb: dict[str, float]
 
 
-def honest_run(lab: Lab, scheme: str) -> Honest:
+def honest_run(parties: Parties, scheme: str) -> Honest:
     """One task between two processes that nobody attacks."""
-    task = lab.new_task(scheme=scheme)
+    task = parties.new_task(scheme=scheme)
     calm = Attack(HOST, scheme)
     running = {
-        who: lab.start(who, "tiny_party.py", "--task", task, case={"arguments": calm.arguments(who)})
+        who: parties.start(who, "tiny_party.py", "--task", task, case=Case(arguments=calm.arguments(who)))
         for who in (HOST, OTHER)
     }
     for party in running.values():
         ended = party.ended()
         assert ended.code == 0, ended.err
-    found = {who: json.loads(metrics_path(lab, who, task).read_text()) for who in running}
+    found = {who: json.loads(metrics_path(parties, who, task).read_text()) for who in running}
     sent = {
         who: sorted(name for name, counts in metrics["messages"].items() if counts.get("sent_messages"))
         for who, metrics in found.items()
@@ -231,9 +235,9 @@ def honest_run(lab: Lab, scheme: str) -> Honest:
     return Honest(sent, {who: metrics["peak_rss_mb"] for who, metrics in found.items()})
 
 
-def metrics_path(lab: Lab, who: str, task: str) -> Path:
+def metrics_path(parties: Parties, who: str, task: str) -> Path:
     """A party's metrics of a finished task."""
-    return lab.homes[who] / "tasks" / task / "results" / "metrics.json"
+    return parties.homes[who] / "tasks" / task / "results" / "metrics.json"
 
 
 _ = (protocols.schemes.registry, secure_hfl.errors)  # every class of the hierarchy is known from here on

@@ -1,4 +1,4 @@
-"""A lab for each module of attacks."""
+"""Parties for each module of attacks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.helpers import Lab
+from tests.parties import Parties
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parties]:
     """A host and two collaborators; what still runs at the end is killed."""
-    made = Lab(tmp_path_factory.mktemp("hostile"), 3)
+    made = Parties(tmp_path_factory.mktemp("hostile"), 3)
     yield made
     made.stop()

@@ -12,8 +12,12 @@ import grpc
 from protocols.wire.frames import CHUNK_BYTES, cut
 from secure_hfl.identity import Identity
 from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVICE, server_credentials
+from tests.limits import seconds
 
-PATIENCE = 20.0
+QUIET = 20.0
+
+LIMIT, GRACE = "<limit>", "<grace>"
+"""How long the collaborator waits: for its host, and for a message of it."""
 
 Behaviour = Callable[[grpc.ServicerContext], Iterator[bytes]]
 
@@ -21,7 +25,7 @@ Behaviour = Callable[[grpc.ServicerContext], Iterator[bytes]]
 def _until_gone(context: grpc.ServicerContext) -> None:
     gone = threading.Event()
     if context.add_callback(gone.set):
-        gone.wait(PATIENCE)
+        gone.wait(seconds(QUIET))
 
 
 def _mute(context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -55,12 +59,12 @@ def _endless_noise(context: grpc.ServicerContext) -> Iterator[bytes]:
 
 
 IMPOSTORS: dict[str, tuple[Behaviour, str]] = {
-    "never answers": (_mute, "^no connection to party0 within 1 s"),
+    "never answers": (_mute, f"^no connection to party0 within {LIMIT} s"),
     "answers otherwise": (_other_program, "^party0 did not admit us .it answers otherwise"),
     "refuses at length": (_shouts, r"^party0 did not admit us \( ?\[2J x{200,400}\)\. Check"),
     "half a message": (
         _admits_then(next(cut(bytes(CHUNK_BYTES + 1)))),
-        r"^party0 owed Manifest for 3.25 s in joining$",
+        f"^party0 owed Manifest for {GRACE} s in joining$",
     ),
     "endless noise": (_endless_noise, "^party0: "),
 }

@@ -29,8 +29,11 @@ from secure_hfl.transport.tls import (
     TASK_ID_KEY,
     channel_credentials,
 )
+from tests.limits import START, Limit, seconds
 
-TIMEOUT = 20.0
+QUIET = 20.0
+"""Seconds of a quiet machine for whatever a victim does at once."""
+
 FLOOD = 200
 _UNLIMITED = ("grpc.max_send_message_length", -1)
 PATH = f"/{SERVICE}/{METHOD}"
@@ -62,12 +65,12 @@ class Target:
 
 def wait_for_port(port: int) -> None:
     """Until somebody listens there."""
-    deadline = time.monotonic() + TIMEOUT
+    limit = Limit(START)
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), TIMEOUT).close()
+            return socket.create_connection(("127.0.0.1", port), seconds(QUIET)).close()
         except ConnectionRefusedError:
-            if time.monotonic() > deadline:
+            if not limit.left():
                 raise
             time.sleep(0.05)
 
@@ -76,7 +79,7 @@ def wait_for_port(port: int) -> None:
 
 
 def _plain(target: Target) -> socket.socket:
-    return socket.create_connection(target.address, timeout=TIMEOUT)
+    return socket.create_connection(target.address, timeout=seconds(QUIET))
 
 
 def _context(target: Target, identity: Identity | None) -> ssl.SSLContext:
@@ -104,9 +107,9 @@ def _hello_bytes(target: Target) -> bytes:
     return outgoing.read()
 
 
-def is_dropped(connection: socket.socket, seconds: float = TIMEOUT) -> bool:
+def is_dropped(connection: socket.socket, within: float | None = None) -> bool:
     """Whether the other side ends the connection in time, whatever it says before."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + (seconds(QUIET) if within is None else within)
     while (left := deadline - time.monotonic()) > 0:
         connection.settimeout(left)
         try:
@@ -269,7 +272,7 @@ def _rpcs(count: int, **metadata: str) -> Attack:
         with grpc.secure_channel(f"127.0.0.1:{target.port}", credentials, options=options) as channel:
             exchange = channel.stream_stream(PATH, None, None)
             given = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
-            calls: list[Any] = [exchange(iter(()), metadata=given, timeout=TIMEOUT) for _ in range(count)]
+            calls: list[Any] = [exchange(iter(()), metadata=given, timeout=seconds(QUIET)) for _ in range(count)]
             codes = {each.code() for each in calls}
         assert grpc.StatusCode.OK not in codes, codes
         return []
@@ -289,7 +292,7 @@ def _bomb(target: Target) -> Held:
                 iter([bytes(60 << 20)] * 4),
                 metadata=((TASK_ID_KEY, target.task_id),),
                 compression=grpc.Compression.Gzip,
-                timeout=TIMEOUT,
+                timeout=seconds(QUIET),
             )
             code = bomb.code()
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED, code

@@ -15,11 +15,11 @@ from zlib import crc32
 
 import pytest
 
-from tests.helpers import PATIENCE, Lab
 from tests.hostile.campaign import HOST, OTHER, Attack, Table, run_table
+from tests.parties import Parties
 
 SILENT, PATIENT = 1.0, 20.0
-"""Seconds that a party may owe a message, in rows that end with PeerTimeout and in others."""
+"""Quiet seconds that a party may owe a message, in rows that end with PeerTimeout and in others."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +182,12 @@ ROWS = {HOST: TO_HOST, OTHER: TO_COLLABORATOR}
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Table]]:
     """All rows, against a host and against a collaborator at the same time. Each scheme begins with an honest task."""
-    labs = {victim: Lab(tmp_path_factory.mktemp(victim)) for victim in ROWS}
+    groups = {victim: Parties(tmp_path_factory.mktemp(victim)) for victim in ROWS}
     with ThreadPoolExecutor(2) as pool:
-        running = {victim: pool.submit(run_table, labs[victim], victim, plan(victim), 2 * PATIENCE) for victim in ROWS}
+        running = {victim: pool.submit(run_table, groups[victim], victim, plan(victim)) for victim in ROWS}
         yield {victim: table.result() for victim, table in running.items()}
-    for lab in labs.values():
-        lab.stop()
+    for parties in groups.values():
+        parties.stop()
 
 
 def plan(victim: str) -> list[Attack]:

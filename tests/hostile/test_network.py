@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from secure_hfl.engine.collaborator import with_grace
 from secure_hfl.identity import Identity
-from tests.helpers import PATIENCE, Ended, Lab, Running
-from tests.hostile.impostors import IMPOSTORS, impostor
+from tests.hostile.impostors import GRACE, IMPOSTORS, LIMIT, impostor
 from tests.hostile.network import (
     FLOOD,
     INSIDERS,
@@ -27,8 +28,10 @@ from tests.hostile.network import (
     use_of,
     wait_for_port,
 )
+from tests.limits import PARTY, START, TASK, seconds
+from tests.parties import Ended, Parties, Running
+from tests.scripts.cases import Case
 
-CASE = {"arguments": {"max_rounds": 1, "schedule_timeout": PATIENCE}}
 DROPPED_AT_ONCE = ("random bytes", "HTTP/1", "plaintext HTTP/2", "no certificate", "wrong certificate")
 MORE_MB = 150
 """Most memory that all attacks together may cost a host."""
@@ -46,46 +49,53 @@ class Siege:
 
 
 @pytest.fixture(scope="module")
-def misled(lab: Lab) -> Iterator[tuple[dict[str, str], Running]]:
-    """A collaborator with a task for each impostor in the host's place; it runs beside the siege."""
-    case = {"index": 1, "arguments": {"schedule_timeout": 1}}
-    tasks = {name: lab.new_task() for name in IMPOSTORS}
-    with ExitStack() as stack:
-        for name, (behave, _) in IMPOSTORS.items():
-            record = lab.store("party0").get(tasks[name])
-            pems = tuple(participant.certificate_pem for participant in record.participants)
-            port = int(record.address.rpartition(":")[2])
-            stack.enter_context(impostor(port, lab.identities["party0"], pems, behave))
-        table = json.dumps([{"task": task, "case": case} for task in tasks.values()])
-        yield tasks, lab.start("party1", "tiny_table.py", environment={"TINY_TABLE": table}, with_python=True)
+def patience() -> int:
+    """How many seconds a collaborator looks for its host."""
+    return math.ceil(seconds(1))
 
 
 @pytest.fixture(scope="module")
-def siege(lab: Lab, misled: object) -> Siege:
+def misled(parties: Parties, patience: int) -> Iterator[tuple[dict[str, str], Running]]:
+    """A collaborator with a task for each impostor in the host's place; it runs beside the siege."""
+    case = Case(arguments={"schedule_timeout": patience})
+    tasks = {name: parties.new_task() for name in IMPOSTORS}
+    with ExitStack() as stack:
+        for name, (behave, _) in IMPOSTORS.items():
+            record = parties.store("party0").get(tasks[name])
+            pems = tuple(participant.certificate_pem for participant in record.participants)
+            port = int(record.address.rpartition(":")[2])
+            stack.enter_context(impostor(port, parties.identities["party0"], pems, behave))
+        rows = json.dumps([{"task": task, "case": parties.values("party1", case)} for task in tasks.values()])
+        yield tasks, parties.start("party1", "tiny_series.py", environment={"TINY_SERIES": rows}, with_python=True)
+
+
+@pytest.fixture(scope="module")
+def siege(parties: Parties, misled: object) -> Siege:
     """A host is attacked with party2's key, then by strangers; under the latter all three parties run their task."""
-    task = lab.new_task()
-    host = lab.start("party0", "tiny_party.py", "--task", task, case=CASE)
-    port = int(lab.store("party0").get(task).address.rpartition(":")[2])
+    task = parties.new_task()
+    case = Case(arguments={"max_rounds": 1, "schedule_timeout": seconds(PARTY)})
+    host = parties.start("party0", "tiny_party.py", "--task", task, case=case)
+    port = int(parties.store("party0").get(task).address.rpartition(":")[2])
     wait_for_port(port)
     target = Target(
-        port, task, lab.identities["party0"].certificate_pem, lab.identities["party2"], Identity.create("stranger")
+        port,
+        task,
+        parties.identities["party0"].certificate_pem,
+        parties.identities["party2"],
+        Identity.create("stranger"),
     )
     pid = host.process.pid
     before, under, dropped = use_of(pid), {}, {}
     for name, attack in INSIDERS.items():
-        import time
-
-        t = time.time()
         with attacked(attack, target):
             under[name] = use_of(pid)
-        print(name, time.time() - t)
     after = use_of(pid)
     with ExitStack() as stack:
         for name, attack in STRANGERS.items():
             held = stack.enter_context(attacked(attack, target))
             under[name] = use_of(pid)
             dropped[name] = name not in DROPPED_AT_ONCE or all(map(is_dropped, held))
-        others = {name: lab.start(name, "tiny_party.py", "--task", task) for name in ("party1", "party2")}
+        others = {name: parties.start(name, "tiny_party.py", "--task", task) for name in ("party1", "party2")}
         ended = {name: running.ended() for name, running in {"party0": host, **others}.items()}
     return Siege(before, under, after, dropped, ended)
 
@@ -125,15 +135,16 @@ def test_what_insiders_took_is_given_back(siege: Siege) -> None:
 def answers(misled: tuple[dict[str, str], Running]) -> dict[str, dict[str, str]]:
     """How its tasks ended."""
     tasks, victim = misled
-    ended = victim.ended()
+    ended = victim.ended(START + len(tasks) * TASK)
     assert ended.code == 0, ended.err
     assert "Traceback" not in ended.err
     return dict(zip(tasks, map(json.loads, ended.out.splitlines())))
 
 
 @pytest.mark.parametrize("name", IMPOSTORS)
-def test_an_impostor_is_named(answers: dict[str, dict[str, str]], name: str) -> None:
-    answer, reason = answers[name], IMPOSTORS[name][1]
+def test_an_impostor_is_named(answers: dict[str, dict[str, str]], patience: int, name: str) -> None:
+    answer = answers[name]
+    reason = IMPOSTORS[name][1].replace(LIMIT, str(patience)).replace(GRACE, f"{with_grace(patience):g}")
     assert answer["kind"] == "TaskFailed"
     assert re.search(reason, answer["reason"]), answer["reason"]
     assert answer["text"].isprintable()

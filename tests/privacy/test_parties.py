@@ -11,31 +11,31 @@ from safetensors.torch import load_file
 
 from secure_hfl import GaussianNoise
 from secure_hfl.errors import ConfigurationError
-from tests.helpers import Lab
+from tests.parties import Parties
 from tests.scripts import tiny
 
 SCRIPT = str(Path(__file__).parent / "noisy_party.py")
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def parties(tmp_path: Path) -> Iterator[Parties]:
     """A Host, a collaborator with a trained bottom model, and one with a frozen one."""
-    made = Lab(tmp_path, 3)
+    made = Parties(tmp_path, 3)
     yield made
     made.stop()
 
 
-def test_a_task_with_noise(lab: Lab) -> None:
-    task = lab.new_task()
+def test_a_task_with_noise(parties: Parties) -> None:
+    task = parties.new_task()
     frozen = {"arguments": {"is_feature_trainable": False}}
     cases = {"party2": frozen}
-    running = {name: lab.start(name, SCRIPT, "--seed", "3", case=cases.get(name)) for name in lab.names}
+    running = {name: parties.start(name, SCRIPT, "--seed", "3", case=cases.get(name)) for name in parties.names}
     ended = {name: party.ended() for name, party in running.items()}
     assert [party.code for party in ended.values()] == [0, 0, 0], ended
     _, models = tiny.train_in_one_process(3, 2, frozen=(2,))
     differences = []
-    for index, name in enumerate(lab.names[1:], start=1):
-        results = lab.homes[name] / "tasks" / task / "results"
+    for index, name in enumerate(parties.names[1:], start=1):
+        results = parties.homes[name] / "tasks" / task / "results"
         (path,) = results.glob("feature_model*.safetensors")
         trained, expected = load_file(path), models[index].state_dict()
         differences.append(max(float((trained[key] - expected[key]).abs().max()) for key in expected))

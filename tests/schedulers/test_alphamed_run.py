@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from secure_hfl.examples import mnist
-from tests.helpers import Ended, Lab
+from tests.parties import Ended, Parties
 
 LISTINGS = Path(mnist.__file__).parent
 SMALLER = {
@@ -48,32 +48,32 @@ def rewritten(listing: str, arguments: str) -> str:
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
+def parties(tmp_path: Path) -> Iterator[Parties]:
     """A host and one collaborator."""
-    lab = Lab(tmp_path)
-    yield lab
-    lab.stop()
+    parties = Parties(tmp_path)
+    yield parties
+    parties.stop()
 
 
-def run(lab: Lab, width: int = 20) -> tuple[Ended, Ended]:
+def run(parties: Parties, width: int = 20) -> tuple[Ended, Ended]:
     """Run the task; how host and collaborator ended."""
     scripts = {
         "party0": rewritten("host.py", HOST_ARGUMENTS.format(width=width)),
         "party1": rewritten("collaborator.py", COLLABORATOR_ARGUMENTS),
     }
     for name, text in scripts.items():
-        (lab.directory / f"{name}.py").write_text(text)
-    data = {"SECURE_HFL_DATA": str(lab.directory / "data")}
-    running = [lab.start(name, str(lab.directory / f"{name}.py"), environment=data) for name in lab.names]
+        (parties.directory / f"{name}.py").write_text(text)
+    data = {"SECURE_HFL_DATA": str(parties.directory / "data")}
+    running = [parties.start(name, str(parties.directory / f"{name}.py"), environment=data) for name in parties.names]
     host, collaborator = (party.ended() for party in running)
     return host, collaborator
 
 
-def test_the_listings_train_and_test_encrypted_under_the_platforms_names(lab: Lab) -> None:
-    task = lab.new_task(scheme="bfv")
-    for end in run(lab):
+def test_the_listings_train_and_test_encrypted_under_the_platforms_names(parties: Parties) -> None:
+    task = parties.new_task(scheme="bfv")
+    for end in run(parties):
         assert end.code == 0, end.err
-    results = lab.homes["party0"] / "tasks" / task / "results"
+    results = parties.homes["party0"] / "tasks" / task / "results"
     metrics = json.loads((results / "metrics.json").read_text())
     (only,) = metrics["rounds"]
     assert (metrics["scheme"], only["batches"]) == ("bfv", 3)
@@ -82,9 +82,9 @@ def test_the_listings_train_and_test_encrypted_under_the_platforms_names(lab: La
     assert share.shape == (15, 20)
 
 
-def test_a_width_that_is_not_the_configured_one_ends_the_task(lab: Lab) -> None:
-    lab.new_task(scheme="bfv")
-    host, collaborator = run(lab, width=21)
+def test_a_width_that_is_not_the_configured_one_ends_the_task(parties: Parties) -> None:
+    parties.new_task(scheme="bfv")
+    host, collaborator = run(parties, width=21)
     says = "project_layer_config says that 'demo_collaborator' has features of width 21, but they are 20 wide"
     assert (host.code, collaborator.code) == (1, 1)
     (line,) = host.errors

@@ -12,7 +12,8 @@ import pytest
 
 from secure_hfl import DataChecker, launch_tasks, mock_context
 from secure_hfl.errors import ConfigurationError, TaskNotFound, UserCodeError
-from tests.scripts.tiny import Case, TinyCollaborator, TinyHost
+from tests.scripts.cases import Case
+from tests.scripts.tiny import TinyCollaborator, TinyHost
 
 IDS = [str(i) for i in range(32, 128)]
 
@@ -41,7 +42,7 @@ def test_a_launch_tries_the_methods_out_and_leaves_nothing(
     with caplog.at_level(logging.INFO, "secure_hfl"), mock_context(peers={"party1": 4}, intersection=IDS) as mock:
         scheduler.launch_task("YOUR_TASK_ID")
     assert {each.status for each in mock.findings} == {"ok"}
-    assert "train_a_batch" in scheduler.case.shown
+    assert "train_a_batch" in scheduler.case.calls
     assert [record.getMessage() for record in caplog.records] == [
         f"{each.step}: {each.detail}" for each in mock.findings
     ]

@@ -18,6 +18,7 @@ from secure_hfl import launch_tasks, logger
 from secure_hfl.engine.supervisor import run_together
 from secure_hfl.errors import TasksFailed
 from secure_hfl.home import HOME_VARIABLE
+from tests.scripts.cases import Method
 
 
 class Talks:
@@ -25,14 +26,18 @@ class Talks:
 
     word = ""
     meet = ""
+    models: dict[Method, torch.nn.Module] | None = None
 
-    def _enter(self, name: str) -> None:
-        logger.info(f"{self.word} is in {name}")
-        if self.case.hangs == name:
+    def _returned(self, method: Method, value: Any) -> Any:
+        return (self.models or {}).get(method, value)
+
+    def _enter(self, method: Method) -> None:
+        logger.info(f"{self.word} is in {method.value}")
+        if self.case.hangs is method:
             self.schedule_timeout = 0.5  # it has joined; now this is how long it may hang
             if self.meet:
                 Path(self.meet).write_text("hanging")
-        super()._enter(name)
+        super()._enter(method)
 
 
 class Host(Talks, tiny.TinyHost):
@@ -51,11 +56,12 @@ class Collaborator(Talks, tiny.TinyCollaborator):
 def make(entry: dict[str, Any]) -> Host | Collaborator:
     """The scheduler of one entry."""
     case = tiny.Case(**entry["case"])
-    case.returns["build_feature_model"] = tiny.bottom(case.index)
+    models = {Method.BUILD_FEATURE_MODEL: tiny.bottom(case.index)}
     if case.index == 0:
         case.arguments.setdefault("max_rounds", 2)
-        case.returns["build_infer_model"] = tiny.top(case.parties)
+        models[Method.BUILD_INFER_MODEL] = tiny.top(case.parties)
     scheduler = Collaborator(case) if case.index else Host(case)
+    scheduler.models = models
     scheduler.word, scheduler.meet = f"{entry['name']}-speaks", entry.get("meet", "")
     return scheduler
 

@@ -8,45 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
+from tests.scripts.cases import Case, Features, Method, Split, Stepping
 
 MARKER = "secret-value-4711"  # what no peer may ever see
 FEATURES = 4
 TRAIN_IDS = range(32, 96)
 TEST_IDS = range(96, 128)
-
-
-@dataclass
-class Case:
-    """How one party runs; the defaults are a task that succeeds. `index` 0 is the host."""
-
-    index: int = 0
-    parties: int = 2
-    arguments: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 32
-    ids: Any = None
-    split: str = "sets"
-    confirm: str = ""
-    order: str = "ids"
-    raises: str = ""
-    hangs: str = ""
-    returns: dict[str, Any] = field(default_factory=dict)
-    features: str = ""
-    steps: str = "always"
-    finish_after: int = 0
-    validates: bool = True
-    shown: list[Any] = field(default_factory=list)
-
-    @property
-    def key(self) -> str:
-        """The party's name."""
-        return f"party{self.index}"
 
 
 def columns(index: int, ids: list[int]) -> torch.Tensor:
@@ -106,87 +79,91 @@ class Tiny:
         self.case = case
         super().__init__(**{"feature_key": case.key, **case.arguments})
 
-    def _enter(self, name: str) -> None:
-        self.case.shown.append(name)
-        if self.case.hangs == name:
+    def _enter(self, method: Method) -> None:
+        self.case.calls.append(method)
+        if self.case.hangs is method:
             threading.Event().wait()
-        if self.case.raises == name:
+        if self.case.raises is method:
             raise ValueError(MARKER)
 
-    def _returned(self, name: str, value: Any) -> Any:
-        return self.case.returns.get(name, value)
+    def _returned(self, method: Method, value: Any) -> Any:
+        return None if self.case.returns_none is method else value
 
     def validate_context(self) -> None:
         if self.case.validates:
             super().validate_context()
-        self._enter("validate_context")
+        self._enter(Method.VALIDATE_CONTEXT)
 
     def load_local_ids(self) -> list[str]:
-        self._enter("load_local_ids")
+        self._enter(Method.LOAD_LOCAL_IDS)
         own = [str(i) for i in (range(0, 128) if self.case.index == 0 else range(32, 160))]
         return own if self.case.ids is None else self.case.ids
 
     def split_dataset(self, id_intersection: set[str]) -> Any:
-        self._enter("split_dataset")
+        self._enter(Method.SPLIT_DATASET)
         ids = sorted(int(i) for i in id_intersection)
         train, test = ids[:64], ids[64:]
         ways = {
-            "sets": (set(train), set(test)),
-            "text": ({str(i) for i in train}, {str(i) for i in test}),
-            "lists": (train, test),
-            "reversed": (train[::-1], test),
-            "short": (set(train[:48]), set(test)),
-            "other": ({*train[1:], test[0]}, {train[0], *test[1:]}),
-            "strangers": ({*train, 10**6}, set(test)),
-            "nothing": (set(), set(test)),
-            "one": set(train),
+            Split.SETS: (set(train), set(test)),
+            Split.TEXTS: ({str(i) for i in train}, {str(i) for i in test}),
+            Split.LISTS: (train, test),
+            Split.REVERSED_LISTS: (train[::-1], test),
+            Split.FEWER_TO_TRAIN: (set(train[:48]), set(test)),
+            Split.TWO_SWAPPED: ({*train[1:], test[0]}, {train[0], *test[1:]}),
+            Split.WITH_A_STRANGER: ({*train, 10**6}, set(test)),
+            Split.NOTHING: (set(), set(test)),
+            Split.ONE_SET: set(train),
         }
         return ways[self.case.split]
 
     def build_feature_model(self) -> Any:
-        self._enter("build_feature_model")
-        return self._returned("build_feature_model", bottom(self.case.index))
+        self._enter(Method.BUILD_FEATURE_MODEL)
+        return self._returned(Method.BUILD_FEATURE_MODEL, bottom(self.case.index))
 
     def build_feature_optimizer(self, feature_model: nn.Module) -> Any:
-        self._enter("build_feature_optimizer")
-        return self._returned("build_feature_optimizer", sgd(feature_model))
+        self._enter(Method.BUILD_FEATURE_OPTIMIZER)
+        return self._returned(Method.BUILD_FEATURE_OPTIMIZER, sgd(feature_model))
 
     def _batches(
         self, feature_model: nn.Module, ids: Any, batch_size: int = 0
     ) -> Iterator[tuple[list[int], torch.Tensor]]:
         ordered = [int(i) for i in ids]
-        if self.case.order == "shifted":
+        if self.case.shifts_batches:
             ordered = ordered[1:] + ordered[:1]
         size = batch_size or self.case.batch_size
         for start in range(0, len(ordered), size):
             rows = ordered[start : start + size]
-            if self.case.confirm:
+            if self.case.confirms_batches:
                 self.confirm_batch_ids(rows)
             out = feature_model(columns(self.case.index, rows))
-            if self.case.features == "nan":
-                out = out * float("nan")
-            if self.case.features == "3d":
-                out = out[None]
-            if self.case.features == "int":
-                out = out.long()
-            if self.case.features == "none":
-                out = None
-            if self.case.features == "wider later" and start:
-                out = torch.cat([out, out], 1)
-            yield rows, out
+            yield rows, self._changed(out, is_first=start == 0)
+
+    def _changed(self, out: torch.Tensor, is_first: bool) -> Any:
+        match self.case.features:
+            case Features.NAN:
+                return out * float("nan")
+            case Features.THREE_DIMENSIONS:
+                return out[None]
+            case Features.INTEGERS:
+                return out.long()
+            case Features.NONE:
+                return None
+            case Features.WIDER_LATER if not is_first:
+                return torch.cat([out, out], 1)
+        return out
 
     def iterate_train_feature(self, feature_model: nn.Module, train_ids: Any) -> Iterator[Any]:
-        self._enter("iterate_train_feature")
+        self._enter(Method.ITERATE_TRAIN_FEATURE)
         for number, (rows, out) in enumerate(self._batches(feature_model, train_ids)):
-            if number == self.case.returns.get("batches"):
+            if number == self.case.batches:
                 return
             if number == 1 and self.current_round == 2:
-                self._enter("iterate_train_feature later")
+                self._enter(Method.ITERATE_TRAIN_FEATURE_LATER)
             yield self._batch(rows, out)
 
     def iterate_test_feature(self, feature_model: nn.Module, test_ids: Any) -> Iterator[Any]:
-        self._enter("iterate_test_feature")
-        for rows, out in self._batches(feature_model, test_ids, self.case.returns.get("test_batch_size", 0)):
+        self._enter(Method.ITERATE_TEST_FEATURE)
+        for rows, out in self._batches(feature_model, test_ids, self.case.test_batch_size):
             yield self._batch(rows, out)
 
     def _batch(self, rows: list[int], out: torch.Tensor) -> Any:
@@ -200,38 +177,38 @@ class TinyHost(Tiny, HeteroNNHostScheduler):
         return None if out is None else (out, labels_of(rows))
 
     def build_infer_model(self) -> Any:
-        self._enter("build_infer_model")
-        return self._returned("build_infer_model", top(self.case.parties))
+        self._enter(Method.BUILD_INFER_MODEL)
+        return self._returned(Method.BUILD_INFER_MODEL, top(self.case.parties))
 
     def build_infer_optimizer(self, infer_model: nn.Module) -> Any:
-        self._enter("build_infer_optimizer")
-        return self._returned("build_infer_optimizer", sgd(infer_model))
+        self._enter(Method.BUILD_INFER_OPTIMIZER)
+        return self._returned(Method.BUILD_INFER_OPTIMIZER, sgd(infer_model))
 
     def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
-        self._enter("train_a_batch")
+        self._enter(Method.TRAIN_A_BATCH)
         fused = torch.cat([feature_projection[f"party{index}"] for index in range(self.case.parties)], 1)
         loss = nn.functional.cross_entropy(self.infer_model(fused), labels)
-        if self.case.features == "nan gradient":
+        if self.case.stepping is Stepping.NAN_LOSS:
             loss = loss * float("nan")
         self.optimizer.zero_grad()
-        if self.case.steps != "no backward":
+        if self.case.stepping is not Stepping.NO_BACKWARD:
             loss.backward()
-        if self.case.steps != "never":
+        if self.case.stepping is not Stepping.NO_STEP:
             self.optimizer.step()
-        if self.case.steps == "twice":
+        if self.case.stepping is Stepping.TWO_STEPS:
             self.optimizer.step()
 
     def test(self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[Any]) -> None:
-        self._enter("test")
+        self._enter(Method.TEST)
         assert not torch.is_grad_enabled()
         assert not self.infer_model.training
         assert not self.feature_model.training
         total = sum(len(labels) for labels in batched_labels)
         self.tb_writer.add_scalar("test_results/accuracy", total / 32, self.current_round)
-        self.tb_writer.add_scalar("test_results/average_loss", self.case.returns.get("loss", 0.5), self.current_round)
+        self.tb_writer.add_scalar("test_results/average_loss", self.case.test_loss, self.current_round)
 
     def is_task_finished(self) -> bool:
-        self._enter("is_task_finished")
+        self._enter(Method.IS_TASK_FINISHED)
         if self.case.finish_after:
             return self.current_round >= self.case.finish_after
         return self._is_reach_max_rounds()

@@ -21,15 +21,19 @@ from typer.testing import CliRunner
 from secure_hfl import run_options
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import create_task, join_task
-from tests.helpers import PATIENCE, Ended, Lab, Running, free_ports
+from tests.parties import Ended, Parties, Running
+from tests.ports import free_ports
+from tests.scripts.cases import Case, Method
 from tests.secrets.keeping_proxy import KeepingProxy
 from tests.secrets.search import Secret
+from tests.series import follow
 
 HERE = Path(__file__).parent
 HOST, OTHER = "party0", "party1"
 MARKER = "secret-value-4711"  # what the failing user's code says of its own data
 RUNS = {"plain": "plain", "bfv": "bfv", "masked": "masked", "paillier": "paillier", "failing": "bfv"}
-CASES = {("failing", OTHER): {"raises": "iterate_train_feature later"}}
+CASES = {("failing", OTHER): Case(raises=Method.ITERATE_TRAIN_FEATURE_LATER)}
+SPIED_TASK = 60.0  # quiet seconds
 ROUNDS = {"failing": 2}
 FAILURE = "error: party1 stopped in training round 2, batch 2: UserCodeError"
 
@@ -49,22 +53,21 @@ def gather(directory: Path) -> Evidence:
     """Run every task of `RUNS`, one after another, in two processes; then look."""
     evidence = Evidence()
     with _no_umask():  # the parties inherit it
-        lab = Lab(directory)
-        tasks = {run: _new_task(lab, run, scheme, evidence) for run, scheme in RUNS.items()}
-        running = [_start(lab, name, tasks) for name in lab.names]
-        for party in running:
-            party.process.wait(len(tasks) * PATIENCE)
-        evidence.ended = {name: party.ended() for name, party in zip(lab.names, running)}
-        lab.stop()
+        parties = Parties(directory)
+        tasks = {run: _new_task(parties, run, scheme, evidence) for run, scheme in RUNS.items()}
+        running = {name: _start(parties, name, tasks) for name in parties.names}
+        follow(running, len(tasks), SPIED_TASK)
+        evidence.ended = {name: party.ended() for name, party in running.items()}
+        parties.stop()
     broken = [ended.err for ended in evidence.ended.values() if FAILURE not in ended.err]
     assert not broken, broken[0]
     for run, proxy in evidence.proxies.items():
         proxy.close()
         evidence.places[f"{run}/tcp"] = b"".join(each.from_client + each.from_server for each in proxy.connections)
-    for name in lab.names:
-        _keep_output(lab, name, tasks, evidence)
+    for name in parties.names:
+        _keep_output(parties, name, tasks, evidence)
         _keep_side(directory / "side" / name, name, evidence)
-        _keep_commands(lab, name, tasks, evidence)
+        _keep_commands(parties, name, tasks, evidence)
     evidence.secrets.append(Secret(f"{OTHER} text of a user's error", "text", MARKER.encode()))
     return evidence
 
@@ -78,40 +81,39 @@ def _no_umask() -> Iterator[None]:
         os.umask(umask)
 
 
-def _new_task(lab: Lab, run: str, scheme: str, evidence: Evidence) -> str:
+def _new_task(parties: Parties, run: str, scheme: str, evidence: Evidence) -> str:
     """A task whose host is reached through a proxy; its id."""
     (port,) = free_ports(1)
     proxy = evidence.proxies[run] = KeepingProxy(port)
-    pems = {OTHER: lab.identities[OTHER].certificate_pem}
+    pems = {OTHER: parties.identities[OTHER].certificate_pem}
     address = f"127.0.0.1:{port}"
-    record, invite = create_task(lab.store(HOST), lab.identities[HOST], run, address, scheme, pems, HOST)
+    record, invite = create_task(parties.store(HOST), parties.identities[HOST], run, address, scheme, pems, HOST)
     through = invite.model_copy(update={"address": proxy.address})
-    join_task(lab.store(OTHER), lab.identities[OTHER], through, scheme)
+    join_task(parties.store(OTHER), parties.identities[OTHER], through, scheme)
     return record.task_id
 
 
-def _start(lab: Lab, name: str, tasks: dict[str, str]) -> Running:
-    side, temporary = lab.directory / "side" / name, lab.directory / "temporary" / name
+def _start(parties: Parties, name: str, tasks: dict[str, str]) -> Running:
+    side, temporary = parties.directory / "side" / name, parties.directory / "temporary" / name
     for path in (side, temporary):
         path.mkdir(parents=True)
-    index = lab.names.index(name)
     rows = [
         {
             "name": run,
             "task": task,
             "rounds": ROUNDS.get(run, 1),
-            "case": {"index": index, **CASES.get((run, name), {})},
+            "case": parties.values(name, CASES.get((run, name))),
         }
         for run, task in tasks.items()
     ]
     environment = {"SPIED": json.dumps({"side": str(side), "rows": rows}), "TMPDIR": str(temporary)}
-    return lab.start(name, str(HERE / "spied_party.py"), "--traceback", environment=environment)
+    return parties.start(name, str(HERE / "spied_party.py"), "--traceback", environment=environment)
 
 
-def _keep_output(lab: Lab, name: str, tasks: dict[str, str], evidence: Evidence) -> None:
+def _keep_output(parties: Parties, name: str, tasks: dict[str, str], evidence: Evidence) -> None:
     ended = evidence.ended[name]
     evidence.places |= {f"stdout/{name}": ended.out.encode(), f"stderr/{name}": ended.err.encode()}
-    for root, kind in ((lab.homes[name], "home"), (lab.directory / "temporary" / name, "temporary")):
+    for root, kind in ((parties.homes[name], "home"), (parties.directory / "temporary" / name, "temporary")):
         for path in (root, *root.rglob("*")):
             place = f"{kind}/{name}/{path.relative_to(root)}"
             for run, task in tasks.items():
@@ -131,24 +133,24 @@ def _keep_side(side: Path, name: str, evidence: Evidence) -> None:
             evidence.places["/".join([run, *(rest[:-1] or ["process"]), name, rest[-1]])] = path.read_bytes()
 
 
-def _keep_commands(lab: Lab, name: str, tasks: dict[str, str], evidence: Evidence) -> None:
+def _keep_commands(parties: Parties, name: str, tasks: dict[str, str], evidence: Evidence) -> None:
     """What the commands print that look at a home afterwards, and the reports of the audit."""
     commands = [["--help"], ["doctor"], ["doctor", "--json"], ["identity"], ["task", "list", "--json"]]
     commands += [["task", "show", run, *more] for run in tasks for more in ([], ["--json"])]
     for command in commands:
-        evidence.places[f"command/{name}/{' '.join(command)}"] = _output(lab, name, command)
+        evidence.places[f"command/{name}/{' '.join(command)}"] = _output(parties, name, command)
     for run, task in tasks.items():
-        html, report = (lab.directory / f"{name}-{run}.{kind}" for kind in ("html", "json"))
-        files = [next((lab.store(end).directory(task) / "transcripts").iterdir()) for end in lab.names]
+        html, report = (parties.directory / f"{name}-{run}.{kind}" for kind in ("html", "json"))
+        files = [next((parties.store(end).directory(task) / "transcripts").iterdir()) for end in parties.names]
         files = files if name == HOST else files[::-1]
         command = ["audit", *map(str, files), "--html", str(html), "--json", str(report)]
-        evidence.places[f"command/{name}/audit {run}"] = _output(lab, name, command)
+        evidence.places[f"command/{name}/audit {run}"] = _output(parties, name, command)
         evidence.places[f"report/{name}/{run}.html"] = html.read_bytes()
         evidence.places[f"report/{name}/{run}.json"] = report.read_bytes()
 
 
-def _output(lab: Lab, name: str, command: list[str]) -> bytes:
+def _output(parties: Parties, name: str, command: list[str]) -> bytes:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("SECURE_HFL_HOME", str(lab.homes[name]))
+        patched.setenv("SECURE_HFL_HOME", str(parties.homes[name]))
         patched.setattr(run_options, "_active", None)
         return CliRunner().invoke(app, command).output.encode()

@@ -40,7 +40,7 @@ def _watched(base: type[Any]) -> type[Any]:
         """The tiny task with long ids, which shows the spy what is in memory in the middle of it."""
 
         def load_local_ids(self) -> list[str]:
-            self._enter("load_local_ids")
+            self._enter(tiny.Method.LOAD_LOCAL_IDS)
             ids = [str(FIRST_ID + number) for number in IDS[self.case.index]]
             for number in IDS[self.case.index][::5]:
                 whose = "of both" if all(number in held for held in IDS.values()) else "of one"
@@ -82,6 +82,7 @@ def main() -> None:
                 raise
         finally:
             spy.SPY.see_process()
+            print(json.dumps({"over": row["name"]}), flush=True)
 
 
 main()

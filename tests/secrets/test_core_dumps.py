@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.helpers import ROOT
+from tests.parties import ROOT
 
 CRASH = """
 import os, resource

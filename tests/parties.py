@@ -1,49 +1,25 @@
-"""What several test modules share: pumps between two sans-I/O roles, and real parties in processes of their own."""
+"""Real parties: a host and its collaborators with a home each, and the processes that run their tasks."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
+from tests.limits import PARTY, Limit, seconds, wait
+from tests.ports import free_ports
+from tests.scripts.cases import Case
 
 SCRIPTS = Path(__file__).parent / "scripts"
 ROOT = Path(__file__).parent.parent
-PATIENCE = 60.0  # seconds after which a party counts as hanging
-
-
-_FIRST_PORT, _PORTS = 10_000, 2_000  # below those that the system gives to clients
-_ports = itertools.cycle(
-    _FIRST_PORT + _PORTS * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 10) + (os.getpid() + at) % _PORTS
-    for at in range(_PORTS)
-)
-_ports_lock = threading.Lock()
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody uses now, all different; no other process of the same test run gets them."""
-    found: list[int] = []
-    while len(found) < count:
-        with _ports_lock:
-            port = next(_ports)
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
 
 
 @dataclass(frozen=True)
@@ -81,23 +57,29 @@ class Running:
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """The first progress event of this kind that the party emits from now on."""
-        deadline = time.monotonic() + PATIENCE
-        while select.select([self._lines], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            line = self._lines.readline()
-            assert line, f"the party ended before {event!r}: {self.ended().err}"
-            values: dict[str, Any] = json.loads(line)
-            if values["event"] == event:
-                return values
-        raise AssertionError(f"no {event!r} came within {PATIENCE:g} s")
+        limit = Limit(PARTY)
+        while left := limit.left():
+            if select.select([self._lines], [], [], left)[0]:
+                line = self._lines.readline()
+                assert line, f"the party ended before {event!r}: {self.ended().err}"
+                values: dict[str, Any] = json.loads(line)
+                if values["event"] == event:
+                    return values
+        raise AssertionError(f"no {event!r} came within {limit.seconds:.0f} s")
+
+    def lines(self) -> list[str]:
+        """The whole lines that it has printed so far."""
+        text = self._output.with_suffix(".out").read_text(errors="replace")
+        return [line.removesuffix("\n") for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
     def stop_listening(self) -> None:
         """The party may go on without a reader of its progress."""
         self._lines.close()
 
-    def ended(self) -> Ended:
-        """Wait until the process ends."""
+    def ended(self, quiet: float = PARTY) -> Ended:
+        """Wait until the process ends, at most so many seconds of a quiet machine."""
         try:
-            code = self.process.wait(PATIENCE)
+            code = wait(self.process, quiet)
         finally:
             self.kill()
         texts = [self._output.with_suffix(kind).read_text(errors="replace") for kind in (".out", ".err")]
@@ -111,17 +93,17 @@ class Running:
         self._lines.close()
 
 
-class Lab:
+class Parties:
     """A host ("party0") and collaborators with a home each, for any number of tasks.
 
     Args:
         directory: an empty directory.
-        parties: how many, the host included.
+        count: how many, the host included.
     """
 
-    def __init__(self, directory: Path, parties: int = 2) -> None:
+    def __init__(self, directory: Path, count: int = 2) -> None:
         self.directory = directory
-        self.names = [f"party{index}" for index in range(parties)]
+        self.names = [f"party{index}" for index in range(count)]
         self.homes = {name: directory / name for name in self.names}
         for home in self.homes.values():
             home.mkdir(mode=0o700)
@@ -149,18 +131,25 @@ class Lab:
         name: str,
         script: str,
         *options: str,
-        case: Mapping[str, Any] | None = None,
+        case: Case | None = None,
         environment: Mapping[str, str] | None = None,
         home: Path | None = None,
+        index: int | None = None,
         with_python: bool = False,
         listens: bool = False,
     ) -> Running:
-        """Start a party: `python -m secure_hfl host|collaborator SCRIPT`, or plain `python SCRIPT`."""
-        index = self.names.index(name)
+        """Start a party: `python -m secure_hfl host|collaborator SCRIPT`, or plain `python SCRIPT`.
+
+        Args:
+            case: how its scheduler differs from a well-behaved one.
+            home: another home than the party's own.
+            index: whose scheduler the script makes, if not the party's own.
+            listens: its progress will be read.
+        """
         path = str(SCRIPTS / script)
-        role = "collaborator" if index else "host"
+        role = "collaborator" if self.names.index(name) else "host"
         command = [sys.executable, path] if with_python else [sys.executable, "-m", "secure_hfl", role, path, *options]
-        values = {"index": index, "parties": len(self.names), **(case or {})}
+        values = self.values(name, case) | ({} if index is None else {"index": index})
         running = Running(
             command,
             {
@@ -177,8 +166,14 @@ class Lab:
         self._running.append(running)
         return running
 
+    def values(self, name: str, case: Case | None = None) -> dict[str, Any]:
+        """A party's case as plain data, which `tests.scripts.tiny.make` takes. It waits longer on a busy machine."""
+        values = {**asdict(case or Case()), "index": self.names.index(name), "parties": len(self.names)}
+        values["arguments"] = {"schedule_timeout": seconds(30), **values["arguments"]}
+        return values
+
     def run(
-        self, *options: str, cases: Mapping[str, Mapping[str, Any]] | None = None, with_python: bool = False
+        self, *options: str, cases: Mapping[str, Case] | None = None, with_python: bool = False
     ) -> dict[str, Ended]:
         """All parties run the tiny task at once, to the end."""
         given = cases or {}

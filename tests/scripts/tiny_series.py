@@ -1,4 +1,4 @@
-"""One party of many tasks, one after another: `TINY_TABLE` is a JSON list of {task, seed, case}.
+"""One party of many tasks, one after another: `TINY_SERIES` is a JSON list of {task, seed, case}.
 
 Prints one JSON object per task: how it ended, and which of the user's methods were called.
 """
@@ -22,7 +22,7 @@ class Other(Plain):
     is_plaintext = False
 
 
-for row in json.loads(os.environ["TINY_TABLE"]):
+for row in json.loads(os.environ["TINY_SERIES"]):
     activate(RunOptions(seed=row.get("seed"), scheme=row.get("scheme")))
     scheduler = make(row["case"])
     end = {"ok": True, "kind": "", "reason": "", "detail": "", "text": ""}
@@ -32,4 +32,4 @@ for row in json.loads(os.environ["TINY_TABLE"]):
         end = {"ok": False, "kind": "TaskFailed", "reason": error.reason, "detail": error.detail, "text": str(error)}
     except SecureHflError as error:
         end = {"ok": False, "kind": type(error).__name__, "reason": str(error), "detail": "", "text": str(error)}
-    print(json.dumps({**end, "calls": scheduler.case.shown}), flush=True)
+    print(json.dumps({**end, "calls": scheduler.case.calls}), flush=True)
