@@ -170,7 +170,8 @@ class Parties:
         """A party's case as plain data, which `tests.scripts.tiny.make` takes. It waits longer on a busy machine."""
         values = {**asdict(case or Case()), "index": self.names.index(name), "parties": len(self.names)}
         values["arguments"] = {"schedule_timeout": seconds(30), **values["arguments"]}
-        return values
+        plain: dict[str, Any] = json.loads(json.dumps(values))
+        return plain
 
     def run(
         self, *options: str, cases: Mapping[str, Case] | None = None, with_python: bool = False

@@ -63,13 +63,14 @@ def run_series(rows: Rows, start: Callable[[str, Sequence[Mapping[str, Any]]], R
         problem = follow(running, count - len(tasks), quiet)
         ended = {who: party.ended() for who, party in running.items()}
         lines = {who: party.lines() for who, party in running.items()}
-        whole = min(map(len, lines.values()))
-        tasks += [{who: json.loads(own[at]) for who, own in lines.items()} for at in range(whole)]
-        if problem:
-            tasks[count:] = []
-            if len(tasks) < count:
-                errors = "\n".join(f"{who}: {end.err[-3000:]}" for who, end in ended.items())
-                tasks.append(Broken(f"{problem}\n{errors}"))
+        over = min(map(len, lines.values()))
+        tasks += [{who: json.loads(own[at]) for who, own in lines.items()} for at in range(over)]
+        if len(tasks) < count:
+            errors = "\n".join(f"{who}: {end.err[-3000:]}" for who, end in ended.items())
+            tasks.append(Broken(f"{problem}\n{errors}"))
+        else:
+            failed = [end.err[-3000:] for end in ended.values() if end.code]
+            assert not failed, f"all tasks were over, and then: {problem} {failed[0]}"
     return Series(tasks, ended)
 
 
@@ -90,7 +91,7 @@ def whole(task: Printed | Broken) -> Printed:
 
 
 def follow(running: Mapping[str, Running], count: int, quiet: float) -> str:
-    """Wait until every process has printed so many lines and ended well; otherwise, what went wrong, and none runs on.
+    """Wait until every process has printed so many lines and ended; otherwise, what went wrong, and none runs on.
 
     Args:
         quiet: seconds of a quiet machine between two lines.
@@ -107,7 +108,7 @@ def _wait_for_all(running: Mapping[str, Running], count: int, quiet: float) -> s
     while True:
         codes = {who: party.process.poll() for who, party in running.items()}
         lines = {who: len(party.lines()) for who, party in running.items()}
-        broken = [who for who, code in codes.items() if code is not None and (code or lines[who] < count)]
+        broken = [who for who, code in codes.items() if code is not None and lines[who] < count]
         if broken:
             return f"the process of {broken[0]} ended with code {codes[broken[0]]}"
         if None not in codes.values():

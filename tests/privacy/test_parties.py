@@ -13,6 +13,7 @@ from secure_hfl import GaussianNoise
 from secure_hfl.errors import ConfigurationError
 from tests.parties import Parties
 from tests.scripts import tiny
+from tests.scripts.cases import Case
 
 SCRIPT = str(Path(__file__).parent / "noisy_party.py")
 
@@ -27,7 +28,7 @@ def parties(tmp_path: Path) -> Iterator[Parties]:
 
 def test_a_task_with_noise(parties: Parties) -> None:
     task = parties.new_task()
-    frozen = {"arguments": {"is_feature_trainable": False}}
+    frozen = Case(arguments={"is_feature_trainable": False})
     cases = {"party2": frozen}
     running = {name: parties.start(name, SCRIPT, "--seed", "3", case=cases.get(name)) for name in parties.names}
     ended = {name: party.ended() for name, party in running.items()}
