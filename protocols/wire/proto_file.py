@@ -89,7 +89,7 @@ def _fields(kind: type[Message]) -> Iterator[str]:
 
 
 def _snake(name: str) -> str:
-    """MaskedStep -> masked_step."""
+    """TaskFinished -> task_finished."""
     return sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 

@@ -15,6 +15,7 @@ from protocols.transcript.continuity import Conversation, opened
 from protocols.transcript.format import lines_of
 from protocols.transcript.seam import position
 from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
+from secure_hfl.schemes import find_scheme
 
 FIRST = 1 << 14
 """Bytes in which the first lines of a transcript are looked for at once."""
@@ -75,7 +76,10 @@ def _look(path: Path) -> _Found | None:
         conversation = opened(lines_of(chunks_of(path, FIRST)), path.name)
     except TranscriptUnreadable:
         return None
-    return None if conversation.agreed is None or conversation.writer is None else _Found(path, conversation)
+    if conversation.agreed is None or conversation.writer is None:
+        return None
+    find_scheme(conversation.agreed.scheme)  # its messages and its order may be another package's
+    return _Found(path, conversation)
 
 
 def _beside(path: Path) -> Iterable[Path]:
