@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import bfv, fixed_point, masked, paillier, transcript, transport
-from benchmarks.lines import common_arguments, write_json
+from benchmarks.step_timings import common_arguments, write_json
 from secure_hfl.bench.machine import machine
 
 BENCHMARKS = {

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from benchmarks.lines import Benchmark, Lines
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs, triple_products
+from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.randomness import SeededRandomness, expand
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS, MatrixShape
@@ -29,7 +29,7 @@ from protocols.he.seal_engine import SealEngine
 from protocols.he.seal_wire import pack_residues, unpack_residues
 
 
-def primitives(lines: Lines, parameters: BfvParameters) -> None:
+def primitives(lines: StepTimings, parameters: BfvParameters) -> None:
     """What all products consist of, a polynomial at a time."""
     engine, stream, primes = SealEngine(parameters), expand(bytes(32)), parameters.data_primes
     degree = parameters.degree
@@ -59,7 +59,9 @@ def noise(parameters: BfvParameters, label: str, layout: Layout) -> dict[str, An
     }
 
 
-def threads(lines: Lines, parameters: BfvParameters, prepare: Callable[[MatrixShape], int], shape: MatrixShape) -> None:
+def threads(
+    lines: StepTimings, parameters: BfvParameters, prepare: Callable[[MatrixShape], int], shape: MatrixShape
+) -> None:
     """The same work in turn and at once."""
 
     def at_once() -> None:
@@ -71,7 +73,7 @@ def threads(lines: Lines, parameters: BfvParameters, prepare: Callable[[MatrixSh
     lines.time(f"{parameters.name}: prepare two products, two threads", at_once)
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     lines.notes["noise"] = []
     for parameters in (TRAINING, TRIPLES):

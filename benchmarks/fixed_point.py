@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from benchmarks.lines import Benchmark, Lines
+from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.fixed_point import (
     BLOCK_BITS,
     FEATURE_BITS,
@@ -34,7 +34,7 @@ WIDTH = 20
 """Of the projection."""
 
 
-def measure_shape(lines: Lines, rows: int, columns: int) -> None:
+def measure_shape(lines: StepTimings, rows: int, columns: int) -> None:
     """All steps for a tensor of one shape."""
     values = np.random.default_rng(1).normal(size=(rows, columns)).astype(np.float32)
     randomness, parameters = expand(bytes(32)), LayerParameters(feature_norm=LIMIT)
@@ -73,7 +73,7 @@ def measure_shape(lines: Lines, rows: int, columns: int) -> None:
     lines.time(f"{where}x{WIDTH}: product in the ring", lambda: matmul(exact, weights), count * WIDTH, "term")
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     for shape in ["4x3"] if options.quick else options.shapes:
         rows, columns = map(int, shape.split("x"))

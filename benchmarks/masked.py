@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.lines import Benchmark, Lines, Sample, timed
 from benchmarks.products import add_shapes, describe, specs
+from benchmarks.step_timings import Benchmark, Sample, StepTimings, timed
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
@@ -118,7 +118,7 @@ def check(name: str, got: Any, wanted: Any, tolerance: float) -> None:
         raise RuntimeError(f"{name} is wrong")
 
 
-def report(lines: Lines, name: str, costs: Sequence[Cost]) -> None:
+def report(lines: StepTimings, name: str, costs: Sequence[Cost]) -> None:
     """A line for each party, and what it sent."""
     for side, party in enumerate(PARTIES):
         sent = costs[-1].sent[side]
@@ -126,7 +126,7 @@ def report(lines: Lines, name: str, costs: Sequence[Cost]) -> None:
         lines.notes[f"{name}, {party} sends"] = dict(sent)
 
 
-def measure_layer(lines: Lines, spec: LayerSpec, backend: BfvBackend) -> None:
+def measure_layer(lines: StepTimings, spec: LayerSpec, backend: BfvBackend) -> None:
     """Set-up, triples and batches of one layer."""
     parameters, where, repeats = LayerParameters(check_every=0), describe(spec), lines.repeats
     host, collaborator = MaskedHost(spec, backend, parameters), MaskedCollaborator(spec, backend, parameters)
@@ -171,7 +171,7 @@ def verify(spec: LayerSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
         reference.update(exact[1], exact[0], RATE)
 
 
-def measure_masks(lines: Lines, options: argparse.Namespace) -> None:
+def measure_masks(lines: StepTimings, options: argparse.Namespace) -> None:
     """Where masks come from."""
     system, count = OsRandomness(), (1 if options.quick else MEGABYTES) * 1_000_000
     stream = expand(system.seed())
@@ -188,7 +188,7 @@ def measure_masks(lines: Lines, options: argparse.Namespace) -> None:
         )
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     measure_masks(lines, options)
     backend = BfvBackend(TRIPLES)

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 import gmpy2
 from phe import paillier as phe
 
-from benchmarks.lines import Benchmark, Line, Lines
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs
+from benchmarks.step_timings import Benchmark, StepTiming, StepTimings
 from protocols.core import multi_buffer
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, MatrixShape
@@ -46,7 +46,7 @@ def plain_path() -> Iterator[None]:
 
 
 def batch(
-    lines: Lines,
+    lines: StepTimings,
     path: str,
     spec: LayerSpec,
     parameters: PaillierParameters,
@@ -55,7 +55,7 @@ def batch(
 ) -> None:
     """The three products."""
     where = f"{parameters.name} {path}"
-    first, awaited = len(lines.lines), list[Line]()
+    first, awaited = len(lines.lines), list[StepTiming]()
     for label, shape in layer_products(spec).items():
         layout = parameters.layout(shape)
         units = Units(layout.operand_ciphertexts, layout.row_products, layout.reply_ciphertexts)
@@ -68,7 +68,7 @@ def batch(
 
 
 def compare_phe(
-    lines: Lines, parameters: PaillierParameters, owner: PaillierSecretSide, shapes: list[MatrixShape], where: str
+    lines: StepTimings, parameters: PaillierParameters, owner: PaillierSecretSide, shapes: list[MatrixShape], where: str
 ) -> None:
     """`phe` with the same key: its single operations, and how often a batch needs them."""
     p, q = int(owner._key.p), int(owner._key.q)
@@ -102,7 +102,7 @@ def compare_phe(
     lines.total(f"{name} {where}: batch, not re-randomised (extrapolated)", lines.lines[first:], counts, sent)
 
 
-def measure_set(lines: Lines, parameters: PaillierParameters, options: argparse.Namespace) -> None:
+def measure_set(lines: StepTimings, parameters: PaillierParameters, options: argparse.Namespace) -> None:
     """All lines of one parameter set."""
     backend = PaillierBackend(parameters)
     owner = lines.time(f"{parameters.name}: generate a key pair", backend.generate, warm_up=False)
@@ -120,7 +120,7 @@ def measure_set(lines: Lines, parameters: PaillierParameters, options: argparse.
     compare_phe(lines, parameters, owner, list(layer_products(layers[0]).values()), describe(layers[0]))
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     lines.notes["multi-buffer"] = multi_buffer.why_unavailable() or "yes"
     names = [PAILLIER_2048.name] if options.quick else options.parameters

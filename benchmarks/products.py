@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.lines import Line, Lines
+from benchmarks.step_timings import StepTiming, StepTimings
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
 from protocols.layer.interface import LayerSpec
@@ -78,8 +78,8 @@ def size(bundle: CiphertextBundle) -> int:
 
 
 def measure_product(
-    lines: Lines, label: str, shape: MatrixShape, owner: SecretSide, evaluator: PublicSide, units: Units
-) -> list[Line]:
+    lines: StepTimings, label: str, shape: MatrixShape, owner: SecretSide, evaluator: PublicSide, units: Units
+) -> list[StepTiming]:
     """All steps of one product; those that a batch waits for are returned."""
     stream = SeededRandomness(1, label)
     factor = random_factor(shape, stream)

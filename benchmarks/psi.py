@@ -33,7 +33,7 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 from benchmarks import psi_processes
-from benchmarks.lines import Benchmark, Line, Lines, Sample, timed
+from benchmarks.step_timings import Benchmark, Sample, StepTiming, StepTimings, timed
 from protocols.core import multi_buffer
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness
@@ -98,7 +98,7 @@ class Whole:
     path: str
     size: int
     cores: int
-    line: Line
+    line: StepTiming
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def multiply_chunks(scalar: Scalar, points: bytes) -> list[bytes]:
     return [multiply(scalar, points[at : at + PSI_CHUNK * 32]) for at in range(0, len(points), PSI_CHUNK * 32)]
 
 
-def steps(lines: Lines, n: int, m: int) -> None:
+def steps(lines: StepTimings, n: int, m: int) -> None:
     """The functions that the roles spend their time in, each on its own."""
     ids, others = make_sets(n, m)
     ours_scalar, theirs_scalar = Scalar(OsRandomness()), Scalar(OsRandomness())
@@ -163,7 +163,7 @@ def fresh(size: int) -> tuple[Sample, int, float]:
     return found
 
 
-def whole_runs(lines: Lines, name: str, sizes: list[int], processes: bool) -> Iterator[Whole]:
+def whole_runs(lines: StepTimings, name: str, sizes: list[int], processes: bool) -> Iterator[Whole]:
     """In one process and between two, each size once."""
     memory = lines.notes.setdefault("memory", [])
     with path(name):
@@ -217,7 +217,7 @@ def against_openssl(runs: list[Whole], rate: float) -> Iterator[dict[str, Any]]:
         yield {"run": run.line.step, "openssl in s": round(yardstick, 3), "ratio": ratio}
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All of it."""
     n, m = (500, 400) if options.quick else options.ids
     sizes, plain_sizes = ([1000, 2000], [500, 1000]) if options.quick else (options.sizes, options.plain_sizes)

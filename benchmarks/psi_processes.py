@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.lines import write_json
+from benchmarks.step_timings import write_json
 from secure_hfl.bench.machine import machine
 from secure_hfl.examples.catalogue import Script
 from secure_hfl.local_parties import LocalParties, Party, RunSettings

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from benchmarks.lines import Benchmark, Lines
+from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness
@@ -31,10 +31,10 @@ from protocols.core.sizes import TaskSizes
 from protocols.core.steps import Receive, Send
 from protocols.core.wire_format import recorded_of, wire_format
 from protocols.he.paillier_parameters import PARAMETER_SETS
-from protocols.layer.messages import FeatureShape
+from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
-from protocols.schemes.encrypted import messages as layer
+from protocols.schemes.encrypted import messages as encrypted
 from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
@@ -123,12 +123,12 @@ class SyntheticTask:
         self._phase(
             Phase.SETUP,
             (C, FeatureShape(1, 1)),
-            (H, layer.ProjectionKey(b"x")),
-            (C, layer.ProjectionKey(b"x")),
-            (C, layer.InitialFactor(0, PARTS)),
-            (H, layer.InitialShare(0, PARTS)),
-            (H, layer.HostShare(0, PARTS)),
-            (C, layer.CollaboratorShare(0, PARTS)),
+            (H, ProjectionKey(b"x")),
+            (C, ProjectionKey(b"x")),
+            (C, InitialFactor(0, PARTS)),
+            (H, InitialShare(0, PARTS)),
+            (H, encrypted.HostShare(0, PARTS)),
+            (C, encrypted.CollaboratorShare(0, PARTS)),
         )
 
     def _phase(self, phase: Phase, *told: tuple[Sender, Message]) -> None:
@@ -139,12 +139,12 @@ class SyntheticTask:
 
     def _batch(self, version: int) -> None:
         self._tell(C, BatchOpen(1, b""))
-        self._tell(C, layer.Projection(version, PARTS))
-        self._tell(H, layer.StepGradient(version, PARTS))
-        self._tell(H, layer.FeatureGradient(version, 0, PARTS))
-        self._tell(C, layer.WeightGradient(version, PARTS))
-        self._tell(H, layer.HostShare(version + 1, PARTS))
-        self._tell(C, layer.CollaboratorShare(version + 1, PARTS))
+        self._tell(C, encrypted.Projection(version, PARTS))
+        self._tell(H, encrypted.StepGradient(version, PARTS))
+        self._tell(H, encrypted.FeatureGradient(version, 0, PARTS))
+        self._tell(C, encrypted.WeightGradient(version, PARTS))
+        self._tell(H, encrypted.HostShare(version + 1, PARTS))
+        self._tell(C, encrypted.CollaboratorShare(version + 1, PARTS))
 
     def _tell(self, sender: Sender, message: Message) -> None:
         self._send(sender, message)
@@ -207,7 +207,7 @@ def wire_bytes(size: int) -> bytes:
     return bytes(max(0, size - TAG_BYTES)) + os.urandom(min(size, TAG_BYTES))
 
 
-def recording(lines: Lines, size: int, count: int, directory: Path) -> None:
+def recording(lines: StepTimings, size: int, count: int, directory: Path) -> None:
     """One party records messages of one size, through the class that the engine uses."""
     host, patient = Identity.create("host"), Identity.create("patient")
     channel: Any = SimpleNamespace(peer=f"patient-{size}", observers=[])
@@ -216,7 +216,7 @@ def recording(lines: Lines, size: int, count: int, directory: Path) -> None:
     hello, manifest = agreement()
     observe(Direction.RECEIVED, Envelope(0, Phase.JOIN, 0, 0, hello), wire_bytes(200))
     observe(Direction.SENT, Envelope(0, Phase.JOIN, 0, 0, manifest), wire_bytes(200))
-    data, message = wire_bytes(size), layer.StepGradient(7, PARTS)
+    data, message = wire_bytes(size), encrypted.StepGradient(7, PARTS)
     ahead = iter([Envelope(at, Phase.TRAIN, 1, 0, message) for at in range(1, count * (lines.repeats + 1) + 1)])
 
     def some() -> int:
@@ -229,7 +229,7 @@ def recording(lines: Lines, size: int, count: int, directory: Path) -> None:
     transcript.close()
 
 
-def auditing(lines: Lines, what: str, paths: tuple[Path, Path], batches: int) -> None:
+def auditing(lines: StepTimings, what: str, paths: tuple[Path, Path], batches: int) -> None:
     """Audit one end, then both."""
     audited = audit_files(*paths, with_timeline=True)
     if audited.verdict is not Verdict.HOLDS:
@@ -246,7 +246,7 @@ def auditing(lines: Lines, what: str, paths: tuple[Path, Path], batches: int) ->
     }
 
 
-def demo(lines: Lines, scheme: str, rounds: int, directory: Path) -> None:
+def demo(lines: StepTimings, scheme: str, rounds: int, directory: Path) -> None:
     """The demo's task between real processes, then the audit of its transcripts."""
     from secure_hfl.demo.report import report
     from secure_hfl.examples.catalogue import mnist_halves
@@ -259,7 +259,7 @@ def demo(lines: Lines, scheme: str, rounds: int, directory: Path) -> None:
     auditing(lines, f"{scheme}, {rounds} rounds", run.transcripts()[0], batches)
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     counts = ((100, 20), (1000, 20)) if options.quick else ((100, 20_000), (300_000, 500))
     with tempfile.TemporaryDirectory(prefix="secure-hfl-benchmark-") as name:

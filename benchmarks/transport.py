@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from benchmarks.lines import Benchmark, Lines, timed
+from benchmarks.step_timings import Benchmark, StepTimings, timed
 from protocols.core.envelope import Envelope, Phase
 from protocols.schemes.encrypted.messages import StepGradient
 from protocols.schemes.plain.messages import PlainFeatures
@@ -68,7 +68,7 @@ def peer(pipe: Connection) -> None:
     channel.close(TIMEOUT)
 
 
-def measure_codec(lines: Lines, size: int) -> None:
+def measure_codec(lines: StepTimings, size: int) -> None:
     """To bytes, into frames, and back; no network."""
     ciphertexts = StepGradient(1, tuple(bytes(size // 4) for _ in range(4)))
     envelopes = {
@@ -90,7 +90,7 @@ def assemble(frames: list[bytes], length: int) -> None:
         raise RuntimeError("the frames make no message")
 
 
-def round_trips(lines: Lines, channel: Channel, size: int) -> None:
+def round_trips(lines: StepTimings, channel: Channel, size: int) -> None:
     """One line, and percentiles."""
     message = features(size)
 
@@ -106,7 +106,7 @@ def round_trips(lines: Lines, channel: Channel, size: int) -> None:
     lines.notes[f"{step}, ms"] = dict(zip(("10 %", "50 %", "90 %", "99 %"), percentiles.round(3).tolist(), strict=True))
 
 
-def throughput(lines: Lines, channel: Channel, size: int, messages: int) -> None:
+def throughput(lines: StepTimings, channel: Channel, size: int, messages: int) -> None:
     """One line."""
     message = features(size)
 
@@ -120,7 +120,7 @@ def throughput(lines: Lines, channel: Channel, size: int, messages: int) -> None
     lines.time(f"{messages} x {size:,} bytes, one way", send, sent // 1_000_000, "MB", sent)
 
 
-def measure_channel(lines: Lines, sizes: tuple[int, ...], bulk: int) -> None:
+def measure_channel(lines: StepTimings, sizes: tuple[int, ...], bulk: int) -> None:
     """Against a peer in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -140,7 +140,7 @@ def measure_channel(lines: Lines, sizes: tuple[int, ...], bulk: int) -> None:
     process.join(TIMEOUT)
 
 
-def measure(lines: Lines, options: argparse.Namespace) -> None:
+def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     sizes = SIZES[:1] if options.quick else SIZES
     for size in sizes:

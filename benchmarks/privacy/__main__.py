@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import nn
 
 from benchmarks.privacy import tasks
-from benchmarks.privacy.drawing import draw_curves, draw_pictures, encoded
+from benchmarks.privacy.figures import draw_curves, draw_pictures, encoded
 from benchmarks.privacy.inversion import decoder, known_features, ridge, separation
 from benchmarks.privacy.label_inference import completion, gradient_attacks
 from benchmarks.privacy.scores import nmse, ssim

@@ -46,8 +46,8 @@ def audit(
     Exit code 0 only if everything holds.
     """
     from secure_hfl.audit.files import Verdict, audit_files
-    from secure_hfl.audit.live import watch
     from secure_hfl.audit.terminal import print_audit
+    from secure_hfl.audit.watch import watch
     from secure_hfl.cli.output import console, plain
     from secure_hfl.errors import ConfigurationError
 
@@ -80,7 +80,7 @@ def register(app: typer.Typer) -> None:
 
 def _write(audited: Audited, json_file: Path | None, html_file: Path | None) -> None:
     from secure_hfl.audit.page import page
-    from secure_hfl.audit.words import to_json
+    from secure_hfl.audit.report_text import to_json
     from secure_hfl.errors import ConfigurationError
 
     try:

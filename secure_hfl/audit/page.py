@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from protocols.transcript.report import AuditReport, Finding
-from secure_hfl.audit.drawing import drawing
 from secure_hfl.audit.files import Audited, Verdict
-from secure_hfl.audit.words import (
+from secure_hfl.audit.report_text import (
     State,
     TypeRow,
     checks,
@@ -21,6 +20,7 @@ from secure_hfl.audit.words import (
     size,
     type_rows,
 )
+from secure_hfl.audit.timeline_figure import timeline_figure
 from secure_hfl.html_page import cell, document, section, small, table, text
 
 _VERDICTS = {
@@ -130,7 +130,7 @@ def _ledger(report: AuditReport) -> str:
 
 
 def _timeline(audited: Audited) -> str:
-    figure = "" if audited.timeline is None else drawing(audited.timeline, audited.report)
+    figure = "" if audited.timeline is None else timeline_figure(audited.timeline, audited.report)
     if not figure:
         return ""
     legend = (

@@ -121,7 +121,7 @@ def bench(
     Every scheme trains the same task, in real processes, taking turns. Shows times, bytes, memory, accuracy, and which
     scheme to take for which network. Takes two to three minutes on two cores.
     """
-    from secure_hfl.bench.table import print_benchmark
+    from secure_hfl.bench.terminal_tables import print_benchmark
     from secure_hfl.cli.output import console
 
     out = console()
@@ -182,17 +182,17 @@ def _measure(
     out: Console, request: Request, rounds: int, runs: int, seed: int, command: str, json_file: Path | None
 ) -> Benchmark:
     """Measure. What is interrupted or fails on the way keeps its figures, if they were to be written."""
-    from secure_hfl.bench.live import Live
     from secure_hfl.bench.machine import machine
     from secure_hfl.bench.measure import Measurement, scratch_directory
     from secure_hfl.bench.plan import make_plan
+    from secure_hfl.bench.run_progress import RunProgress
 
     plan = make_plan(request)
     measurement = Measurement(plan, rounds, seed)
     about = machine()  # before anything is measured, or the load is our own
     done = 0
     try:
-        with _ended_by_sigterm(), scratch_directory() as directory, Live(out, plan.measurements(runs)) as live:
+        with _ended_by_sigterm(), scratch_directory() as directory, RunProgress(out, plan.measurements(runs)) as live:
             for done in range(runs):
                 live.begin_run(done + 1, runs)
                 for job, result in measurement.run(directory, live.heard, live.begin):

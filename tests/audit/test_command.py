@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from protocols.transcript.format import MAX_LINE
 from secure_hfl.audit.files import audit_files
-from secure_hfl.audit.words import fingerprint, summarise
+from secure_hfl.audit.report_text import fingerprint, summarise
 from secure_hfl.cli.app import app
 from tests.audit.helpers import BFV, MASKED, PLAIN, forged, with_one_byte_more, write
 from tests.protocols.pump import identity

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import psi, psi_processes
 from benchmarks.__main__ import BENCHMARKS
-from benchmarks.lines import Benchmark, Lines
+from benchmarks.step_timings import Benchmark, StepTimings
 from secure_hfl.local_parties import LocalParties
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ def test_all_of_them_write_one_file(tmp_path: Path) -> None:
 
 
 def test_a_line_is_the_median_and_the_least_of_its_calls() -> None:
-    lines = Lines(repeats=3)
+    lines = StepTimings(repeats=3)
     line = lines.add("step", [(3.0, 30.0), (1.0, 10.0), (2.0, 40.0)], items=4, unit="number", size=7)
     assert (line.seconds, line.least_seconds, line.cpu_seconds, line.seconds_per_item) == (2.0, 1.0, 30.0, 0.5)
     total = lines.total("twice", [line, line])
@@ -58,13 +58,13 @@ def test_a_step_is_called_once_to_warm_up_and_then_as_often_as_asked() -> None:
         calls.append(0)
         return len(calls)
 
-    lines = Lines(repeats=3)
+    lines = StepTimings(repeats=3)
     assert lines.time("step", call, size=lambda last: 10 * last) == 4
     assert lines.lines[0].bytes == 40
 
 
 def test_two_steps_must_not_have_one_name() -> None:
-    lines = Lines(repeats=1)
+    lines = StepTimings(repeats=1)
     lines.add("step", [(1.0, 1.0)])
     with pytest.raises(ValueError, match="'step'"):
         lines.add("step", [(1.0, 1.0)])
@@ -73,7 +73,7 @@ def test_two_steps_must_not_have_one_name() -> None:
 def test_the_machine_is_looked_at_before_anything_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load = 0.25
 
-    def measure(lines: Lines, _: object) -> None:
+    def measure(lines: StepTimings, _: object) -> None:
         nonlocal load
         lines.add("step", [(1.0, 1.0)])
         load = 2.0

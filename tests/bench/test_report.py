@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from benchmarks.privacy.drawing import GAP, encoded
+from benchmarks.privacy.figures import GAP, encoded
 from secure_hfl.bench.model import LINKS, Benchmark, Case, Recommendation, RoundSample, Sample
 from secure_hfl.bench.numbers import parity, significant, typical_work
 from secure_hfl.bench.report.page import page

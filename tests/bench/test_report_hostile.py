@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.privacy.drawing import encoded
+from benchmarks.privacy.figures import encoded
 from secure_hfl.bench.model import Case, LinkProfile, Recommendation
 from secure_hfl.bench.report.page import page, write_report
 from tests.bench import sample_benchmark as made

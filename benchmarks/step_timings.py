@@ -33,7 +33,7 @@ Sample = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Line:
+class StepTiming:
     """One measured step.
 
     Args:
@@ -61,7 +61,7 @@ class Line:
 
 
 @dataclass
-class Lines:
+class StepTimings:
     """The lines of one benchmark as they are measured.
 
     Args:
@@ -72,7 +72,7 @@ class Lines:
     """
 
     repeats: int
-    lines: list[Line] = field(default_factory=list)
+    lines: list[StepTiming] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
     def time(
@@ -101,13 +101,15 @@ class Lines:
         self.add(step, samples, items, unit, size(result) if callable(size) else size)
         return result
 
-    def add(self, step: str, samples: Sequence[Sample], items: int = 1, unit: str = "", size: int = 0) -> Line:
+    def add(self, step: str, samples: Sequence[Sample], items: int = 1, unit: str = "", size: int = 0) -> StepTiming:
         """A step that was measured elsewhere."""
         walls, processors = zip(*samples, strict=True)
-        line = Line(step, statistics.median(walls), min(walls), statistics.median(processors), items, unit, size)
+        line = StepTiming(step, statistics.median(walls), min(walls), statistics.median(processors), items, unit, size)
         return self._append(line)
 
-    def total(self, step: str, parts: Iterable[Line], counts: Iterable[int] | None = None, size: int = 0) -> Line:
+    def total(
+        self, step: str, parts: Iterable[StepTiming], counts: Iterable[int] | None = None, size: int = 0
+    ) -> StepTiming:
         """The sum of other lines, each for so many items; for its own by default."""
         chosen = list(parts)
         shares = [1.0] * len(chosen)
@@ -117,9 +119,9 @@ class Lines:
             sum(share * getattr(line, name) for share, line in zip(shares, chosen, strict=True))
             for name in ("seconds", "least_seconds", "cpu_seconds")
         )
-        return self._append(Line(step, wall, least, processor, bytes=size or sum(line.bytes for line in chosen)))
+        return self._append(StepTiming(step, wall, least, processor, bytes=size or sum(line.bytes for line in chosen)))
 
-    def _append(self, line: Line) -> Line:
+    def _append(self, line: StepTiming) -> StepTiming:
         if any(line.step == other.step for other in self.lines):
             raise ValueError(f"two steps are called {line.step!r}: a name must carry all parameters")
         self.lines.append(line)
@@ -184,7 +186,7 @@ class Benchmark:
 
     name: str
     doc: str | None
-    measure: Callable[[Lines, argparse.Namespace], None]
+    measure: Callable[[StepTimings, argparse.Namespace], None]
     arguments: Callable[[argparse.ArgumentParser], None] = no_arguments
     repeats: int = 9
 
@@ -193,7 +195,7 @@ class Benchmark:
         """The docstring's first line."""
         return (self.doc or self.name).splitlines()[0]
 
-    def run(self, arguments: Sequence[str] = ()) -> Lines:
+    def run(self, arguments: Sequence[str] = ()) -> StepTimings:
         """Measure."""
         return self._measure(self._parser().parse_args(arguments))
 
@@ -217,8 +219,8 @@ class Benchmark:
         self.arguments(parser)
         return parser
 
-    def _measure(self, options: argparse.Namespace) -> Lines:
-        lines = Lines(options.repeats or (1 if options.quick else self.repeats))
+    def _measure(self, options: argparse.Namespace) -> StepTimings:
+        lines = StepTimings(options.repeats or (1 if options.quick else self.repeats))
         self.measure(lines, options)
         return lines
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secure_hfl.audit.drawing import drawing
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.timeline import MAX_BINS, MAX_SEGMENTS, MAX_SIGNED, Timeline
+from secure_hfl.audit.timeline_figure import timeline_figure
 from tests.audit.helpers import BFV, MASKED, PLAIN, write
 from tests.protocols.whole_task import Case
 
@@ -51,7 +51,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert len(timeline.signed) == MAX_SIGNED
     assert sum(each.total.messages for each in timeline.segments) == 30_000
     report = _audit(*write(tmp_path)).report
-    assert drawing(timeline, report)
+    assert timeline_figure(timeline, report)
 
 
 TOKENS = st.sampled_from([b"e", b"h", b"c", b"x", b"5", b"0", b"99999999999999999999", b"-1", b"", b"1_0", b"\xff"])

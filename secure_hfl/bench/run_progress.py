@@ -16,7 +16,7 @@ from secure_hfl.demo.display import PHASES
 from secure_hfl.local_parties import HOST
 
 
-class Live:
+class RunProgress:
     """A context manager.
 
     Args:
@@ -39,7 +39,7 @@ class Live:
         self._run = self._case = ""
         self._started = time.monotonic()
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> RunProgress:
         self._progress.start()
         return self
 

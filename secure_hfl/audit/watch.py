@@ -28,8 +28,8 @@ from protocols.transcript.messages import Countersignature
 from protocols.transcript.report import Finding
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.reading import open_file
+from secure_hfl.audit.report_text import size
 from secure_hfl.audit.runs import goes_on_from, next_number, run_of
-from secure_hfl.audit.words import size
 from secure_hfl.cli.output import plain, table
 from secure_hfl.tasks import run_lock
 
@@ -88,7 +88,7 @@ def watch(
     now: Path | None = run_of(path).paths[-1]
     try:
         while now is not None:
-            path, view = now, View(now.name, console, fresh)
+            path, view = now, TranscriptView(now.name, console, fresh)
             followers.append(Follower(path, wait, is_live, view))
             try:
                 _follow(path, followers[-1], view)
@@ -101,7 +101,7 @@ def watch(
     return _with(audited, seen + [finding for follower in followers for finding in follower.check()])
 
 
-def _follow(path: Path, follower: Follower, view: View) -> None:
+def _follow(path: Path, follower: Follower, view: TranscriptView) -> None:
     with open_file(path) as file, view:
         for line in lines_of(follower.pieces(file)):
             view.feed(line)
@@ -147,7 +147,7 @@ class Follower:
         view: shown anew whenever there is something, and asked whether the run has ended.
     """
 
-    def __init__(self, path: Path, wait: Wait, is_live: Callable[[Path], bool], view: View) -> None:
+    def __init__(self, path: Path, wait: Wait, is_live: Callable[[Path], bool], view: TranscriptView) -> None:
         self._path, self._wait, self._is_live, self._view = path, wait, is_live, view
         self._digest = hashlib.sha256()
         self._read = 0
@@ -193,7 +193,7 @@ class Follower:
         return replace(finding, expected="a file that only grows", meaning="Somebody replaced the evidence.")
 
 
-class View:
+class TranscriptView:
     """What is known so far of a growing transcript; in place on a terminal, else line by line."""
 
     def __init__(self, name: str, console: Console, fresh: FreshTags) -> None:
@@ -204,7 +204,7 @@ class View:
         self._signed_at: tuple[int, int] | None = None
         self._said = 0
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> TranscriptView:
         if self._console.is_terminal:
             self._live.start()
             self.show()

@@ -10,8 +10,8 @@ from math import sqrt
 from protocols.core.envelope import Phase
 from protocols.transcript.errors import Severity
 from protocols.transcript.report import AuditReport
+from secure_hfl.audit.report_text import size
 from secure_hfl.audit.timeline import Bin, Segment, Timeline, merge_pairs
-from secure_hfl.audit.words import size
 
 LEFT, WIDTH, GAP, MARGIN = 124.0, 1000.0, 2.0, 6.0
 """Where the lanes begin, how wide they are, the space between two phases, and at the right end."""
@@ -65,7 +65,7 @@ class _Place:
         return self.x + part * self.width
 
 
-def drawing(timeline: Timeline, report: AuditReport) -> str:
+def timeline_figure(timeline: Timeline, report: AuditReport) -> str:
     """The whole figure, or an empty string if nothing could be read."""
     places = _place(timeline, _files(timeline, report))
     if not places:

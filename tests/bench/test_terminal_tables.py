@@ -8,7 +8,7 @@ from rich.console import Console
 
 from secure_hfl.bench.model import LINKS, Benchmark
 from secure_hfl.bench.recommend import recommend
-from secure_hfl.bench.table import print_benchmark
+from secure_hfl.bench.terminal_tables import print_benchmark
 from tests.bench.made_up import STANDARD, benchmark, case, sample
 
 WIDE = STANDARD.model_copy(update={"task": "mnist_strips", "features": 64, "projection": 64})
