@@ -34,6 +34,7 @@ from tests.ports import free_ports
 from tests.scripts import tiny
 from tests.scripts.cases import Case, Features, Method
 
+CATALOGUE = Catalogue(COMMON_MESSAGES)
 HOST, ALICE, BOB = "party0", "party1", "party2"
 ALPHA_IDS = [str(880_000_000 + i) for i in range(128)]
 FROZEN = {"is_feature_trainable": False}
@@ -146,7 +147,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     running = {HOST: start(parties, HOST, plan(HOST))}
     host_certificate = parties.identities[HOST].certificate_pem
     with pytest.raises(PeerRefused) as refused:
-        connect(address, ids["beta"], parties.identities[ALICE], host_certificate, seconds(PARTY), "headquarters")
+        connect(
+            address,
+            ids["beta"],
+            parties.identities[ALICE],
+            host_certificate,
+            seconds(PARTY),
+            "headquarters",
+            catalogue=CATALOGUE,
+        )
     running.update({who: start(parties, who, plan(who)) for who in (ALICE, BOB)})
     ended = {who: party.ended() for who, party in running.items()}
     for who, end in ended.items():
@@ -319,16 +328,16 @@ def test_the_last_task_stops_the_server() -> None:
     first = shared_server(address, host)
     second = shared_server(address, host)
     assert first.port == second.port
-    first.open_task("a", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
-    lobby = second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
+    first.open_task("a", {"alice": alice.certificate_pem}, CATALOGUE)
+    lobby = second.open_task("b", {"bob": bob.certificate_pem}, CATALOGUE)
     first.stop()
     first.stop()
-    channel = connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host")
+    channel = connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
     assert lobby.wait(seconds(QUIET))["bob"].is_usable
     channel.close(seconds(QUIET))
     second.stop()
     with pytest.raises(PeerRefused, match=r"no connection .*refused"):
-        connect(address, "b", bob, host.certificate_pem, 0.3, "host")
+        connect(address, "b", bob, host.certificate_pem, 0.3, "host", catalogue=CATALOGUE)
     with shared_server(address, alice) as third:
         assert third.port == first.port, "whoever comes next may be somebody else"
 
@@ -338,18 +347,20 @@ def test_a_finished_tasks_participants_are_strangers() -> None:
     host, alice, bob = identities("host", "alice", "bob")
     address = f"127.0.0.1:{free_ports(1)[0]}"
     with shared_server(address, host) as first, shared_server(address, host) as second:
-        ours = first.open_task("a", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
-        second.open_task("b", {"bob": bob.certificate_pem}, Catalogue(COMMON_MESSAGES))
+        ours = first.open_task("a", {"alice": alice.certificate_pem}, CATALOGUE)
+        second.open_task("b", {"bob": bob.certificate_pem}, CATALOGUE)
         with pytest.raises(PeerRefused, match="no open task with this id lists your certificate"):
-            connect(address, "b", alice, host.certificate_pem, seconds(QUIET), "host")
-        late = connect(address, "a", alice, host.certificate_pem, seconds(QUIET), "host")
+            connect(address, "b", alice, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
+        late = connect(address, "a", alice, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
         assert list(ours.arrived()) == ["alice"]
         first.stop()
         with pytest.raises(ConnectionLost):  # broken or closed, whichever gets there first
             late.receive(seconds(QUIET))
         with pytest.raises(PeerRefused, match="no connection to host within"):
-            connect(address, "a", alice, host.certificate_pem, 0.3, "host")
-        connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host").close(seconds(QUIET))
+            connect(address, "a", alice, host.certificate_pem, 0.3, "host", catalogue=CATALOGUE)
+        connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE).close(
+            seconds(QUIET)
+        )
 
 
 def test_another_identity_at_the_address_is_refused() -> None:
@@ -368,7 +379,7 @@ def test_many_tasks_come_and_go_at_one_address() -> None:
 
     def use(number: int) -> int:
         with shared_server(address, host) as server:
-            server.open_task(f"task{number}", {"alice": alice.certificate_pem}, Catalogue(COMMON_MESSAGES))
+            server.open_task(f"task{number}", {"alice": alice.certificate_pem}, CATALOGUE)
             return server.port
 
     with ThreadPoolExecutor(8) as pool:
