@@ -63,6 +63,7 @@ class PeerAborted(TransportError):
 
     Attributes:
         code: an `AbortCode`, or the text of one that only newer versions know.
+        local_detail: what this party knows about it, and keeps to itself.
     """
 
     def __init__(self, party: str, reason: str, code: str = "") -> None:
@@ -70,6 +71,7 @@ class PeerAborted(TransportError):
         self.party = party
         self.reason = reason
         self.code = known_code(code)
+        self.local_detail = ""
 
 
 class PeerFault(TransportError):
@@ -119,7 +121,15 @@ class LocalRunFailed(SecureHflError):
 
 
 class EmptyIntersection(SecureHflError):
-    """The parties have no sample id in common."""
+    """The parties have no sample id in common.
+
+    Attributes:
+        local_detail: what only this party may know; it is not sent.
+    """
+
+    def __init__(self, text: str, local_detail: str = "") -> None:
+        super().__init__(text)
+        self.local_detail = local_detail
 
 
 class TranscriptNotWritten(SecureHflError):

@@ -1,21 +1,11 @@
 """Checkpoints: what one party needs to go on with a task after its process has ended.
 
-tree.py           a tree of numbers, text, tensors and containers as bytes, without pickle
-store.py          the last two checkpoints of a task on disk, and which of them can be used
-local_state.py    what torch holds at one party
+snapshot.py          all that passes between a run and its checkpoints
+task_checkpoints.py  making them, and which one to go on from
+resume_count.py      how often that may be
+store.py             the last two checkpoints of a task on disk, and which of them can be used
+tree.py              a tree of numbers, text, tensors and containers as bytes, without pickle
+user_state.py        the user's part: what is in it, and how it is put back
+local_state.py       what torch holds at one party
+plain_attributes.py  the plain attributes of the user's scheduler
 """
-
-from secure_hfl.checkpoints.local_state import LocalState, capture_generators, restore_generators
-from secure_hfl.checkpoints.store import Checkpoint, CheckpointStore, Saved
-from secure_hfl.checkpoints.tree import pack, unpack
-
-__all__ = [
-    "Checkpoint",
-    "CheckpointStore",
-    "LocalState",
-    "Saved",
-    "capture_generators",
-    "pack",
-    "restore_generators",
-    "unpack",
-]

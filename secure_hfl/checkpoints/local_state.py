@@ -12,7 +12,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,17 @@ from torch.optim import Optimizer
 from secure_hfl.errors import CheckpointRefused, UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.optimizer import SecureOptimizer
-from secure_hfl.schedulers.base import HeteroNNScheduler
+
+
+class Keeper(Protocol):
+    """A user's scheduler, as checkpoints see it: an object with attributes, and what else it wants kept."""
+
+    def get_extra_state(self) -> Mapping[str, Any]:
+        """What else a checkpoint must keep."""
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take it back."""
+
 
 ENGINES_OWN = ("_run", "_context_is_valid")
 """Attributes of a scheduler that are not the user's."""
@@ -47,9 +57,7 @@ class LocalState:
             of torch, numpy or Python or has `state_dict` and `load_state_dict`, and what `get_extra_state` returns.
     """
 
-    def __init__(
-        self, models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer], scheduler: HeteroNNScheduler
-    ) -> None:
+    def __init__(self, models: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer], scheduler: Keeper) -> None:
         self._models = dict(models)
         self._optimizers = dict(optimizers)
         self._scheduler = scheduler
@@ -120,7 +128,7 @@ class LocalState:
                 _check_kind(_label(group, name), things[name], kept)
 
 
-def capture_generators(scheduler: HeteroNNScheduler | None = None) -> dict[str, Any]:
+def capture_generators(scheduler: Keeper | None = None) -> dict[str, Any]:
     """The states of torch's generators (CPU, and CUDA if it is in use), Python's `random` and numpy's global one.
 
     Args:
@@ -135,7 +143,7 @@ def capture_generators(scheduler: HeteroNNScheduler | None = None) -> dict[str, 
     }
 
 
-def restore_generators(state: Mapping[str, Any], scheduler: HeteroNNScheduler | None = None) -> None:
+def restore_generators(state: Mapping[str, Any], scheduler: Keeper | None = None) -> None:
     """Give back what `capture_generators` returned, or nothing.
 
     Raises:
@@ -168,7 +176,7 @@ def _set_generators(state: Mapping[str, Any]) -> None:
 # What hangs on a scheduler -------------------------------------------------------------------------------------------
 
 
-def _things_of(scheduler: HeteroNNScheduler) -> dict[str, Any]:
+def _things_of(scheduler: Keeper) -> dict[str, Any]:
     """What has a state among the user's attributes, and in those that are a list, tuple or dict: "name", "name[0]"."""
     found: dict[str, Any] = {}
     for name, value in vars(scheduler).items():
@@ -187,12 +195,12 @@ def _things_of(scheduler: HeteroNNScheduler) -> dict[str, Any]:
     return found
 
 
-def _generators_of(scheduler: HeteroNNScheduler | None) -> dict[str, Any]:
+def _generators_of(scheduler: Keeper | None) -> dict[str, Any]:
     things = {} if scheduler is None else _things_of(scheduler)
     return {where: thing for where, thing in things.items() if isinstance(thing, GENERATORS)}
 
 
-def _set_generators_of(scheduler: HeteroNNScheduler, state: Mapping[str, Any]) -> None:
+def _set_generators_of(scheduler: Keeper, state: Mapping[str, Any]) -> None:
     own = _generators_of(scheduler)
     for where, kept in state.items():
         if where not in own:
@@ -201,7 +209,7 @@ def _set_generators_of(scheduler: HeteroNNScheduler, state: Mapping[str, Any]) -
             _give(own[where], kept)
 
 
-def _missing(scheduler: HeteroNNScheduler, where: str) -> CheckpointRefused:
+def _missing(scheduler: Keeper, where: str) -> CheckpointRefused:
     builder = next(name for name in BUILDERS if hasattr(scheduler, name))
     return CheckpointRefused(
         f"the checkpoint keeps the state of self.{where}, which does not exist: make it in {builder} or __init__, so "

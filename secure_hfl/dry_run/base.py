@@ -23,9 +23,9 @@ from protocols.layer.quantised import QuantisedFeatures
 from protocols.psi.ids import check_ids
 from protocols.task.alignment import SampleId
 from secure_hfl import run_options
-from secure_hfl.dry_run.contract import PartyScheduler
-from secure_hfl.dry_run.models import Models
-from secure_hfl.dry_run.user_code import UserCode, check_features
+from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.models import Models
+from secure_hfl.engine.user_code import UserCode, check_features
 from secure_hfl.errors import ConfigurationError, UserCodeError
 from secure_hfl.results import recording_writer
 

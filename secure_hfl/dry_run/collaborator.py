@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from secure_hfl.dry_run.base import DryRun, check_encryptable
-from secure_hfl.dry_run.models import CollaboratorModels
+from secure_hfl.engine.models import CollaboratorModels
 
 
 class CollaboratorDryRun(DryRun):

@@ -10,9 +10,9 @@ from torch import nn
 
 from protocols.core.message import check_finite
 from secure_hfl.dry_run.base import Assumptions, DryRun, Finding, as_array
-from secure_hfl.dry_run.contract import HostScheduler
-from secure_hfl.dry_run.models import HostModels
 from secure_hfl.engine.batch import LossRecorder
+from secure_hfl.engine.contract import HostScheduler
+from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.widths import projection_widths
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import SecureOptimizer, clear_gradients, gradients_of

@@ -12,10 +12,11 @@ from protocols.core.envelope import Place
 from protocols.core.errors import LocalMisuse, SecureHflError
 from protocols.task.abort import AbortCode
 from secure_hfl.engine.abort_codes import code_of
-from secure_hfl.engine.recovery import ShuttingDown
+from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.errors import (
     ConfigurationError,
     ConnectionLost,
+    EmptyIntersection,
     PeerAborted,
     StepError,
     TaskError,
@@ -59,7 +60,7 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
     """
     code = code_of(error)
     if isinstance(error, PeerAborted):
-        return Failure(error.party, error.code, error.reason, from_peer=True)
+        return Failure(error.party, error.code, error.reason, error.local_detail, from_peer=True)
     if isinstance(error, KeyboardInterrupt):
         return Failure(party, code, f"{party} was stopped by its user in {place}")
     if isinstance(error, ShuttingDown):
@@ -71,4 +72,5 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
         return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
     if isinstance(error, (ConfigurationError, StepError, TaskError)):
         return Failure(party, code, f"{party} stopped in {place}: {code}", one_line(str(error)))
-    return Failure(party, code, one_line(str(error)))
+    detail = error.local_detail if isinstance(error, EmptyIntersection) else ""
+    return Failure(party, code, one_line(str(error)), detail)

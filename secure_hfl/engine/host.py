@@ -1,406 +1,215 @@
-"""The host's run: leads the task."""
+"""The host's part of a run: it waits for the collaborators, and leads the task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import Any
-
-import torch
-from torch import nn
 
 from protocols.core.envelope import Phase
-from protocols.core.errors import MessageOutOfOrder, PeerViolation, SecureHflError, VerificationFailed
-from protocols.core.message import Array
+from protocols.core.errors import PeerViolation, SecureHflError
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.messages import FeatureShape
-from protocols.task.agreement import check_hello, make_manifest
-from protocols.task.alignment import BatchOpen, EpochEnd, HostAlignment, Misaligned, SplitDigest, compare_batches
+from protocols.task.agreement import HostAgreement, HostPlan
+from protocols.task.alignment import HostAlignment, Misaligned, SplitDigest
 from protocols.task.live_order import LiveOrder
-from protocols.task.manifest import Hello, ManifestAccepted
-from protocols.task.resumption import ResumePoint, newest_common
-from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from protocols.wire.codec import Catalogue
-from secure_hfl.engine.batch import HostBatch, LossRecorder
+from protocols.task.manifest import Manifest
+from protocols.task.resumption import ResumePoint
+from secure_hfl.checkpoints.snapshot import Snapshot
+from secure_hfl.engine.assignment import find_assignment
+from secure_hfl.engine.contract import HostScheduler
+from secure_hfl.engine.door import Door
+from secure_hfl.engine.host_rounds import HostTraining, OwnBatch, OwnBatches
+from secure_hfl.engine.layers import Layers, layer_spec
 from secure_hfl.engine.link import Link
-from secure_hfl.engine.masks import prepare_masks, wait_for_masks
-from secure_hfl.engine.offline_phase import HostPreparation
-from secure_hfl.engine.psi import run_host_psi
-from secure_hfl.engine.recovery import first_round
-from secure_hfl.engine.run import FLUSH_SECONDS, TaskRun
-from secure_hfl.engine.user_code import check_features
+from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.offline_phase import host_offline_work
+from secure_hfl.engine.peers import FLUSH_SECONDS
+from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_host_psi
+from secure_hfl.engine.run import Run
 from secure_hfl.engine.widths import projection_widths, with_option
+from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
+from secure_hfl.executor import LocalExecutor
 from secure_hfl.log import logger
-from secure_hfl.metrics import RoundMetrics, RunMetrics
-from secure_hfl.optimizer import SecureOptimizer
-from secure_hfl.privacy.defence import BatchNoise
-from secure_hfl.schedulers.host import HeteroNNHostScheduler
-from secure_hfl.transport.server import Lobby, listen_address
-from secure_hfl.transport.shared import SharedServer, shared_server
-from secure_hfl.work_clock import span
-
-OwnBatch = tuple[torch.Tensor, Any]
 
 
-class HostRun(TaskRun[HeteroNNHostScheduler]):
-    """One task, from waiting for the collaborators to results."""
+class Host:
+    """The role. Used by `Run`.
 
-    role = "host"
-    infer_model: nn.Module
-    optimizer: SecureOptimizer
-    projections: dict[str, HostLayer]
-    _server: SharedServer | None = None
-    _lobby: Lobby | None = None
-    _preparation: HostPreparation | None = None
-    _prepared: Iterator[OwnBatch] | None = None
-    """The iterator of the first round to train, if it has been started."""
+    Args:
+        bench: what the run works with.
+        scheduler: the user's.
 
-    def _close(self) -> None:
-        try:
-            super()._close()
-        finally:
-            if self._server is not None:
-                self._server.stop()
+    Attributes:
+        models: the host's.
+    """
 
-    def _disconnect(self) -> None:
-        if self._preparation is not None:
-            self._preparation.stop()
-            self.metrics.offline_seconds += self._preparation.seconds
-            self._preparation = None
-        super()._disconnect()
+    def __init__(self, bench: Workbench, scheduler: HostScheduler) -> None:
+        self._bench = bench
+        self._scheduler = scheduler
+        self.models = HostModels(bench.user)
+        self._layers: Layers[HostLayer] = Layers()
+        bench.layers = self._layers
+        self._batches = OwnBatches(bench.user, bench.state, self.models)
+        self._door = Door(bench.assignment)
+        self._seams: dict[str, bytes] = {}
+        self._begun: Iterator[OwnBatch] | None = None
+        """The iterator of the first round to train, if it has been started."""
+        self._training: HostTraining | None = None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._door.close()
 
     # Joining ---------------------------------------------------------------------------------------------------------
 
-    def _join(self) -> None:
-        participants = {p.name: p.certificate_pem for p in self.record.participants if p.role == "collaborator"}
-        if self._server is None or self._lobby is None:
-            self._server = shared_server(listen_address(self.record.address), self.identity)
-            self._lobby = self._server.open_task(
-                self.record.task_id, participants, Catalogue(self.scheme.all_messages())
-            )
-        logger.info(f"Waiting at {self.record.address} for {', '.join(participants)}.")
+    def join(self) -> None:
+        """See `Role`."""
+        peers, task = self._bench.peers, self._bench.assignment
+        certificates = self._door.certificates
+        logger.info(f"Waiting at {task.record.address} for {', '.join(certificates)}.")
         try:
-            channels = self._lobby.wait(self.scheduler.schedule_timeout)
+            channels = self._door.wait(self._scheduler.schedule_timeout)
         except PeerRefused:
             # Those who came hear who did not.
-            self.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in self._lobby.arrived().items()}
+            peers.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in self._door.arrived().items()}
             raise
-        self.links = {name: Link(channel, self.scheduler.calculation_timeout) for name, channel in channels.items()}
-        for link in self.links.values():
-            link.hold_to(LiveOrder(Sender.HOST, self.scheme.order))
-        self._seams = {name: self.last_position(link) for name, link in self.links.items()}
-        for name, link in self.links.items():
-            self.keep_transcript(link, participants[name])
+        peers.links = {name: Link(channel, self._scheduler.calculation_timeout) for name, channel in channels.items()}
+        for link in peers.links.values():
+            link.hold_to(LiveOrder(Sender.HOST, task.scheme.order))
+        if self._bench.recovery.is_resuming:
+            self._seams = {name: peers.last_position(link) for name, link in peers.links.items()}
+        for name, link in peers.links.items():
+            peers.record(link, certificates[name])
             link.channel.on_failure(partial(self._one_failed, link))
 
     def _one_failed(self, failed: Link, error: SecureHflError) -> None:
         """Nobody waits for the others any more; whose fault it is, all hear."""
         if isinstance(error, PeerViolation):
             error = PeerFault(failed.name, error)
-        for link in self.links.values():
-            link.channel.fail(error)
-        self.interrupter.task_failed(error)
+        self._bench.peers.fail(error)
+        self._bench.user.interrupter.task_failed(error)
 
-    def _agree(self) -> None:
-        self.go_to(Phase.JOIN)
-        hellos: list[Hello] = []
-        by_key: dict[str, Link] = {}
-        for link in self.links.values():
-            hello = received(link.receive(Hello), Hello)
-            is_reproducible = self.options.seed is not None
-            check_hello(hello, self.record.task_id, self.scheme.name, is_reproducible, self.is_resuming)
-            hellos.append(hello)
-            by_key[hello.feature_key] = link
-        asked = with_option(self.scheduler.projection, self.options.projection)
-        widths = projection_widths(asked, self.scheme, [hello.feature_key for hello in hellos])
-        own = list(self.checkpoints.offers().items()) if self.is_resuming else []
-        resumed = newest_common(own, {hello.feature_key: hello.checkpoints for hello in hellos})
-        self.manifest = make_manifest(
-            hellos,
-            self.party,
-            self.scheme.parameters(),
-            widths,
-            float(self.scheduler.calculation_timeout),
-            OsRandomness(),
-            resumed,
-            [self._seams[link.channel.peer] for link in self.links.values()],
+    def agree(self) -> Manifest:
+        """See `Role`."""
+        bench, task, peers = self._bench, self._bench.assignment, self._bench.peers
+        is_resuming = bench.recovery.is_resuming
+        links = dict(peers.links)
+        plan = HostPlan(
+            task_id=task.record.task_id,
+            feature_key=task.party,
+            scheme=task.scheme.name,
+            scheme_parameters=task.scheme.parameters(),
+            is_reproducible=task.options.seed is not None,
+            calculation_timeout=float(self._scheduler.calculation_timeout),
+            is_resuming=is_resuming,
+            checkpoints=tuple(bench.checkpoints.offers().items()) if is_resuming else (),
         )
-        for link in self.links.values():
-            link.send(self.manifest)
-        for link in self.links.values():
-            accepted = received(link.receive(ManifestAccepted), ManifestAccepted)
-            if accepted.digest != self.manifest.digest():
-                raise PeerFault(link.name, VerificationFailed("accepted another manifest than ours"))
-        for key, link in by_key.items():
-            link.name = key  # from here on parties are known by their feature keys, as in the user's code
-        self.links = by_key
-        self.sign()
-        logger.info(f"All have joined: {', '.join(by_key)}; the scheme is {self.scheme.name}.")
+        agreement = HostAgreement(plan, list(links))
+        peers.go_to(Phase.JOIN)
+        keys = {}
+        for name, link in links.items():
+            keys[name] = link.run(agreement.hello_from(name)).feature_key
+            agreement.admit(name)
+        asked = with_option(self._scheduler.projection, task.options.projection)
+        widths = projection_widths(asked, task.scheme, list(keys.values()))
+        manifest = agreement.decide(widths, OsRandomness(), self._seams)
+        for accepted in [link.start(agreement.conclude(name)) for name, link in links.items()]:
+            accepted.finish()
+        for name, link in links.items():
+            link.name = keys[name]  # from here on parties are known by their feature keys, as in the user's code
+        peers.links = {link.name: link for link in links.values()}
+        peers.sign()
+        logger.info(f"All have joined: {', '.join(peers.links)}; the scheme is {task.scheme.name}.")
+        return manifest
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def _intersect(self) -> None:
-        self.go_to(Phase.PSI)
-        try:
-            self.id_intersection = run_host_psi(self, self.local_ids())
-        finally:
-            self.executor.close()  # its processes have nothing left to do, and hold memory
+    def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
+        """See `Role`."""
+        work = PsiWork(self._bench.state.manifest.session, ids, executor, self._bench.progress)
+        return run_host_psi(self._bench.peers.links.values(), work)
 
-    def _align(self) -> None:
-        self.go_to(Phase.ALIGN)
-        self.split()
-        own = SplitDigest.of(self.manifest.session, self.train_ids, self.test_ids)
-        for link in self.links.values():
+    def align(self) -> None:
+        """See `Role`."""
+        state = self._bench.state
+        own = SplitDigest.of(state.manifest.session, state.train_ids, state.test_ids)
+        for link in self._bench.peers.links.values():
             link.run(HostAlignment(own, link.name).run())
-        self.sign()
 
     def _build(self) -> None:
-        scheduler = self.scheduler
-        feature_optimizer = self.build_feature_part()
-        self.infer_model = self.build_model("build_infer_model")
-        infer_optimizer = self.build_optimizer("build_infer_optimizer", self.infer_model)
-        layers = list(self.links) if self.manifest.has_projection else []
-        self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, scheduler.projection_lr)
+        with_layers = list(self._bench.peers.links) if self._bench.state.manifest.has_projection else []
+        self.models.build(with_layers, self._scheduler.projection_lr)
+        self._bench.user_state.hold(self.models.by_name(), self.models.optimizers())
 
-    def _set_up(self) -> None:
+    def set_up(self) -> None:
         """Learn how wide everyone's features are, and make the projection layers."""
-        self.current_round = 1
-        self.go_to(Phase.SETUP)
         self._build()
-        self.set_mode(training=True)
-        self.checkpoints.begin_first_round()
-        iterator = self._own_batches(training=True)
+        self.models.set_mode(training=True)
+        self._bench.user_state.begin_round(with_models=True)
+        iterator = self._batches.iterate(training=True)
         first = next(iterator, None)
         if first is None:
             raise UserCodeError("iterate_train_feature yielded no batch")
-        self._prepared = chain([first], iterator)
-        self.scheduler.check_feature_width(self.party, first[0].shape[1])
-        self.projections = {}
-        for key, link in self.links.items():
+        self._begun = chain([first], iterator)
+        rows, width = first[0].shape
+        self._scheduler.check_feature_width(self._bench.assignment.party, width)
+        for key, link in self._bench.peers.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)
-            if shape.rows != len(first[0]):
+            if shape.rows != rows:
                 raise Misaligned(
-                    f"the host's first batch has {len(first[0])} samples, {key}'s has {shape.rows}. "
-                    "Use the same batch size"
+                    f"the host's first batch has {rows} samples, {key}'s has {shape.rows}. Use the same batch size"
                 )
-            self.scheduler.check_feature_width(key, shape.width)
-            self.specs[key] = self._spec(key, shape.rows, shape.width)
-            self.projections[key] = self.scheme.host(self.specs[key])
-            link.run(self.projections[key].setup())
+            self._scheduler.check_feature_width(key, shape.width)
+            link.run(self._new_layer(self._spec(key, shape.rows, shape.width)).setup())
 
-    def _set_up_again(self, point: ResumePoint) -> None:
-        self.go_to(Phase.SETUP)
-        self.checkpoints.restore_split()
-        if not hasattr(self, "optimizer"):
+    def set_up_again(self, snapshot: Snapshot) -> None:
+        """See `Role`."""
+        kept = snapshot.at_set_up()
+        self._bench.peers.go_to(Phase.SETUP)
+        if not self.models.is_built:
             self._build()
-        self.projections = {}
-        for key, link in self.links.items():
-            self.specs[key] = self._spec(key, *self.checkpoints.shape_of(key))
-            self.projections[key] = self.scheme.host(self.specs[key])
-            link.run(self.projections[key].resume(self.checkpoints.layer_of(key)))
-        self._prepared = self.resume_iterator(point, lambda: self._own_batches(training=True))
-
-    def _start_background(self, is_first: bool) -> None:
-        self.precompute([projection.prepare for projection in self.projections.values()])
-        self._preparation = prepare_masks(self, is_first)
+        for key, link in self._bench.peers.links.items():
+            layer = self._new_layer(self._spec(key, *kept.shapes[key]))
+            link.run(layer.resume(kept.layer(key)))
+        self.models.set_mode(training=True)
+        self._begun = self._bench.go_on(snapshot, lambda: self._batches.iterate(training=True))
 
     def _spec(self, key: str, rows: int, width: int) -> LayerSpec:
-        manifest = self.manifest
-        at = manifest.feature_keys.index(key)
-        return LayerSpec(
-            feature_key=key,
-            width_in=width,
-            width_out=(manifest.projection_widths[at] or width) if manifest.has_projection else None,
-            rows=rows,
-            trainable=manifest.trainable[at],
-            session=manifest.session,
-            seed=self.options.seed,
-        )
+        return layer_spec(self._bench.state.manifest, key, rows, width, self._bench.assignment.options.seed)
 
-    def set_mode(self, training: bool) -> None:
-        """The top model follows."""
-        super().set_mode(training)
-        self.infer_model.train(training)
+    def _new_layer(self, spec: LayerSpec) -> HostLayer:
+        return self._layers.add(spec, self._bench.assignment.scheme.host(spec))
 
-    # Rounds ----------------------------------------------------------------------------------------------------------
+    # Training --------------------------------------------------------------------------------------------------------
 
-    def _train(self, point: ResumePoint | None) -> None:
-        number, behind, first_batch = first_round(point)
-        while True:
-            self.current_round = number
-            if behind is None:
-                with self.shutdown.training():
-                    self._train_round(number, first_batch)
-            tested = self.is_test_due(number)
-            if tested and behind is not Phase.TEST:
-                self._test(number)
-            finished = self._is_finished(number)
-            if finished and not tested and self.scheduler.log_rounds and behind is not Phase.TEST:
-                self._test(number)
-            if finished:
-                self._say_goodbye()
-                return
-            number, behind, first_batch = number + 1, None, 0
+    def start_background(self, is_first: bool) -> None:
+        """See `Role`."""
+        bench, layers = self._bench, self._layers.by_key
+        bench.background.precompute([layer.prepare for layer in layers.values()])
+        self._training = HostTraining(bench, self._scheduler, self.models, self._layers, self._batches)
+        timeout = self._scheduler.calculation_timeout
+        work = host_offline_work(bench.peers.links, layers, self._training.outlook, timeout)
+        if work is None:
+            return
+        bench.background.work_offline(work)
+        self._training.offline = work
+        if is_first:
+            logger.info("Making one-time masks for the first round.")
+            work.wait_for_round()
 
-    def is_test_due(self, number: int) -> bool:
-        """Whether this round is followed by a test, as far as the configuration says."""
-        every = self.scheduler.log_rounds
-        return every > 0 and (number == 1 or number % every == 0)
+    def train(self, point: ResumePoint | None) -> None:
+        """See `Role`."""
+        begun, self._begun = self._begun, None
+        if self._training is not None:
+            self._training.run(point, begun)
 
-    def _is_finished(self, number: int) -> bool:
-        if self.options.rounds is not None:
-            return number >= self.options.rounds
-        return bool(self.user("is_task_finished", self.scheduler.is_task_finished))
 
-    def _train_round(self, number: int, first_batch: int) -> None:
-        every = self.checkpoints.every()
-        self._start_round(Phase.TRAIN, number, first_batch, every)
-        metrics = RoundMetrics(round=number, batches=first_batch)
-        iterator, self._prepared = self._prepared, None
-        if iterator is None:
-            self.checkpoints.begin_round()
-            iterator = self._own_batches(training=True)
-        with self.one_pass() as done:
-            for own, labels, collected in self._lockstep(iterator, Phase.TRAIN, number, first_batch):
-                loss = self._train_batch(own, labels, collected)
-                metrics.batches += 1
-                self.metrics.batch_losses.append(loss)
-                total = self._expected_batches(metrics.batches)
-                sent, got = self.bytes_now()
-                self.progress.emit(
-                    "batch", round=number, batch=metrics.batches, batches=total, loss=loss, sent=sent, received=got
-                )
-                self.batch_done(number, metrics.batches, every)
-            self.sign()
-        self.metrics.rounds.append(metrics)
-        self.account(metrics, True, done)
-        self.store.record_round(self.record.task_id, number)
-        logger.info(f"Round {number}: {metrics.batches} batches in {metrics.train_seconds:.2f} s.")
-        self.keep(ResumePoint(Phase.TRAIN, number), metrics.batches)
-
-    def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
-        shown = [key for key, spec in self.specs.items() if spec.trainable]
-        noise = BatchNoise(self.scheduler.gradient_noise, labels, shown, self.options.seed, str(self.place))
-        batch = HostBatch(self.party, own, collected, self.links, self.projections, noise)
-        self.optimizer.open(batch)
-        with LossRecorder() as recorder, span("top"), torch.enable_grad():
-            returned = self.user("train_a_batch", self.scheduler.train_a_batch, dict(batch.leaves), labels)
-        if not self.optimizer.close():
-            batch.skip()
-        loss: float = recorder.value(returned)
-        return loss
-
-    def _test(self, number: int) -> None:
-        self._start_round(Phase.TEST, number)
-        features: list[dict[str, torch.Tensor]] = []
-        all_labels: list[Any] = []
-        with self.one_pass() as done, torch.no_grad():
-            for own, labels, collected in self._lockstep(self._own_batches(training=False), Phase.TEST, number):
-                others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
-                features.append({self.party: own, **others})
-                all_labels.append(labels)
-            self.sign()
-            self.user("test", self.scheduler.test, features, all_labels)
-        metrics = self.metrics.rounds[-1]
-        metrics.accuracy = self.metrics.last_scalar("test_results/accuracy", number)
-        metrics.average_loss = self.metrics.last_scalar("test_results/average_loss", number)
-        self.account(metrics, False, done)
-        self.keep(ResumePoint(Phase.TEST, number))
-
-    def _start_round(self, phase: Phase, number: int, first_batch: int = 0, every: int = 0) -> None:
-        training = phase == Phase.TRAIN
-        self.set_mode(training)
-        self.go_to(phase, number)
-        for link in self.links.values():
-            link.send(RoundStart((self.options.batches or 0) if training else 0, first_batch, every))
-
-    def _lockstep(
-        self, iterator: Iterator[OwnBatch], phase: Phase, number: int, first_batch: int = 0
-    ) -> Iterator[tuple[torch.Tensor, Any, dict[str, Array]]]:
-        """Our batches with everyone's projected features, until all iterators end together."""
-        training = phase == Phase.TRAIN
-        limit = (self.options.batches or 0) if training else 0
-        count = first_batch
-        while True:
-            self.go_to(phase, number, count)
-            with span("bottom forward"):
-                own = None if limit and count == limit else next(iterator, None)
-            self.precomputation.wake()  # not before: the bottom model wants the interpreter for itself, and now we wait
-            opened = {key: link.receive(BatchOpen, EpochEnd) for key, link in self.links.items()}
-            self._check_aligned(own, opened, count)
-            if own is None:
-                return
-            rows = len(own[0])
-            if self._preparation is not None:
-                with span("wait"):
-                    wait_for_masks(self._preparation, self.projections, training, rows)
-            with span("scheme, other"):
-                begun = {
-                    key: link.start(self.projections[key].forward(rows, training)) for key, link in self.links.items()
-                }
-                collected: dict[str, Array] = {key: conversation.finish() for key, conversation in begun.items()}
-            yield own[0], own[1], collected
-            count += 1
-
-    def _check_aligned(self, own: OwnBatch | None, opened: Mapping[str, Any], count: int) -> None:
-        own_ids = self.take_batch_ids()
-        for key, message in opened.items():
-            ended = isinstance(message, EpochEnd)
-            if ended and message.batches != count:
-                raise PeerFault(key, MessageOutOfOrder(f"EpochEnd after {message.batches} batches, but sent {count}"))
-            if (own is None) != ended:
-                ours, theirs = (f"{'' if over else 'more than '}{count} batches" for over in (own is None, ended))
-                raise Misaligned(f"{self.place}: the host has {ours}, {key} has {theirs}. Use the same ids and sizes")
-            if own is not None:
-                compare_batches(len(own[0]), own_ids, message, key, str(self.place))
-
-    def _own_batches(self, training: bool) -> Iterator[OwnBatch]:
-        name = "iterate_train_feature" if training else "iterate_test_feature"
-        for batch in self.batches(training):
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise UserCodeError(f"the host's {name} must yield (features, labels)")
-            yield check_features(name, batch[0]), batch[1]
-
-    def _expected_batches(self, so_far: int) -> int | None:
-        """How many batches this round will have, where that is known."""
-        known = self.metrics.rounds[0].batches if self.metrics.rounds else None
-        return known if known is not None and known >= so_far else self.options.batches
-
-    # Finishing -------------------------------------------------------------------------------------------------------
-
-    def _say_goodbye(self) -> None:
-        if self._preparation is not None:
-            self._preparation.stop()
-        self.save()
-        self.go_to(Phase.FINISH)
-        for link in self.links.values():
-            link.send(TaskFinished(self.current_round))
-        for link in self.links.values():
-            received(link.receive(FinishAcknowledged), FinishAcknowledged)
-        self.checkpoints.settle()
-        self.sign()
-        for link in self.links.values():
-            link.channel.close(FLUSH_SECONDS)
-
-    def metrics_so_far(self) -> RunMetrics:
-        """With the time of making triples."""
-        metrics = super().metrics_so_far()
-        metrics.offline_seconds += self._preparation.seconds if self._preparation is not None else 0.0
-        return metrics
-
-    def models(self) -> dict[str, nn.Module]:
-        """See the base."""
-        return {"feature_model": self.feature_model, "infer_model": self.infer_model}
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """See the base."""
-        return {"optimizer": self.optimizer}
-
-    def layers(self) -> Mapping[str, HostLayer]:
-        """See the base."""
-        return self.projections
+def host_run(scheduler: HostScheduler, reference: str) -> Run:
+    """A host's run. Arguments and errors as `find_assignment`."""
+    bench = Workbench(scheduler, find_assignment(scheduler, "host", reference))
+    return Run(bench, Host(bench, scheduler))

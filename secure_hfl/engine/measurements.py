@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secure_hfl.engine.checkpointing import Checkpoints
-from secure_hfl.engine.link import Link
-from secure_hfl.engine.precomputation import Precomputation
+from secure_hfl.engine.peers import Peers
 from secure_hfl.metrics import RoundMetrics, RunMetrics, add_traffic, peak_rss_mb
 from secure_hfl.progress import Progress
 from secure_hfl.results import recording_writer
+from secure_hfl.transport.channel import Channel
 from secure_hfl.work_clock import WorkClock
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # it takes half a second to import, and the collaborator rarely needs it
     from torch.utils.tensorboard import SummaryWriter
 
 
@@ -31,49 +30,74 @@ class Pass:
     round_trips_before: tuple[int, ...]
 
 
-class Accounts:
+class Measurements:
     """A run's metrics.
 
+    Args:
+        metrics: of a run that has done nothing.
+        logs: where TensorBoard's go.
+        peers: whose traffic is counted.
+        progress: hears of every pass.
+
     Attributes:
-        metrics: of the rounds so far. What is counted elsewhere until the end comes in with `metrics_so_far`.
+        metrics: of the rounds so far. What is counted elsewhere until the end comes in with `so_far`.
     """
 
-    metrics: RunMetrics
-    links: dict[str, Link]
-    precomputation: Precomputation
-    checkpoints: Checkpoints
-    progress: Progress
-    _earlier: RunMetrics
-    """What other processes of this run, and conversations that are over, have counted."""
-    _started: float
-    _results: Path
-    _interrupted_by: BaseException | None
-    _tb_writer: SummaryWriter | None = None
+    def __init__(self, metrics: RunMetrics, logs: Path, peers: Peers, progress: Progress) -> None:
+        self.metrics = metrics
+        self._earlier = metrics.model_copy(deep=True)
+        """What other processes of this run, and conversations that are over, have counted."""
+        self._logs, self._peers, self._progress = logs, peers, progress
+        self._started = 0.0
+        self._tb_writer: SummaryWriter | None = None
 
-    def metrics_so_far(self) -> RunMetrics:
-        """With what was counted elsewhere."""
+    def start(self) -> None:
+        """The run begins."""
+        self._started = time.perf_counter()
+
+    @property
+    def started(self) -> float:
+        """When, by the performance counter."""
+        return self._started
+
+    def so_far(self, offline_seconds: float, checkpoint_seconds: float) -> RunMetrics:
+        """A copy with what was counted elsewhere.
+
+        Args:
+            offline_seconds: of this conversation's work in the background.
+            checkpoint_seconds: of this process.
+        """
         metrics = self.metrics.model_copy(deep=True)
         metrics.seconds = self._earlier.seconds + time.perf_counter() - self._started
         metrics.peak_rss_mb = peak_rss_mb()
-        metrics.offline_seconds += self.precomputation.cpu_seconds
-        metrics.checkpoint_seconds = self._earlier.checkpoint_seconds + self.checkpoints.seconds
+        metrics.offline_seconds += offline_seconds
+        metrics.checkpoint_seconds = self._earlier.checkpoint_seconds + checkpoint_seconds
         metrics.bytes_sent, metrics.bytes_received = self._earlier.bytes_sent, self._earlier.bytes_received
         metrics.messages = {name: dict(counts) for name, counts in self._earlier.messages.items()}
-        add_traffic(metrics, [link.channel for link in self.links.values()])
+        add_traffic(metrics, self._peers.channels())
         return metrics
 
-    def take_over_metrics(self, saved: RunMetrics) -> None:
-        """Go back to a checkpoint's metrics; what a process has spent is spent."""
-        if self._interrupted_by is None:
-            self._earlier = saved
-        else:
-            saved.resumes, saved.recovery_seconds = self.metrics.resumes, self.metrics.recovery_seconds
-        self.metrics = saved
-        if self._tb_writer is not None:
-            self._tb_writer.close()
-            self._tb_writer = None
+    def conversation_over(self, channels: Iterable[Channel], offline_seconds: float) -> None:
+        """Count what a conversation that was interrupted, or has ended, had cost."""
+        add_traffic(self._earlier, channels)
+        self.metrics.offline_seconds += offline_seconds
 
-    def _summary(self) -> dict[str, Any]:
+    def take_over(self, saved: RunMetrics, is_same_process: bool) -> None:
+        """Go back to a checkpoint's metrics; what a process has spent is spent."""
+        if is_same_process:
+            saved.resumes, saved.recovery_seconds = self.metrics.resumes, self.metrics.recovery_seconds
+        else:
+            self._earlier = saved
+        self.metrics = saved
+        self.close_logs()
+
+    def resumed(self, seconds: float) -> None:
+        """The run goes on, so long after it was interrupted."""
+        self.metrics.resumes += 1
+        self.metrics.recovery_seconds.append(seconds)
+
+    def summary(self) -> dict[str, Any]:
+        """For the task's record."""
         last = self.metrics.rounds[-1] if self.metrics.rounds else None
         return {
             "rounds": len(self.metrics.rounds),
@@ -83,25 +107,27 @@ class Accounts:
             "bytes_received": self.metrics.bytes_received,
         }
 
+    # TensorBoard -----------------------------------------------------------------------------------------------------
+
     @property
     def tb_writer(self) -> SummaryWriter:
         """Made when first used."""
         if self._tb_writer is None:
-            self._tb_writer = recording_writer(self._results / "tensorboard", lambda: self.metrics.scalars)
+            self._tb_writer = recording_writer(self._logs, lambda: self.metrics.scalars)
         return self._tb_writer
 
-    def bytes_now(self) -> tuple[int, int]:
-        """Wire bytes sent and received so far, over all peers."""
-        channels = [link.channel for link in self.links.values()]
-        return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
+    def close_logs(self) -> None:
+        """All that was written is in the files; another writer begins with it."""
+        if self._tb_writer is not None:
+            self._tb_writer.close()
+            self._tb_writer = None
 
-    def _round_trips_now(self) -> tuple[int, ...]:
-        return tuple(link.round_trips for link in self.links.values())
+    # One pass --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def one_pass(self) -> Iterator[Pass]:
         """Measure the block, which is one pass over the training or test batches."""
-        before = self.bytes_now(), self._round_trips_now()
+        before = self._peers.bytes_now(), self._peers.round_trips_now()
         with WorkClock() as clock:
             yield Pass(clock, *before)
 
@@ -109,11 +135,11 @@ class Accounts:
         """Close the books of a pass."""
         clock = done.clock
         if training:
-            trips = [now - before for now, before in zip(self._round_trips_now(), done.round_trips_before)]
+            trips = [now - before for now, before in zip(self._peers.round_trips_now(), done.round_trips_before)]
             into.train_seconds, into.work, into.round_trips = clock.total, clock.seconds, max(trips)
         else:
             into.test_seconds = clock.total
-        sent, received = self.bytes_now()
+        sent, received = self._peers.bytes_now()
         into.bytes_sent += sent - done.bytes_before[0]
         into.bytes_received += received - done.bytes_before[1]
-        self.progress.emit("round", **into.model_dump(mode="json"))
+        self._progress.emit("round", **into.model_dump(mode="json"))

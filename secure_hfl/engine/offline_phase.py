@@ -1,4 +1,4 @@
-"""Preparation beside training: triples for scheme "masked", made between the parties in a lane of their own.
+"""The offline phase of a scheme that has one: what the parties make with each other beside training, in its own lane.
 
 The host decides what to make and how much; collaborators serve. Training takes from the pools, and waits at the gate
 when they are empty. Pools are bounded by what the rest of the task can use and by memory.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.core.errors import SecureHflError
-from protocols.layer.interface import CollaboratorOfflinePhase, HostOfflinePhase
+from protocols.layer.interface import CollaboratorOfflinePhase, HostLayer, HostOfflinePhase
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import PeerTimeout
 from secure_hfl.log import logger, of_this_task
@@ -51,8 +51,12 @@ class Demand:
         return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // bytes_per_unit)))
 
 
-class _Worker(ABC):
-    """A background thread that ends with the task, and keeps the error that ended it early."""
+class OfflineWorker(ABC):
+    """A party's thread for the offline phase. It ends with the task, and keeps the error that ended it early.
+
+    Attributes:
+        seconds: spent on making things so far.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -75,11 +79,15 @@ class _Worker(ABC):
                 self._changed.notify_all()
 
     @abstractmethod
+    def stop(self) -> None:
+        """The task is over. May be called again."""
+
+    @abstractmethod
     def _work(self) -> None:
         """What the thread does until the task ends."""
 
 
-class HostPreparation(_Worker):
+class HostOfflineWork(OfflineWorker):
     """Fills the host's pools, one link after the other.
 
     Args:
@@ -181,13 +189,16 @@ class HostPreparation(_Worker):
         return min(jobs)[1:] if jobs else None
 
 
-class CollaboratorPreparation(_Worker):
+class CollaboratorOfflineWork(OfflineWorker):
     """Serves the host's requests until the connection is closed. What goes wrong ends the connection."""
 
     def __init__(self, lane: Link, pool: CollaboratorOfflinePhase) -> None:
         super().__init__()
         self._lane, self._pool = lane, pool
         self._timeout = lane.timeout
+
+    def stop(self) -> None:
+        """It serves until the connection is closed."""
 
     def _work(self) -> None:
         try:
@@ -201,3 +212,40 @@ class CollaboratorPreparation(_Worker):
         except SecureHflError as error:
             self._lane.channel.fail(error)
             raise
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the rest of a task will use, as far as is known.
+
+    Args:
+        batches: of training, and of testing, in a round.
+        rounds: of training, and tests, that are left; None: the user decides as they go.
+    """
+
+    batches: tuple[int, int]
+    rounds: tuple[int | None, int | None]
+
+
+def host_offline_work(
+    links: Mapping[str, Link], layers: Mapping[str, HostLayer], outlook: Outlook, timeout: float
+) -> HostOfflineWork | None:
+    """The host's part in the offline phase of its layers, not started yet. None for schemes without one."""
+    phases = {key: layer.offline for key, layer in layers.items() if layer.offline is not None}
+    if not phases:
+        return None
+    phase = next(iter(phases.values()))
+    kinds = phase.kind(True), phase.kind(False)
+    a_round, rounds = dict(zip(kinds, outlook.batches)), dict(zip(kinds, outlook.rounds))
+    lanes = [
+        (links[key].offline_lane(), phase, Demand.of(phase.bytes_per_unit, a_round, rounds))
+        for key, phase in phases.items()
+    ]
+    return HostOfflineWork(lanes, timeout)
+
+
+def wait_for_units(work: HostOfflineWork, layers: Mapping[str, HostLayer], training: bool, rows: int) -> None:
+    """Until what the next batch of so many rows uses is in stock on every link."""
+    for at, layer in enumerate(layers.values()):
+        if layer.offline is not None:
+            work.wait_for(at, *layer.offline.needs(training, rows))

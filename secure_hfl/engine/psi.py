@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from protocols.core import multi_buffer
 from protocols.core.errors import LocalMisuse, PeerViolation, SecureHflError
@@ -32,13 +33,10 @@ from protocols.psi import (
 from protocols.task.abort import AbortCode
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
+from secure_hfl.executor import Executor
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
-
-if TYPE_CHECKING:
-    from secure_hfl.engine.collaborator import CollaboratorRun
-    from secure_hfl.engine.host import HostRun
-    from secure_hfl.progress import Progress
+from secure_hfl.progress import Progress
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -51,7 +49,72 @@ MANY_IDS = 1 << 18
 LARGE_CHUNK = 1 << 14
 
 
-def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
+@dataclass(frozen=True)
+class PsiOutcome:
+    """What private set intersection has found, and what it cost."""
+
+    intersection: frozenset[str] = field(repr=False)
+    metrics: PsiMetrics
+
+
+class PsiWork:
+    """One party's ids, and the means to work on them.
+
+    Args:
+        session: of the task.
+        ids: this party's.
+        executor: where heavy work runs.
+        progress: hears how far it is.
+    """
+
+    def __init__(self, session: bytes, ids: Sequence[str], executor: Executor, progress: Progress) -> None:
+        self.ids = ids
+        self.progress = progress
+        self.chunk = chunk_size(len(ids))
+        self._session = session
+        self._started = time.perf_counter()
+        has_kernels = multi_buffer.available()
+        # Pieces of work that are each about as long as a chunk of `PSI_CHUNK` is with the fast kernels.
+        pieces = -(-len(ids) // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
+        self.mapper: Mapper = executor.mapper(pieces, releases_lock=has_kernels)
+
+    def hashed(self) -> HashedIds:
+        """Hashed before anything is sent, by all parties at the same time: in the order in which ids lie in memory."""
+        total = -(-len(self.ids) // self.chunk)
+
+        def counting(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
+            return _counted(self.mapper(function, items), self.progress, "hashing ids", total)
+
+        return hash_ids(self._session, self.ids, counting, self.chunk)
+
+    def outcome(
+        self,
+        common: frozenset[str],
+        host_ids: int,
+        collaborator_ids: dict[str, int],
+        traffic: tuple[int, int],
+    ) -> PsiOutcome:
+        """It is over.
+
+        Args:
+            common: the ids that all hold.
+            host_ids, collaborator_ids: how many each party has, as far as this one knows.
+            traffic: bytes sent and received.
+        """
+        metrics = PsiMetrics(
+            seconds=time.perf_counter() - self._started,
+            host_ids=host_ids,
+            collaborator_ids=collaborator_ids,
+            intersection=len(common),
+            bytes_sent=traffic[0],
+            bytes_received=traffic[1],
+        )
+        logger.info(f"{len(common)} ids in common, found in {metrics.seconds:.2f} s.")
+        self.progress.emit("psi_done", **metrics.model_dump())
+        return PsiOutcome(common, metrics)
+
+
+def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
     """The ids that the host and all its collaborators hold.
 
     Raises:
@@ -59,24 +122,23 @@ def run_host_psi(run: HostRun, ids: Sequence[str]) -> frozenset[str]:
         InvalidInput: the ids cannot be used; nothing was sent.
         PeerFault: a collaborator broke the protocol.
     """
-    started, before = time.perf_counter(), run.bytes_now()
-    mapper, chunk = _mapper(run, len(ids)), chunk_size(len(ids))
-    hashed = _hashed(run, ids, mapper, chunk)
+    before = _traffic(links)
+    hashed = work.hashed()
     pairs = [
-        _HostPair(link, PsiReceiver(hashed, _fresh(), mapper, chunk=chunk), run.progress) for link in run.links.values()
+        _HostPair(link, PsiReceiver(hashed, _fresh(), work.mapper, chunk=work.chunk), work.progress) for link in links
     ]
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
         pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
     final = frozenset.intersection(*pairwise)
     sizes = {pair.link.name: pair.peer_size for pair in pairs}
     if not final:
-        run.detail_by_code[AbortCode.EMPTY_INTERSECTION] = describe_format(ids)
         counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
-        raise EmptyIntersection(f"no id is held by all parties: the host has {len(ids)} ids, {counts}")
+        raise EmptyIntersection(
+            f"no id is held by all parties: the host has {len(work.ids)} ids, {counts}", describe_format(work.ids)
+        )
     for pair in pairs:
         pair.link.send(pair.role.result(final))
-    _keep_metrics(run, started, before, len(ids), sizes, len(final))
-    return final
+    return work.outcome(final, len(work.ids), sizes, _since(before, links))
 
 
 class _HostPair:
@@ -124,54 +186,44 @@ class _HostPair:
             role.receive_digests(_incoming(link, PsiDigests))
 
 
-def run_collaborator_psi(run: CollaboratorRun, ids: Sequence[str]) -> frozenset[str]:
+def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
-    started, before = time.perf_counter(), run.bytes_now()
-    link = run.link
-    mapper, chunk = _mapper(run, len(ids)), chunk_size(len(ids))
-    role = PsiSender(_hashed(run, ids, mapper, chunk), _fresh(), mapper, chunk=chunk)
+    before = _traffic([link])
+    role = PsiSender(work.hashed(), _fresh(), work.mapper, chunk=work.chunk)
     link.send(role.open())
-    total = -(-len(ids) // chunk)
-    for message in _counted(role.masked_points(), run.progress, "own points", total):
+    total = -(-len(work.ids) // work.chunk)
+    for message in _counted(role.masked_points(), work.progress, "own points", total):
         link.send(message)
     with _blaming(link):
         opening = received(link.receive(PsiOpen), PsiOpen)
         role.receive_open(opening)
         chunks = -(-opening.set_size // opening.chunk)
-        incoming = _counted(_incoming(link, PsiPoints), run.progress, f"points of {link.name}", chunks)
+        incoming = _counted(_incoming(link, PsiPoints), work.progress, f"points of {link.name}", chunks)
         for reply in role.replies(incoming):
             link.send(reply)
         try:
             result = received(link.receive(PsiResult), PsiResult)
         except PeerAborted as error:
             if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before
-                run.detail_by_code[error.code] = describe_format(ids)
+                error.local_detail = describe_format(work.ids)
             raise
         common = role.receive_result(result)
-    _keep_metrics(run, started, before, opening.set_size, {run.party: len(ids)}, len(common))
-    return common
+    return work.outcome(common, opening.set_size, {party: len(work.ids)}, _since(before, [link]))
+
+
+def _traffic(links: Iterable[Link]) -> tuple[int, int]:
+    channels = [link.channel for link in links]
+    return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
+
+
+def _since(before: tuple[int, int], links: Iterable[Link]) -> tuple[int, int]:
+    sent, got = _traffic(links)
+    return sent - before[0], got - before[1]
 
 
 def chunk_size(ids: int) -> int:
     """Points in a message of a party with so many ids."""
     return PSI_CHUNK if ids < MANY_IDS else LARGE_CHUNK
-
-
-def _mapper(run: HostRun | CollaboratorRun, ids: int) -> Mapper:
-    """For pieces of work that are each about as long as a chunk of `PSI_CHUNK` is with the fast kernels."""
-    has_kernels = multi_buffer.available()
-    pieces = -(-ids // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
-    return run.executor.mapper(pieces, releases_lock=has_kernels)
-
-
-def _hashed(run: HostRun | CollaboratorRun, ids: Sequence[str], mapper: Mapper, chunk: int) -> HashedIds:
-    """Hashed before anything is sent, by all parties at the same time: in the order in which ids lie in memory."""
-    total = -(-len(ids) // chunk)
-
-    def counting(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-        return _counted(mapper(function, items), run.progress, "hashing ids", total)
-
-    return hash_ids(run.manifest.session, ids, counting, chunk)
 
 
 def _fresh() -> ChaCha20Randomness:
@@ -203,27 +255,6 @@ def _counted(items: Iterable[T], progress: Progress, step: str, total: int) -> I
     for done, item in enumerate(items, 1):
         yield item
         progress.emit("psi", step=step, done=done, total=total)
-
-
-def _keep_metrics(
-    run: HostRun | CollaboratorRun,
-    started: float,
-    before: tuple[int, int],
-    host_ids: int,
-    collaborator_ids: dict[str, int],
-    intersection: int,
-) -> None:
-    sent, got = run.bytes_now()
-    run.metrics.psi = PsiMetrics(
-        seconds=time.perf_counter() - started,
-        host_ids=host_ids,
-        collaborator_ids=collaborator_ids,
-        intersection=intersection,
-        bytes_sent=sent - before[0],
-        bytes_received=got - before[1],
-    )
-    logger.info(f"{intersection} ids in common, found in {run.metrics.psi.seconds:.2f} s.")
-    run.progress.emit("psi_done", **run.metrics.psi.model_dump())
 
 
 def describe_format(ids: Sequence[str]) -> str:

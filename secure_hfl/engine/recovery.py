@@ -1,49 +1,100 @@
-"""Which failures a run outlives, and how it is shut down in an orderly way.
+"""Which failures a run outlives.
 
 A lost connection is not the end of a task: the party drops what it has half done, waits for its peers (the host at its
 port, a collaborator by connecting again and again) for its `schedule_timeout`, and goes on with them from the newest
 checkpoint that all have. A peer that breaks the protocol, a timeout of a peer that is there, or an error of the user's
 code ends the task.
-
-SIGTERM: a party that trains goes on to the next checkpoint and one batch beyond, by which all others have made it too,
-tells its peers, and exits with code 143. They wait for its return.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import TypeVar
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import SecureHflError
 from protocols.task.abort import AbortCode
 from protocols.task.resumption import ResumePoint
+from secure_hfl.checkpoints.resume_count import MAX_RESUMES
+from secure_hfl.engine.shutdown import Shutdown, ShuttingDown
 from secure_hfl.errors import ConnectionLost, PeerAborted, PeerRefused
-from secure_hfl.log import logger
 
 T = TypeVar("T")
 
 RESUMABLE: frozenset[AbortCode | str] = frozenset({AbortCode.CONNECTION_LOST, AbortCode.SHUTTING_DOWN})
 """Codes of an Abort after which the sender, or whom it speaks of, may come back."""
 
-SIGTERM_PATIENCE = 20.0
-"""Seconds that a party which is told to stop goes on, if no checkpoint comes before."""
-
 FIRST_DELAY, LONGEST_DELAY = 0.1, 2.0
 """Seconds between two attempts to connect again."""
 
 
-class ShuttingDown(SystemExit):
-    """SIGTERM. Not an `Exception`, so that the user's code does not swallow it."""
+class Recovery:
+    """The loop of a run over its interruptions.
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+    Args:
+        is_resuming: whether the run goes on with what an earlier process left.
+
+    Attributes:
+        is_resuming: the same; after an interruption, it does.
+        interrupted_by: what interrupted this process last, or None.
+        shutdown: whether, and when, the run is to end.
+    """
+
+    def __init__(self, is_resuming: bool) -> None:
+        self.is_resuming = is_resuming
+        self.interrupted_by: BaseException | None = None
+        self.shutdown = Shutdown()
+        self._interruptions = 0
+        self._interrupted_at: float | None = None
+
+    def go_through(
+        self,
+        work: Callable[[], None],
+        cause_of: Callable[[BaseException], BaseException],
+        suspend: Callable[[BaseException], None],
+    ) -> None:
+        """Work until it is done, again after everything that a run outlives.
+
+        Args:
+            work: from joining to the last message.
+            cause_of: what is behind an error that came out of it.
+            suspend: lets go of everything that belongs to a broken conversation, given the cause.
+
+        Raises:
+            ShuttingDown: the run was interrupted when it was to end anyway.
+            BaseException: whatever a run does not outlive.
+        """
+        while True:
+            try:
+                work()
+                return
+            except BaseException as error:
+                cause = cause_of(error)
+                if is_resumable(cause) and self.shutdown.requested:
+                    raise ShuttingDown from None
+                if not is_resumable(cause) or self._interruptions >= MAX_RESUMES:
+                    raise
+                self._interrupted(cause)
+                suspend(cause)
+                self.is_resuming = True
+
+    def _interrupted(self, cause: BaseException) -> None:
+        self._interruptions += 1
+        self.interrupted_by = cause
+        if self._interrupted_at is None:
+            self._interrupted_at = time.perf_counter()
+
+    def checkpoint_made(self) -> None:
+        """There was progress."""
+        self._interruptions = 0
+        self.shutdown.checkpoint_made()
+
+    def resumed(self, started: float) -> float:
+        """The run goes on: how many seconds after it was interrupted, or (the first time) its process started."""
+        seconds = time.perf_counter() - (started if self._interrupted_at is None else self._interrupted_at)
+        self._interrupted_at = None
+        return seconds
 
 
 def is_resumable(error: BaseException) -> bool:
@@ -72,63 +123,6 @@ def retry(connect: Callable[[float], T], seconds: float) -> T:
                 raise
         time.sleep(delay)
         delay = min(2 * delay, LONGEST_DELAY)
-
-
-class Shutdown:
-    """SIGTERM during one run. A run in the main thread hears of it by itself; for others somebody calls `request`.
-
-    Attributes:
-        requested: whether the run is to end.
-    """
-
-    def __init__(self) -> None:
-        self.requested = self._checkpointed = self._is_training = False
-        self._timer: threading.Timer | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """While the run goes on."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, self._on_signal)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            if self._timer is not None:
-                self._timer.cancel()
-
-    @contextmanager
-    def training(self) -> Iterator[None]:
-        """While checkpoints come: there is something to wait for."""
-        self._is_training = True
-        try:
-            yield
-        finally:
-            self._is_training = False
-
-    def checkpoint_made(self) -> None:
-        """One more checkpoint is on the disk here."""
-        self._checkpointed = self.requested
-
-    def after_batch(self) -> None:
-        """A batch of training was done after everything before. Raises `ShuttingDown` if it is time."""
-        if self.requested and self._checkpointed:
-            raise ShuttingDown
-
-    def request(self) -> bool:
-        """End the run after the next checkpoint; whether there is one to wait for."""
-        self.requested = True
-        return self._is_training
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested or not self.request():
-            raise ShuttingDown
-        logger.warning("SIGTERM: stopping after the next checkpoint.")
-        self._timer = threading.Timer(SIGTERM_PATIENCE, os.kill, (os.getpid(), signal.SIGTERM))
-        self._timer.daemon = True
-        self._timer.start()
 
 
 def did_not_return(error: SecureHflError, cause: BaseException) -> PeerRefused:

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
 from protocols.core.errors import SecureHflError
 from protocols.task.abort import AbortCode
 from secure_hfl.engine.failure import diagnose
 from secure_hfl.engine.interrupt import PATIENCE, Interrupter
-from secure_hfl.engine.recovery import SIGTERM_PATIENCE, ShuttingDown
+from secure_hfl.engine.run import Run
+from secure_hfl.engine.running import RunningParty
+from secure_hfl.engine.shutdown import SIGTERM_PATIENCE, ShuttingDown
 from secure_hfl.errors import ConfigurationError, ConnectionLost, Stopped, TaskFailed, TasksFailed
 from secure_hfl.hardening import forbid_core_dumps
 from secure_hfl.log import ensure_visible, logger, of_this_task
@@ -23,9 +25,15 @@ from secure_hfl.mocking import active_mock
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.progress import OfTask
 
-if TYPE_CHECKING:
-    from secure_hfl.engine.run import TaskRun
-    from secure_hfl.schedulers.base import HeteroNNScheduler
+
+class Launchable(Protocol):
+    """A scheduler, as it is launched."""
+
+    _run: RunningParty | None
+
+    def _make_run(self, reference: str) -> Run:
+        """The engine's run for this scheduler's role."""
+
 
 LEFT_BEHIND = (
     "a method of this party's scheduler did not return and was left behind in its thread: "
@@ -33,7 +41,7 @@ LEFT_BEHIND = (
 )
 
 
-def launch(scheduler: HeteroNNScheduler, reference: str) -> None:
+def launch(scheduler: Launchable, reference: str) -> None:
     """Run a scheduler's task to its end. Raises `SecureHflError`; an uncaught one is printed as one line."""
     forbid_core_dumps()
     ensure_visible()
@@ -43,7 +51,7 @@ def launch(scheduler: HeteroNNScheduler, reference: str) -> None:
         run.execute()
 
 
-def launch_tasks(schedulers: Mapping[str, HeteroNNScheduler]) -> None:
+def launch_tasks(schedulers: Mapping[str, Launchable]) -> None:
     """Run several tasks of one party at once, and wait for all of them.
 
         launch_tasks({"stroke-study": Stroke("hospital_a", max_rounds=5), "sepsis-study": Sepsis("hospital_a", 9)})
@@ -84,7 +92,7 @@ def launch_tasks(schedulers: Mapping[str, HeteroNNScheduler]) -> None:
         run_together(runs)
 
 
-def run_together(runs: Mapping[str, TaskRun[Any]]) -> None:
+def run_together(runs: Mapping[str, Run]) -> None:
     """Execute these in threads. Raises `TasksFailed` when all have ended, by the given names."""
     threads = {name: _RunThread(run) for name, run in runs.items()}
     for thread in threads.values():
@@ -103,27 +111,27 @@ def run_together(runs: Mapping[str, TaskRun[Any]]) -> None:
         )
 
 
-def _make_runs(schedulers: Mapping[str, HeteroNNScheduler]) -> dict[str, TaskRun[Any]]:
-    runs: dict[str, TaskRun[Any]] = {}
+def _make_runs(schedulers: Mapping[str, Launchable]) -> dict[str, Run]:
+    runs: dict[str, Run] = {}
     references: dict[str, str] = {}
     if len({id(scheduler) for scheduler in schedulers.values()}) < len(schedulers):
         raise ConfigurationError("launch_tasks needs a scheduler of its own for each task")
     for reference, scheduler in schedulers.items():
         run = scheduler._make_run(reference)
-        if len(schedulers) > 1 and run.options.seed is not None:
+        if len(schedulers) > 1 and run.bench.assignment.options.seed is not None:
             raise ConfigurationError(
                 "tasks that run side by side share torch's random generator, so a seed would not make them repeatable: "
                 "launch them one after another"
             )
-        task_id = run.record.task_id
+        task_id = run.bench.assignment.record.task_id
         other = references.setdefault(task_id, reference)
         if other != reference:
             raise ConfigurationError(f"{other!r} and {reference!r} are one task, {task_id}")
         runs[reference] = run
     if len(runs) > 1:
-        listener = next(iter(runs.values())).progress
+        listener = next(iter(runs.values())).bench.progress.listener
         for run in runs.values():
-            run.progress = OfTask(listener, run.record.task_id)
+            run.bench.progress.listener = OfTask(listener, run.bench.assignment.record.task_id)
     return runs
 
 
@@ -135,14 +143,14 @@ class _RunThread(threading.Thread):
         error: what the run failed with.
     """
 
-    def __init__(self, run: TaskRun[Any]) -> None:
+    def __init__(self, run: Run) -> None:
         # A daemon: a method that hangs must not keep the process from exiting.
-        super().__init__(name=f"task {run.record.name}", daemon=True)
+        super().__init__(name=f"task {run.bench.assignment.record.name}", daemon=True)
         self._task = run
         self._once = threading.Lock()
         self.ended = threading.Event()
         self.error: BaseException | None = None
-        run.interrupter = _Abandoner(run, self._leave_behind)
+        run.bench.user.interrupter = _Abandoner(run, self._leave_behind)
 
     def run(self) -> None:
         """Called by `start`."""
@@ -155,14 +163,12 @@ class _RunThread(threading.Thread):
 
     def stop(self) -> None:
         """The user wants the run to end: wake it, and let it tell its peers."""
-        for link in self._task.links.values():
-            link.channel.fail(self._stopped())
+        self._task.bench.peers.fail(self._stopped())
 
     def shut_down(self) -> None:
         """The process is to end: after the next checkpoint, or now if there is none to wait for."""
-        if not self._task.shutdown.request():
-            for link in self._task.links.values():
-                link.channel.fail(ConnectionLost("this party is being shut down"))
+        if not self._task.bench.recovery.shutdown.request():
+            self._task.bench.peers.fail(ConnectionLost("this party is being shut down"))
 
     def give_up(self) -> None:
         """It does not end."""
@@ -170,7 +176,7 @@ class _RunThread(threading.Thread):
             self._leave_behind(self._stopped())
 
     def _stopped(self) -> Stopped:
-        return Stopped(f"{self._task.party} was stopped by its user")
+        return Stopped(f"{self._task.bench.assignment.party} was stopped by its user")
 
     def _end(self, error: BaseException | None) -> None:
         with self._once:
@@ -180,14 +186,13 @@ class _RunThread(threading.Thread):
 
     def _leave_behind(self, error: SecureHflError) -> None:
         """Do for the run what it would do itself. Its task stays locked, so that no second thread starts it."""
-        run = self._task
+        bench, task = self._task.bench, self._task.bench.assignment
         # Nobody should wait for this party to come back, as they would after a lost connection.
-        failure = replace(diagnose(error, run.party, run.place), code=AbortCode.USER_CODE_ERROR)
-        logger.warning(f"Task {run.record.task_id} failed: {failure.reason} ({LEFT_BEHIND})")
-        for link in run.links.values():
-            run._send_abort(link, failure)
-        run._close()
-        run.progress.emit("end", ok=False, reason=failure.reason)
+        failure = replace(diagnose(error, task.party, bench.peers.place), code=AbortCode.USER_CODE_ERROR)
+        logger.warning(f"Task {task.record.task_id} failed: {failure.reason} ({LEFT_BEHIND})")
+        bench.peers.abort(failure)
+        self._task.close()
+        bench.progress.emit("end", ok=False, reason=failure.reason)
         self._end(TaskFailed(failure.reason, LEFT_BEHIND))
 
 
@@ -197,7 +202,7 @@ class _Abandoner(Interrupter):
     It may go on for `schedule_timeout` seconds, as the others would wait for this party so long to come back.
     """
 
-    def __init__(self, run: TaskRun[Any], leave_behind: Callable[[SecureHflError], None]) -> None:
+    def __init__(self, run: Run, leave_behind: Callable[[SecureHflError], None]) -> None:
         super().__init__()
         self._can_act = True
         self._run = run
@@ -220,7 +225,7 @@ class _Abandoner(Interrupter):
         """See `Interrupter`."""
         if self._error is None and self._can_act:
             self._error = error
-            self._timer = threading.Timer(self._run.scheduler.schedule_timeout, self._interrupt)
+            self._timer = threading.Timer(self._run.bench.user.schedule_timeout, self._interrupt)
             self._timer.daemon = True
             self._timer.start()
 

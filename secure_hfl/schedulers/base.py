@@ -6,21 +6,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from protocols.task.alignment import SampleId
 from protocols.task.manifest import MAX_NAME
+from secure_hfl.engine.run import Run
+from secure_hfl.engine.running import RunningParty
+from secure_hfl.engine.supervisor import launch
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.mocking import active_mock
 from secure_hfl.schedulers.other_names import accept_other_names
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-    from secure_hfl.dry_run.base import DryRun
-    from secure_hfl.engine.run import TaskRun
 
 
 MAX_TIMEOUT = 1e7
@@ -51,7 +50,7 @@ class HeteroNNScheduler(ABC):
         self.schedule_timeout = schedule_timeout
         self.is_feature_trainable = is_feature_trainable
         self.scheme = scheme
-        self._run: TaskRun[Any] | DryRun | None = None
+        self._run: RunningParty | None = None
         self._context_is_valid = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -124,8 +123,6 @@ class HeteroNNScheduler(ABC):
             TaskFailed: the task ended without a result, at this party or another; every party gets the same reason.
                 In a script it is printed on one line and the exit code is 1; in a notebook it is shown on one line.
         """
-        from secure_hfl.engine.supervisor import launch
-
         mock = active_mock()
         if mock is not None:
             mock.launch(self, task_id)
@@ -142,7 +139,7 @@ class HeteroNNScheduler(ABC):
     # What the engine provides ----------------------------------------------------------------------------------------
 
     @property
-    def _running(self) -> TaskRun[Any] | DryRun:
+    def _running(self) -> RunningParty:
         if self._run is None:
             raise ConfigurationError("this is known once launch_task() is running")
         return self._run
@@ -175,7 +172,7 @@ class HeteroNNScheduler(ABC):
     @property
     def feature_model(self) -> nn.Module:
         """This party's bottom model."""
-        return self._running.feature_model
+        return self._running.models.feature_model
 
     @property
     def tb_writer(self) -> SummaryWriter:
@@ -183,12 +180,5 @@ class HeteroNNScheduler(ABC):
         return self._running.tb_writer
 
     @abstractmethod
-    def _make_run(self, reference: str) -> TaskRun[Any]:
+    def _make_run(self, reference: str) -> Run:
         """The engine's run for this role."""
-
-
-def seed_everything(number: int, label: str) -> None:
-    """Torch's generators for a reproducible run, different at every party."""
-    from protocols.core.randomness import SeededRandomness
-
-    torch.manual_seed(int.from_bytes(SeededRandomness(number, f"torch at {label}").bytes(8), "little") >> 1)

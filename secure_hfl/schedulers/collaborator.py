@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from secure_hfl.engine.collaborator import collaborator_run
+from secure_hfl.engine.run import Run
 from secure_hfl.schedulers.base import HeteroNNScheduler
-
-if TYPE_CHECKING:
-    from secure_hfl.engine.collaborator import CollaboratorRun
 
 
 class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
@@ -16,7 +13,5 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
     See `HeteroNNScheduler` for the arguments.
     """
 
-    def _make_run(self, reference: str) -> CollaboratorRun:
-        from secure_hfl.engine.collaborator import CollaboratorRun
-
-        return CollaboratorRun(self, reference)
+    def _make_run(self, reference: str) -> Run:
+        return collaborator_run(self, reference)

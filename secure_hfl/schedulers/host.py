@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from protocols.layer.messages import MAX_WIDTH
+from secure_hfl.engine.host import host_run
+from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
-
-if TYPE_CHECKING:
-    from secure_hfl.dry_run.host import HostDryRun
-    from secure_hfl.engine.host import HostRun
 
 
 class HeteroNNHostScheduler(HeteroNNScheduler):
@@ -137,24 +136,19 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
     @property
     def optimizer(self) -> SecureOptimizer:
         """Drives the feature, projection and infer optimizers of the task."""
-        return self._host_run.optimizer
+        return self._models.optimizer
 
     @property
     def infer_model(self) -> nn.Module:
         """The top model."""
-        return self._host_run.infer_model
+        return self._models.infer_model
 
     @property
-    def _host_run(self) -> HostRun | HostDryRun:
-        from secure_hfl.dry_run.host import HostDryRun
-        from secure_hfl.engine.host import HostRun
-
-        run = self._running
-        if not isinstance(run, (HostRun, HostDryRun)):
+    def _models(self) -> HostModels:
+        models = self._running.models
+        if not isinstance(models, HostModels):
             raise ConfigurationError("this scheduler is not running as a host")
-        return run
+        return models
 
-    def _make_run(self, reference: str) -> HostRun:
-        from secure_hfl.engine.host import HostRun
-
-        return HostRun(self, reference)
+    def _make_run(self, reference: str) -> Run:
+        return host_run(self, reference)

@@ -22,7 +22,8 @@ import numpy as np
 
 from protocols.core.envelope import Phase, Place
 from secure_hfl import files
-from secure_hfl.checkpoints import CheckpointStore, store
+from secure_hfl.checkpoints import store
+from secure_hfl.checkpoints.store import CheckpointStore
 
 OWNER = {"task": "a1b2"}
 TRACED = (files.__file__, store.__file__)

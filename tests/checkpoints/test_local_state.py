@@ -15,7 +15,8 @@ from torch.nn.utils import parametrizations
 from torch.optim import lr_scheduler as lr
 
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler, SecureOptimizer
-from secure_hfl.checkpoints import LocalState, capture_generators, pack, restore_generators, unpack
+from secure_hfl.checkpoints.local_state import LocalState, capture_generators, restore_generators
+from secure_hfl.checkpoints.tree import pack, unpack
 from secure_hfl.errors import CheckpointRefused, UserCodeError
 
 Optimizer = torch.optim.Optimizer

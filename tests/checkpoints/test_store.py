@@ -20,7 +20,7 @@ import pytest
 
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
-from secure_hfl.checkpoints import Checkpoint, CheckpointStore, Saved
+from secure_hfl.checkpoints.store import Checkpoint, CheckpointStore, Saved
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
 
 OWNER = {"task": "a1b2", "role": "host", "party": "bank", "scheme": "bfv", "certificate": "AB:CD"}

@@ -16,7 +16,7 @@ from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS
 from protocols.core.randomness import SeededRandomness
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import initial_factors
-from secure_hfl.schedulers.base import seed_everything
+from secure_hfl.engine.run import seed_everything
 
 PROJECTION_LR = 0.01  # the schedulers' default
 

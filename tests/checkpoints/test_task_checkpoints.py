@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
-from secure_hfl.engine.checkpointing import MAX_RESUMES, Checkpoints
+from secure_hfl.checkpoints.resume_count import MAX_RESUMES
+from secure_hfl.checkpoints.task_checkpoints import TaskCheckpoints
 from secure_hfl.errors import CheckpointRefused, ResumeLimit
 
 
-def checkpoints(directory: Path) -> Checkpoints:
+def checkpoints(directory: Path) -> TaskCheckpoints:
     """As a process makes them that has just started."""
-    run: Any = SimpleNamespace(
-        store=SimpleNamespace(directory=lambda task: directory),
-        record=SimpleNamespace(task_id="task"),
-        role="collaborator",
-        party="bank",
-        scheme=SimpleNamespace(name="bfv"),
-        identity=SimpleNamespace(fingerprint="AA"),
-        options=SimpleNamespace(seed=None),
-        scheduler=SimpleNamespace(),
-    )
-    return Checkpoints(cast(Any, run))
+    return TaskCheckpoints(directory / "checkpoints", {"task": "task"})
 
 
 def test_a_host_cannot_ask_for_the_intersection_again_and_again(tmp_path: Path) -> None:

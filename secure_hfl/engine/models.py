@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from secure_hfl.dry_run.user_code import UserCode
+from secure_hfl.engine.user_code import UserCode
 from secure_hfl.optimizer import SecureOptimizer
 
 

@@ -1,0 +1,253 @@
+"""The host's rounds: training and testing with everyone in lockstep, and the farewell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from protocols.core.envelope import Phase
+from protocols.core.message import Array
+from protocols.layer.interface import HostLayer
+from protocols.task.resumption import ResumePoint
+from protocols.task.rounds import HostRounds
+from secure_hfl.engine.batch import HostBatch, LossRecorder
+from secure_hfl.engine.contract import HostScheduler
+from secure_hfl.engine.layers import Layers
+from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.offline_phase import HostOfflineWork, Outlook, wait_for_units
+from secure_hfl.engine.peers import FLUSH_SECONDS
+from secure_hfl.engine.recovery import first_round
+from secure_hfl.engine.user_code import UserCode, check_features, iterator_name
+from secure_hfl.engine.workbench import TaskState, Workbench
+from secure_hfl.errors import UserCodeError
+from secure_hfl.log import logger
+from secure_hfl.metrics import RoundMetrics
+from secure_hfl.privacy.defence import BatchNoise
+from secure_hfl.work_clock import span
+
+OwnBatch = tuple[torch.Tensor, Any]
+
+
+class OwnBatches:
+    """The host's batches: features and labels, checked."""
+
+    def __init__(self, user: UserCode, state: TaskState, models: HostModels) -> None:
+        self._user, self._state, self._models = user, state, models
+
+    def iterate(self, training: bool) -> Iterator[OwnBatch]:
+        """The user's iterator of a round."""
+        name = iterator_name(training)
+        ids = self._state.train_ids if training else self._state.test_ids
+        for batch in self._user.batches(training, self._models.feature_model, ids):
+            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+                raise UserCodeError(f"the host's {name} must yield (features, labels)")
+            yield check_features(name, batch[0]), batch[1]
+
+
+class HostTraining:
+    """All rounds of one conversation.
+
+    Args:
+        bench: what the run works with.
+        scheduler: the user's.
+        models: the host's.
+        layers: the host's sides of the projection layers.
+        batches: the host's own.
+
+    Attributes:
+        offline: what training waits for, in a scheme with an offline phase.
+    """
+
+    _rounds: HostRounds
+
+    def __init__(
+        self,
+        bench: Workbench,
+        scheduler: HostScheduler,
+        models: HostModels,
+        layers: Layers[HostLayer],
+        batches: OwnBatches,
+    ) -> None:
+        self._bench, self._scheduler, self._models = bench, scheduler, models
+        self._layers, self._batches = layers, batches
+        self._links = bench.peers.links
+        self._metrics = bench.measurements.metrics
+        self._options = bench.assignment.options
+        self.offline: HostOfflineWork | None = None
+
+    # What is to come -------------------------------------------------------------------------------------------------
+
+    @property
+    def outlook(self) -> Outlook:
+        """What the rest of the task will use of what is made ahead of time."""
+        state = self._bench.state
+        rows = next(iter(self._layers.specs.values())).rows
+        train, test = (-(-len(ids) // rows) for ids in (state.train_ids, state.test_ids))
+        limit = self._options.batches
+        batches = train if limit is None else min(train, limit), test if self._scheduler.log_rounds else 0
+        left = self._rounds_left()
+        if left is None:
+            return Outlook(batches, (None, None))
+        return Outlook(batches, (len(left), sum(self._is_test_due(n) or n == left[-1] for n in left)))
+
+    def _rounds_left(self) -> range | None:
+        """Their numbers, if the user does not decide as they go. One that is over may still have its test before it."""
+        last = self._options.rounds
+        if last is None:
+            last = None if self._scheduler.decides_when_finished else self._scheduler.max_rounds
+        return None if last is None else range(max(1, len(self._metrics.rounds)), last + 1)
+
+    def _is_test_due(self, number: int) -> bool:
+        """Whether this round is followed by a test, as far as the configuration says."""
+        every = self._scheduler.log_rounds
+        return every > 0 and (number == 1 or number % every == 0)
+
+    def _is_finished(self, number: int) -> bool:
+        if self._options.rounds is not None:
+            return number >= self._options.rounds
+        return bool(self._bench.user.call("is_task_finished", self._scheduler.is_task_finished))
+
+    # Rounds ----------------------------------------------------------------------------------------------------------
+
+    def run(self, point: ResumePoint | None, begun: Iterator[OwnBatch] | None) -> None:
+        """Train until the task is finished.
+
+        Args:
+            point: where the task was resumed; None: it starts.
+            begun: the iterator of the first round to train, if it has been started.
+        """
+        self._rounds = HostRounds(list(self._links), point)
+        number, behind, _ = first_round(point)
+        while True:
+            self._bench.state.current_round = number
+            if behind is None:
+                with self._bench.recovery.shutdown.training():
+                    self._train_round(number, begun)
+                begun = None
+            is_tested = behind is Phase.TEST
+            if self._is_test_due(number) and not is_tested:
+                self._test(number)
+                is_tested = True
+            finished = self._is_finished(number)
+            if finished and not is_tested and self._scheduler.log_rounds:
+                self._test(number)
+            if finished:
+                self._say_goodbye()
+                return
+            number, behind = number + 1, None
+
+    def _train_round(self, number: int, begun: Iterator[OwnBatch] | None) -> None:
+        bench, metrics = self._bench, self._metrics
+        every = bench.checkpoints.every(self._options.checkpoint_every, metrics.rounds)
+        self._start_round(Phase.TRAIN, self._options.batches or 0, every)
+        done = RoundMetrics(round=number, batches=self._rounds.batches)
+        if begun is None:
+            bench.user_state.begin_round()
+            begun = self._batches.iterate(training=True)
+        with bench.measurements.one_pass() as pass_:
+            for own, labels, collected in self._lockstep(begun, training=True):
+                loss = self._train_batch(own, labels, collected)
+                done.batches += 1
+                metrics.batch_losses.append(loss)
+                self._tell(done, loss)
+                bench.batch_done(number, done.batches, every)
+            bench.peers.sign()
+        metrics.rounds.append(done)
+        bench.measurements.account(done, True, pass_)
+        bench.assignment.store.record_round(bench.assignment.record.task_id, number)
+        logger.info(f"Round {number}: {done.batches} batches in {done.train_seconds:.2f} s.")
+        bench.keep(ResumePoint(Phase.TRAIN, number), done.batches)
+
+    def _tell(self, done: RoundMetrics, loss: float) -> None:
+        known = self._metrics.rounds[0].batches if self._metrics.rounds else None
+        total = known if known is not None and known >= done.batches else self._options.batches
+        sent, got = self._bench.peers.bytes_now()
+        self._bench.progress.emit(
+            "batch", round=done.round, batch=done.batches, batches=total, loss=loss, sent=sent, received=got
+        )
+
+    def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
+        bench, optimizer = self._bench, self._models.optimizer
+        shown = [key for key, spec in self._layers.specs.items() if spec.trainable]
+        place = str(bench.peers.place)
+        noise = BatchNoise(self._scheduler.gradient_noise, labels, shown, self._options.seed, place)
+        batch = HostBatch(bench.assignment.party, own, collected, self._links, self._layers.by_key, noise)
+        optimizer.open(batch)
+        with LossRecorder() as recorder, span("top"), torch.enable_grad():
+            returned = bench.user.call("train_a_batch", self._scheduler.train_a_batch, dict(batch.leaves), labels)
+        if not optimizer.close():
+            batch.skip()
+        loss: float = recorder.value(returned)
+        return loss
+
+    def _test(self, number: int) -> None:
+        bench, party = self._bench, self._bench.assignment.party
+        self._start_round(Phase.TEST)
+        features: list[dict[str, torch.Tensor]] = []
+        all_labels: list[Any] = []
+        with bench.measurements.one_pass() as pass_, torch.no_grad():
+            for own, labels, collected in self._lockstep(self._batches.iterate(training=False), training=False):
+                others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
+                features.append({party: own, **others})
+                all_labels.append(labels)
+            bench.peers.sign()
+            bench.user.call("test", self._scheduler.test, features, all_labels)
+        done = self._metrics.rounds[-1]
+        done.accuracy = self._metrics.last_scalar("test_results/accuracy", number)
+        done.average_loss = self._metrics.last_scalar("test_results/average_loss", number)
+        bench.measurements.account(done, False, pass_)
+        bench.keep(ResumePoint(Phase.TEST, number))
+
+    def _start_round(self, phase: Phase, limit: int = 0, every: int = 0) -> None:
+        self._models.set_mode(training=phase is Phase.TRAIN)
+        self._rounds.begin_round(phase, limit, every)
+        self._follow()
+        for key, link in self._links.items():
+            link.run(self._rounds.start(key))
+
+    def _follow(self) -> None:
+        """Messages are of the place where the rounds are."""
+        place = self._rounds.place
+        self._bench.peers.go_to(place.phase, place.round, place.batch)
+
+    def _lockstep(
+        self, iterator: Iterator[OwnBatch], training: bool
+    ) -> Iterator[tuple[torch.Tensor, Any, dict[str, Array]]]:
+        """Our batches with everyone's projected features, until all iterators end together."""
+        rounds, links, layers = self._rounds, self._links, self._layers.by_key
+        limit = (self._options.batches or 0) if training else 0
+        while True:
+            self._follow()
+            with span("bottom forward"):
+                own = None if limit and rounds.batches == limit else next(iterator, None)
+            # Not before: the bottom model wants the interpreter for itself, and now we wait.
+            self._bench.background.wake()
+            for key, link in links.items():
+                link.run(rounds.opened_by(key))
+            rounds.align(None if own is None else len(own[0]), self._bench.user.take_batch_ids())
+            if own is None:
+                return
+            rows = len(own[0])
+            if self.offline is not None:
+                with span("wait"):
+                    wait_for_units(self.offline, layers, training, rows)
+            with span("scheme, other"):
+                begun = {key: link.start(layers[key].forward(rows, training)) for key, link in links.items()}
+                collected: dict[str, Array] = {key: conversation.finish() for key, conversation in begun.items()}
+            yield own[0], own[1], collected
+            rounds.batch_done()
+
+    def _say_goodbye(self) -> None:
+        bench = self._bench
+        bench.background.stop()
+        bench.save_results(self._models)
+        self._rounds.finish()
+        self._follow()
+        for farewell in [link.start(self._rounds.farewell(key)) for key, link in self._links.items()]:
+            farewell.finish()
+        bench.checkpoints.settle()
+        bench.peers.sign()
+        for link in self._links.values():
+            link.channel.close(FLUSH_SECONDS)

@@ -1,0 +1,56 @@
+"""This party's sides of the projection layers, by the collaborator's feature key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+from protocols.core.message import Array
+from protocols.layer.interface import LayerSide, LayerSpec
+from protocols.task.manifest import Manifest
+
+LayerT = TypeVar("LayerT", bound=LayerSide)
+
+
+class Layers(Generic[LayerT]):
+    """One a collaborator.
+
+    Attributes:
+        specs: what each is like.
+        by_key: the layers.
+    """
+
+    def __init__(self) -> None:
+        self.specs: dict[str, LayerSpec] = {}
+        self.by_key: dict[str, LayerT] = {}
+
+    def add(self, spec: LayerSpec, layer: LayerT) -> LayerT:
+        """One more, or a new one in place of an interrupted conversation's."""
+        self.specs[spec.feature_key], self.by_key[spec.feature_key] = spec, layer
+        return layer
+
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Rows and width of the features of each."""
+        return {key: (spec.rows, spec.width_in) for key, spec in self.specs.items()}
+
+    def states(self) -> dict[str, Mapping[str, Array]]:
+        """What a checkpoint keeps of each."""
+        return {key: layer.state() for key, layer in self.by_key.items()}
+
+    def weights(self) -> dict[str, Mapping[str, Array]]:
+        """What the results keep of each."""
+        return {key: layer.weights() for key, layer in self.by_key.items()}
+
+
+def layer_spec(manifest: Manifest, key: str, rows: int, width: int, seed: int | None) -> LayerSpec:
+    """A collaborator's layer, as the manifest fixes it, for features [rows, width]."""
+    at = manifest.feature_keys.index(key)
+    return LayerSpec(
+        feature_key=key,
+        width_in=width,
+        width_out=(manifest.projection_widths[at] or width) if manifest.has_projection else None,
+        rows=rows,
+        trainable=manifest.trainable[at],
+        session=manifest.session,
+        seed=seed,
+    )
