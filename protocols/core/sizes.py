@@ -65,15 +65,15 @@ class TaskSizes:
 
     def __init__(self, agreed: Agreement, scheme: Any = None) -> None:
         self.agreed, self.scheme = agreed, scheme
-        self._announced: dict[tuple[type, Sender], Recorded] = {}
+        self._announced: tuple[dict[type, Recorded], dict[type, Recorded]] = ({}, {})
 
     def note(self, sender: Sender, message_type: type, recorded: Recorded) -> None:
         """Keep what a message announces."""
-        self._announced[message_type, sender] = recorded
+        self._announced[sender is Sender.HOST][message_type] = recorded
 
     def announced(self, message_type: type, sender: Sender) -> Recorded | None:
         """What the last message of this type and sender announced; None before the first."""
-        return self._announced.get((message_type, sender))
+        return self._announced[sender is Sender.HOST].get(message_type)
 
 
 Bounds: TypeAlias = Callable[[TaskSizes, Sender, Recorded], Range | None]

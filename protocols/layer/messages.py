@@ -19,8 +19,7 @@ from protocols.core.sender import Sender
 from protocols.core.sizes import Bounds, Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.he.interface import MatrixShape
-from protocols.layer.shapes import LayerShapes
-from protocols.layer.sizes import LayerSizes
+from protocols.layer.sizes import LaidOut, LayerSizes
 from protocols.task.alignment import BatchOpen
 from protocols.wire.sizes import data, number
 
@@ -45,28 +44,6 @@ EXPONENT = (0, 11)
 """Bytes of an int32: a negative number takes ten and its tag, zero none."""
 
 
-@dataclass(frozen=True)
-class LaidOut:
-    """A layer's sizes at one moment of a task.
-
-    Attributes:
-        sizes: of its ciphertexts.
-        width_in, width_out: d and o.
-        first_rows, rows: of the first training batch, and of this batch.
-    """
-
-    sizes: LayerSizes
-    width_in: int
-    width_out: int
-    first_rows: int
-    rows: int
-
-    @property
-    def shapes(self) -> LayerShapes:
-        """Of the layer's products."""
-        return self.sizes.shapes(self.width_in, self.width_out)
-
-
 def _width_out(task: TaskSizes, width: int) -> int:
     """o, columns of z."""
     return (task.agreed.projection_width if task.agreed.has_projection else 0) or width
@@ -79,7 +56,7 @@ def _laid_out(task: TaskSizes) -> LaidOut | None:
         return None
     first_rows, width = shape
     (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
-    return LaidOut(task.scheme, width, _width_out(task, width), first_rows, rows)
+    return task.scheme.laid_out(width, _width_out(task, width), first_rows, rows)
 
 
 def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)) -> Bounds:
@@ -97,7 +74,11 @@ def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)
 
 def operand_bounds(shape: Callable[[LaidOut], MatrixShape], more: Callable[[LaidOut], int] = lambda layer: 0) -> Bounds:
     """Of a version of the weights, an encrypted operand, and `more`."""
-    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.sizes.operand(shape(layer)) + more(layer))
+
+    def size(layer: LaidOut) -> int:
+        return layer.sizes.operand(shape(layer)) + more(layer)
+
+    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.once(size, lambda: size(layer)))
 
 
 def reply_bounds(
@@ -108,11 +89,10 @@ def reply_bounds(
 ) -> Bounds:
     """Of a version, a product by an operand of that shape or of another one that was `loaded`, and `more`."""
 
-    def size(layer: LaidOut, recorded: Recorded) -> int:
-        product = layer.sizes.reply(shape(layer), None if loaded is None else loaded(layer))
-        return number(recorded[0]) + product + more(layer)
+    def size(layer: LaidOut) -> int:
+        return layer.sizes.reply(shape(layer), None if loaded is None else loaded(layer)) + more(layer)
 
-    return layer_bounds(size, extra)
+    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.once(size, lambda: size(layer)), extra)
 
 
 def _shape_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import MatrixShape
@@ -12,6 +14,36 @@ from protocols.layer.shapes import LayerShapes
 from protocols.wire.sizes import data
 
 MAX_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A layer's sizes at one moment of a task.
+
+    Attributes:
+        sizes: of its ciphertexts.
+        width_in, width_out: d and o.
+        first_rows, rows: of the first training batch, and of this batch.
+    """
+
+    sizes: LayerSizes
+    width_in: int
+    width_out: int
+    first_rows: int
+    rows: int
+    _known: dict[object, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def shapes(self) -> LayerShapes:
+        """Of the layer's products."""
+        return self.sizes.shapes(self.width_in, self.width_out)
+
+    def once(self, key: object, size: Callable[[], int]) -> int:
+        """A size that only the layer decides, worked out once: an auditor asks for every message."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = size()
+        return known
 
 
 class LayerSizes:
@@ -25,7 +57,7 @@ class LayerSizes:
     def __init__(self, lengths: CiphertextLengths, parameters: LayerParameters) -> None:
         self._lengths, self._parameters = lengths, parameters
         self._shapes: tuple[tuple[int, int], LayerShapes] | None = None
-        self._sums: dict[tuple[MatrixShape, MatrixShape | None], int] = {}
+        self._moments: dict[tuple[int, int, int, int], LaidOut] = {}
 
     @classmethod
     def read(cls, parameters: str, encryption: str) -> LayerSizes | None:
@@ -53,19 +85,20 @@ class LayerSizes:
             self._shapes = (width_in, width_out), LayerShapes(width_in, width_out, self._parameters)
         return self._shapes[1]
 
+    def laid_out(self, width_in: int, width_out: int, first_rows: int, rows: int) -> LaidOut:
+        """A layer of these widths, in a batch of these rows."""
+        moment = width_in, width_out, first_rows, rows
+        known = self._moments.get(moment)
+        if known is None:
+            if len(self._moments) >= MAX_KEPT:  # a hostile transcript has no end of shapes
+                self._moments.clear()
+            known = self._moments[moment] = LaidOut(self, *moment)
+        return known
+
     def operand(self, shape: MatrixShape) -> int:
         """Of all fields that hold an encrypted operand."""
-        return self._sum(shape, None)
+        return sum(map(data, self._lengths.operand(shape)))
 
     def reply(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> int:
         """Of all fields that hold a product. `loaded`: what its operand was encrypted for, if for another shape."""
-        return self._sum(shape, shape if loaded is None else loaded)
-
-    def _sum(self, shape: MatrixShape, loaded: MatrixShape | None) -> int:
-        known = self._sums.get((shape, loaded))
-        if known is None:
-            parts = self._lengths.operand(shape) if loaded is None else self._lengths.reply(shape, loaded)
-            if len(self._sums) >= MAX_KEPT:  # a hostile transcript has no end of shapes
-                self._sums.clear()
-            known = self._sums[shape, loaded] = sum(map(data, parts))
-        return known
+        return sum(map(data, self._lengths.reply(shape, shape if loaded is None else loaded)))

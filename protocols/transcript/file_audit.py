@@ -16,7 +16,7 @@ from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.ledger import Content
 from protocols.core.message import Message
 from protocols.core.sender import Sender
-from protocols.core.sizes import TaskSizes
+from protocols.core.sizes import Bounds, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_scheme
@@ -220,7 +220,7 @@ class FileAuditor:
         else:
             self._chain(entry, kind, text)
             self._check_order(entry, kind)
-        self._check_size(entry, kind)
+        self._check_size(entry, kind, declared.bounds)
         is_plaintext = declared.ledger.content is Content.PLAINTEXT
         if is_plaintext and self.agreed is not None and not self._may_be_plaintext:
             problem = f"{entry.type} in a task of scheme {self.agreed.scheme}"
@@ -265,11 +265,10 @@ class FileAuditor:
             self.report(IllegalOrder(str(error), "see protocols/task/order.py", entry=str(entry)))
             self._order, self._past.is_whole = None, False  # nothing that follows can be judged
 
-    def _check_size(self, entry: Entry, kind: type[Message]) -> None:
+    def _check_size(self, entry: Entry, kind: type[Message], limits: Bounds | None) -> None:
         if self._sizes is None:
             return
         try:
-            limits = wire_format(kind).bounds
             bounds = None if limits is None else limits(self._sizes, entry.sender, entry.facts)
             self._sizes.note(entry.sender, kind, entry.facts)
         except InvalidInput as error:

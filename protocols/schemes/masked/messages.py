@@ -32,9 +32,9 @@ from protocols.layer.messages import (
     PROJECTION_LEARNED,
     SEMANTIC,
     SMOOTHED,
-    LaidOut,
     layer_bounds,
 )
+from protocols.layer.sizes import LaidOut
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
 from protocols.wire.sizes import data, number, tensor
 
@@ -78,7 +78,8 @@ def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[Matr
     dimensions = ((rows, d, o), (d, rows, o), (rows, o, d))  # in the order of PRODUCTS
     if product >= len(dimensions):
         raise InvalidInput("there is no such product")
-    size = ciphertexts(MatrixShape(*dimensions[product], RING_BITS))
+    shape = MatrixShape(*dimensions[product], RING_BITS)
+    size = layer.once((ciphertexts.__name__, product), lambda: ciphertexts(shape))
     return size + number(index) + data(len(PRODUCTS[product]))
 
 
