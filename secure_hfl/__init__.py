@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from secure_hfl.version import __version__
 
 if TYPE_CHECKING:
     from secure_hfl.data_checker import DataChecker

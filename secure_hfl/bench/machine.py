@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from protocols.core import multi_buffer
-from secure_hfl import __version__
 from secure_hfl.executor import usable_cores
+from secure_hfl.version import __version__
 
 PACKAGES = ("torch", "numpy", "grpcio", "cryptography", "tenseal", "gmpy2", "phe", "ipp-crypto")
 PROJECT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
-from secure_hfl import __version__
 from secure_hfl.cli import check, doctor, identity, run, task
 from secure_hfl.cli.output import print_error
+from secure_hfl.version import __version__
 
 INTERRUPTED = 130
 # Modules with a `register(app)` that add commands; one that is not installed is left out.
