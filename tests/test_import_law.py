@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -168,3 +168,56 @@ def test_protocols_import_no_framework() -> None:
         "print([name for name in ('torch', 'grpc', 'secure_hfl') if name in sys.modules])"
     )
     assert printed.strip() == "[]"
+
+
+def _graph() -> dict[str, set[str]]:
+    """What every module of the project imports of it: at its head, inside functions, and for type checkers alone."""
+    paths = {_module(path): path for path in [*PROTOCOLS, *ENGINE]}
+    graph: dict[str, set[str]] = {}
+    for name, path in paths.items():
+        graph[name] = set()
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.Import):
+                graph[name] |= {each.name for each in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                # What is imported from a package may be a module of it.
+                inner = {f"{node.module}.{each.name}" for each in node.names} & set(paths)
+                graph[name] |= inner or {node.module or ""}
+        graph[name] &= set(paths) - {name}
+    return graph
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def circles(graph: Mapping[str, set[str]]) -> set[str]:
+    """The modules that cannot be put in an order in which each only imports those before it."""
+    left = {name: set(imports) for name, imports in graph.items()}
+    while ready := {name for name, imports in left.items() if not imports}:
+        left = {name: imports - ready for name, imports in left.items() if name not in ready}
+    # What is left imports a circle, or is in one; who is imported by nobody that is left only imports one.
+    while tops := set(left) - {each for imports in left.values() for each in imports}:
+        left = {name: imports for name, imports in left.items() if name not in tops}
+    return set(left)
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """`secure_hfl/__init__.py` too, which loads lazily what it shows: it says so to type checkers in plain imports."""
+    graph = _graph()
+    assert len(graph) > 200, "the graph has the project's modules"
+    assert graph["secure_hfl.engine.host"] >= {"protocols.task.agreement", "secure_hfl.engine.run"}
+    assert not circles(graph)
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}, "e": set()}) == {"b", "c"}
+    assert not circles({"a": {"b", "c"}, "b": {"c"}, "c": set()})
+
+
+def test_the_engine_knows_no_scheme_and_no_scheduler() -> None:
+    below = {name: imports for name, imports in _graph().items() if name.startswith("secure_hfl.engine.")}
+    known = {name for imports in below.values() for name in imports}
+    assert "protocols.schemes.interface" in known
+    assert not {name for name in known if name.startswith("secure_hfl.schedulers")}
+    assert {name for name in known if name.startswith("protocols.schemes")} == {"protocols.schemes.interface"}

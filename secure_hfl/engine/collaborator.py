@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import torch
@@ -19,7 +19,7 @@ from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manife
 from protocols.task.resumption import ResumePoint
 from protocols.wire.codec import Catalogue
 from secure_hfl.checkpoints.snapshot import Snapshot
-from secure_hfl.engine.assignment import find_assignment
+from secure_hfl.engine.assignment import Assignment, find_assignment
 from secure_hfl.engine.collaborator_rounds import CollaboratorTraining, OwnFeatures
 from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.engine.layers import Layers, layer_spec
@@ -33,6 +33,8 @@ from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import UserCodeError
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.log import logger
+from secure_hfl.tasks import TaskRecord
+from secure_hfl.tasks.record import Participant
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
 
@@ -42,12 +44,31 @@ def with_grace(timeout: float) -> float:
     return timeout + min(60.0, 2.0 + timeout / 4)
 
 
+def host_of(record: TaskRecord) -> Participant:
+    """Who hosts a task."""
+    return next(participant for participant in record.participants if participant.role == "host")
+
+
+def to_the_host(assignment: Assignment) -> Callable[[float], Channel]:
+    """Opens a channel to the host of a task, given how many seconds that may take. Raises `PeerRefused`."""
+    record, identity = assignment.record, assignment.identity
+    host, catalogue = host_of(record), Catalogue(assignment.scheme.all_messages())
+
+    def attempt(seconds: float) -> Channel:
+        return connect(
+            record.address, record.task_id, identity, host.certificate_pem, seconds, host.name, catalogue=catalogue
+        )
+
+    return attempt
+
+
 class Collaborator:
     """The role. Used by `Run`.
 
     Args:
         bench: what the run works with.
         scheduler: the user's.
+        connect: opens a channel to the host, given how many seconds that may take.
 
     Attributes:
         models: the collaborator's.
@@ -56,9 +77,10 @@ class Collaborator:
     _link: Link
     _layer: CollaboratorLayer
 
-    def __init__(self, bench: Workbench, scheduler: PartyScheduler) -> None:
+    def __init__(self, bench: Workbench, scheduler: PartyScheduler, connect: Callable[[float], Channel]) -> None:
         self._bench = bench
         self._scheduler = scheduler
+        self._connect = connect
         self.models = CollaboratorModels(bench.user)
         self._layers: Layers[CollaboratorLayer] = Layers()
         bench.layers = self._layers
@@ -75,26 +97,17 @@ class Collaborator:
     def join(self) -> None:
         """See `Role`."""
         bench, record = self._bench, self._bench.assignment.record
-        host = next(participant for participant in record.participants if participant.role == "host")
         timeout = self._scheduler.schedule_timeout
         logger.info(f"Joining task {record.task_id} at {record.address}.")
-        catalogue = Catalogue(bench.assignment.scheme.all_messages())
-
-        def attempt(seconds: float) -> Channel:
-            identity = bench.assignment.identity
-            return connect(
-                record.address, record.task_id, identity, host.certificate_pem, seconds, host.name, catalogue=catalogue
-            )
-
         # A host refuses us as long as it serves other tasks only, or has not noticed that we lost the connection.
-        channel = retry(attempt, timeout)
+        channel = retry(self._connect, timeout)
         # The host answers once everyone has joined, which may take its whole schedule_timeout.
         self._link = Link(channel, with_grace(timeout))
         self._link.hold_to(LiveOrder(Sender.COLLABORATOR, bench.assignment.scheme.order))
         channel.on_failure(bench.user.interrupter.task_failed)
         bench.peers.links = {self._link.name: self._link}
         self._seam = bench.peers.last_position(self._link) if bench.recovery.is_resuming else b""
-        bench.peers.record(self._link, host.certificate_pem)
+        bench.peers.record(self._link, host_of(record).certificate_pem)
 
     def agree(self) -> Manifest:
         """See `Role`."""
@@ -186,5 +199,6 @@ class Collaborator:
 
 def collaborator_run(scheduler: PartyScheduler, reference: str) -> Run:
     """A collaborator's run. Arguments and errors as `find_assignment`."""
-    bench = Workbench(scheduler, find_assignment(scheduler, "collaborator", reference))
-    return Run(bench, Collaborator(bench, scheduler))
+    assignment = find_assignment(scheduler, "collaborator", reference)
+    bench = Workbench(scheduler, assignment)
+    return Run(bench, Collaborator(bench, scheduler, to_the_host(assignment)))

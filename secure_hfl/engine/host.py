@@ -43,19 +43,20 @@ class Host:
     Args:
         bench: what the run works with.
         scheduler: the user's.
+        door: where the collaborators come in.
 
     Attributes:
         models: the host's.
     """
 
-    def __init__(self, bench: Workbench, scheduler: HostScheduler) -> None:
+    def __init__(self, bench: Workbench, scheduler: HostScheduler, door: Door) -> None:
         self._bench = bench
         self._scheduler = scheduler
         self.models = HostModels(bench.user)
         self._layers: Layers[HostLayer] = Layers()
         bench.layers = self._layers
         self._batches = OwnBatches(bench.user, bench.state, self.models)
-        self._door = Door(bench.assignment)
+        self._door = door
         self._seams: dict[str, bytes] = {}
         self._begun: Iterator[OwnBatch] | None = None
         """The iterator of the first round to train, if it has been started."""
@@ -212,4 +213,4 @@ class Host:
 def host_run(scheduler: HostScheduler, reference: str) -> Run:
     """A host's run. Arguments and errors as `find_assignment`."""
     bench = Workbench(scheduler, find_assignment(scheduler, "host", reference))
-    return Run(bench, Host(bench, scheduler))
+    return Run(bench, Host(bench, scheduler, Door(bench.assignment)))

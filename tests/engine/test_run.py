@@ -1,0 +1,114 @@
+"""Whole runs of both roles over channels in memory: to the end, through interruptions, and to one error at both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.core.envelope import Phase
+from secure_hfl.errors import TaskFailed
+from secure_hfl.run_options import RunOptions
+from secure_hfl.tasks import TaskState
+from tests.engine.memory_channel import cut_off
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+from tests.scripts.tiny import train_in_one_process
+
+ROUNDS = 2
+LOSSES = train_in_one_process(2, ROUNDS)[0]
+
+
+@pytest.mark.parametrize("scheme", ["plain", "masked"])
+def test_a_task_runs_to_its_end(tmp_path: Path, scheme: str) -> None:
+    parties = MemoryParties(tmp_path, scheme, cases={HOST: {"arguments": {"max_rounds": ROUNDS, "log_rounds": 1}}})
+    parties.execute()
+    assert not parties.errors
+    host, other = parties.metrics(HOST), parties.metrics(COLLABORATOR)
+    assert [each.batches for each in host.rounds] == [each.batches for each in other.rounds] == [2] * ROUNDS
+    assert host.psi is not None
+    assert other.psi is not None
+    assert host.psi.intersection == other.psi.intersection == 96
+    assert (host.psi.bytes_sent, host.psi.bytes_received) == (other.psi.bytes_received, other.psi.bytes_sent)
+    assert host.rounds[0].accuracy == 1.0
+    for name in (HOST, COLLABORATOR):
+        task = parties.runs[name].bench.assignment
+        assert task.store.get(task.record.task_id).state is TaskState.FINISHED
+        assert (task.results / "feature_model.safetensors").exists()
+        assert len(list(task.transcripts.glob("*.transcript"))) == 1
+        assert not list((task.directory / "checkpoints").glob("checkpoint-*"))
+        assert parties.heard[name].named("end")[0]["ok"]
+    if scheme == "plain":
+        assert host.batch_losses == LOSSES
+
+
+def test_an_interruption_is_outlived_and_changes_no_loss(tmp_path: Path) -> None:
+    parties = MemoryParties(tmp_path, options=RunOptions(checkpoint_every=1))
+    cuts = [1]
+
+    def react(event: str, values: dict[str, Any]) -> None:
+        if event == "batch" and values["round"] == 2 and cuts:
+            cuts.pop()
+            cut_off(*parties.channels)
+
+    parties.heard[HOST].react = react
+    parties.execute()
+    assert not parties.errors
+    for name in (HOST, COLLABORATOR):
+        assert parties.metrics(name).resumes == 1
+        assert parties.heard[name].named("interrupted")
+        transcripts = parties.runs[name].bench.assignment.transcripts
+        assert len(list(transcripts.glob("*.transcript"))) == 2
+    assert parties.metrics(HOST).batch_losses == LOSSES
+
+
+def test_an_interruption_before_the_set_up_begins_again(tmp_path: Path) -> None:
+    parties = MemoryParties(tmp_path)
+    cuts = [1]
+
+    def react(event: str, values: dict[str, Any]) -> None:
+        if event == "phase" and values["phase"] == "setup" and cuts:
+            cuts.pop()
+            cut_off(*parties.channels)
+
+    parties.heard[COLLABORATOR].react = react
+    parties.execute()
+    assert not parties.errors
+    assert parties.heard[HOST].named("resumed")[0]["from"] == "the end of the intersection"
+    assert parties.metrics(HOST).batch_losses == LOSSES
+
+
+@pytest.mark.parametrize(
+    ("party", "case", "reason", "place"),
+    [
+        (HOST, {"raises": "train_a_batch"}, "party0 stopped in training round 1, batch 1: UserCodeError", Phase.TRAIN),
+        (COLLABORATOR, {"split": "two swapped"}, "split_dataset differs", Phase.ALIGN),
+        (COLLABORATOR, {"ids": ["a", "b"]}, "no id is held by all parties", Phase.PSI),
+        (COLLABORATOR, {"batch_size": 16}, "Use the same batch size", Phase.SETUP),
+    ],
+)
+def test_a_failure_has_one_reason_at_both(
+    tmp_path: Path, party: str, case: dict[str, Any], reason: str, place: Phase
+) -> None:
+    parties = MemoryParties(tmp_path, cases={party: case})
+    parties.execute()
+    failures = [parties.errors[name] for name in (HOST, COLLABORATOR)]
+    assert all(isinstance(each, TaskFailed) for each in failures)
+    reasons = {each.reason for each in failures if isinstance(each, TaskFailed)}
+    assert len(reasons) == 1
+    assert reason in reasons.pop()
+    assert parties.runs[HOST].bench.peers.place.phase is place
+    for name in (HOST, COLLABORATOR):
+        task = parties.runs[name].bench.assignment
+        assert task.store.get(task.record.task_id).state is TaskState.FAILED
+
+
+def test_what_own_ids_look_like_is_told_to_nobody_else(tmp_path: Path) -> None:
+    parties = MemoryParties(tmp_path, cases={COLLABORATOR: {"ids": ["patient-1", "patient-2"]}})
+    parties.execute()
+    ours, theirs = (parties.errors[name] for name in (COLLABORATOR, HOST))
+    assert isinstance(ours, TaskFailed)
+    assert isinstance(theirs, TaskFailed)
+    assert "'letters-digits' (2)" in ours.detail
+    assert "letters" not in str(theirs)
+    assert "'digits' (128)" in theirs.detail
