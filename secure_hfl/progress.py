@@ -7,7 +7,6 @@ parent process reads them), nothing, or a user's own `Progress`.
     {"event": "psi", "step": "own points", "done": 3, "total": 7}
     {"event": "batch", "round": 1, "batch": 3, "batches": 79, "loss": 2.3}
     {"event": "round", "round": 1, ...RoundMetrics}
-    {"event": "bytes", "sent": 1, "received": 2}
     {"event": "end", "ok": true, "reason": ""}
 
 Of several tasks in one process, every event also names its task: "task": "<id>".

@@ -73,7 +73,7 @@ class OfflineWorker(ABC):
         try:
             self._work()
         except SecureHflError as error:
-            logger.debug("Preparation has ended.", exc_info=error)
+            logger.debug("The offline phase has ended.", exc_info=error)
             with self._changed:
                 self._error = error
                 self._changed.notify_all()

@@ -14,25 +14,22 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from protocols.core import multi_buffer
-from protocols.core.errors import LocalMisuse, PeerViolation, SecureHflError
+from protocols.core.errors import LocalMisuse, SecureHflError
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
-from protocols.core.steps import received
+from protocols.core.steps import ReceiveMany, Send, Steps, received_many
 from protocols.psi import (
     PSI_CHUNK,
     HashedIds,
-    PsiDigests,
-    PsiOpen,
     PsiPoints,
     PsiReceiver,
-    PsiResult,
     PsiSender,
     hash_ids,
 )
 from protocols.task.abort import AbortCode
 from secure_hfl.engine.link import Link
-from secure_hfl.errors import EmptyIntersection, PeerAborted, PeerFault
+from secure_hfl.errors import EmptyIntersection, PeerAborted
 from secure_hfl.executor import Executor
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
@@ -130,14 +127,14 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
         pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
     final = frozenset.intersection(*pairwise)
-    sizes = {pair.link.name: pair.peer_size for pair in pairs}
+    sizes = {pair.link.name: pair.role.peer_size for pair in pairs}
     if not final:
         counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise EmptyIntersection(
             f"no id is held by all parties: the host has {len(work.ids)} ids, {counts}", describe_format(work.ids)
         )
     for pair in pairs:
-        pair.link.send(pair.role.result(final))
+        pair.link.run(pair.role.tell(final))
     return work.outcome(final, len(work.ids), sizes, _since(before, links))
 
 
@@ -146,7 +143,7 @@ class _HostPair:
 
     def __init__(self, link: Link, role: PsiReceiver, progress: Progress) -> None:
         self.link, self.role, self._progress = link, role, progress
-        self.peer_size = 0
+        self._common: frozenset[str] = frozenset()
         self._first_error: BaseException | None = None
 
     def run(self) -> frozenset[str]:
@@ -156,8 +153,7 @@ class _HostPair:
             self._until_it_fails(self._receive)
         if self._first_error is not None:
             raise self._first_error
-        with _blaming(self.link):
-            return self.role.intersection()
+        return self._common
 
     def _until_it_fails(self, direction: Callable[[], None]) -> None:
         """Run one direction. An error wakes whoever waits in the other, and is kept if it is the first."""
@@ -170,45 +166,26 @@ class _HostPair:
             self.link.channel.fail(cause)
 
     def _send(self) -> None:
-        self.link.send(self.role.open())
-        for message in self.role.masked_points():
-            self.link.send(message)
+        self.link.run(self.role.send())
 
     def _receive(self) -> None:
-        link, role = self.link, self.role
-        with _blaming(link):
-            opening = received(link.receive(PsiOpen), PsiOpen)
-            role.receive_open(opening)
-            self.peer_size = opening.set_size
-            chunks = -(-opening.set_size // opening.chunk)
-            points = _incoming(link, PsiPoints)
-            role.receive_points(_counted(points, self._progress, f"points of {link.name}", chunks))
-            role.receive_digests(_incoming(link, PsiDigests))
+        steps = _watched(self.role.receive(), self._progress, f"points of {self.link.name}")
+        self._common = self.link.run(steps)
 
 
 def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     before = _traffic([link])
     role = PsiSender(work.hashed(), _fresh(), work.mapper, chunk=work.chunk)
-    link.send(role.open())
-    total = -(-len(work.ids) // work.chunk)
-    for message in _counted(role.masked_points(), work.progress, "own points", total):
-        link.send(message)
-    with _blaming(link):
-        opening = received(link.receive(PsiOpen), PsiOpen)
-        role.receive_open(opening)
-        chunks = -(-opening.set_size // opening.chunk)
-        incoming = _counted(_incoming(link, PsiPoints), work.progress, f"points of {link.name}", chunks)
-        for reply in role.replies(incoming):
-            link.send(reply)
-        try:
-            result = received(link.receive(PsiResult), PsiResult)
-        except PeerAborted as error:
-            if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before
-                error.local_detail = describe_format(work.ids)
-            raise
-        common = role.receive_result(result)
-    return work.outcome(common, opening.set_size, {party: len(work.ids)}, _since(before, [link]))
+    link.run(_watched(role.send(), work.progress, "own points", -(-len(work.ids) // work.chunk)))
+    link.run(_watched(role.answer(), work.progress, f"points of {link.name}"))
+    try:
+        common = link.run(role.learn())
+    except PeerAborted as error:
+        if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before
+            error.local_detail = describe_format(work.ids)
+        raise
+    return work.outcome(common, role.peer_size, {party: len(work.ids)}, _since(before, [link]))
 
 
 def _traffic(links: Iterable[Link]) -> tuple[int, int]:
@@ -231,24 +208,27 @@ def _fresh() -> ChaCha20Randomness:
     return ChaCha20Randomness(OsRandomness().seed())
 
 
-class _blaming:
-    """What a role finds wrong with the peer's messages is the peer's fault, by name."""
+def _watched(steps: Steps[T], progress: Progress, step: str, sends: int = 0) -> Steps[T]:
+    """The same conversation; somebody hears of each message of points in it.
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, PeerViolation):
-            raise PeerFault(self._link.name, error) from error
-
-
-def _incoming(link: Link, kind: type[M]) -> Iterator[M]:
-    """The peer's stream of one kind; the role takes as many as belong to it."""
-    while True:
-        yield received(link.receive(kind), kind)
+    Args:
+        step: what this is called.
+        sends: how many it sends; 0: it is those that it receives that count.
+    """
+    done = 0
+    wanted = next(steps)
+    try:
+        while True:
+            answer = yield wanted
+            if isinstance(wanted, ReceiveMany) and PsiPoints in wanted.types:
+                answer = _counted(received_many(answer, PsiPoints), progress, step, wanted.count)
+            elif isinstance(wanted, Send) and isinstance(wanted.message, PsiPoints) and sends:
+                done += 1
+                progress.emit("psi", step=step, done=done, total=sends)
+            wanted = steps.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def _counted(items: Iterable[T], progress: Progress, step: str, total: int) -> Iterator[T]:
