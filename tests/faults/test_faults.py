@@ -79,7 +79,7 @@ def test_a_kill_when_only_one_has_the_first_checkpoint(
 @pytest.mark.parametrize("scheme", ["plain", "masked"])
 def test_a_connection_breaks_twice(tmp_path: Path, reference: Callable[..., Outcome], scheme: str) -> None:
     size = reference(scheme).bytes["party1"]
-    breaks = [Break(Kind.RST, size[Way.UP] * 6 // 10, Way.UP), Break(Kind.FIN, size[Way.DOWN] * 9 // 10, Way.DOWN)]
+    breaks = [Break(Kind.RST, size[Way.UP] * 7 // 10, Way.UP), Break(Kind.FIN, size[Way.DOWN] * 12 // 10, Way.DOWN)]
     went_on(run_faulty(tmp_path, scheme, Faults(breaks={"party1": breaks})), reference(scheme))
 
 
