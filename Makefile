@@ -1,6 +1,7 @@
-# make demo    set up .venv and train the tutorial's task between two processes
-# make test    set up .venv and run the tests
-# make check   lint, types, generated code
+# make demo         set up .venv and train the tutorial's task between two processes
+# make test         set up .venv and run the tests
+# make test-busy    run those with real parties beside four processes that only compute
+# make check        lint, types, generated code
 # make docs    the documentation, into site/
 PYTHON ?= python3
 VENV := .venv
@@ -15,6 +16,12 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# Limits follow the load: tests that pass alone must pass here.
+BUSY_TESTS ?= tests/engine tests/hostile tests/faults tests/cli tests/secrets tests/transport
+test-busy: $(VENV)/.dev
+	@loops=""; for each in 1 2 3 4; do yes >/dev/null & loops="$$loops $$!"; done; trap "kill $$loops" EXIT; \
+	$(BIN)/python -m pytest $(BUSY_TESTS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import pytest
 from protocols.core.errors import InvalidPoint
 from protocols.psi import hash_ids
 from secure_hfl.executor import LocalExecutor
+from tests.limits import seconds
 
 ROOT = Path(__file__).parent.parent
 
@@ -85,7 +86,7 @@ def test_what_releases_the_lock_is_done_in_threads(workers: int, size: int, is_h
 
 
 def test_threads_give_results_in_order_side_by_side() -> None:
-    meeting = threading.Barrier(2, timeout=60)  # passes nobody unless two pieces of work run at the same time
+    meeting = threading.Barrier(2, timeout=seconds(60))  # passes nobody unless two pieces of work run at the same time
 
     def meet(number: int) -> int:
         meeting.wait()
@@ -150,7 +151,9 @@ def run_script(directory: Path, text: str) -> str:
     script = directory / "script.py"
     script.write_text(textwrap.dedent(text))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=seconds(60)
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -14,6 +14,7 @@ import pytest
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.page import page
 from tests.audit.helpers import BFV, MASKED, PLAIN, Page, forged, with_one_byte_more, write
+from tests.limits import seconds
 from tests.protocols.transcript.recorded_runs import transcripts
 from tests.protocols.whole_task import Case
 
@@ -135,5 +136,5 @@ def in_browser(browser: str, path: Path) -> tuple[str, str]:
     options += ("--enable-logging=stderr", "--dump-dom")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [browser, *options, f"--user-data-dir={profile}", path.as_uri()]
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds(60))
     return result.stdout, result.stderr

@@ -22,6 +22,7 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
 from secure_hfl.checkpoints.store import Checkpoint, CheckpointStore, Saved
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
+from tests.limits import seconds
 
 OWNER = {"task": "a1b2", "role": "host", "party": "bank", "scheme": "bfv", "certificate": "AB:CD"}
 ROOT = Path(__file__).parent.parent.parent
@@ -333,7 +334,12 @@ def test_what_cannot_be_kept_is_named_and_nothing_is_touched(two: CheckpointStor
 def test_a_killed_writer_leaves_a_usable_checkpoint(tmp_path: Path) -> None:
     script = Path(__file__).parent / "killed_writer.py"
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, str(script), str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=seconds(120),
+        check=True,
     )
     report = json.loads(done.stdout)
     # Killed before every line of a save, and then at random moments of a loop of saves.

@@ -17,8 +17,9 @@ from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.transport.channel import Channel
 from tests.known_messages import known_catalogue
+from tests.limits import seconds
 
-PATIENCE = 60.0
+PATIENCE = seconds(60)
 """Seconds: what the silent peer may owe us. A test that waits for it has failed."""
 
 

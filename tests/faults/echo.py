@@ -7,8 +7,10 @@ import threading
 from contextlib import suppress
 from typing import Protocol
 
+from tests.limits import seconds
+
 DATA = bytes(range(256)) * 512
-PATIENCE = 10.0
+PATIENCE = seconds(10)
 
 
 class Listening(Protocol):

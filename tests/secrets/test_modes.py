@@ -18,6 +18,7 @@ from secure_hfl.home import privacy_problems
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task
 from tests.cli.helpers import User, fails
+from tests.limits import seconds
 
 TASK = "tasks/*"
 PRIVATE = [
@@ -113,7 +114,7 @@ def test_a_script_by_itself_refuses(user: User) -> None:
     script = user.directory / user.write("script.py", SCRIPT)
     the(user, f"{TASK}/transcripts").chmod(0o750)
     process = user.start("host", str(script))
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=seconds(60))
     assert process.returncode == 1
     assert out == ""
     assert "chmod 700" in err

@@ -12,10 +12,11 @@ from protocols.core.errors import SecureHflError
 from secure_hfl.identity import Identity
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.server import PartyServer
+from tests.limits import seconds
 from tests.transport.messages import CATALOGUE, Note
 
 TASK = "task-1"
-TIMEOUT = 30.0
+TIMEOUT = seconds(30)
 
 
 def start(target: Any) -> tuple[BaseProcess, Connection]:

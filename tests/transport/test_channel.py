@@ -19,9 +19,10 @@ from protocols.wire.frames import CHUNK_BYTES, END_FRAME, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
+from tests.limits import seconds
 from tests.transport.messages import CATALOGUE, Empty, Note
 
-TIMEOUT = 20.0
+TIMEOUT = seconds(20)
 SMALL = ChannelLimits(message_bytes=4 << 20, inbound_bytes=2000, outbound_bytes=2000)
 STOP = Abort("the disk is full", "host", "TaskFailed")
 

@@ -17,6 +17,7 @@ from protocols.core.errors import InvalidInput
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar
+from tests.limits import seconds
 from tests.protocols.psi.helpers import PsiRun, run_psi
 
 SESSION = bytes(range(32))
@@ -100,11 +101,11 @@ class Wire(queue.Queue[Any]):
 
     def send(self, messages: Iterable[Any]) -> None:
         for message in messages:
-            self.put(message, timeout=20)
+            self.put(message, timeout=seconds(20))
 
     def messages(self) -> Iterator[Any]:
         while True:
-            yield self.get(timeout=20)
+            yield self.get(timeout=seconds(20))
 
 
 def test_two_threads_may_drive_each_role() -> None:
