@@ -255,11 +255,6 @@ class DryRun(ABC):
             raise InvalidInput(f"confirm_batch_ids: {strangers[0]!r} is not in the intersection")
 
     @property
-    def feature_model(self) -> nn.Module:
-        """This party's bottom model."""
-        return self.models.feature_model
-
-    @property
     def tb_writer(self) -> SummaryWriter:
         """Writes to a directory that is gone after the dry run."""
         if self._tb_writer is None:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from protocols.core.message import check_finite
 from secure_hfl.dry_run.base import Assumptions, DryRun, Finding, as_array
@@ -93,11 +92,6 @@ class HostDryRun(DryRun):
             return {key: out or width for (key, width), out in zip(given.items(), widths)}
         projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
         return {key: width for key, width in projection.items() if width is not True}
-
-    @property
-    def infer_model(self) -> nn.Module:
-        """The top model."""
-        return self.models.infer_model
 
     @property
     def optimizer(self) -> SecureOptimizer:
