@@ -1,0 +1,211 @@
+"""The host's and the collaborator's threads of an offline phase, with a phase that makes numbers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from protocols.core.envelope import Phase, Place
+from protocols.core.errors import InvalidInput
+from protocols.core.steps import Receive, Send, Steps
+from protocols.task.alignment import EpochEnd
+from secure_hfl.engine.link import Link
+from secure_hfl.engine.offline_phase import (
+    BATCH,
+    POOL_BYTES,
+    CollaboratorOfflineWork,
+    Demand,
+    HostOfflineWork,
+    Outlook,
+    host_offline_work,
+    wait_for_units,
+)
+from secure_hfl.errors import ConnectionLost, PeerFault, PeerTimeout
+from tests.engine.memory_channel import channel_pair
+from tests.limits import Limit
+
+PATIENCE = 20.0
+KINDS = {True: "train", False: "test"}
+
+
+class HostNumbers:
+    """Makes units by asking, and waiting for the answer."""
+
+    def __init__(self, bytes_per_unit: int = 1 << 20) -> None:
+        self.bytes_per_unit = bytes_per_unit
+        self.made = {"train": 0, "test": 0}
+        self.taken = {"train": 0, "test": 0}
+        self.most = 0
+
+    def kind(self, training: bool) -> str:
+        """See `HostOfflinePhase`."""
+        return KINDS[training]
+
+    def stock(self, kind: str) -> int:
+        """See `HostOfflinePhase`."""
+        return self.made[kind] - self.taken[kind]
+
+    def needs(self, training: bool, rows: int) -> tuple[str, int]:
+        """A unit for every four rows."""
+        return KINDS[training], -(-rows // 4)
+
+    def generate(self, kind: str, count: int) -> Steps[None]:
+        """See `HostOfflinePhase`."""
+        yield Send(EpochEnd(count))
+        yield Receive(EpochEnd)
+        self.made[kind] += count
+        self.most = max(self.most, self.stock(kind))
+
+
+class CollaboratorNumbers:
+    """Answers."""
+
+    request_type = EpochEnd
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.served: list[int] = []
+        self._error = error
+
+    def serve(self, request: Any) -> Steps[None]:
+        """See `CollaboratorOfflinePhase`."""
+        if self._error is not None:
+            raise self._error
+        self.served.append(request.batches)
+        yield Send(EpochEnd(request.batches))
+
+
+class Pair:
+    """Both parties' work over one connection."""
+
+    def __init__(self, demand: Demand, phase: HostNumbers | None = None, timeout: float = PATIENCE) -> None:
+        self.channels = channel_pair()
+        links = [Link(channel, PATIENCE) for channel in self.channels]
+        self.phase, self.serving = phase or HostNumbers(), CollaboratorNumbers()
+        self.host = HostOfflineWork([(links[0].offline_lane(), self.phase, demand)], timeout)
+        self.lane = links[1].offline_lane()
+        self.collaborator = CollaboratorOfflineWork(self.lane, self.serving)
+
+    def close(self) -> None:
+        """The conversation is over."""
+        self.host.stop()
+        self.collaborator.stop()
+        for channel in self.channels:
+            channel.close(1.0)
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """Those that a test makes are closed."""
+    made: list[Pair] = []
+    yield made
+    for pair in made:
+        pair.close()
+
+
+def test_what_is_needed_is_made_and_no_more(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 5, "test": 2}, {"train": 10, "test": 2}, capacity=100))
+    pairs.append(pair)
+    pair.host.start()
+    pair.collaborator.start()
+    pair.host.wait_for_round()
+    assert pair.phase.stock("train") >= 5
+    assert pair.phase.stock("test") >= 2
+    limit = Limit(PATIENCE)
+    while pair.phase.made != {"train": 10, "test": 2} and limit.left():
+        time.sleep(0.01)
+    time.sleep(0.1)  # for more, if there were more
+    pair.host.stop()
+    assert pair.phase.made == {"train": 10, "test": 2}
+    assert max(pair.serving.served) <= BATCH
+    assert pair.host.seconds > 0
+
+
+def test_the_pool_is_bounded_and_refilled_when_something_is_taken(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 100}, {"train": None}, capacity=6))
+    pairs.append(pair)
+    pair.host.start()
+    pair.collaborator.start()
+    for _ in range(5):
+        pair.host.wait_for(0, "train", 6)
+        pair.phase.taken["train"] += 6
+    assert pair.phase.most == 6
+    assert pair.phase.made["train"] >= 30
+
+
+def test_more_batches_than_expected_are_served(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 1}, {"train": 1}, capacity=8))
+    pairs.append(pair)
+    pair.host.start()
+    pair.collaborator.start()
+    pair.host.wait_for(0, "train", 1)
+    pair.phase.taken["train"] += 1
+    pair.host.wait_for(0, "train", 3)
+    assert pair.phase.stock("train") >= 3
+
+
+def test_what_goes_wrong_is_raised_where_training_waits(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 5}, {"train": 5}, capacity=8))
+    pairs.append(pair)
+    pair.channels[0].fail(ConnectionLost("the cable is out"))
+    pair.host.start()
+    with pytest.raises(ConnectionLost, match="the cable is out"):
+        pair.host.wait_for(0, "train", 1)
+
+
+def test_a_peer_that_makes_nothing_is_not_waited_for_for_ever(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 5}, {"train": 5}, capacity=8), timeout=0.2)
+    pairs.append(pair)  # the collaborator does not serve
+    pair.host.start()
+    with pytest.raises(PeerTimeout, match=r"no masks were ready for 0\.2 s"):
+        pair.host.wait_for(0, "train", 1)
+    pair.channels[0].fail(ConnectionLost("the test is over"))
+
+
+def test_a_collaborator_that_fails_ends_the_connection() -> None:
+    at_host, at_collaborator = channel_pair()
+    work = CollaboratorOfflineWork(
+        Link(at_collaborator, PATIENCE).offline_lane(), CollaboratorNumbers(InvalidInput("no more"))
+    )
+    failed: list[Exception] = []
+    heard = threading.Event()
+    at_collaborator.on_failure(lambda error: (failed.append(error), heard.set()))  # type: ignore[func-returns-value]
+    work.start()
+    lane = Link(at_host, PATIENCE).offline_lane()
+    assert lane.place == Place(Phase.OFFLINE)
+    lane.send(EpochEnd(1))
+    assert heard.wait(PATIENCE)
+    assert isinstance(failed[0], (InvalidInput, PeerFault))
+    at_host.close(0.1)
+
+
+@pytest.mark.parametrize(
+    ("size", "a_round", "capacity"),
+    [(1 << 10, 100, 200 + BATCH), (POOL_BYTES // 50, 100, 50), (POOL_BYTES, 100, 2 * BATCH)],
+)
+def test_memory_bounds_a_pool(size: int, a_round: int, capacity: int) -> None:
+    assert Demand.of(size, {"train": a_round}, {"train": None}).capacity == capacity
+
+
+def test_checks_take_one_unit_in_a_thousand() -> None:
+    demand = Demand.of(1, {"train": 100, "test": 0}, {"train": 20, "test": None})
+    assert demand.in_all == {"train": 2003, "test": None}
+
+
+def test_a_scheme_without_an_offline_phase_has_no_work() -> None:
+    layer: Any = type("Layer", (), {"offline": None})()
+    assert host_offline_work({}, {"bank": layer}, Outlook((1, 1), (1, 1)), PATIENCE) is None
+
+
+def test_the_outlook_becomes_the_demand_of_every_link() -> None:
+    layer: Any = type("Layer", (), {"offline": HostNumbers()})()
+    links = {name: Link(channel_pair()[0], PATIENCE) for name in ("bank", "shop")}
+    work = host_offline_work(links, dict.fromkeys(links, layer), Outlook((3, 1), (2, None)), PATIENCE)
+    assert work is not None
+    layer.offline.made["train"] = 2
+    wait_for_units(work, dict.fromkeys(links, layer), training=True, rows=8)
+    for link in links.values():
+        link.channel.close(0.1)
