@@ -31,11 +31,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.harness.faults.harness import Faults, Outcome, run_faulty
+from benchmarks.harness.faults.kill_points import BEFORE_AND_AFTER_SENDING, ON_RECEIVING, WHILE_WRITING, KillPoint
+from benchmarks.harness.faults.proxy import Break, Kind, Way
 from protocols.core.envelope import Phase
 from secure_hfl.bench.machine import machine
-from tests.faults.harness import Faults, Outcome, run_faulty
-from tests.faults.kill_points import BEFORE_AND_AFTER_SENDING, ON_RECEIVING, WHILE_WRITING, KillPoint
-from tests.faults.proxy import Break, Kind, Way
 
 HOST, COLLABORATOR = "party0", "party1"
 BOTH = (HOST, COLLABORATOR)

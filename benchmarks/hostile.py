@@ -28,13 +28,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Printed
 
+from benchmarks.harness.hostile.campaign import HOST, OTHER, Attack, Honest, Outcome, Table, honest_run, run_table
+from benchmarks.harness.hostile.mutations import field_names, generic_names
+from benchmarks.harness.hostile.network import INSIDERS, STRANGERS, Target, attacked, is_dropped, use_of, wait_for_port
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts.cases import Case
 from secure_hfl.bench.machine import machine
 from secure_hfl.identity import Identity
-from tests.hostile.campaign import HOST, OTHER, Attack, Honest, Outcome, Table, honest_run, run_table
-from tests.hostile.mutations import field_names, generic_names
-from tests.hostile.network import INSIDERS, STRANGERS, Target, attacked, is_dropped, use_of, wait_for_port
-from tests.parties import Parties
-from tests.scripts.cases import Case
 
 SHARES = {"plain": 0.46, "bfv": 0.22, "masked": 0.22, "paillier": 0.1}
 """How many of the rows go to each scheme."""

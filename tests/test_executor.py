@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidPoint
 from protocols.psi import hash_ids
 from secure_hfl.executor import LocalExecutor
-from tests.limits import seconds
 
 ROOT = Path(__file__).parent.parent
 

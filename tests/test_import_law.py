@@ -56,6 +56,12 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+def test_only_tests_import_tests() -> None:
+    """What benchmarks and tests share stands in benchmarks/harness."""
+    others = [*PROTOCOLS, *ENGINE, *(ROOT / "benchmarks").rglob("*.py")]
+    assert not [path for path in others if "tests" in {module.split(".")[0] for module in imported(parse(path))}]
+
+
 def exception_for(name: str) -> set[str]:
     """A SEAL or Paillier helper beside the file that the rule names has the same rights."""
     if name.startswith("he/seal_"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
 from protocols.core.errors import InvalidInput
 from protocols.layer.parameters import LayerParameters
 from protocols.schemes import registry
@@ -15,7 +16,6 @@ from protocols.schemes.plain.scheme import Plain
 from secure_hfl import schemes
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schemes import GROUP, load_scheme, register_scheme, scheme_names
-from tests.known_messages import MESSAGE_TYPES
 
 PLUG_IN = """
 from secure_hfl.schemes import register_scheme

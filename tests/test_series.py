@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests import limits
-from tests.limits import Limit
-from tests.parties import Parties, Running
-from tests.series import Broken, run_series
+from benchmarks.harness import limits
+from benchmarks.harness.limits import Limit
+from benchmarks.harness.parties import Parties, Running
+from benchmarks.harness.series import Broken, run_series
 
 SCRIPT = """
 import json, os, sys, time
@@ -37,7 +37,7 @@ def parties(tmp_path: Path) -> Iterator[Parties]:
 
 def run(parties: Parties, host: list[str], other: list[str], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What both print of each task; why, of a broken one."""
-    monkeypatch.setattr("tests.series.START", 5.0)
+    monkeypatch.setattr("benchmarks.harness.series.START", 5.0)
 
     def start(who: str, rows: Sequence[Mapping[str, Any]]) -> Running:
         script = str(parties.directory / "script.py")

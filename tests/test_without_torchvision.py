@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parties import ROOT, Parties
+from benchmarks.harness.parties import ROOT, Parties
 
 IMPORT_ALL = """
 import importlib, pkgutil, secure_hfl

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim import SGD
 
+from benchmarks.harness.pump import pump
 from benchmarks.privacy.scores import auc
 from protocols.core.steps import Steps
 from protocols.layer.interface import CollaboratorLayer, LayerSpec
@@ -25,7 +26,6 @@ from secure_hfl.engine.batch import HostBatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise
 from secure_hfl.schemes import load_scheme
-from tests.protocols.pump import pump
 
 HOST, OTHER = "host", "collaborator"
 Array = NDArray[Any]

@@ -6,7 +6,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from tests.protocols.pump import C, H
+from benchmarks.harness.pump import C, H
 from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 

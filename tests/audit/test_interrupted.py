@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from benchmarks.harness.pump import C, H
 from secure_hfl.audit.files import Verdict, audit_files
 from secure_hfl.audit.page import page
 from secure_hfl.audit.report_text import summarise
@@ -18,7 +19,6 @@ from secure_hfl.audit.watch import watch
 from secure_hfl.cli.app import app
 from tests.audit.helpers import write
 from tests.audit.test_page import assert_harmless
-from tests.protocols.pump import C, H
 from tests.protocols.transcript.interrupted_runs import Run, interrupted
 from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case

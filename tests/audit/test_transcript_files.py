@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.pump import C, H, Wire, identity
 from protocols.task.resumption import Seam
 from protocols.transcript.format import lines_of
 from protocols.transcript.seam import position
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transcript import Transcript, last_position
 from secure_hfl.transport.channel import Direction
-from tests.protocols.pump import C, H, Wire, identity
 from tests.protocols.transcript.recorded_runs import transcripts
 from tests.protocols.whole_task import Case, Task
 

@@ -10,12 +10,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from benchmarks.harness.pump import identity
 from secure_hfl.audit.files import Audited, Verdict
 from secure_hfl.audit.watch import is_written, watch
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import run_lock
 from tests.audit.helpers import BFV, PLAIN, forged, with_one_byte_more, write
-from tests.protocols.pump import identity
 from tests.protocols.transcript.recorded_runs import aborted, transcripts
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.harness.parties import SCRIPTS
 from secure_hfl.bench.command import parse_link, spelled_out
 from secure_hfl.bench.measure import Measurement, one_process
 from secure_hfl.bench.model import LINKS, Benchmark, Point, Sample
@@ -25,7 +26,6 @@ from secure_hfl.errors import ConfigurationError
 from secure_hfl.examples.catalogue import Script, mnist_halves
 from tests.bench.made_up import benchmark, case, sample
 from tests.cli.helpers import ROOT, fails
-from tests.parties import SCRIPTS
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.harness.faults.echo import DATA, Echo, connect, read_to_the_end, talk
 from secure_hfl.bench.link import ShapedLink, Shaper
 from secure_hfl.bench.model import LINKS, LinkProfile
-from tests.faults.echo import DATA, Echo, connect, read_to_the_end, talk
 
 MEGABYTE_A_SECOND = LinkProfile(name="slow", megabits=8.0, round_trip_milliseconds=20.0)
 QUICK = LinkProfile(name="quick", megabits=400.0, round_trip_milliseconds=2.0)

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.harness.limits import seconds
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
 from secure_hfl.checkpoints.store import Checkpoint, CheckpointStore, Saved
 from secure_hfl.errors import CheckpointNotWritten, CheckpointRefused
-from tests.limits import seconds
 
 OWNER = {"task": "a1b2", "role": "host", "party": "bank", "scheme": "bfv", "certificate": "AB:CD"}
 ROOT = Path(__file__).parent.parent.parent

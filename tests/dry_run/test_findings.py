@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.harness.scripts.cases import Case, Features, Method, Split, Stepping
+from benchmarks.harness.scripts.tiny import TinyCollaborator, TinyHost
 from protocols.core.errors import SecureHflError
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler, SecureHeteroNNHostScheduler, run_options
 from secure_hfl.dry_run.base import Assumptions, Finding
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schedulers.mock_context import dry_run
-from tests.scripts.cases import Case, Features, Method, Split, Stepping
-from tests.scripts.tiny import TinyCollaborator, TinyHost
 
 PEERS = {"party1": 4}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parties import Parties
+from benchmarks.harness.parties import Parties
 
 
 @pytest.fixture

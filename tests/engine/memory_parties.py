@@ -9,6 +9,9 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from benchmarks.harness.limits import TASK, seconds
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts.tiny import bottom, make, top
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.collaborator import Collaborator
 from secure_hfl.engine.door import Door
@@ -21,9 +24,6 @@ from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.transport.channel import Channel
 from tests.engine.memory_channel import channel_pair
-from tests.limits import TASK, seconds
-from tests.parties import Parties
-from tests.scripts.tiny import bottom, make, top
 
 HOST, COLLABORATOR = "party0", "party1"
 

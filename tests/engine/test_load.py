@@ -17,6 +17,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from benchmarks.harness.limits import PARTY, seconds
+from benchmarks.harness.parties import Ended, Parties, Running
+from benchmarks.harness.ports import free_ports
+from benchmarks.harness.scripts import tiny
+from benchmarks.harness.scripts.cases import Case, Features, Method
 from protocols.task.messages import COMMON_MESSAGES
 from protocols.wire.codec import Catalogue
 from secure_hfl import launch_tasks
@@ -28,11 +33,6 @@ from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.tasks import TaskState, create_task, join_task
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.shared import shared_server
-from tests.limits import PARTY, seconds
-from tests.parties import Ended, Parties, Running
-from tests.ports import free_ports
-from tests.scripts import tiny
-from tests.scripts.cases import Case, Features, Method
 
 CATALOGUE = Catalogue(COMMON_MESSAGES)
 HOST, ALICE, BOB = "party0", "party1", "party2"

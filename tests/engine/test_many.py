@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.parties import Parties
-from tests.scripts import tiny
-from tests.scripts.cases import Case, Method, Split
-from tests.series import Broken, Printed, run_tiny_series, whole
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts import tiny
+from benchmarks.harness.scripts.cases import Case, Method, Split
+from benchmarks.harness.series import Broken, Printed, run_tiny_series, whole
 
 PARTIES = 4
 # Per task: the cases that differ by party, and what every party says.

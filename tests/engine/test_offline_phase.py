@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.limits import Limit
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
 from protocols.core.steps import Receive, Send, Steps
@@ -26,7 +27,6 @@ from secure_hfl.engine.offline_phase import (
 )
 from secure_hfl.errors import ConnectionLost, PeerFault, PeerTimeout
 from tests.engine.memory_channel import channel_pair
-from tests.limits import Limit
 
 PATIENCE = 20.0
 KINDS = {True: "train", False: "test"}

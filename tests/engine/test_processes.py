@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.limits import PARTY, seconds
+from benchmarks.harness.parties import ROOT, SCRIPTS, Ended, Parties
+from benchmarks.harness.scripts.cases import Case, Method
 from secure_hfl.engine.collaborator import with_grace
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore
-from tests.limits import PARTY, seconds
-from tests.parties import ROOT, SCRIPTS, Ended, Parties
-from tests.scripts.cases import Case, Method
 
 MARKER = "secret-value-4711"
 ENDLESS = Case(arguments={"max_rounds": 10**6})

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.known_messages import known_catalogue
+from benchmarks.harness.limits import seconds
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.randomness import OsRandomness
@@ -16,8 +18,6 @@ from secure_hfl.engine.psi import _HostPair
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.transport.channel import Channel
-from tests.known_messages import known_catalogue
-from tests.limits import seconds
 
 PATIENCE = seconds(60)
 """Seconds: what the silent peer may owe us. A test that waits for it has failed."""

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.scripts.tiny import train_in_one_process
 from protocols.core.envelope import Phase
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tasks import TaskState
 from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
-from tests.scripts.tiny import train_in_one_process
 
 ROUNDS = 2
 LOSSES = train_in_one_process(2, ROUNDS)[0]

@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.parties import Parties
-from tests.scripts import tiny
-from tests.scripts.cases import Case, Features, Method, Split, Stepping
-from tests.scripts.tiny import MARKER
-from tests.series import Broken, Printed, run_tiny_series, whole
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts import tiny
+from benchmarks.harness.scripts.cases import Case, Features, Method, Split, Stepping
+from benchmarks.harness.scripts.tiny import MARKER
+from benchmarks.harness.series import Broken, Printed, run_tiny_series, whole
 
 HOST, OTHER = "party0", "party1"
 

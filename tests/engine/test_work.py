@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts.cases import Case, Method
+from benchmarks.harness.series import run_tiny_series, whole
 from secure_hfl.work_clock import WORK
-from tests.parties import Parties
-from tests.scripts.cases import Case, Method
-from tests.series import run_tiny_series, whole
 
 HOST, TRAINS, FROZEN = "party0", "party1", "party2"
 SCHEMES = ("plain", "bfv", "masked")

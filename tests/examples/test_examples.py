@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.harness.limits import START
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.ports import free_ports
 from secure_hfl.examples import catalogue
 from secure_hfl.examples.breast_cancer import columns
 from secure_hfl.examples.digits import strips
 from secure_hfl.tasks import create_task, join_task
 from tests.examples import central
-from tests.limits import START
-from tests.parties import Parties
-from tests.ports import free_ports
 
 PARTY = Path(__file__).with_name("party.py")
 ROUNDS = {"breast_cancer": 3, "digits": 1}

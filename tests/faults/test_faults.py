@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import Faults, FaultyRun, Outcome, run_faulty
-from tests.faults.kill_points import KillPoint
-from tests.faults.proxy import Break, Kind, Way
-from tests.limits import seconds
+from benchmarks.harness.faults.harness import Faults, FaultyRun, Outcome, run_faulty
+from benchmarks.harness.faults.kill_points import KillPoint
+from benchmarks.harness.faults.proxy import Break, Kind, Way
+from benchmarks.harness.limits import seconds
 
 
 def impatient() -> dict[str, dict[str, float]]:

@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 
 import pytest
 
-from tests.faults.echo import DATA, PATIENCE, Echo, connect, read_to_the_end, talk
-from tests.faults.proxy import Break, Kind, Proxy, Way
+from benchmarks.harness.faults.echo import DATA, PATIENCE, Echo, connect, read_to_the_end, talk
+from benchmarks.harness.faults.proxy import Break, Kind, Proxy, Way
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
@@ -42,7 +43,6 @@ from tests.fuzz.recipe import Recipe, alter
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import backward_and_settle, copied, normal
 from tests.protocols.psi.helpers import run_psi
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import answering
 from tests.protocols.whole_task import parameters_of
 

@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES, known_catalogue
+from benchmarks.harness.pump import Wire, identity
 from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
@@ -31,8 +33,6 @@ from secure_hfl.tasks import Invite
 from secure_hfl.tasks.record import Participant
 from tests.fuzz.formats import read_der, read_protobuf, read_words, write_der, write_json, write_words
 from tests.fuzz.recipe import Tree
-from tests.known_messages import MESSAGE_TYPES, known_catalogue
-from tests.protocols.pump import Wire, identity
 from tests.protocols.transcript.recorded_runs import texts_of, transcripts
 from tests.protocols.whole_task import Case, Task
 

@@ -11,6 +11,8 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from benchmarks.harness.known_messages import known_catalogue
+from benchmarks.harness.pump import identity
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, PeerViolation, VerificationFailed
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
@@ -29,8 +31,6 @@ from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
 from tests.fuzz.recipe import Recipe, Tree, alter, copied
-from tests.known_messages import known_catalogue
-from tests.protocols.pump import identity
 from tests.protocols.transcript.recorded_runs import transcripts
 
 Target = Callable[[bytes], None]

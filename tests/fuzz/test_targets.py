@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.psi.messages import PsiResult
 from protocols.schemes.plain.messages import PlainFeatures
@@ -26,7 +27,6 @@ from tests.fuzz import corpus
 from tests.fuzz.formats import read_der, write_json, write_protobuf
 from tests.fuzz.recipe import Tree, copied
 from tests.fuzz.targets import TARGETS, seeds
-from tests.known_messages import known_catalogue
 
 EDITS = {"channel": 150, "certificate": 200, "psi": 100, "bfv": 80, "encrypted_roles": 50}
 EDITS |= {"transcript": 50, "paillier": 25, "masked_roles": 40}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.parties import Parties
+from benchmarks.harness.parties import Parties
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.envelope import Envelope, Phase
 from protocols.task.rounds import TaskFinished
 from protocols.wire.codec import encode, peek
 from secure_hfl.identity import Identity
 from secure_hfl.transport.tls import server_credentials
-from tests.known_messages import known_catalogue
 
 FIELD = b"\x10\x05"  # field 2, the phase
 

@@ -15,8 +15,8 @@ from zlib import crc32
 
 import pytest
 
-from tests.hostile.campaign import HOST, OTHER, Attack, Table, run_table
-from tests.parties import Parties
+from benchmarks.harness.hostile.campaign import HOST, OTHER, Attack, Table, run_table
+from benchmarks.harness.parties import Parties
 
 SILENT, PATIENT = 1.0, 20.0
 """Quiet seconds that a party may owe a message, in rows that end with PeerTimeout and in others."""

@@ -14,10 +14,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from secure_hfl.engine.collaborator import with_grace
-from secure_hfl.identity import Identity
-from tests.hostile.impostors import GRACE, IMPOSTORS, LIMIT, impostor
-from tests.hostile.network import (
+from benchmarks.harness.hostile.impostors import GRACE, IMPOSTORS, LIMIT, impostor
+from benchmarks.harness.hostile.network import (
     FLOOD,
     INSIDERS,
     STRANGERS,
@@ -28,9 +26,11 @@ from tests.hostile.network import (
     use_of,
     wait_for_port,
 )
-from tests.limits import PARTY, START, TASK, seconds
-from tests.parties import Ended, Parties, Running
-from tests.scripts.cases import Case
+from benchmarks.harness.limits import PARTY, START, TASK, seconds
+from benchmarks.harness.parties import Ended, Parties, Running
+from benchmarks.harness.scripts.cases import Case
+from secure_hfl.engine.collaborator import with_grace
+from secure_hfl.identity import Identity
 
 DROPPED_AT_ONCE = ("random bytes", "HTTP/1", "plaintext HTTP/2", "no certificate", "wrong certificate")
 MORE_MB = 150

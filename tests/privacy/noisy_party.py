@@ -3,8 +3,8 @@
 import json
 import os
 
+from benchmarks.harness.scripts.tiny import make
 from secure_hfl import MarvellNoise
-from tests.scripts.tiny import make
 
 scheduler = make(json.loads(os.environ["TINY_CASE"]))
 if scheduler.case.index == 0:

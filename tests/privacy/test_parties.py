@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.scripts import tiny
+from benchmarks.harness.scripts.cases import Case
 from secure_hfl import GaussianNoise
 from secure_hfl.errors import ConfigurationError
-from tests.parties import Parties
-from tests.scripts import tiny
-from tests.scripts.cases import Case
 
 SCRIPT = str(Path(__file__).parent / "noisy_party.py")
 

@@ -7,12 +7,12 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from benchmarks.harness.pump import C, Cut, H
 from protocols.core.envelope import Phase
 from protocols.task.resumption import ResumePoint
 from protocols.transcript.audit import audit_run
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
-from tests.protocols.pump import C, Cut, H
 from tests.protocols.transcript.interrupted_runs import seam_of
 from tests.protocols.whole_task import Before, Case, Task, ids_of
 

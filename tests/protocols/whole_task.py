@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.pump import C, Conversation, H, Wire, complete
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
@@ -37,7 +38,6 @@ from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import CollaboratorRounds, HostRounds
 from tests.protocols.he import bfv_helpers, paillier_helpers
-from tests.protocols.pump import C, Conversation, H, Wire, complete
 
 BOUNDS = LayerParameters(check_every=2)
 HOST = "hospital"

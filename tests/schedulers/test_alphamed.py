@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import secure_hfl
+from benchmarks.harness.scripts.tiny import Tiny, TinyHost
 from secure_hfl import (
     HeteroNNHostScheduler,
     SecureHeteroNNCollaboratorScheduler,
@@ -15,7 +16,6 @@ from secure_hfl import (
 )
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.schedulers.other_names import OTHER_NAMES
-from tests.scripts.tiny import Tiny, TinyHost
 
 ROWS = [("host", 8, 8), ("clinic", 20, 12)]
 METHODS = ("load_local_ids", "split_dataset", "iterate_train_feature", "iterate_test_feature", "train_a_batch")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from benchmarks.harness.parties import Ended, Parties
 from secure_hfl.examples import mnist
-from tests.parties import Ended, Parties
 
 LISTINGS = Path(mnist.__file__).parent
 SMALLER = {

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.scripts.cases import Case
+from benchmarks.harness.scripts.tiny import TinyCollaborator, TinyHost
 from secure_hfl import DataChecker, launch_tasks, mock_context
 from secure_hfl.errors import ConfigurationError, TaskNotFound, UserCodeError
-from tests.scripts.cases import Case
-from tests.scripts.tiny import TinyCollaborator, TinyHost
 
 IDS = [str(i) for i in range(32, 128)]
 

@@ -18,15 +18,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.harness.parties import Ended, Parties, Running
+from benchmarks.harness.ports import free_ports
+from benchmarks.harness.scripts.cases import Case, Method
+from benchmarks.harness.series import follow
 from secure_hfl import run_options
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import create_task, join_task
-from tests.parties import Ended, Parties, Running
-from tests.ports import free_ports
-from tests.scripts.cases import Case, Method
 from tests.secrets.keeping_proxy import KeepingProxy
 from tests.secrets.search import Secret
-from tests.series import follow
 
 HERE = Path(__file__).parent
 HOST, OTHER = "party0", "party1"

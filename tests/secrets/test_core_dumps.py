@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.parties import ROOT
+from benchmarks.harness.parties import ROOT
 
 CRASH = """
 import os, resource

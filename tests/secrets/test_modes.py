@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.limits import seconds
 from secure_hfl.cli.doctor_checks import check_modes
 from secure_hfl.home import privacy_problems
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task
 from tests.cli.helpers import User, fails
-from tests.limits import seconds
 
 TASK = "tasks/*"
 PRIVATE = [

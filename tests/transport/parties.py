@@ -7,12 +7,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from benchmarks.harness.limits import seconds
 from protocols.core.envelope import Phase
 from protocols.core.errors import SecureHflError
 from secure_hfl.identity import Identity
 from secure_hfl.transport.client import connect
 from secure_hfl.transport.server import PartyServer
-from tests.limits import seconds
 from tests.transport.messages import CATALOGUE, Note
 
 TASK = "task-1"

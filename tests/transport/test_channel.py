@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.limits import seconds
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput, MalformedMessage, MessageOutOfOrder, SecureHflError
 from protocols.core.message import Message
@@ -19,7 +20,6 @@ from protocols.wire.frames import CHUNK_BYTES, END_FRAME, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
-from tests.limits import seconds
 from tests.transport.messages import CATALOGUE, Empty, Note
 
 TIMEOUT = seconds(20)

@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES, known_catalogue
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, StepSkipped
@@ -41,7 +42,6 @@ from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.wire.codec import encode
-from tests.known_messages import MESSAGE_TYPES, known_catalogue
 
 
 def _bytes(count: int, start: int = 0) -> bytes:

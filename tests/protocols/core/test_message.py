@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
 from protocols.core.errors import InvalidInput
 from protocols.core.message import Message, check_array
-from tests.known_messages import MESSAGE_TYPES
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.ledger import Content, HiddenFromHost, LedgerEntry, public
@@ -30,7 +31,6 @@ from protocols.transcript.run_ledger import ledger_of_run
 from protocols.wire.codec import Catalogue, decode, encode
 from protocols.wire.proto_file import proto_text
 from protocols.wire.sizes import data, number, tensor
-from tests.known_messages import MESSAGE_TYPES
 
 SHOWN = LedgerEntry(
     Content.PLAINTEXT,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.pump import Talk, pump
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, Message
 from protocols.core.steps import Send, Steps
@@ -26,7 +27,6 @@ from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import FeatureGradient, Projection
 from tests.protocols.he import bfv_helpers, paillier_helpers
-from tests.protocols.pump import Talk, pump
 
 Floats = NDArray[np.float32]
 States = tuple[Mapping[str, Array], Mapping[str, Array]]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.pump import pump
 from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS
 from protocols.he.parameters import TRIPLES
 from protocols.layer.interface import LayerSpec
@@ -23,7 +24,6 @@ from protocols.schemes.plain.host import PlainHost
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import QUIET, backward_and_settle, kept, normal
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 SIGMA = LayerParameters().smoothing_sigma(7)  # for all widths here; no tail is longer than 8.6 of them

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import pump
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.layer.interface import LayerSpec
 from protocols.layer.reference import ReferenceLayer
@@ -17,7 +18,6 @@ from protocols.schemes.plain.host import PlainHost
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import normal
 from tests.protocols.layer.resume_helpers import SECURE, SIGMA, Z_ERROR, Run, da_error
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, RoleAlreadyUsed, WrongSession
 from protocols.core.steps import Receive, Send
 from protocols.he.interface import RING_BITS
@@ -20,7 +21,6 @@ from protocols.schemes.plain.host import PlainHost
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import backward_and_settle, normal
 from tests.protocols.layer.resume_helpers import SECURE, Run, ends, states_of
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked import helpers as masked_layers
 
 # Order --------------------------------------------------------------------------------------------------------------

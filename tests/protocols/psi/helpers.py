@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from benchmarks.harness.pump import complete, ends_of_nothing
 from protocols.core.message import Message
 from protocols.core.steps import Steps
 from protocols.psi import PsiReceiver, PsiSender
-from tests.protocols.pump import complete, ends_of_nothing
 
 
 @dataclass

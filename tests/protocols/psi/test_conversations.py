@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.pump import replay
 from protocols.core.errors import (
     CallOutOfOrder,
     MalformedMessage,
@@ -21,7 +22,6 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.steps import ReceiveMany, Send
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiSender, hash_ids
 from tests.protocols.psi.helpers import PsiRun, run_psi
-from tests.protocols.pump import replay
 
 SESSION = bytes(range(32))
 HOST, OTHER = [f"id{i}" for i in range(10)], [f"id{i}" for i in range(5, 12)]

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
 from protocols.psi.curve import Scalar
-from tests.limits import seconds
 from tests.protocols.psi.helpers import PsiRun, run_psi
 
 SESSION = bytes(range(32))

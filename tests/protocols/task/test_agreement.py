@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.pump import C, Conversation, H, Wire, complete, replay
 from protocols.core.envelope import Phase
 from protocols.core.errors import (
     CallOutOfOrder,
@@ -21,7 +22,6 @@ from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan, check_hello, make_manifest
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
-from tests.protocols.pump import C, Conversation, H, Wire, complete, replay
 
 SEAM = Seam(bytes(32), 3, bytes(32), 4, bytes(32)).encode()
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import pump, replay
 from protocols.core.errors import InvalidInput, RoleAlreadyUsed
 from protocols.core.steps import Receive, Send, Steps
 from protocols.task.abort import Abort
@@ -29,7 +30,6 @@ from protocols.task.alignment import (
     ids_digest,
 )
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
-from tests.protocols.pump import pump, replay
 
 SESSION = bytes(range(32))
 IDS = st.one_of(st.integers(), st.text(max_size=8))

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import pytest
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
+from benchmarks.harness.pump import C, H
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.sender import Sender
@@ -19,8 +21,6 @@ from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder, State
 from protocols.transcript.format import Entry, parse
 from protocols.transcript.messages import Checkpoint, Countersignature
-from tests.known_messages import MESSAGE_TYPES
-from tests.protocols.pump import C, H
 from tests.protocols.transcript.interrupted_runs import Run
 from tests.protocols.transcript.recorded_runs import texts_of, transcripts
 from tests.protocols.whole_task import Case

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import pump, replay
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, WrongSession
 from protocols.core.randomness import OsRandomness, SeededRandomness
@@ -27,7 +28,6 @@ from protocols.task.resumption import (
     checkpoint_tag,
     newest_common,
 )
-from tests.protocols.pump import pump, replay
 
 SESSION = SeededRandomness(1, "session").bytes(32)
 OLD, NEW, OTHER = (ResumePoint(Phase.TRAIN, 2, 300), ResumePoint(Phase.TRAIN, 3, 50), ResumePoint(Phase.TEST, 2))

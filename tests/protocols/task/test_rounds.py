@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.pump import replay
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, RoleAlreadyUsed
 from protocols.core.message import Message
@@ -21,7 +22,6 @@ from protocols.task.rounds import (
     RoundStart,
     TaskFinished,
 )
-from tests.protocols.pump import replay
 
 IDS, OTHER_IDS = b"i" * 32, b"o" * 32
 TRAIN_1 = Place(Phase.TRAIN, 1)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from benchmarks.harness.pump import C, Cut, H, Wire
 from protocols.core.sender import Sender
 from protocols.transcript.audit import audit_run
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position
-from tests.protocols.pump import C, Cut, H, Wire
 from tests.protocols.whole_task import Before, Case, Saved, Task
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from benchmarks.harness.pump import C, H, identity
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
@@ -17,7 +18,6 @@ from protocols.transcript.format import Running, Signed, checkpoint_text, lines_
 from protocols.transcript.records import Own
 from protocols.transcript.report import AuditReport
 from secure_hfl.identity import Identity
-from tests.protocols.pump import C, H, identity
 from tests.protocols.whole_task import Case, Task
 
 DEFAULT = Case()

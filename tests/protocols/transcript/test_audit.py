@@ -7,13 +7,13 @@ from dataclasses import asdict
 
 import pytest
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
+from benchmarks.harness.pump import C, H, identity
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
 from protocols.transcript.audit import audit
 from protocols.transcript.file_audit import MAX_FINDINGS, FileAuditor, FreshTags
 from protocols.transcript.format import lines_of
-from tests.known_messages import MESSAGE_TYPES
-from tests.protocols.pump import C, H, identity
 from tests.protocols.transcript.recorded_runs import aborted, check, key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import pytest
 
+from benchmarks.harness.pump import C, H, Wire, identity, wire_bytes
 from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MessageOutOfOrder, VerificationFailed
 from protocols.core.message import Message
@@ -21,7 +22,6 @@ from protocols.transcript.chain import MAX_RECENT, Chain
 from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
-from tests.protocols.pump import C, H, Wire, identity, wire_bytes
 from tests.protocols.transcript.recorded_runs import texts_of
 from tests.protocols.whole_task import Case, Task
 

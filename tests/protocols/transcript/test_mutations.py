@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import C, H, identity
 from protocols.core.sender import Sender
 from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import Running, lines_of
-from tests.protocols.pump import C, H, identity
 from tests.protocols.transcript.recorded_runs import check, key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import Invalid, verify

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import H
 from protocols.core.sender import Sender
 from protocols.task.resumption import Seam
 from protocols.transcript.audit import audit, audit_run
@@ -18,7 +19,6 @@ from protocols.transcript.file_audit import FileAuditor
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
 from protocols.transcript.seam import position
-from tests.protocols.pump import H
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
 from tests.protocols.transcript.recorded_runs import aborted, check, transcripts
 from tests.protocols.whole_task import Case

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import H
 from protocols.transcript.records import Agreed
-from tests.protocols.pump import H
 from tests.protocols.transcript.interrupted_runs import check_run, interrupted
 from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of
 from tests.protocols.transcript.test_mutations import another, compact, fields_changed, rebuild_safely, structural

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.known_messages import MESSAGE_TYPES
+from benchmarks.harness.pump import C, H, identity
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
@@ -19,8 +21,6 @@ from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
-from tests.known_messages import MESSAGE_TYPES
-from tests.protocols.pump import C, H, identity
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
 from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.transcript.test_resumed import PLAIN, SECURE, TWO, assert_holds, reports

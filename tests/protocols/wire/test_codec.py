@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.envelope import MAX_ROUND, MAX_SEQUENCE, Envelope, Phase
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.ledger import public
@@ -21,7 +22,6 @@ from protocols.wire.codec import MAX_ELEMENTS, Catalogue, decode, encode, peek
 from protocols.wire.values import DTYPES
 from protocols.wire.varint import LENGTH, VARINT, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2
-from tests.known_messages import known_catalogue
 from tests.transport.messages import CATALOGUE, Empty, Everything, Note, PbEnvelope, with_protobuf
 from tests.vectors.make_wire import EXAMPLES
 

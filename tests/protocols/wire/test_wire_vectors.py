@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.wire.codec import decode
-from tests.known_messages import known_catalogue
 from tests.vectors.make_wire import EXAMPLES, encodings
 
 VECTORS: dict[str, str] = json.loads((Path(__file__).parents[2] / "vectors" / "wire.json").read_text())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import (
     InvalidInput,
     OutOfRange,
@@ -26,7 +27,6 @@ from protocols.schemes.encrypted.messages import (
 )
 from protocols.schemes.encrypted.products import STOCK, PrecomputedRandomness
 from tests.protocols.layer.helpers import QUIET, Layer, kept, normal, tampering
-from tests.protocols.pump import pump
 
 ALWAYS = LayerParameters(check_every=1)
 

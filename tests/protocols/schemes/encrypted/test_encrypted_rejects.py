@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import (
     CallOutOfOrder,
     InvalidInput,
@@ -43,7 +44,6 @@ from protocols.schemes.encrypted.messages import (
 )
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, copied, kept, normal, tampering
-from tests.protocols.pump import pump
 
 ALWAYS = LayerParameters(check_every=1)
 

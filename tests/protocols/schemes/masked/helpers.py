@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.harness.pump import Talk, pump
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps, received
@@ -24,7 +25,6 @@ from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
 from protocols.schemes.masked.triples import TRAIN, Half
 from tests.protocols.he.bfv_helpers import backend, public, secret
-from tests.protocols.pump import Talk, pump
 
 RANDOM = OsRandomness()
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import (
     CallOutOfOrder,
     InvalidInput,
@@ -46,7 +47,6 @@ from protocols.schemes.masked.messages import (
 )
 from protocols.schemes.masked.triples import PROJECTION, TEST, TRAIN, WEIGHT_GRADIENT, Half
 from tests.protocols.he.bfv_helpers import backend
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import RANDOM, Layer, altered, answering, layer_spec
 
 SIGMA = LayerParameters().smoothing_sigma(7)  # of the noise, in steps of the small factor, for all widths here

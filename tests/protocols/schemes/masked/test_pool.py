@@ -10,6 +10,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from benchmarks.harness.pump import pump
 from protocols.core.errors import InvalidCiphertext, InvalidInput, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
 from protocols.he.interface import RING_BITS
@@ -19,7 +20,6 @@ from protocols.layer.shapes import add
 from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
 from tests.protocols.he.bfv_helpers import backend
-from tests.protocols.pump import pump
 from tests.protocols.schemes.masked.helpers import altered, answering, layer_spec, pools, product_of
 
 SHAPES = [(1, 1, 1), (5, 3, 2), (7, 2, 9), (40, 6, 1), (13, 1, 4)]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.pump import pump, replay
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, OutOfRange
 from protocols.core.message import check_finite
 from protocols.core.randomness import SeededRandomness
@@ -18,7 +19,6 @@ from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.schemes.plain.collaborator import PlainCollaborator
 from protocols.schemes.plain.host import PlainHost
 from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
-from tests.protocols.pump import pump, replay
 
 BAD = [np.nan, np.inf, -np.inf]
 

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from tests.parties import ROOT
+from benchmarks.harness.parties import ROOT
 
 PRELOADED = (
     "torch",
@@ -35,7 +35,7 @@ PRELOADED = (
     "secure_hfl.engine.collaborator",
     "secure_hfl.schemes",
     "protocols.he.bfv",
-    "tests.faults.processes",
+    "benchmarks.harness.faults.processes",
 )
 COMMON = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 

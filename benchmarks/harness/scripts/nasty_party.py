@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.harness.faults.kill_points import arm, reached
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
-from tests.faults.kill_points import arm, reached
 
 CASE = json.loads(os.environ["NASTY_CASE"])
 INDEX: int = CASE["index"]

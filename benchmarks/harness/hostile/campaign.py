@@ -15,11 +15,11 @@ from typing import Any
 
 import protocols.schemes.registry
 import secure_hfl.errors
+from benchmarks.harness.limits import seconds
+from benchmarks.harness.parties import ROOT, SCRIPTS, Parties, Running
+from benchmarks.harness.scripts.cases import Case
+from benchmarks.harness.series import Broken, run_series
 from protocols.core.errors import SecureHflError
-from tests.limits import seconds
-from tests.parties import ROOT, SCRIPTS, Parties, Running
-from tests.scripts.cases import Case
-from tests.series import Broken, run_series
 
 HOST, OTHER = "party0", "party1"
 ATTACKER_SCRIPT = str(Path(__file__).parent / "attacker.py")

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from benchmarks.harness.scripts.cases import Case, Features, Method, Split, Stepping
 from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler
-from tests.scripts.cases import Case, Features, Method, Split, Stepping
 
 MARKER = "secret-value-4711"  # what no peer may ever see
 FEATURES = 4

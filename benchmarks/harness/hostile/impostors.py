@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 import grpc
 
+from benchmarks.harness.limits import seconds
 from protocols.wire.frames import CHUNK_BYTES, cut
 from secure_hfl.identity import Identity
 from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVICE, server_credentials
-from tests.limits import seconds
 
 QUIET = 20.0
 

@@ -1,4 +1,4 @@
-"""Every message type of this project, as tests need them all at once."""
+"""Every message type of this project, all at once."""
 
 from __future__ import annotations
 

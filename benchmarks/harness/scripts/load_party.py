@@ -14,11 +14,11 @@ from typing import Any
 import tiny
 import torch
 
+from benchmarks.harness.scripts.cases import Method
 from secure_hfl import launch_tasks, logger
 from secure_hfl.engine.supervisor import run_together
 from secure_hfl.errors import TasksFailed
 from secure_hfl.home import HOME_VARIABLE
-from tests.scripts.cases import Method
 
 
 class Talks:

@@ -19,6 +19,8 @@ from tiny import make
 import secure_hfl.transport.channel as channel_module
 import secure_hfl.transport.client as client_module
 import secure_hfl.transport.server as server_module
+from benchmarks.harness.hostile.mutations import Mutation, Sent, find
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import SecureHflError
 from protocols.core.message import Message
@@ -27,8 +29,6 @@ from protocols.wire.codec import Catalogue, encode
 from protocols.wire.frames import cut
 from secure_hfl.run_options import RunOptions, activate
 from secure_hfl.transport.channel import Channel, Direction
-from tests.hostile.mutations import Mutation, Sent, find
-from tests.known_messages import known_catalogue
 
 HOLD_SECONDS = float(os.environ["HOSTILE_HOLD_SECONDS"])
 """How long the attacker keeps a connection open, to see whether the victim ends it."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.limits import START, TASK, Limit
-from tests.parties import Ended, Parties, Running
+from benchmarks.harness.limits import START, TASK, Limit
+from benchmarks.harness.parties import Ended, Parties, Running
 
 LOOK_SECONDS = 0.02
 

@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from typing import Protocol
 
-from tests.limits import seconds
+from benchmarks.harness.limits import seconds
 
 DATA = bytes(range(256)) * 512
 PATIENCE = seconds(10)

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.limits import PARTY, Limit, seconds, wait
+from benchmarks.harness.ports import free_ports
+from benchmarks.harness.scripts.cases import Case
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
-from tests.limits import PARTY, Limit, seconds, wait
-from tests.ports import free_ports
-from tests.scripts.cases import Case
 
 SCRIPTS = Path(__file__).parent / "scripts"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Parties:
         return running
 
     def values(self, name: str, case: Case | None = None) -> dict[str, Any]:
-        """A party's case as plain data, which `tests.scripts.tiny.make` takes. It waits longer on a busy machine."""
+        """A party's case as plain data, which `scripts.tiny.make` takes. It waits longer on a busy machine."""
         values = {**asdict(case or Case()), "index": self.names.index(name), "parties": len(self.names)}
         values["arguments"] = {"schedule_timeout": seconds(30), **values["arguments"]}
         plain: dict[str, Any] = json.loads(json.dumps(values))

@@ -20,6 +20,7 @@ from typing import Any
 
 import grpc
 
+from benchmarks.harness.limits import START, Limit, seconds
 from protocols.wire.frames import CHUNK_BYTES
 from secure_hfl.identity import TLS_NAME, Identity
 from secure_hfl.transport.client import CLIENT_OPTIONS
@@ -29,7 +30,6 @@ from secure_hfl.transport.tls import (
     TASK_ID_KEY,
     channel_credentials,
 )
-from tests.limits import START, Limit, seconds
 
 QUIET = 20.0
 """Seconds of a quiet machine for whatever a victim does at once."""

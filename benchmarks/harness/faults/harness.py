@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.faults.kill_points import PIDS, KillPoint
+from benchmarks.harness.faults.processes import News, PartyProcess, run_command, start
+from benchmarks.harness.faults.proxy import Break, Proxy, Way
+from benchmarks.harness.faults.verdict import LOSS_BOUND, WEIGHT_BOUND, Result, entries, psi_runs, repeated, transcripts
+from benchmarks.harness.limits import Limit, seconds
+from benchmarks.harness.parties import SCRIPTS, Parties
+from benchmarks.harness.ports import free_ports
 from secure_hfl.tasks import create_task, join_task
-from tests.faults.kill_points import PIDS, KillPoint
-from tests.faults.processes import News, PartyProcess, run_command, start
-from tests.faults.proxy import Break, Proxy, Way
-from tests.faults.verdict import LOSS_BOUND, WEIGHT_BOUND, Result, entries, psi_runs, repeated, transcripts
-from tests.limits import Limit, seconds
-from tests.parties import SCRIPTS, Parties
-from tests.ports import free_ports
 
 SEED = 12
 TERMINATED = 143

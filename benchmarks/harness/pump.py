@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
+from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.message import Message
 from protocols.core.sender import Sender
@@ -23,7 +24,6 @@ from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.wire.codec import decode, encode
 from secure_hfl.identity import Identity
-from tests.known_messages import known_catalogue
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
