@@ -1,10 +1,12 @@
-"""The timeline of a run as SVG: phases and rounds, who sent how much, what both have signed, what is wrong."""
+"""The timeline of a run as shapes: phases and rounds, who sent how much, what both have signed, what is wrong.
+
+`pages/audit.html.j2` draws them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field
 from math import sqrt
 
 from protocols.core.envelope import Phase
@@ -65,19 +67,33 @@ class _Place:
         return self.x + part * self.width
 
 
-def timeline_figure(timeline: Timeline, report: AuditReport) -> str:
-    """The whole figure, or an empty string if nothing could be read."""
+@dataclass(frozen=True)
+class Shape:
+    """One element of an SVG."""
+
+    element: str
+    attributes: dict[str, str | float]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Shapes that share what is shown when somebody points at them."""
+
+    title: str = ""
+    shapes: list[Shape] = field(default_factory=list)
+
+
+def timeline_figure(timeline: Timeline, report: AuditReport) -> list[Group]:
+    """The whole figure, LEFT + WIDTH + MARGIN wide and HEIGHT high; nothing if nothing could be read."""
     places = _place(timeline, _files(timeline, report))
     if not places:
-        return ""
-    parts = [*_lanes(any(place.segment.total.offline for place in places))]
+        return []
+    groups = [_lanes(any(place.segment.total.offline for place in places))]
     densest = max(_density(place.segment, one) for place in places for one in place.segment.bins)
     for place in places:
-        parts += [*_phase(place), *_bars(place, densest)]
-    parts += [*_signed(places, timeline), *_resumes(places, report), *_findings(places, report)]
-    label = "Timeline: phases and rounds, bytes in each direction, countersignatures and findings"
-    total = f"{LEFT + WIDTH + MARGIN:.0f} {HEIGHT:.0f}"
-    return f'<svg viewBox="0 0 {total}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+        groups += [_phase(place), *_bars(place, densest)]
+    return [*groups, *_signed(places, timeline), *_resumes(places, report), *_findings(places, report)]
 
 
 def _files(timeline: Timeline, report: AuditReport) -> list[_File]:
@@ -113,14 +129,22 @@ def _owner(files: list[_File], line: int) -> _File:
     return [files[0], *(file for file in files if file.before < line)][-1]
 
 
-def _lanes(has_offline: bool) -> Iterator[str]:
-    yield f'<text x="0" y="{PHASES_AT + 17}">phase, round</text>'
-    yield f'<text x="0" y="{BASE - 30}" class="label">host sent</text>'
-    yield f'<text x="0" y="{BASE + 38}" class="label">collaborator sent</text>'
-    if has_offline:
-        yield f'<text x="0" y="{OFFLINE_AT + 9}">preparation</text>'
-    yield f'<text x="0" y="{MARKS_AT + 9}">signed by both</text>'
-    yield f'<line class="axis" x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{BASE}" y2="{BASE}"/>'
+def _rect(kind: str, x: float, y: float, width: float, height: float, **more: str) -> Shape:
+    box: dict[str, str | float] = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{width:.1f}", "height": f"{height:.1f}"}
+    return Shape("rect", {"class": kind, **box, **more})
+
+
+def _upright(kind: str, x: float, top: float, **more: str) -> Shape:
+    """A line from `top` down to the marks."""
+    return Shape("line", {"class": kind, "x1": f"{x:.1f}", "x2": f"{x:.1f}", "y1": top, "y2": MARKS_AT, **more})
+
+
+def _lanes(has_offline: bool) -> Group:
+    names = [("phase, round", PHASES_AT + 17, ""), ("host sent", BASE - 30, "label")]
+    names += [("collaborator sent", BASE + 38, "label"), ("signed by both", MARKS_AT + 9, "")]
+    names += [("preparation", OFFLINE_AT + 9, "")] if has_offline else []
+    axis = Shape("line", {"class": "axis", "x1": LEFT, "x2": LEFT + WIDTH, "y1": BASE, "y2": BASE})
+    return Group(shapes=[*(Shape("text", {"x": 0, "y": y, "class": kind}, name) for name, y, kind in names), axis])
 
 
 def _name(segment: Segment) -> str:
@@ -128,26 +152,26 @@ def _name(segment: Segment) -> str:
     return f"{name} {segment.round}" if segment.round else name
 
 
-def _phase(place: _Place) -> Iterator[str]:
+def _phase(place: _Place) -> Group:
     total, name = place.segment.total, _name(place.segment)
     title = (
         f"{name}: {total.messages:,} messages, {place.shown}; "
         f"host {size(total.from_host)}, collaborator {size(total.from_collaborator)}"
     )
-    box = f'x="{place.x:.1f}" y="{PHASES_AT}" width="{place.width:.1f}" height="{PHASE_HEIGHT}" rx="4"'
-    yield f'<g><title>{escape(title)}</title><rect class="p{place.segment.phase}" {box}/>'
+    group = Group(title, [_rect(f"p{place.segment.phase}", place.x, PHASES_AT, place.width, PHASE_HEIGHT, rx="4")])
     short = name if len(name) * _LETTER < place.width else str(place.segment.round or "")
     if short and len(short) * _LETTER < place.width:
-        middle = place.x + place.width / 2
-        yield f'<text class="label" x="{middle:.1f}" y="{PHASES_AT + 17}" text-anchor="middle">{escape(short)}</text>'
-    yield "</g>"
+        middle = f"{place.x + place.width / 2:.1f}"
+        where: dict[str, str | float] = {"class": "label", "x": middle, "y": PHASES_AT + 17, "text-anchor": "middle"}
+        group.shapes.append(Shape("text", where, short))
+    return group
 
 
 def _density(segment: Segment, one: Bin) -> float:
     return max(one.from_host, one.from_collaborator) / segment.step or 1.0
 
 
-def _bars(place: _Place, densest: float) -> Iterator[str]:
+def _bars(place: _Place, densest: float) -> Iterator[Group]:
     """A bar each way for some lines in a row; its height is the square root of its bytes a line."""
     bins, step = place.segment.bins, place.segment.step
     lines = max(place.last - place.segment.first + 1, 1)
@@ -165,22 +189,20 @@ def _bars(place: _Place, densest: float) -> Iterator[str]:
             f"{_name(place.segment)}, {place.file.lines(first, last)}: {one.messages:,} messages; "
             f"host {size(one.from_host)}, collaborator {size(one.from_collaborator)}"
         )
-        yield f"<g><title>{escape(title)}</title>"
+        group = Group(title)
         for name, y, height in (("host", BASE - 1 - up, up), ("collaborator", BASE + 1, down)):
             if height:
-                box = f'x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.8):.1f}" height="{max(height, 1.0):.1f}"'
-                yield f'<rect class="bar-{name}" {box}/>'
+                group.shapes.append(_rect(f"bar-{name}", x, y, max(width, 0.8), max(height, 1.0)))
         if one.offline:
-            box = f'x="{x:.1f}" y="{OFFLINE_AT}" width="{max(width, 0.8):.1f}" height="{OFFLINE_HEIGHT}"'
-            yield f'<rect class="bar-offline" {box}/>'
-        yield "</g>"
+            group.shapes.append(_rect("bar-offline", x, OFFLINE_AT, max(width, 0.8), OFFLINE_HEIGHT))
+        yield group
 
 
 def _at(places: list[_Place], line: int) -> _Place:
     return next((place for place in places if line <= place.last), places[-1])
 
 
-def _signed(places: list[_Place], timeline: Timeline) -> Iterator[str]:
+def _signed(places: list[_Place], timeline: Timeline) -> Iterator[Group]:
     """A tick where the second of two countersignatures stands."""
     by_file: dict[_File, list[int]] = {}
     for line in timeline.signed:
@@ -191,22 +213,21 @@ def _signed(places: list[_Place], timeline: Timeline) -> Iterator[str]:
         place = _at(places, line)
         x, number = place.at(line), line - place.file.before
         title = f"line {number:,}: both parties have signed everything up to the end of {_name(place.segment)}"
-        yield f'<g><title>{escape(title)}</title><circle class="seal" cx="{x:.1f}" cy="{MARKS_AT + 5}" r="4"/>'
-        yield f'<line class="signed" x1="{x:.1f}" x2="{x:.1f}" y1="{PHASES_AT + PHASE_HEIGHT}" y2="{MARKS_AT}" '
-        yield 'stroke-dasharray="1 3"/></g>'
+        seal = Shape("circle", {"class": "seal", "cx": f"{x:.1f}", "cy": MARKS_AT + 5, "r": 4})
+        ticks = _upright("signed", x, PHASES_AT + PHASE_HEIGHT, **{"stroke-dasharray": "1 3"})
+        yield Group(title, [seal, ticks])
 
 
-def _resumes(places: list[_Place], report: AuditReport) -> Iterator[str]:
+def _resumes(places: list[_Place], report: AuditReport) -> Iterator[Group]:
     """A line where another conversation begins."""
     for resume in report.resumes:
         x = next((place.x for place in places if place.file.name == resume.file), None)
         if x is not None and resume.conversation > 1:
             title = f"conversation {resume.conversation} goes on from {resume.place}"
-            yield f"<g><title>{escape(title)}</title>"
-            yield f'<line class="resumed" x1="{x:.1f}" x2="{x:.1f}" y1="{PHASES_AT - 14}" y2="{MARKS_AT}"/></g>'
+            yield Group(title, [_upright("resumed", x, PHASES_AT - 14)])
 
 
-def _findings(places: list[_Place], report: AuditReport) -> Iterator[str]:
+def _findings(places: list[_Place], report: AuditReport) -> Iterator[Group]:
     before = {place.file.name: place.file.before for place in places}
     for finding in report.findings:
         if finding.file not in before or not finding.line:
@@ -214,5 +235,5 @@ def _findings(places: list[_Place], report: AuditReport) -> Iterator[str]:
         line = before[finding.file] + finding.line
         x = _at(places, line).at(line)
         name = "fault" if finding.severity is Severity.ERROR else "doubt"
-        yield f"<g><title>{escape(f'line {finding.line:,}: {finding.problem}')}</title>"
-        yield f'<path class="{name}" d="M{x:.1f} {PHASES_AT - 3} l-6 -11 h12 z"/></g>'
+        arrow = Shape("path", {"class": name, "d": f"M{x:.1f} {PHASES_AT - 3} l-6 -11 h12 z"})
+        yield Group(f"line {finding.line:,}: {finding.problem}", [arrow])

@@ -1,5 +1,5 @@
-"""The HTML report of a benchmark.
+"""The HTML report of a benchmark. Its markup is in secure_hfl/pages.
 
-markup.py  pieces of a page        svg.py    matplotlib's figures as SVG that the page's policy admits
-plots.py   kinds of plots          figures.py, series.py, privacy.py    the sections        page.py    the whole
+svg.py     matplotlib's figures as SVG that the page's policy admits        plots.py    kinds of plots
+figures.py, series.py, privacy.py    the sections                           page.py     the whole
 """

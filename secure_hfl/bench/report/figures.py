@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
+from markupsafe import Markup
+
 from secure_hfl.bench.model import OFFLINE_MESSAGES, PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -31,11 +33,9 @@ from secure_hfl.bench.numbers import (
     work_totals,
 )
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import figure, legend, numbers, swatch
-from secure_hfl.bench.report.markup import plots as side_by_side
 from secure_hfl.bench.report.plots import WORK_COLOURS, Line, Look, Row, Scale, spreads
 from secure_hfl.bench.report.svg import INK, OCHRE
-from secure_hfl.html_page import cell, small, table, text
+from secure_hfl.pages import pieces
 
 Looks = Mapping[str, Look]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -54,20 +54,20 @@ TIMES_APART = 8.0
 """An axis is logarithmic where figures are further apart."""
 
 
-def each_group(benchmark: Benchmark, content: Callable[[list[Case], str], str], sweep: Sweep = "schemes") -> str:
+def each_group(benchmark: Benchmark, content: Callable[[list[Case], str], Markup], sweep: Sweep = "schemes") -> Markup:
     """The content of each set of schemes that were measured at one point, with a heading where there are several."""
     groups = [group for group in by_point(benchmark.of(sweep)) if measured(group)]
     made = [(group[0], content(group, f"{sweep}{number}")) for number, group in enumerate(groups)]
     filled = [(case, each) for case, each in made if each]
     if len(groups) < 2:
-        return "".join(each for _, each in filled)
-    return "".join(f"<h3>{text(describe(case.point))}</h3>{each}" for case, each in filled)
+        return pieces.many([each for _, each in filled])
+    return pieces.many([part for case, each in filled for part in (pieces.subheading(describe(case.point)), each)])
 
 
 # Accuracy against time -----------------------------------------------------------------------------------------------
 
 
-def learning(group: list[Case], name: str, colours: Looks) -> str:
+def learning(group: list[Case], name: str, colours: Looks) -> Markup:
     """Accuracy and loss over seconds of training."""
     cases = [case for case in measured(group) if case.is_whole]
     drawn = []
@@ -91,10 +91,10 @@ def learning(group: list[Case], name: str, colours: Looks) -> str:
             for line in series
             for number, (at, value) in enumerate(line.points, 1)
         ]
-        below = numbers(("scheme", "round", "seconds", what), rows)
-        drawn.append(figure(title, drawn_svg, below=below))
-    shown = legend((case.scheme, colours[case.scheme]) for case in cases) if drawn else ""
-    return shown + side_by_side(drawn)
+        below = pieces.numbers(("scheme", "round#", "seconds#", f"{what}#"), rows)
+        drawn.append(pieces.figure(title, drawn_svg, below))
+    shown = pieces.legend([(case.scheme, colours[case.scheme]) for case in cases] if drawn else [])
+    return pieces.many([shown, pieces.group("plots", pieces.many(drawn))])
 
 
 def _end_of(line: Line, what: str) -> str:
@@ -122,11 +122,11 @@ def _learning_title(what: str, series: Sequence[Line]) -> str:
 # Where the time goes -------------------------------------------------------------------------------------------------
 
 
-def breakdown(group: list[Case], name: str) -> str:
+def breakdown(group: list[Case], name: str) -> Markup:
     """Bars of work, a bar for each party of each scheme: in seconds, and as shares where schemes are far apart."""
     cases = [case for case in measured(group) if typical_work(case)]
     if not cases:
-        return ""
+        return Markup()
     unit = per(cases)
     kinds = [kind for kind in _kinds(cases) if any(kind in own for c in cases for own in typical_work(c).values())]
     rows = list(_work_rows(cases, kinds, unit, is_share=False))
@@ -135,16 +135,17 @@ def breakdown(group: list[Case], name: str) -> str:
         f"{case.scheme}: {listed([f'{kind} {_share(value, case)}' for kind, value in _largest(work_totals(case), 3)])}"
         for case in cases
     )
-    drawn = [figure(title, plots.bars(f"{name}-work", alt, rows, unit.label, plots.WIDE))]
+    drawn = [pieces.figure(title, plots.bars(f"{name}-work", alt, rows, unit.label, plots.WIDE))]
     if spreads([unit.time(case) for case in cases], TIMES_APART):
         shares = list(_work_rows(cases, kinds, unit, is_share=True))
         alt = f"The same as shares of each party's time. {title}"
         drawn_svg = plots.bars(f"{name}-shares", alt, shares, "% of the time", plots.WIDE)
-        drawn.append(figure(f"The same, each {unit.one} as 100 %", drawn_svg))
-    key = legend((kind, Look(_colour(kind))) for kind in kinds)
-    figures = numbers(("", *kinds, "total"), _work_figures(cases, kinds, unit))
-    note = "" if unit.is_epoch else small("Of all batches that were run, the slow first ones included.")
-    return f'{key}<div class="stack">{"".join(drawn)}</div>{note}{figures}'
+        drawn.append(pieces.figure(f"The same, each {unit.one} as 100 %", drawn_svg))
+    key = pieces.legend([(kind, Look(_colour(kind))) for kind in kinds])
+    heads = ["", *(f"{kind}#" for kind in kinds), "total#"]
+    figures = pieces.numbers(heads, list(_work_figures(cases, kinds, unit)))
+    note = pieces.note("" if unit.is_epoch else "Of all batches that were run, the slow first ones included.")
+    return pieces.many([key, pieces.group("stack", pieces.many(drawn)), note, figures])
 
 
 def _kinds(cases: Sequence[Case]) -> list[str]:
@@ -203,7 +204,7 @@ def _work_title(cases: Sequence[Case], group: Sequence[Case]) -> str:
 # Ahead of training, and during it ------------------------------------------------------------------------------------
 
 
-def offline(group: list[Case], name: str) -> str:
+def offline(group: list[Case], name: str) -> Markup:
     """What is done in the epoch, and what ahead of or beside it; and what is done once a run."""
     cases = measured(group)
     once = [
@@ -212,16 +213,16 @@ def offline(group: list[Case], name: str) -> str:
         if any(_once(case))
     ]
     both = [case for case in cases if case.offline_seconds > 0]
-    drawn = _offline_figure(cases, both, name) if both else ""
+    drawn = [_offline_figure(cases, both, name)] if both else []
     if once:
         heads = ("scheme", "set-up#", "intersection of the ids#", "the whole run#")
-        body = (cell(row[0]) + "".join(cell(value, "number") for value in row[1:]) for row in once)
-        drawn += f'<div class="beside"><h3>Once a run</h3>{table(heads, body, "narrow")}</div>'
-    note = small(f"Ahead: {OFFLINE}.") if both else ""
-    return f'<div class="plots">{drawn}</div>{note}' if drawn else ""
+        table = [pieces.subheading("Once a run"), pieces.table(heads, once, "narrow")]
+        drawn.append(pieces.group("beside", pieces.many(table)))
+    note = pieces.note(f"Ahead: {OFFLINE}." if both else "")
+    return pieces.many([pieces.group("plots", pieces.many(drawn)), note])
 
 
-def _offline_figure(cases: Sequence[Case], both: Sequence[Case], name: str) -> str:
+def _offline_figure(cases: Sequence[Case], both: Sequence[Case], name: str) -> Markup:
     unit = per(cases)
     during = {case.scheme: unit.time(case) for case in cases}
     before = {case.scheme: case.offline_seconds * unit.scale(case) for case in both}
@@ -241,9 +242,9 @@ def _offline_figure(cases: Sequence[Case], both: Sequence[Case], name: str) -> s
     scale = Scale(unit.label, spreads([*during.values(), *before.values()], TIMES_APART))
     drawn = plots.dots(f"{name}-offline", alt, names, series, scale)
     rows = [[each, significant(during[each]), significant(before.get(each, 0.0))] for each in names]
-    below = legend((line.name, line.look) for line in series)
-    below += numbers(("scheme", f"{unit.label}", "ahead"), rows)
-    return figure(title, drawn, below=below)
+    key = pieces.legend([(line.name, line.look) for line in series])
+    table = pieces.numbers(("scheme", f"{unit.label}#", "ahead#"), rows)
+    return pieces.figure(title, drawn, pieces.many([key, table]))
 
 
 def _once(case: Case) -> list[float]:
@@ -253,38 +254,38 @@ def _once(case: Case) -> list[float]:
 # Bytes and messages --------------------------------------------------------------------------------------------------
 
 
-def traffic(group: list[Case], name: str, colours: Looks) -> str:
+def traffic(group: list[Case], name: str, colours: Looks) -> Markup:
     """Messages and round trips as a table, and a plot of each scheme's bytes by type of message."""
     cases = [case for case in measured(group) if messages(case)]
     if not cases:
-        return ""
+        return Markup()
     shown = [case for case in cases if case.scheme != REFERENCE or of_scheme(cases, PLAIN) is None]
     drawn = [_types(case, f"{name}-bytes{at}", colours[case.scheme]) for at, case in enumerate(shown)]
     note = (
         "Below: bytes of a whole run, intersection and test rounds included, as the host counts them. Dark: what it "
         "sends; pale: what it receives. Each plot has a scale of its own."
     )
-    return _counts(cases, colours) + small(note) + side_by_side(drawn)
+    return pieces.many([_counts(cases, colours), pieces.note(note), pieces.group("plots", pieces.many(drawn))])
 
 
-def _counts(cases: Sequence[Case], colours: Looks) -> str:
-    def row(case: Case) -> str:
+def _counts(cases: Sequence[Case], colours: Looks) -> Markup:
+    def row(case: Case) -> list[object]:
         found = messages(case)
         counts = (sum(each.sent for each in found), sum(each.received for each in found))
         total = (sum(each.sent_bytes for each in found), sum(each.received_bytes for each in found))
         values = [f"{value:,}" for value in counts] + [size(value) for value in total]
         values += [size(case.bytes_per_batch), f"{case.round_trips_per_batch:.3g}"]
-        name = f"<td>{swatch(colours[case.scheme])}{text(case.scheme)}</td>"
-        return name + "".join(cell(value, "number") for value in values)
+        return [pieces.many([pieces.swatch(colours[case.scheme]), case.scheme]), *values]
 
     heads = ("scheme", "messages sent#", "received#", "bytes sent#", "received#", "bytes a batch#", "waits a batch#")
-    return table(heads, (row(case) for case in cases)) + small(
+    note = (
         "At the host, over the run; bytes a batch: of the round with the fewest. A wait is a round trip that the host "
         "cannot go on without."
     )
+    return pieces.many([pieces.table(heads, [row(case) for case in cases]), pieces.note(note)])
 
 
-def _types(case: Case, name: str, look: Look) -> str:
+def _types(case: Case, name: str, look: Look) -> Markup:
     found = messages(case)
     total = sum(each.bytes for each in found)
     top = found[:MOST_TYPES]
@@ -314,8 +315,8 @@ def _types(case: Case, name: str, look: Look) -> str:
         [each.type, f"{each.sent:,}", f"{each.sent_bytes:,}", f"{each.received:,}", f"{each.received_bytes:,}"]
         for each in found
     ]
-    heads = ("type", "sent", "bytes sent", "received", "bytes received")
-    return figure(title, drawn, below=numbers(heads, every))
+    heads = ("type", "sent#", "bytes sent#", "received#", "bytes received#")
+    return pieces.figure(title, drawn, pieces.numbers(heads, every))
 
 
 def _pale(colour: str) -> str:
@@ -327,11 +328,11 @@ def _pale(colour: str) -> str:
 # Memory --------------------------------------------------------------------------------------------------------------
 
 
-def peaks(group: list[Case], name: str, colours: Looks) -> str:
+def peaks(group: list[Case], name: str, colours: Looks) -> Markup:
     """Peak memory of each party."""
     cases = [case for case in measured(group) if memory(case)]
     if not cases:
-        return ""
+        return Markup()
     rows = []
     for case in cases:
         rows.append(Row(case.scheme))
@@ -345,4 +346,4 @@ def peaks(group: list[Case], name: str, colours: Looks) -> str:
         title += f", {most - max(memory(plain).values()):,.0f} MB more than {plain.scheme}"
     alt = f"Peak memory by scheme and party. {title}. " + "; ".join(f"{s}, {p}: {mb:,.0f} MB" for mb, p, s in found)
     drawn = plots.bars(f"{name}-memory", alt, rows, "peak resident memory, MB", plots.WIDE, with_parts=False)
-    return f'<div class="stack">{figure(title, drawn)}</div>'
+    return pieces.group("stack", pieces.figure(title, drawn))

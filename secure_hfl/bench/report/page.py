@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from pathlib import Path
 
+from markupsafe import Markup
+
 from secure_hfl.bench.model import PLAIN, REFERENCE, UNPROTECTED, Benchmark, Case, Recommendation, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -36,14 +38,13 @@ from secure_hfl.bench.numbers import (
     times,
 )
 from secure_hfl.bench.report.figures import breakdown, each_group, learning, offline, peaks, traffic
-from secure_hfl.bench.report.markup import bar, swatch
 from secure_hfl.bench.report.plots import SCHEMES, Look
 from secure_hfl.bench.report.privacy import privacy
 from secure_hfl.bench.report.series import series
 from secure_hfl.bench.report.svg import theme_rules
-from secure_hfl.html_page import cell, document, section, small, table, text
+from secure_hfl.pages import page as made_page
+from secure_hfl.pages import pieces, stylesheet
 
-_CSS = Path(__file__).with_name("report.css")
 TIMES = "\N{MULTIPLICATION SIGN}"
 SAME = 1e-2
 """Of a loss: what the smoothing noise and fixed point may amount to."""
@@ -66,24 +67,13 @@ def write_report(benchmark: Benchmark, path: Path) -> None:
 
 def page(benchmark: Benchmark) -> str:
     """The page."""
-    sections = list(_sections(benchmark, looks(benchmark)))
-    links = "".join(
-        f'<a href="#{anchor}">{text(short)}</a>' for anchor, short, content in sections if content and short
-    )
-    body = "".join(content for _, _, content in sections[:1]) + f"<nav>{links}</nav>"
-    body += "".join(content for _, _, content in sections[1:])
-    return document(
-        "What privacy costs: secure-hfl bench",
-        f"bench \N{MIDDLE DOT} {benchmark.created}",
-        body,
-        "Made by <code>secure-hfl bench</code>.",
-        css=_CSS.read_text(encoding="ascii") + theme_rules(),
-        has_pictures=True,
-    )
+    sections = [each for each in _sections(benchmark, looks(benchmark)) if each[2]]
+    css = stylesheet("bench") + theme_rules()
+    return made_page("bench.html.j2", css, has_pictures=True, created=benchmark.created, sections=sections)
 
 
-def _sections(benchmark: Benchmark, colours: Looks) -> Iterator[tuple[str, str, str]]:
-    """Anchor, name in the list of contents, content; those without content are left out."""
+def _sections(benchmark: Benchmark, colours: Looks) -> Iterator[tuple[str, str, Markup]]:
+    """Anchor, name in the list of contents, and the section, which is empty where there is nothing to show."""
     groups = {
         "time": ("Where the time goes", breakdown),
         "offline": ("During training, and ahead of it", offline),
@@ -92,37 +82,35 @@ def _sections(benchmark: Benchmark, colours: Looks) -> Iterator[tuple[str, str, 
     yield "answer", "", _answer(benchmark, colours)
     longest: Sweep = "rounds" if measured(benchmark.of("rounds")) else "schemes"
     curves = each_group(benchmark, lambda group, name: learning(group, name, colours), longest)
-    yield "accuracy", "Accuracy against time", section("accuracy", "Accuracy against time", curves)
+    yield "accuracy", "Accuracy against time", pieces.section("accuracy", "Accuracy against time", curves)
     for anchor, (heading, content) in groups.items():
-        yield anchor, heading, section(anchor, heading, each_group(benchmark, content))
+        yield anchor, heading, pieces.section(anchor, heading, each_group(benchmark, content))
     for sweep, heading in (
         ("width", "Wider features"),
         ("batch", "Larger batches"),
         ("collaborators", "More collaborators"),
         ("link", "Slower links"),
     ):
-        yield sweep, heading, section(sweep, heading, series(benchmark, sweep, colours))  # type: ignore[arg-type]
+        yield sweep, heading, pieces.section(sweep, heading, series(benchmark, sweep, colours))  # type: ignore[arg-type]
     memory_plots = each_group(benchmark, lambda group, name: peaks(group, name, colours))
-    yield "memory", "Memory", section("memory", "Memory", memory_plots)
+    yield "memory", "Memory", pieces.section("memory", "Memory", memory_plots)
     found = privacy(benchmark.attacks)
-    yield "labels" if 'id="labels"' in found else "pictures", "How much leaks", found
+    anchor = next((anchor for anchor, content in found[:-1] if content), "pictures")
+    yield anchor, "How much leaks", pieces.many([content for _, content in found])
     yield "how", "How it was measured", _how(benchmark)
 
 
 # The answer ----------------------------------------------------------------------------------------------------------
 
 
-def _answer(benchmark: Benchmark, colours: Looks) -> str:
+def _answer(benchmark: Benchmark, colours: Looks) -> Markup:
     groups = [group for group in by_point(benchmark.of("schemes")) if group]
     first = next((group for group in groups if measured(group)), [])
-    said = f'<section class="verdict answer"><strong>{text(_headline(first))}</strong><p>{text(_paragraph(first))}</p>'
-    said += f"<p><b>{text(advice)}</b></p>" if (advice := _advice(benchmark)) else ""
-    notes = "".join(f"<li>{text(note)}</li>" for note in benchmark.notes)
-    said += f'<ul class="small soft">{notes}</ul></section>' if notes else "</section>"
-    for group in groups:
+    said = [pieces.answer(_headline(first), _paragraph(first), _advice(benchmark), benchmark.notes)]
+    for number, group in enumerate(groups):
         heading = f"What each scheme costs: {describe(group[0].point)}"
-        said += section(f"costs{groups.index(group)}", heading, _costs(group, colours))
-    return said + section("take", "Which scheme to take", _recommended(benchmark, colours))
+        said.append(pieces.section(f"costs{number}", heading, _costs(group, colours)))
+    return pieces.many([*said, pieces.section("take", "Which scheme to take", _recommended(benchmark, colours))])
 
 
 def _headline(group: list[Case]) -> str:
@@ -198,16 +186,16 @@ def _epoch(case: Case, group: list[Case]) -> str:
     return f"an epoch takes {'' if case.is_whole else 'about '}{seconds(value)}"
 
 
-def _costs(group: list[Case], colours: Looks) -> str:
+def _costs(group: list[Case], colours: Looks) -> Markup:
     """A line for each scheme."""
     cases = measured(group)
     ratios = {case.scheme: ratio(case, group) for case in cases}
     largest = max((value for value in ratios.values() if value is not None), default=1.0)
     reference = of_scheme(cases, REFERENCE)
 
-    def row(case: Case) -> str:
+    def row(case: Case) -> list[object]:
         look, against = colours[case.scheme], ratios[case.scheme]
-        shown = "" if against is None else f"{times(against)}{bar(against / largest, look.colour)}"
+        shown = [] if against is None else [times(against), pieces.bar(against / largest, look.colour)]
         others = [mb for party, mb in memory(case).items() if party != "host"]
         host = memory(case).get("host")
         tags = ["hides nothing"] if case.scheme in UNPROTECTED else []
@@ -220,20 +208,19 @@ def _costs(group: list[Case], colours: Looks) -> str:
             "-" if host is None else f"{host:,.0f} MB",
             f"{max(others):,.0f} MB" if others else "-",
         ]
-        name = f'<td class="name">{swatch(look)}<b>{text(case.scheme)}</b>{_below(", ".join(tags))}</td>'
-        time = f'<td class="number">{text(_epoch(case, group).split("takes ")[1])}{_below(_spread(case))}</td>'
-        return f'{name}{time}<td class="number size">{shown}</td>' + "".join(cell(value, "number") for value in values)
+        name = pieces.named(look, case.scheme, pieces.below(", ".join(tags)))
+        time = pieces.many([_epoch(case, group).split("takes ")[1], pieces.below(_spread(case))])
+        return [name, time, pieces.many(shown), *values]
 
     one = "epoch" if any(case.is_whole for case in cases) else "batch"
     plain = baseline(group)
-    heads = ["scheme", f"{one}#", f"{TIMES} {plain.scheme if plain else PLAIN}#", "ahead of it#"]
+    against_plain = f"{TIMES} {plain.scheme if plain else PLAIN}#"
+    heads: list[str | tuple[str, str]] = [("scheme", "name"), f"{one}#", (against_plain, "number size"), "ahead of it#"]
     heads += ["bytes a batch#", "accuracy#"]
     heads += ["loss differs#", "host, peak#", "others, peak#"]
-    rows = [row(case) for case in cases]
+    rows: list[object] = [row(case) for case in cases]
     rows += [
-        f'<td class="name">{swatch(colours[case.scheme])}<b>{text(case.scheme)}</b></td>'
-        f'<td colspan="{len(heads) - 1}">cannot run here: {text(case.refused)}</td>'
-        for case in refused(group)
+        pieces.cannot_run(colours[case.scheme], case.scheme, len(heads) - 1, case.refused) for case in refused(group)
     ]
     note = (
         "Medians; below an epoch, the shortest and the longest. "
@@ -242,12 +229,7 @@ def _costs(group: list[Case], colours: Looks) -> str:
         "Accuracy: on the test set, after the last epoch. Loss differs: the largest difference of a batch's loss from "
         f"{REFERENCE}'s, in the first epoch, from the same seed. Peak: of memory."
     )
-    return table(heads, rows) + small(note) if rows else ""
-
-
-def _below(note: str) -> str:
-    """A second line of a cell."""
-    return f'<div class="small soft">{text(note)}</div>' if note else ""
+    return pieces.many([pieces.table(heads, rows), pieces.note(note)] if rows else [])
 
 
 def _spread(case: Case) -> str:
@@ -255,31 +237,28 @@ def _spread(case: Case) -> str:
     return f"{seconds(min(every))} to {seconds(max(every))}" if case.is_whole and len(every) > 1 else ""
 
 
-def _recommended(benchmark: Benchmark, colours: Looks) -> str:
-    def row(each: Recommendation) -> str:
-        taken = f"{swatch(colours.get(each.scheme, SCHEMES[PLAIN]))}<b>{text(each.scheme)}</b>"
+def _recommended(benchmark: Benchmark, colours: Looks) -> Markup:
+    def row(each: Recommendation) -> list[object]:
         also = f"{each.unprepared} if nothing can be prepared" if each.unprepared not in ("", each.scheme) else ""
         bases = set(each.basis.values())
         shared = next(iter(bases)) if len(bases) == 1 else ""
-        return (
-            f"<td>{text(each.link.name)}{_below(shared)}</td><td>{taken}{_below(also)}</td>"
-            f"<td>{_times(each, not shared)}</td>{cell(each.reason)}"
-        )
+        link = pieces.many([each.link.name, pieces.below(shared)])
+        taken = pieces.named(colours.get(each.scheme, SCHEMES[PLAIN]), each.scheme, pieces.below(also))
+        return [link, taken, _times(each, not shared), each.reason]
 
     rows = [row(each) for each in benchmark.recommendations]
-    return table(("link", "take", "an epoch", "why"), rows, "take")
+    return pieces.table(("link", "take", "an epoch", "why"), rows, "take")
 
 
-def _times(each: Recommendation, with_basis: bool) -> str:
+def _times(each: Recommendation, with_basis: bool) -> Markup:
     """An epoch's with each scheme, the fastest first."""
     lines = []
     for scheme, value in sorted(each.seconds.items(), key=lambda pair: pair[1]):
         single = each.with_offline.get(scheme, value)
         basis = f", {each.basis[scheme]}" if with_basis and scheme in each.basis else ""
         note = f"{seconds(single)} with what is done ahead" if single > (1 + SMALL) * value else ""
-        shown = f'{text(scheme)} {text(seconds(value))}<span class="small soft">{text(basis)}</span>'
-        lines.append(f"<div>{shown}{_below(note)}</div>")
-    return "".join(lines)
+        lines.append(pieces.line([f"{scheme} {seconds(value)}", pieces.soft(basis), pieces.below(note)]))
+    return pieces.many(lines)
 
 
 # How -----------------------------------------------------------------------------------------------------------------
@@ -307,7 +286,7 @@ _FACTS = {"multi_buffer": "AVX-512 multi-buffer kernels", "load_average": "load,
 """What of the machine is called otherwise."""
 
 
-def _how(benchmark: Benchmark) -> str:
+def _how(benchmark: Benchmark) -> Markup:
     counts = [len(case.samples) for case in measured(benchmark.cases)]
     machine = dict(benchmark.machine)
     packages = machine.pop("packages", None)
@@ -318,21 +297,20 @@ def _how(benchmark: Benchmark) -> str:
     if refused(benchmark.cases):
         facts["refused"] = plural(len(refused(benchmark.cases)), "case")
     facts |= {_FACTS.get(key, key.replace("_", " ")): _plain_value(value) for key, value in machine.items()}
-    rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in facts.items())
-    said = f'<p class="code">{text(benchmark.command)}</p><dl class="facts list">{rows}</dl>'
+    said = [pieces.code(benchmark.command), pieces.facts(facts, "list")]
     if isinstance(packages, dict):
         versions = ", ".join(f"{name} {version}" for name, version in packages.items() if version)
-        said += f'<h3>Versions</h3><p class="code">{text(versions)}</p>'
+        said += [pieces.subheading("Versions"), pieces.code(versions)]
     if benchmark.parameters:
-        parameters = (
-            f'{cell(name)}<td class="code">{text(value)}</td>' for name, value in benchmark.parameters.items()
-        )
-        said += "<h3>Parameters</h3>" + table(("scheme", "parameters"), parameters, "narrow")
-    items = "".join(f"<li><b>{name}</b>: {text(meaning)}</li>" for name, meaning in _MEANINGS.items())
-    said += f"<h3>What the figures mean</h3><ul>{items}</ul>"
+        table = pieces.table(("scheme", ("parameters", "code")), list(benchmark.parameters.items()), "narrow")
+        said += [pieces.subheading("Parameters"), table]
+    meanings = [pieces.many([pieces.strong(name), f": {meaning}"]) for name, meaning in _MEANINGS.items()]
+    said += [pieces.subheading("What the figures mean"), pieces.bullets(meanings)]
     if benchmark.attacks:
-        said += small("The scores of the attacks are of python -m benchmarks.privacy, run before, maybe elsewhere.")
-    return section("how", "How it was measured", said)
+        said.append(
+            pieces.note("The scores of the attacks are of python -m benchmarks.privacy, run before, maybe elsewhere.")
+        )
+    return pieces.section("how", "How it was measured", pieces.many(said))
 
 
 def _plain_value(value: object) -> str:

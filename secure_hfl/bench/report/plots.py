@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from math import ceil, floor, isfinite, log10
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from secure_hfl.bench.report.svg import (
     BLUE,
     FONT,
@@ -125,7 +127,7 @@ def spreads(values: Sequence[float], factor: float) -> bool:
     return bool(positive) and max(positive) > factor * min(positive)
 
 
-def lines(name: str, alt: str, series: Sequence[Line], x: Scale, y: Scale, with_names: bool) -> str:
+def lines(name: str, alt: str, series: Sequence[Line], x: Scale, y: Scale, with_names: bool) -> Markup:
     """Series over x; `with_names` writes each one's name at its end, in place of a legend."""
     with style():
         figure = blank(*PANEL)
@@ -259,7 +261,9 @@ def _low(cluster: Sequence[float], gap: float) -> float:
     return sum(cluster) / len(cluster) - gap * (len(cluster) - 1) / 2
 
 
-def bars(name: str, alt: str, rows: Sequence[Row], label: str, width: float = PANEL[0], with_parts: bool = True) -> str:
+def bars(
+    name: str, alt: str, rows: Sequence[Row], label: str, width: float = PANEL[0], with_parts: bool = True
+) -> Markup:
     """Bars of parts below each other; parts with room for it carry their name and figure."""
     with style():
         height = ROW * len(rows) + 46
@@ -295,7 +299,7 @@ def _bar(panel: Axes, at: int, row: Row, longest: float, pixels: float) -> None:
         panel.annotate(row.end, (left, at), xytext=(5, 0), textcoords="offset points", va="center", color=INK)
 
 
-def dots(name: str, alt: str, rows: Sequence[str], series: Sequence[Line], x: Scale) -> str:
+def dots(name: str, alt: str, rows: Sequence[str], series: Sequence[Line], x: Scale) -> Markup:
     """A row for each name; `points` of a series are (x, number of the row), `refused` numbers of rows."""
     with style():
         figure = blank(PANEL[0], 38.0 * len(rows) + 56)
@@ -319,7 +323,7 @@ def dots(name: str, alt: str, rows: Sequence[str], series: Sequence[Line], x: Sc
         return inline_svg(figure, name, alt)
 
 
-def tradeoff_svg(name: str, alt: str, found: Sequence[Mapping[str, Any]]) -> str:
+def tradeoff_svg(name: str, alt: str, found: Sequence[Mapping[str, Any]]) -> Markup:
     """`draw_tradeoff` for the page."""
     with style():
         figure = blank(PANEL[0], 340)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
+from markupsafe import Markup
+
 from secure_hfl.bench.numbers import listed, percent
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import figure, numbers
-from secure_hfl.bench.report.markup import plots as side_by_side
-from secure_hfl.html_page import cell, section, small, table, text
+from secure_hfl.pages import pieces
 
 Found = Mapping[str, Any]
 ONE_BATCH = ("norm", "cosine")
@@ -30,15 +30,15 @@ MOST_PICTURE_BYTES = 1 << 20
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def privacy(attacks: Found | None) -> str:
-    """All sections."""
+def privacy(attacks: Found | None) -> list[tuple[str, Markup]]:
+    """All sections: their anchors and themselves. Those without content are empty."""
     found = attacks or {}
     parts = (
         ("labels", "How much leaks: labels, from the gradients", _labels(found)),
         ("pictures", "How much leaks: features and pictures, from the projections", _inversion(found)),
         ("anchors", "Are the attacks any good?", _anchors(found)),
     )
-    return "".join(section(*part) for part in parts)
+    return [(anchor, pieces.section(anchor, heading, content)) for anchor, heading, content in parts]
 
 
 def _lines(found: Found, name: str, texts: Sequence[str], figures: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def _called(defence: object) -> str:
 # Labels --------------------------------------------------------------------------------------------------------------
 
 
-def _labels(found: Found) -> str:
+def _labels(found: Found) -> Markup:
     lines = _lines(found, "labels", ("task", "defence"), ("task AUC", "strongest"))
     tasks = list(dict.fromkeys(line["task"] for line in lines))
     drawn = []
@@ -83,7 +83,7 @@ def _labels(found: Found) -> str:
         alt = f"AUC of the task against AUC of the strongest attack. {title}. " + "; ".join(
             f"{_called(line['defence'])}: attack {line['strongest']:.2f}, task {line['task AUC']:.3f}" for line in own
         )
-        drawn.append(figure(title, plots.tradeoff_svg(f"labels{number}", alt, own)))
+        drawn.append(pieces.figure(title, plots.tradeoff_svg(f"labels{number}", alt, own)))
     completed = _completion(found)
     if not drawn:
         return completed
@@ -92,7 +92,8 @@ def _labels(found: Found) -> str:
         "alike. Encryption does not help here; noise that the Host adds does (gradient_noise), and so does a frozen "
         "bottom model, which is shown no gradient. AUC of an attack: 0.5 is guessing, 1 is knowing."
     )
-    return f"<p>{text(explained)}</p>" + side_by_side(drawn) + _label_table(lines, tasks) + completed
+    shown = pieces.group("plots", pieces.many(drawn))
+    return pieces.many([pieces.paragraph(explained), shown, _label_table(lines, tasks), completed])
 
 
 def _affordable(own: Sequence[Found]) -> str:
@@ -111,29 +112,26 @@ def _affordable(own: Sequence[Found]) -> str:
     return f"{best['defence']} takes the best attack from {nothing['strongest']:.2f} to {best['strongest']:.2f} {price}"
 
 
-def _label_table(lines: Sequence[Found], tasks: Sequence[str]) -> str:
+def _label_table(lines: Sequence[Found], tasks: Sequence[str]) -> Markup:
     by_place = {(line["task"], line["defence"]): line for line in lines}
     heads = ["defence"]
     for task in tasks:
         heads += [f"{task}: task#", "accuracy#", "one batch#", "all epochs#"]
 
-    def row(defence: str) -> str:
-        cells = [cell(_called(defence))]
+    def row(defence: str) -> list[str]:
+        cells = [_called(defence)]
         for task in tasks:
             line = by_place.get((task, defence), {})
-            cells += [
-                cell(_score(_number(line, "task AUC")), "number"),
-                cell(percent(_number(line, "accuracy")), "number"),
-            ]
-            cells += [cell(value, "number") for value in _attacks(line)]
-        return "".join(cells)
+            cells += [_score(_number(line, "task AUC")), percent(_number(line, "accuracy")), *_attacks(line)]
+        return cells
 
     note = (
         "AUC of the task and of the attacks: one batch, the better of norm and cosine (Li et al., ICLR 2022); all "
         "epochs, the best that adds up what it sees of a sample in every epoch. The number behind a defence is its "
         "strength."
     )
-    return table(heads, (row(defence) for defence in dict.fromkeys(line["defence"] for line in lines))) + small(note)
+    rows = [row(defence) for defence in dict.fromkeys(line["defence"] for line in lines)]
+    return pieces.many([pieces.table(heads, rows), pieces.note(note)])
 
 
 def _attacks(line: Found) -> tuple[str, str]:
@@ -143,10 +141,10 @@ def _attacks(line: Found) -> tuple[str, str]:
     return (_score(max(one)) if one else nothing), (_score(max(many)) if many else nothing)
 
 
-def _completion(found: Found) -> str:
+def _completion(found: Found) -> Markup:
     lines = _lines(found, "completion", ("defence",), ("completion",))
     if not lines:
-        return ""
+        return Markup()
     keys = [
         key
         for key in ("task accuracy", "completion", "scratch")
@@ -157,16 +155,14 @@ def _completion(found: Found) -> str:
         "completion": "from its trained bottom model#",
         "scratch": "from a fresh one#",
     }
-    body = (
-        cell(_called(line["defence"])) + "".join(cell(percent(_number(line, key)), "number") for key in keys)
-        for line in lines
-    )
+    rows = [[_called(line["defence"]), *(percent(_number(line, key)) for key in keys)] for line in lines]
     explained = (
         "Model completion (Fu et al., USENIX Security 2022): the share of the other labels that a collaborator gets "
         "right which knows a few of each class. What a fresh bottom model gets is what those labels tell anyhow."
     )
-    inner = table(["defence", *(names[key] for key in keys)], body, "narrow")
-    return f"<h3>Labels, from the model itself</h3><p>{text(explained)}</p>{inner}"
+    table = pieces.table(["defence", *(names[key] for key in keys)], rows, "narrow")
+    heading = pieces.subheading("Labels, from the model itself")
+    return pieces.many([heading, pieces.paragraph(explained), table])
 
 
 # Features and pictures -----------------------------------------------------------------------------------------------
@@ -176,13 +172,14 @@ def _completion(found: Found) -> str:
 class _Strip:
     name: str
     png: str
+    score: str = ""
 
 
-def _inversion(found: Found) -> str:
+def _inversion(found: Found) -> Markup:
     lines = _lines(found, "inversion", ("view",))
     strips = list(_strips(found.get("pictures")))
     if not lines and not strips:
-        return ""
+        return Markup()
     explained = (
         "What the Host makes of the numbers that it gets for each sample, if it knows features or pictures of some. "
         "With no layer those are the features themselves (plain), else their projection by weights that nobody knows, "
@@ -190,8 +187,8 @@ def _inversion(found: Found) -> str:
         "1 is the same picture; that of the mean picture is what no attack at all gets."
     )
     sentence = _inversion_title(lines)
-    said = f"<p><b>{text(sentence)}</b></p>" if sentence else ""
-    return f"<p>{text(explained)}</p>{said}{_inversion_table(lines)}{_pictures(strips, lines)}"
+    said = [pieces.paragraph(explained), *([pieces.bold(sentence)] if sentence else [])]
+    return pieces.many([*said, _inversion_table(lines), _pictures(strips, lines)])
 
 
 def _fraction(lines: Sequence[Found]) -> str:
@@ -217,30 +214,26 @@ def _inversion_title(lines: Sequence[Found]) -> str:
     return f"With {fraction} of the samples known, the pictures come back with an SSIM of {said}{beside}."
 
 
-def _inversion_table(lines: Sequence[Found]) -> str:
+def _inversion_table(lines: Sequence[Found]) -> Markup:
     if not lines:
-        return ""
+        return Markup()
     fraction = _fraction(lines)
     heads = ["view", "features: error, some known#", "error, none known (ICA)#"]
     heads += [f"pictures: error, {fraction} known#", "SSIM#", "SSIM of the mean#", "the task#"]
 
-    def row(line: Found) -> str:
+    def row(line: Found) -> list[str]:
         known = next((_number(line, key) for key in line if key.startswith("features") and "known" in key), None)
         values = [known, _number(line, "features, ICA"), _best(line, "NMSE", fraction), _best(line, "SSIM", fraction)]
         values.append(_number(line, f"SSIM mean, {fraction}"))
-        cells = [cell(line["view"]), *(cell(_score(value), "number") for value in values)]
-        return "".join([*cells, cell(percent(_number(line, "accuracy")), "number")])
+        return [line["view"], *map(_score, values), percent(_number(line, "accuracy"))]
 
     keys = list(
         dict.fromkeys(key for line in lines for key in line if key != "view" and _number(line, key) is not None)
     )
     every = [[key, *(_score(_number(line, key)) for line in lines)] for key in keys]
-    note = small("The better of a ridge regression and a small decoder network.")
-    return (
-        table(heads, (row(line) for line in lines))
-        + note
-        + numbers(("score", *(line["view"] for line in lines)), every)
-    )
+    note = pieces.note("The better of a ridge regression and a small decoder network.")
+    scores = pieces.numbers(["score", *(f"{line['view']}#" for line in lines)], every)
+    return pieces.many([pieces.table(heads, [row(line) for line in lines]), note, scores])
 
 
 def _strips(pictures: object) -> Iterator[_Strip]:
@@ -254,21 +247,16 @@ def _strips(pictures: object) -> Iterator[_Strip]:
             yield _Strip(str(name), base64.b64encode(data).decode())
 
 
-def _pictures(strips: Sequence[_Strip], lines: Sequence[Found]) -> str:
+def _pictures(strips: Sequence[_Strip], lines: Sequence[Found]) -> Markup:
     if not strips:
-        return ""
+        return Markup()
     fraction = _fraction(lines)
     scores = {line["view"]: _best(line, "SSIM", fraction) for line in lines}
 
-    def row(strip: _Strip) -> str:
-        ssim = scores.get(strip.name)
-        said = "" if ssim is None else f"SSIM {ssim:.2f}"
-        what = f"Pictures, {strip.name}: {said or 'what the others are compared with'}"
-        image = f'<img src="data:image/png;base64,{strip.png}" alt="{text(what)}">'
-        return f'<div><span>{text(strip.name)} <span class="small soft">{text(said)}</span></span>{image}</div>'
-
-    caption = "The same pictures, as the collaborator has them and as the Host reconstructs them"
-    return f'<figure class="pictures"><figcaption>{text(caption)}</figcaption>{"".join(map(row, strips))}</figure>'
+    scored = [
+        replace(strip, score="" if (ssim := scores.get(strip.name)) is None else f"SSIM {ssim:.2f}") for strip in strips
+    ]
+    return pieces.pictures("The same pictures, as the collaborator has them and as the Host reconstructs them", scored)
 
 
 # Anchors -------------------------------------------------------------------------------------------------------------
@@ -284,9 +272,9 @@ class _Anchor:
     is_reached: bool
 
 
-def _anchors(found: Found) -> str:
+def _anchors(found: Found) -> Markup:
     anchors = [*_label_anchors(found), *_completion_anchor(found), *_made_anchors(found)]
-    content = ""
+    content = []
     if anchors:
         reached = sum(anchor.is_reached for anchor in anchors)
         all_of = (
@@ -295,18 +283,10 @@ def _anchors(found: Found) -> str:
         explained = (
             f"{all_of} as strong as they should be where nothing protects: only then do their failures mean anything."
         )
-        body = (
-            cell(each.what) + cell(each.score, "number") + cell(each.expected) + f"<td>{_mark(each.is_reached)}</td>"
-            for each in anchors
-        )
+        rows = [(each.what, each.score, each.expected, pieces.mark(each.is_reached)) for each in anchors]
         heads = ("attack", "score#", "to be expected", "")
-        content = f"<p>{text(explained)}</p>{table(heads, body)}"
-    return content + _beside(found.get("bfv beside plain"))
-
-
-def _mark(is_reached: bool) -> str:
-    kind, word = ("holds", "reached") if is_reached else ("fails", "not reached")
-    return f'<span class="mark {kind}">{word}</span>'
+        content = [pieces.paragraph(explained), pieces.table(heads, rows)]
+    return pieces.many([*content, _beside(found.get("bfv beside plain"))])
 
 
 def _label_anchors(found: Found) -> Iterator[_Anchor]:
@@ -337,14 +317,14 @@ def _made_anchors(found: Found) -> Iterator[_Anchor]:
             yield _Anchor(str(key), _score(value), expected, value <= 0.05 if is_error else value >= 0.95)
 
 
-def _beside(scores: object) -> str:
+def _beside(scores: object) -> Markup:
     """The same attacks on the same seed under encryption."""
     own = scores if isinstance(scores, dict) else {}
     pairs = [(attack, _number(own, f"{attack}, plain"), _number(own, f"{attack}, bfv")) for attack in ONE_BATCH]
     known = [(attack, plain, bfv) for attack, plain, bfv in pairs if plain is not None and bfv is not None]
     if not known:
-        return ""
-    rows = [cell(attack) + cell(_score(plain), "number") + cell(_score(bfv), "number") for attack, plain, bfv in known]
+        return Markup()
+    rows = [(attack, _score(plain), _score(bfv)) for attack, plain, bfv in known]
     most = max(abs(plain - bfv) for _, plain, bfv in known)
     said = (
         f"On bfv the attacks score within {most:.1g} of what they do on plain, from the same seed."
@@ -356,4 +336,5 @@ def _beside(scores: object) -> str:
     differences = [f"{name} by {100 * value:.1g} %" for name, value in views if value is not None]
     if differences:
         said += f" What they see differs by the smoothing noise: {listed(differences)}."
-    return f"<h3>Under encryption</h3><p>{text(said)}</p>" + table(("attack", "plain#", "bfv#"), rows, "narrow")
+    table = pieces.table(("attack", "plain#", "bfv#"), rows, "narrow")
+    return pieces.many([pieces.subheading("Under encryption"), pieces.paragraph(said), table])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from secure_hfl.bench.model import PLAIN, Benchmark, Case, LinkProfile, Sweep
 from secure_hfl.bench.numbers import (
     against,
@@ -18,10 +20,8 @@ from secure_hfl.bench.numbers import (
     two_digits,
 )
 from secure_hfl.bench.report import plots
-from secure_hfl.bench.report.markup import figure, legend, numbers
-from secure_hfl.bench.report.markup import plots as side_by_side
 from secure_hfl.bench.report.plots import Line, Look, Scale, spreads
-from secure_hfl.html_page import small, text
+from secure_hfl.pages import pieces
 
 TIMES_APART = 8.0
 """Places on an axis that is logarithmic are further apart."""
@@ -75,14 +75,14 @@ SERIES: dict[Sweep, _Along] = {
 }
 
 
-def series(benchmark: Benchmark, sweep: Sweep, colours: Mapping[str, Look]) -> str:
+def series(benchmark: Benchmark, sweep: Sweep, colours: Mapping[str, Look]) -> Markup:
     """One series: the time itself, and against `plain` at the same place; and what could not be measured."""
     line_of = SERIES[sweep]
     along, unit, value = line_of.place, line_of.unit, line_of.value
     cases = [case for case in _cases(benchmark, sweep) if along(case) is not None]
     kept = measured(cases)
     if not kept:
-        return ""
+        return Markup()
     ticks = _ticks(sweep, cases)
     schemes = list(dict.fromkeys(case.scheme for case in [*kept, *refused(cases)]))
     absolute, relative = [], []
@@ -98,8 +98,9 @@ def series(benchmark: Benchmark, sweep: Sweep, colours: Mapping[str, Look]) -> s
     if any(line.name != PLAIN for line in relative):
         title = _relative_title(relative)
         drawn.append(_series_plot(sweep, f"{sweep}-ratio", relative, ticks, "times plain", title))
-    key = legend((line.name, line.look) for line in absolute) if sweep == "link" else ""
-    return small(_where(kept, sweep)) + key + side_by_side(drawn) + _why_refused(cases, sweep)
+    key = pieces.legend([(line.name, line.look) for line in absolute] if sweep == "link" else [])
+    shown = pieces.group("plots", pieces.many(drawn))
+    return pieces.many([pieces.note(_where(kept, sweep)), key, shown, _why_refused(cases, sweep)])
 
 
 def _cases(benchmark: Benchmark, sweep: Sweep) -> list[Case]:
@@ -132,7 +133,7 @@ def _beside(case: Case, cases: Sequence[Case]) -> float | None:
 
 def _series_plot(
     sweep: Sweep, name: str, found: Sequence[Line], ticks: Sequence[tuple[float, str]], unit: str, title: str
-) -> str:
+) -> Markup:
     label = SERIES[sweep].label
     values = [value for line in found for _, value in line.points]
     y = Scale(unit, spreads(values, 4.0))
@@ -160,7 +161,7 @@ def _series_plot(
         own = dict(line.points)
         marks = {at: "refused" for at in line.refused}
         rows.append([line.name, *(significant(own[at]) if at in own else marks.get(at, "") for at, _ in ticks)])
-    return figure(title, drawn, below=numbers(("scheme", *(tick for _, tick in ticks)), rows))
+    return pieces.figure(title, drawn, pieces.numbers(["scheme", *(f"{tick}#" for _, tick in ticks)], rows))
 
 
 def _series_title(sweep: Sweep, found: Sequence[Line], ticks: Sequence[tuple[float, str]]) -> str:
@@ -203,13 +204,13 @@ def _where(cases: Sequence[Case], sweep: Sweep) -> str:
     return f"{point.task}, with {listed(own)}."
 
 
-def _why_refused(cases: Sequence[Case], sweep: Sweep) -> str:
+def _why_refused(cases: Sequence[Case], sweep: Sweep) -> Markup:
     before, along = SERIES[sweep].before, SERIES[sweep].place
     names, places = dict(_ticks(sweep, cases)), dict[tuple[str, str], list[float]]()
     for case in refused(cases):
         places.setdefault((case.scheme, case.refused), []).append(along(case) or 0.0)
-    items = ""
+    items = []
     for (scheme, why), own in places.items():
         where = f"refuses {before} {listed([names[at] for at in sorted(own)])}: {why}"
-        items += f"<li><b>{text(scheme)}</b> {text(where)}</li>"
-    return f'<ul class="small refused">{items}</ul>' if items else ""
+        items.append(pieces.refusal(scheme, where))
+    return pieces.bullets(items, "small refused")

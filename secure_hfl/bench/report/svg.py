@@ -12,11 +12,13 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from markupsafe import Markup
+
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.pages import pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +126,7 @@ def blank(width: float, height: float) -> Figure:
     return Figure(figsize=(width / 72, height / 72), layout="constrained")
 
 
-def inline_svg(figure: Figure, name: str, alt: str) -> str:
+def inline_svg(figure: Figure, name: str, alt: str) -> Markup:
     """The figure for a page. `name` is its own on the page, of letters and digits; `alt` says what it shows."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
@@ -138,8 +140,7 @@ def inline_svg(figure: Figure, name: str, alt: str) -> str:
     ElementTree.register_namespace("", _SVG)
     content = "".join(ElementTree.tostring(child, encoding="unicode") for child in root).replace(f' xmlns="{_SVG}"', "")
     content = content.replace("\n", " ").replace("  ", "")
-    box = f'viewBox="0 0 {width} {height}" width="{float(width):.0f}" height="{float(height):.0f}"'
-    return f'<svg class="plot" {box} role="img" aria-label="{escape(alt, quote=True)}">{content}</svg>'
+    return pieces.plot(width, height, alt, Markup(content))  # noqa: S704 - serialised by ElementTree, which escapes
 
 
 def _clean(root: ElementTree.Element) -> None:
