@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.core.wire_format import check_distinct
+from protocols.schemes import registry
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.registry import register_scheme, registered_names, registered_scheme
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.executor import thread_map
 from secure_hfl.timed_backend import TimedBackend
 
-__all__ = ["GROUP", "Scheme", "find_scheme", "load_scheme", "register_scheme", "scheme_names"]
+__all__ = ["GROUP", "Scheme", "find_scheme", "is_plaintext", "load_scheme", "register_scheme", "scheme_names"]
 
 GROUP = "secure_hfl.schemes"
 _ENGINE = Engine(mapper=thread_map, measured=TimedBackend)
@@ -31,16 +34,34 @@ def load_scheme(name: str) -> Scheme:
     """Make the scheme of this name, importing the module that registers it.
 
     Raises:
-        ConfigurationError: there is none, or its module does not register it.
+        ConfigurationError: there is none, its module does not register it, or two of its messages cannot be told
+            apart.
     """
     find_scheme(name)
     if name not in registered_names():
         raise ConfigurationError(f"there is no scheme {name!r}; known: {', '.join(scheme_names())}")
-    return registered_scheme(name, _ENGINE)
+    scheme = registered_scheme(name, _ENGINE)
+    try:
+        check_distinct(scheme.all_messages())
+    except InvalidInput as error:
+        raise ConfigurationError(f"scheme {name!r}: {error}") from error
+    return scheme
+
+
+def is_plaintext(name: str) -> bool:
+    """Whether features cross the wire in the clear in this scheme; False if there is none."""
+    find_scheme(name)
+    return registry.is_plaintext(name)
 
 
 def find_scheme(name: str) -> None:
     """Import the module that registers this scheme, if it is not here yet and some package brings it."""
     if name not in registered_names():
         for point in entry_points(group=GROUP, name=name):
-            point.load()
+            try:
+                point.load()
+            except SecureHflError:
+                raise
+            except Exception as error:
+                problem = f"{type(error).__name__}: {error}"
+                raise ConfigurationError(f"scheme {name!r}: {point.value} cannot be imported: {problem}") from error

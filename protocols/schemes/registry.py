@@ -67,6 +67,11 @@ def known_types(scheme: str) -> dict[str, type[Message]]:
     return {wire_format(each).name: each for each in (*known_messages(), *first)}
 
 
+def is_plaintext(name: str) -> bool:
+    """Whether features cross the wire in the clear in this scheme; False if none of this name is registered here."""
+    return name in _registered and _registered[name].is_plaintext
+
+
 def registered_scheme(name: str, engine: Engine | None = None) -> Scheme:
     """The scheme of this name, with its default parameters. Raises `InvalidInput` if none is registered."""
     if name not in _registered:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.schemes.registry import known_types
+from protocols.schemes.registry import known_types, registered_names
 from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened
 from protocols.transcript.ends import Ends
 from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree
@@ -181,7 +181,10 @@ def _report(ends: list[RunEnd], findings: list[Finding]) -> AuditReport:
     )
     types = known_types(agreed.scheme)
     crossed = {sender: {types[each.type] for each in traffic if each.sender == sender.role} for sender in Sender}
-    ledger = ledger_of_run(agreed.host, agreed.collaborator, crossed[Sender.HOST], crossed[Sender.COLLABORATOR])
+    # Of a scheme that is unknown here, nobody can say what its messages do not tell.
+    ledger = None
+    if agreed.scheme in registered_names():
+        ledger = ledger_of_run(agreed.host, agreed.collaborator, crossed[Sender.HOST], crossed[Sender.COLLABORATOR])
     return AuditReport(
         agreed.task_id,
         agreed.scheme,

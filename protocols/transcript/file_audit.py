@@ -19,7 +19,7 @@ from protocols.core.sender import Sender
 from protocols.core.sizes import Bounds, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
-from protocols.schemes.registry import known_types, registered_scheme
+from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.history import History
 from protocols.task.manifest import Hello
@@ -205,7 +205,7 @@ class FileAuditor:
     def _entry(self, entry: Entry, text: bytes) -> None:
         kind = self._types.get(entry.type)
         if kind is None:
-            raise MalformedTranscript(f"{entry.type} is no message that is known here", line=self._running.lines)
+            raise self._unknown(entry.type)
         declared = wire_format(kind)
         is_fresh = declared.ledger.is_fresh
         if len(declared.recorded) != len(entry.facts) or is_fresh == (entry.tag == NONE):
@@ -232,6 +232,14 @@ class FileAuditor:
         counted = self.traffic.setdefault((entry.sender, entry.type, entry.phase, entry.round), [0, 0])
         counted[0] += 1
         counted[1] += entry.length
+
+    def _unknown(self, kind: str) -> MalformedTranscript:
+        scheme, meaning = "" if self.agreed is None else self.agreed.scheme, None
+        if scheme not in registered_names():
+            meaning = f"Audit where scheme {scheme!r} is installed: nothing from this line on was looked at here."
+        return MalformedTranscript(
+            f"{kind} is no message that is known here", meaning=meaning, line=self._running.lines
+        )
 
     def _chain(self, entry: Entry, kind: type[Message], text: bytes) -> None:
         sender, chain = entry.sender, self._chains[entry.sender]

@@ -14,7 +14,7 @@ from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import HEADER, lines_of
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
-from secure_hfl.audit.runs import FIRST, FoundRun, run_of
+from secure_hfl.audit.runs import FIRST, FoundRun, find_scheme_of, run_of
 from secure_hfl.audit.timeline import Timeline
 
 _MAGIC = HEADER.split(b" ")[0] + b" "
@@ -138,6 +138,7 @@ class _Lines:
         yield first
         self.agreed = next(lines, b"")
         if self.agreed:
+            find_scheme_of(self.agreed)
             yield self.agreed
         yield from lines if self._timeline is None else self._timeline.passing(lines, self._name)
 

@@ -44,7 +44,7 @@ def _facts(audited: Audited) -> dict[str, str]:
     report = audited.report
     facts = {
         "Task": report.task_id,
-        "Scheme": "plain (NOT ENCRYPTED)" if report.scheme == "plain" else report.scheme,
+        "Scheme": report_text.scheme_name(report),
         "Messages": f"{report.messages:,}",
         "On the wire": report_text.size(sum(each.bytes for each in report.traffic)),
         "Transcripts": "both ends" if report.has_both_ends else "one end",

@@ -10,7 +10,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from protocols.core.wire_format import wire_format
-from protocols.schemes.registry import known_types
+from protocols.schemes.registry import is_plaintext, known_types, registered_names
 from protocols.transcript.errors import Severity
 from protocols.transcript.file_audit import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
@@ -97,6 +97,11 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def scheme_name(report: AuditReport) -> str:
+    """The scheme, with a warning if it hides nothing."""
+    return report.scheme + (" (NOT ENCRYPTED)" if is_plaintext(report.scheme) else "")
+
+
 def checks(audited: Audited) -> list[Check]:
     """What was looked at, and what came of it."""
     report = audited.report
@@ -125,8 +130,10 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
         return State.SKIPPED, "the file ends too early"
     if kind == "TranscriptsDisagree" and not report.has_both_ends:
         return State.SKIPPED, "give the other end's transcript as well"
-    if kind == "PlaintextInSecureTask" and report.scheme == "plain":
-        return State.SKIPPED, "scheme plain was agreed on: NOTHING IS ENCRYPTED"
+    if kind == "PlaintextInSecureTask" and is_plaintext(report.scheme):
+        return State.SKIPPED, f"scheme {report.scheme} was agreed on: NOTHING IS ENCRYPTED"
+    if kind == "PlaintextInSecureTask" and report.scheme not in registered_names():
+        return State.SKIPPED, f"scheme {report.scheme} is not installed here"
     is_known = not any(f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings)
     if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
         return State.SKIPPED, "this version does not know the scheme or its parameters"
@@ -151,8 +158,9 @@ def remarks(audited: Audited) -> list[str]:
             f"One end's transcript: both parties signed the host's first {host:,} messages and the collaborator's "
             f"first {collaborator:,}. What follows is the writer's word, until the other end's transcript is compared."
         )
-    if report.scheme == "plain":
-        out.append("Both parties asked for scheme plain: features and gradients crossed the wire in the clear.")
+    if is_plaintext(report.scheme):
+        scheme = report.scheme
+        out.append(f"Both parties asked for scheme {scheme}: features and gradients crossed the wire in the clear.")
     if any(len([f for f in report.findings if f.file == file.name]) >= MAX_FINDINGS for file in report.files):
         out.append(f"Only the first {MAX_FINDINGS} findings of a file are kept; there may be more.")
     if len(report.first_end) > 1 and not report.has_both_ends:

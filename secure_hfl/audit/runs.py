@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from protocols.core.errors import InvalidInput
 from protocols.transcript.continuity import Conversation, opened
-from protocols.transcript.format import lines_of
+from protocols.transcript.errors import MalformedTranscript
+from protocols.transcript.format import Preamble, lines_of, parse
+from protocols.transcript.records import Agreed
 from protocols.transcript.seam import position
 from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
 from secure_hfl.schemes import find_scheme
@@ -51,6 +55,17 @@ def run_of(path: Path) -> FoundRun:
     return FoundRun(tuple(each.path for each in found), tuple(each.path for each in left_out))
 
 
+def find_scheme_of(agreed: bytes) -> None:
+    """Import the scheme that a transcript's second line names, if an installed package brings it.
+
+    A line that says nothing of the kind is the auditor's to refuse.
+    """
+    with suppress(MalformedTranscript, InvalidInput):
+        record = parse(agreed.rpartition(b" ")[0], 2)
+        if isinstance(record, Preamble):
+            find_scheme(Agreed.parse(record.text).scheme)
+
+
 def next_number(path: Path) -> Path | None:
     """What the next conversation with the same peer is called; None for a file with another kind of name."""
     match = _NAME.fullmatch(path.name)
@@ -76,10 +91,7 @@ def _look(path: Path) -> _Found | None:
         conversation = opened(lines_of(chunks_of(path, FIRST)), path.name)
     except TranscriptUnreadable:
         return None
-    if conversation.agreed is None or conversation.writer is None:
-        return None
-    find_scheme(conversation.agreed.scheme)  # its messages and its order may be another package's
-    return _Found(path, conversation)
+    return None if conversation.agreed is None or conversation.writer is None else _Found(path, conversation)
 
 
 def _beside(path: Path) -> Iterable[Path]:

@@ -21,6 +21,7 @@ from secure_hfl.audit.report_text import (
     remarks,
     resume_rows,
     round_rows,
+    scheme_name,
     size,
     type_rows,
 )
@@ -64,7 +65,7 @@ def print_findings(out: Console, report: AuditReport) -> None:
 def _print_run(out: Console, report: AuditReport) -> None:
     grid = table("", "", header=False)
     grid.add_row("Task", plain(report.task_id))
-    grid.add_row("Scheme", plain(report.scheme + (" (NOT ENCRYPTED)" if report.scheme == "plain" else "")))
+    grid.add_row("Scheme", plain(scheme_name(report)))
     if report.scheme_parameters:
         grid.add_row("Parameters", plain(report.scheme_parameters))
     for party in report.parties:

@@ -29,7 +29,7 @@ from protocols.transcript.report import Finding
 from secure_hfl.audit.files import Audited, audit_files
 from secure_hfl.audit.reading import open_file
 from secure_hfl.audit.report_text import size
-from secure_hfl.audit.runs import goes_on_from, next_number, run_of
+from secure_hfl.audit.runs import find_scheme_of, goes_on_from, next_number, run_of
 from secure_hfl.cli.output import plain, table
 from secure_hfl.tasks import run_lock
 
@@ -103,7 +103,9 @@ def watch(
 
 def _follow(path: Path, follower: Follower, view: TranscriptView) -> None:
     with open_file(path) as file, view:
-        for line in lines_of(follower.pieces(file)):
+        for number, line in enumerate(lines_of(follower.pieces(file)), 1):
+            if number == 2:
+                find_scheme_of(line)
             view.feed(line)
             if view.is_over:
                 return

@@ -185,6 +185,8 @@ def artifact_size(path: str) -> int | None:
 
 
 def _details(store: TaskStore, record: TaskRecord) -> Table:
+    from secure_hfl.schemes import is_plaintext
+
     state = _state(store, record)
     check = record.data_check
     verdict = "not done" if check is None else f"{'passed' if check.passed else 'FAILED'}: {check.message}"
@@ -194,7 +196,7 @@ def _details(store: TaskStore, record: TaskRecord) -> Table:
         "Name": record.name,
         "This party": f"{record.party} ({record.role})",
         "Address": record.address,
-        "Scheme": record.scheme + (" (NOT ENCRYPTED)" if record.scheme == "plain" else ""),
+        "Scheme": record.scheme + (" (NOT ENCRYPTED)" if is_plaintext(record.scheme) else ""),
         "State": state,
         "Data check": verdict + when,
         "Rounds finished": str(record.rounds_finished),

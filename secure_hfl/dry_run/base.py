@@ -28,6 +28,7 @@ from secure_hfl.engine.models import Models
 from secure_hfl.engine.user_code import UserCode, check_features
 from secure_hfl.errors import ConfigurationError, UserCodeError
 from secure_hfl.results import recording_writer
+from secure_hfl.schemes import is_plaintext
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -284,5 +285,5 @@ def as_array(features: torch.Tensor) -> NDArray[np.float32]:
 
 def check_encryptable(key: str, features: torch.Tensor, scheme: str | None) -> None:
     """Raises `OutOfRange` for features that an encrypted scheme does not take."""
-    if scheme != "plain":
+    if scheme is None or not is_plaintext(scheme):
         QuantisedFeatures.of(key, as_array(features), LayerParameters())

@@ -18,8 +18,8 @@ from pydantic import ValidationError, model_validator
 
 from secure_hfl.errors import InvalidInvite, SchemeMismatch, TaskError
 from secure_hfl.identity import Identity
+from secure_hfl.schemes import is_plaintext, scheme_names
 from secure_hfl.tasks.record import (
-    PLAIN_SCHEME,
     Address,
     Label,
     Model,
@@ -169,11 +169,12 @@ def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str 
         store: this party's tasks.
         identity: this party's key and certificate; the invite must have it among the collaborators.
         invite: what the host sent.
-        scheme: the scheme this party agrees to. None accepts any that encrypts; "plain" must be said.
+        scheme: the scheme this party agrees to. None accepts any that is installed and encrypts; "plain" must
+            be said.
 
     Raises:
         InvalidInvite: the invite is not for this identity.
-        SchemeMismatch: the invite asks for another scheme, or for plain and nobody here said so.
+        SchemeMismatch: the invite asks for another scheme, or for one that does not encrypt and nobody here said so.
         TaskExists: this home has the task already.
     """
     own = next((party for party in invite.participants if party.fingerprint == identity.fingerprint), None)
@@ -185,17 +186,29 @@ def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str 
         )
     if own.role == "host":
         raise InvalidInvite(f"this identity hosts {invite.name!r}: send the invite to the collaborators instead")
-    if scheme is None and invite.scheme == PLAIN_SCHEME:
-        raise SchemeMismatch(
-            f"the invite to {invite.name!r} asks for scheme plain: features and gradients would travel unencrypted for "
-            "the host to read; if you agree, say so with scheme plain (--scheme plain)"
-        )
+    if scheme is None:
+        _require_encryption(invite)
     if scheme is not None and scheme != invite.scheme:
         raise SchemeMismatch(
             f"the invite to {invite.name!r} asks for scheme {invite.scheme}, this side for {scheme}; agree with the "
             "host on one, the task is created with it"
         )
     return store.create(_record(invite, own))
+
+
+def _require_encryption(invite: Invite) -> None:
+    """Raises `SchemeMismatch` for a scheme that must be asked for by name."""
+    asked, agree = invite.scheme, f"if you agree, say so with scheme {invite.scheme} (--scheme {invite.scheme})"
+    if asked not in scheme_names():
+        raise SchemeMismatch(
+            f"the invite to {invite.name!r} asks for scheme {asked}, which is not installed here; install its package "
+            f"first, or {agree}"
+        )
+    if is_plaintext(asked):
+        raise SchemeMismatch(
+            f"the invite to {invite.name!r} asks for scheme {asked}: features and gradients would travel unencrypted "
+            f"for the host to read; {agree}"
+        )
 
 
 def resolve_task(store: TaskStore, reference: str, chosen: str | None = None) -> TaskRecord:

@@ -24,7 +24,6 @@ from protocols.core.randomness import OsRandomness
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import check_certificate, fingerprint_of
 
-PLAIN_SCHEME = "plain"
 MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_COLLABORATORS = 64
 MAX_SHOWN = 64

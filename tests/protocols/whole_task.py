@@ -29,8 +29,6 @@ from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.plain.collaborator import PlainCollaborator
-from protocols.schemes.plain.host import PlainHost
 from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
@@ -415,8 +413,9 @@ def closing(collaborator: Any) -> Steps[Any]:
 
 def _layer(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
     """Both parties' ends of a layer. Their keys are the pair of this number, made once."""
-    if scheme == "plain":
-        return PlainHost(spec), PlainCollaborator(spec)
+    if scheme not in ("bfv", "masked", "paillier"):
+        known = registered_scheme(scheme)
+        return known.host(spec), known.collaborator(spec)
     backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(scheme, pair)
     if scheme == "masked":
         return MaskedHost(spec, backend, BOUNDS), MaskedCollaborator(spec, backend, BOUNDS)
