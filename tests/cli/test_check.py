@@ -13,7 +13,7 @@ from tests.cli.helpers import ROOT, User, fails
 
 SCRIPT = f"""
 import sys
-sys.path.insert(0, {str(ROOT / "tests" / "scripts")!r})
+sys.path.insert(0, {str(ROOT / "benchmarks" / "harness" / "scripts")!r})
 from tiny import make
 scheduler = make(CASE)
 scheduler.launch_task("YOUR_TASK_ID")
