@@ -22,7 +22,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -66,7 +66,7 @@ class Checkpoint:
 
     tag: bytes
     place: Place
-    state: Mapping[str, Any]
+    state: Mapping[str, Any] = field(repr=False)  # shares of the weights, and the key of the smoothing noise
 
 
 class CheckpointStore:

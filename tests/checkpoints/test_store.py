@@ -346,3 +346,8 @@ def test_a_killed_writer_leaves_a_usable_checkpoint(tmp_path: Path) -> None:
     assert report["lines"] > 30
     assert report["random"] == 20
     assert report["parts"] > 0  # some did leave a half-written file
+
+
+def test_a_loaded_checkpoint_does_not_show_its_state() -> None:
+    loaded = Checkpoint(b"tag", Place(Phase.SETUP), {"share": "secret-value-4711"})
+    assert "secret-value-4711" not in repr(loaded)
