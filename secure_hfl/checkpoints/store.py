@@ -241,10 +241,10 @@ class CheckpointStore:
             owner = dict(head["owner"])
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointRefused(f"{path} is not a checkpoint that this program wrote") from error
-        for field in {**self._owner, **owner}:
-            if owner.get(field) != self._owner.get(field):
-                theirs, ours = owner.get(field, "nothing"), self._owner.get(field, "nothing")
-                raise CheckpointRefused(f"{path} is foreign: its {field} is {theirs}, this party's is {ours}")
+        for name in {**self._owner, **owner}:
+            if owner.get(name) != self._owner.get(name):
+                theirs, ours = owner.get(name, "nothing"), self._owner.get(name, "nothing")
+                raise CheckpointRefused(f"{path} is foreign: its {name} is {theirs}, this party's is {ours}")
         return saved, state
 
 
