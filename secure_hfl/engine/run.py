@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 
@@ -18,7 +17,6 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import SecureHflError
 from protocols.core.randomness import SeededRandomness
 from protocols.task.abort import AbortCode
-from protocols.task.alignment import SampleId
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
 from secure_hfl.checkpoints.snapshot import Snapshot
@@ -26,15 +24,13 @@ from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.psi import PsiOutcome
 from secure_hfl.engine.recovery import did_not_return
+from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerRefused
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
-
-if TYPE_CHECKING:  # it takes half a second to import, and a collaborator rarely needs it
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class Role(Protocol):
@@ -78,10 +74,14 @@ class Run:
     Args:
         bench: what it works with.
         role: what it does.
+
+    Attributes:
+        view: what the scheduler is shown of it.
     """
 
     def __init__(self, bench: Workbench, role: Role) -> None:
         self.bench = bench
+        self.view = RunView(bench, role.models)
         self._role = role
 
     def execute(self) -> None:
@@ -184,47 +184,6 @@ class Run:
         self._role.set_up()
         bench.peers.sign()
         bench.keep(ResumePoint(Phase.SETUP))
-
-    # What the scheduler shows the user: `RunningParty` -------------------------------------------------------------
-
-    @property
-    def task_id(self) -> str:
-        """Of the task that it runs."""
-        return self.bench.assignment.record.task_id
-
-    @property
-    def current_round(self) -> int:
-        """From 1; 0 before training."""
-        return self.bench.state.current_round
-
-    @property
-    def id_intersection(self) -> frozenset[str]:
-        """The ids that all parties hold."""
-        return self.bench.state.intersection
-
-    @property
-    def train_ids(self) -> Collection[SampleId]:
-        """As the user has split them."""
-        return self.bench.state.train_ids
-
-    @property
-    def test_ids(self) -> Collection[SampleId]:
-        """As the user has split them."""
-        return self.bench.state.test_ids
-
-    @property
-    def models(self) -> Models:
-        """This party's."""
-        return self._role.models
-
-    @property
-    def tb_writer(self) -> SummaryWriter:
-        """Made when first used."""
-        return self.bench.measurements.tb_writer
-
-    def confirm_batch_ids(self, ids: Iterable[SampleId]) -> None:
-        """See the scheduler."""
-        self.bench.user.confirm_batch_ids(self.bench.state.manifest.session, ids)
 
     # Interruptions ---------------------------------------------------------------------------------------------------
 

@@ -47,7 +47,7 @@ def launch(scheduler: Launchable, reference: str) -> None:
     ensure_visible()
     with one_line_errors():
         run = scheduler._make_run(reference)
-        scheduler._run = run
+        scheduler._run = run.view
         run.execute()
 
 
@@ -88,7 +88,7 @@ def launch_tasks(schedulers: Mapping[str, Launchable]) -> None:
     with one_line_errors():
         runs = _make_runs(schedulers)
         for reference, scheduler in schedulers.items():
-            scheduler._run = runs[reference]
+            scheduler._run = runs[reference].view
         run_together(runs)
 
 

@@ -109,11 +109,12 @@ class MemoryParties:
         scheduler: Any = self.schedulers[name]
         bench = Workbench(scheduler, assignment)
         bench.progress.listener = self.heard[name]
-        scheduler._run = run = (
+        run = (
             Run(bench, Host(bench, scheduler, MemoryDoor(assignment, self._arrivals)))
             if name == HOST
             else Run(bench, Collaborator(bench, scheduler, self._connect))
         )
+        scheduler._run = run.view
         return run
 
     def _connect(self, seconds: float) -> Channel:

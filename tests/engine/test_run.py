@@ -38,6 +38,10 @@ def test_a_task_runs_to_its_end(tmp_path: Path, scheme: str) -> None:
         assert len(list(task.transcripts.glob("*.transcript"))) == 1
         assert not list((task.directory / "checkpoints").glob("checkpoint-*"))
         assert parties.heard[name].named("end")[0]["ok"]
+        shown: Any = parties.schedulers[name]
+        assert (shown.task_id, shown.current_round, len(shown.id_intersection)) == (task.record.task_id, ROUNDS, 96)
+        assert len(shown.train_ids) + len(shown.test_ids) == 96
+        assert shown.feature_model is parties.runs[name].view.models.feature_model
     if scheme == "plain":
         assert host.batch_losses == LOSSES
 
