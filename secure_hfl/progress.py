@@ -19,10 +19,11 @@ import os
 import threading
 from typing import Any, Protocol
 
-import rich.progress
 from rich.console import Console
+from rich.progress import TaskID, TextColumn
 
 from secure_hfl.log import terminal
+from secure_hfl.progress_view import LiveView, PartyProgress, bars
 
 
 class Progress(Protocol):
@@ -79,46 +80,39 @@ class Bars:
     """A bar for each task on the terminal: the private set intersection's chunks, then the batches of each round."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = rich.progress.Progress(
-            rich.progress.TextColumn("{task.description}"),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TimeElapsedColumn(),
-            rich.progress.TextColumn("{task.fields[note]}"),
-            console=console,
-            transient=True,
-        )
-        self._by_task: dict[str, rich.progress.TaskID] = {}
+        self._bars = bars(console, TextColumn("{task.fields[note]}", markup=False))
+        self._view = LiveView(console)
+        self._parties: dict[str, PartyProgress] = {}
+        self._shown: dict[str, TaskID] = {}
         self._lock = threading.Lock()
 
     def emit(self, event: str, **values: Any) -> None:
         """Move, start or end the task's bar."""
         task = values.get("task", "")
-        prefix = f"{task[:8]}: " if task else ""
         with self._lock:
-            if event == "psi":
-                what = f"{prefix}private set intersection"
-                self._show(task, what, values["done"], values["total"], values["step"])
-            elif event == "batch":
-                loss = values.get("loss")
-                note = "" if loss is None else f"loss {loss:.4f}"
-                what = f"{prefix}{'training' if values.get('training', True) else 'testing'}, round {values['round']}"
-                self._show(task, what, values["batch"], values.get("batches"), note)
-            elif event in ("round", "psi_done", "end"):
+            party = self._parties.setdefault(task, PartyProgress())
+            party.take({"event": event, **values})
+            if event in ("psi", "batch"):
+                self._show(task, party)
+            else:
                 self._hide(task)
+            if event == "end":
+                del self._parties[task]
 
-    def _show(self, task: str, what: str, done: int, total: int | None, note: str) -> None:
-        if task not in self._by_task:
-            self._by_task[task] = self._bars.add_task(what, total=total, note=note)
-            if len(self._by_task) == 1:
-                self._bars.start()
-        self._bars.update(self._by_task[task], description=what, completed=done, total=total, note=note)
+    def _show(self, task: str, party: PartyProgress) -> None:
+        what = f"{task[:8]}: {party.doing}" if task else party.doing
+        if task not in self._shown:
+            self._shown[task] = self._bars.add_task(what, note=party.note)
+            if len(self._shown) == 1:
+                self._view.__enter__()
+                self._view.show(self._bars, at_once=True)
+        self._bars.update(self._shown[task], description=what, completed=party.done, total=party.total, note=party.note)
 
     def _hide(self, task: str) -> None:
-        if task in self._by_task:
-            if len(self._by_task) == 1:
-                self._bars.stop()
-            self._bars.remove_task(self._by_task.pop(task))
+        if task in self._shown:
+            if len(self._shown) == 1:
+                self._view.__exit__()
+            self._bars.remove_task(self._shown.pop(task))
 
 
 def progress_for(descriptor: int | None) -> Progress:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from protocols.core.envelope import Phase
@@ -31,6 +30,7 @@ from secure_hfl.audit.reading import open_file
 from secure_hfl.audit.report_text import size
 from secure_hfl.audit.runs import find_scheme_of, goes_on_from, next_number, run_of
 from secure_hfl.cli.output import plain, table
+from secure_hfl.progress_view import LiveView
 from secure_hfl.tasks import run_lock
 
 LOOK_AGAIN = 0.2
@@ -200,21 +200,18 @@ class TranscriptView:
 
     def __init__(self, name: str, console: Console, fresh: FreshTags) -> None:
         self._auditor = FileAuditor(name, fresh)
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._view = LiveView(console)
         self._place = (0, 0)
         self._signed_at: tuple[int, int] | None = None
         self._said = 0
 
     def __enter__(self) -> TranscriptView:
-        if self._console.is_terminal:
-            self._live.start()
-            self.show()
+        self._view.__enter__()
+        self.show()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        self._view.__exit__(*exc)
 
     @property
     def findings(self) -> list[Finding]:
@@ -235,8 +232,7 @@ class TranscriptView:
         entry = taken[0]
         if entry.phase != Phase.OFFLINE and (entry.phase, entry.round) != self._place:
             self._place = (entry.phase, entry.round)
-            if not self._console.is_terminal:
-                self._console.print(plain(f"{self._words(self._place)}: {self._counts()}"))
+            self._view.line(plain(f"{self._words(self._place)}: {self._counts()}"))
         if entry.type == Countersignature.__name__ and self._is_countersigned(entry):
             self._signed_at = self._place
 
@@ -247,11 +243,11 @@ class TranscriptView:
 
     def show(self) -> None:
         """Draw, or say what was found since."""
-        if self._console.is_terminal:
-            self._live.update(self._table(), refresh=True)
+        if self._view.moves:
+            self._view.show(self._table(), at_once=True)
             return
         for finding in self.findings[self._said :]:
-            self._console.print(plain(finding), soft_wrap=True)
+            self._view.line(plain(finding))
         self._said = len(self.findings)
 
     def _words(self, place: tuple[int, int]) -> str:

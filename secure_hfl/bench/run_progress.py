@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from secure_hfl.bench.model import Sample
 from secure_hfl.bench.numbers import describe, seconds
 from secure_hfl.bench.plan import Job
 from secure_hfl.cli.output import one_line
-from secure_hfl.demo.display import PHASES
 from secure_hfl.local_parties import HOST
+from secure_hfl.progress_view import LiveView, PartyProgress, bars
 
 
 class RunProgress:
@@ -25,26 +23,19 @@ class RunProgress:
     """
 
     def __init__(self, out: Console, total: int) -> None:
-        self._out = out
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=out,
-            transient=True,
-            disable=not out.is_terminal,
-        )
-        self._task = self._progress.add_task("", total=total)
+        self._bars = bars(out)
+        self._bar = self._bars.add_task("", total=total)
+        self._view = LiveView(out)
         self._run = self._case = ""
-        self._started = time.monotonic()
+        self._host = PartyProgress()
 
     def __enter__(self) -> RunProgress:
-        self._progress.start()
+        self._view.__enter__()
+        self._view.show(self._bars)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
+        self._view.__exit__(*exc)
 
     def begin_run(self, number: int, runs: int) -> None:
         """All cases have their turn."""
@@ -52,31 +43,29 @@ class RunProgress:
 
     def begin(self, job: Job) -> None:
         """This case has its turn."""
-        self._case = f"{self._run}, {_place(job)}"
-        self._show("starting")
+        self._case, self._host = f"{self._run}, {_place(job)}", PartyProgress()
+        self._describe()
 
     def heard(self, party: str, event: dict[str, Any]) -> None:
         """A party's progress event; the host's are shown."""
-        if party == HOST and event["event"] == "phase":
-            self._show(PHASES.get(event["phase"], event["phase"]))
-        elif party == HOST and event["event"] == "batch":
-            of = f" of {event['batches']}" if event.get("batches") else ""
-            self._show(f"training, batch {event['batch']}{of}")
+        if party == HOST:
+            self._host.take(event)
+            self._describe()
 
     def take(self, job: Job, result: Sample | str) -> None:
         """A case's turn is over."""
-        self._progress.advance(self._task)
-        if self._out.is_terminal:
-            return
+        self._bars.advance(self._bar)
         if isinstance(result, str):
             found = f"refused: {one_line(result)}"
         else:
             found = ", ".join(f"{each.batches} batches in {seconds(each.train_seconds)}" for each in result.rounds)
-        elapsed = time.monotonic() - self._started
-        self._out.print(f"{elapsed:6.0f} s  {self._run}, {_place(job)}: {found}", soft_wrap=True)
+        self._view.line(f"{self._view.elapsed}  {self._run}, {_place(job)}: {found}")
 
-    def _show(self, what: str) -> None:
-        self._progress.update(self._task, description=f"{self._case}: {what}")
+    def _describe(self) -> None:
+        host = self._host
+        of = f" of {host.total}" if host.total else ""
+        batch = f", batch {host.done}{of}" if host.done and host.round else ""
+        self._bars.update(self._bar, description=f"{self._case}: {host.doing}{batch}")
 
 
 def _place(job: Job) -> str:

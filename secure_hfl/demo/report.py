@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.files import audit_files
 from secure_hfl.audit.report_text import summarise
-from secure_hfl.demo.display import human_bytes
 from secure_hfl.local_parties import HOST, LocalParties
 from secure_hfl.work_clock import WORK
 
@@ -69,7 +69,7 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
     console.print(
         f"\n[bold]Private set intersection[/bold]: {psi['intersection']} ids in common, of the host's "
         f"{psi['host_ids']} and {sizes}, in {psi['seconds']:.2f} s and "
-        f"{human_bytes(psi['bytes_sent'] + psi['bytes_received'])}"
+        f"{decimal(psi['bytes_sent'] + psi['bytes_received'])}"
     )
     count = len(result["rounds"])
     rounds = "1 round" if count == 1 else f"{count} rounds"
@@ -84,8 +84,8 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
             "-" if each["test_seconds"] is None else f"{each['test_seconds']:.2f} s",
             "-" if each["accuracy"] is None else f"{each['accuracy']:.2%}",
             "-" if each["average_loss"] is None else f"{each['average_loss']:.4f}",
-            human_bytes(each["host_bytes_sent"]),
-            human_bytes(each["host_bytes_received"]),
+            decimal(each["host_bytes_sent"]),
+            decimal(each["host_bytes_received"]),
         )
     console.print(table)
     console.print(_work_table(result["rounds"][-1]["work"]))
@@ -96,15 +96,15 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
         by_type.add_row(
             name,
             str(ways.get("sent_messages", "")),
-            human_bytes(ways["sent_bytes"]) if "sent_bytes" in ways else "",
+            decimal(ways["sent_bytes"]) if "sent_bytes" in ways else "",
             str(ways.get("received_messages", "")),
-            human_bytes(ways["received_bytes"]) if "received_bytes" in ways else "",
+            decimal(ways["received_bytes"]) if "received_bytes" in ways else "",
         )
     console.print(by_type)
     memory = ", ".join(f"{party.name} {result['peak_rss_mb'][party.name]:.0f} MB" for party in demo.parties)
     console.print(
         f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
-        f"{human_bytes(result['bytes_sent'] + result['bytes_received'])} over the wire"
+        f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
     console.print(f"Homes, logs and results: {demo.directory}")
 

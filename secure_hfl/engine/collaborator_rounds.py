@@ -113,9 +113,7 @@ class CollaboratorTraining:
                 self._batch(features, training)
                 count = rounds.batches + 1
                 sent, got = bench.peers.bytes_now()
-                bench.progress.emit(
-                    "batch", round=wanted.number, batch=count, training=training, sent=sent, received=got
-                )
+                bench.progress.emit("batch", round=wanted.number, batch=count, sent=sent, received=got)
                 if training:
                     bench.batch_done(wanted.number, count, wanted.checkpoint_every)
                 rounds.batch_done()
