@@ -21,9 +21,10 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.schemes.encrypted.messages import StepGradient
 from protocols.schemes.plain.messages import PlainFeatures
 from protocols.schemes.registry import known_messages
-from protocols.task.rounds import RoundStart, TaskFinished
+from protocols.task.rounds import RoundStart
 from protocols.wire.codec import Catalogue, decode, encode
 from protocols.wire.frames import Assembler, cut
+from secure_hfl.errors import ConnectionLost
 from secure_hfl.identity import Identity
 from secure_hfl.transport.channel import Channel
 from secure_hfl.transport.client import connect
@@ -47,15 +48,19 @@ CATALOGUE = Catalogue(known_messages())
 
 
 def peer(pipe: Connection) -> None:
-    """The collaborator's process: echoes features; counts those that follow a RoundStart and answers once."""
+    """The collaborator's process: echoes features; counts those that follow a RoundStart and answers once.
+
+    The host closes first. Were it the peer, the host's last message might still count as not sent.
+    """
     identity = Identity.create("collaborator")
     pipe.send(identity.certificate_pem)
     port, host_certificate = pipe.recv()
     channel = connect(f"localhost:{port}", TASK, identity, host_certificate, TIMEOUT, "host", catalogue=CATALOGUE)
     to_come = 0
     while True:
-        message = channel.receive(TIMEOUT).message
-        if isinstance(message, TaskFinished):
+        try:
+            message = channel.receive(TIMEOUT).message
+        except ConnectionLost:  # the host has closed it
             break
         if isinstance(message, RoundStart):
             to_come = message.max_batches
@@ -135,7 +140,6 @@ def measure_channel(lines: StepTimings, sizes: tuple[int, ...], bulk: int) -> No
             round_trips(lines, channel, size)
         for messages in (1, BULK_MESSAGES):
             throughput(lines, channel, bulk, messages)
-        channel.send(Phase.FINISH, 1, 0, TaskFinished(1), TIMEOUT)
         channel.close(TIMEOUT)
     process.join(TIMEOUT)
 
