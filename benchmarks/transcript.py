@@ -51,7 +51,7 @@ from secure_hfl.audit.page import page
 from secure_hfl.identity import Identity
 from secure_hfl.metrics import peak_rss_mb
 from secure_hfl.transcript import Transcript
-from secure_hfl.transport.channel import Direction
+from secure_hfl.transport.traffic import Direction
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 BATCHES = 100

@@ -110,8 +110,8 @@ def peak_rss_mb_of(process: Path) -> float | None:
 def add_traffic(into: RunMetrics, channels: Iterable[Channel]) -> None:
     """Count what has crossed these channels."""
     for channel in channels:
-        into.bytes_sent += channel.bytes_sent
-        into.bytes_received += channel.bytes_received
+        into.bytes_sent += channel.sent.bytes
+        into.bytes_received += channel.received.bytes
         for way, traffic in (("sent", channel.sent), ("received", channel.received)):
             for name, (count, size) in traffic.by_type.items():
                 counts = into.messages.setdefault(name, {})

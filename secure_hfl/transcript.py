@@ -31,7 +31,8 @@ from protocols.transcript.seam import position
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.identity import Identity
-from secure_hfl.transport.channel import Channel, Direction
+from secure_hfl.transport.channel import Channel
+from secure_hfl.transport.traffic import Direction
 from secure_hfl.version import __version__
 
 PACKAGES = ("cryptography", "gmpy2", "grpcio", "numpy", "phe", "tenseal", "torch")

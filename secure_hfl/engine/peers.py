@@ -121,7 +121,7 @@ class Peers:
     def bytes_now(self) -> tuple[int, int]:
         """Wire bytes sent and received so far, over all peers."""
         channels = self.channels()
-        return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
+        return sum(channel.sent.bytes for channel in channels), sum(channel.received.bytes for channel in channels)
 
     def round_trips_now(self) -> tuple[int, ...]:
         """Of each link so far."""

@@ -190,7 +190,7 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
 
 def _traffic(links: Iterable[Link]) -> tuple[int, int]:
     channels = [link.channel for link in links]
-    return sum(channel.bytes_sent for channel in channels), sum(channel.bytes_received for channel in channels)
+    return sum(channel.sent.bytes for channel in channels), sum(channel.received.bytes for channel in channels)
 
 
 def _since(before: tuple[int, int], links: Iterable[Link]) -> tuple[int, int]:

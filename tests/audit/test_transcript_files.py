@@ -14,7 +14,7 @@ from protocols.transcript.format import lines_of
 from protocols.transcript.seam import position
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transcript import Transcript, last_position
-from secure_hfl.transport.channel import Direction
+from secure_hfl.transport.traffic import Direction
 from tests.protocols.transcript.recorded_runs import transcripts
 from tests.protocols.whole_task import Case, Task
 

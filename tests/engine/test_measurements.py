@@ -11,6 +11,7 @@ import pytest
 from secure_hfl.engine import measurements
 from secure_hfl.engine.measurements import Measurements
 from secure_hfl.metrics import RoundMetrics, RunMetrics
+from secure_hfl.transport.traffic import Traffic
 from tests.engine.memory_parties import Heard
 
 
@@ -35,8 +36,8 @@ class FakePeers:
 
 def channel(sent: int, received: int) -> Any:
     """One that has counted so much."""
-    traffic = [SimpleNamespace(by_type={"EpochEnd": (1, size)}) for size in (sent, received)]
-    return SimpleNamespace(bytes_sent=sent, bytes_received=received, sent=traffic[0], received=traffic[1])
+    traffic = [Traffic(1, size, {"EpochEnd": (1, size)}) for size in (sent, received)]
+    return SimpleNamespace(sent=traffic[0], received=traffic[1])
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from secure_hfl.errors import IdentityError, InvalidInvite, TransportError
 from secure_hfl.identity import check_certificate, fingerprint_of, verify
 from secure_hfl.tasks import Invite
 from secure_hfl.transport import secure_hfl_pb2
-from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
+from secure_hfl.transport.channel import Channel, ChannelLimits
+from secure_hfl.transport.traffic import Direction
 from tests.fuzz import ciphertexts, conversations, corpus
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf

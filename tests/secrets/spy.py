@@ -37,7 +37,7 @@ from protocols.schemes.masked import pool, triples
 from protocols.task import agreement
 from secure_hfl.identity import Identity
 from secure_hfl.transport import channel
-from secure_hfl.transport.channel import Direction
+from secure_hfl.transport.traffic import Direction
 
 MOST = 30  # of one kind in one task: thousands of masks are drawn alike
 OURS = ("protocols", "secure_hfl")

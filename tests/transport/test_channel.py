@@ -19,7 +19,8 @@ from protocols.wire.codec import encode
 from protocols.wire.frames import CHUNK_BYTES, END_FRAME, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
-from secure_hfl.transport.channel import Channel, ChannelLimits, Direction
+from secure_hfl.transport.channel import Channel, ChannelLimits
+from secure_hfl.transport.traffic import Direction
 from tests.transport.messages import CATALOGUE, Empty, Note
 
 TIMEOUT = seconds(20)
@@ -109,9 +110,9 @@ def test_both_ends_count_the_same_and_observe_the_same_bytes() -> None:
     sizes = [wire_size(len(data)) for _, data in seen[Direction.SENT]]
     assert seen[Direction.SENT] == seen[Direction.RECEIVED]
     assert alice.sent == bob.received
-    assert alice.bytes_sent == bob.bytes_received == sum(sizes)
+    assert alice.sent.bytes == bob.received.bytes == sum(sizes)
     assert alice.sent.by_type == {"Note": (2, sizes[0] + sizes[2]), "Empty": (1, sizes[1])}
-    assert alice.bytes_received == bob.bytes_sent == 0
+    assert alice.received.bytes == bob.sent.bytes == 0
 
 
 def test_a_message_is_observed_before_it_can_leave() -> None:
@@ -222,7 +223,7 @@ def test_the_reader_stops_reading_when_nobody_receives() -> None:
     threading.Thread(target=channel.read_from, args=(frames(),), daemon=True).start()
     for expected in range(50):
         assert channel.receive(TIMEOUT).sequence == expected
-        assert channel._inbound_bytes <= SMALL.inbound_bytes
+        assert channel._inbound._queue.bytes <= SMALL.inbound_bytes
         assert asked.qsize() <= expected + 3
     channel.close(0)
 

@@ -101,7 +101,7 @@ def test_both_directions(ends: tuple[Channel, Channel]) -> None:
             received = [there.receive(TIMEOUT) for _ in messages]
             sending.result(TIMEOUT)
         assert [envelope.message for envelope in received] == messages
-        assert there.bytes_received == here.bytes_sent
+        assert there.received.bytes == here.sent.bytes
 
 
 @pytest.mark.parametrize("closer", [0, 1], ids=["host", "collaborator"])
@@ -135,7 +135,7 @@ def test_a_peer_that_does_not_receive_stops_the_sender(ends: tuple[Channel, Chan
     message = Note(1, bytes(CHUNK_BYTES))
     with pytest.raises(PeerTimeout, match="alice took nothing"):
         put_all(here, [message] * 1000, BRIEFLY)
-    assert here.bytes_sent < 64 << 20
+    assert here.sent.bytes < 64 << 20
     assert there._inbound_bytes <= LIMITS.inbound_bytes
     sent = here.sent.messages
     assert [there.receive(TIMEOUT).sequence for _ in range(sent)] == list(range(sent))

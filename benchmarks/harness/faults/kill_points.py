@@ -112,7 +112,8 @@ def arm() -> None:
 
 
 def _watch_messages(armed: _Armed) -> None:
-    from secure_hfl.transport.channel import Channel, Direction
+    from secure_hfl.transport.channel import Channel
+    from secure_hfl.transport.traffic import Direction
 
     def observe(direction: Any, envelope: Any, data: Any) -> None:
         at = "send" if direction is Direction.SENT else "arrived"

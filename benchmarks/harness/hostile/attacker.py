@@ -16,8 +16,8 @@ from typing import Any
 
 from tiny import make
 
-import secure_hfl.transport.channel as channel_module
 import secure_hfl.transport.client as client_module
+import secure_hfl.transport.outbound as outbound_module
 import secure_hfl.transport.server as server_module
 from benchmarks.harness.hostile.mutations import Mutation, Sent, find
 from benchmarks.harness.known_messages import known_catalogue
@@ -28,7 +28,8 @@ from protocols.task.abort import Abort
 from protocols.wire.codec import Catalogue, encode
 from protocols.wire.frames import cut
 from secure_hfl.run_options import RunOptions, activate
-from secure_hfl.transport.channel import Channel, Direction
+from secure_hfl.transport.channel import Channel
+from secure_hfl.transport.traffic import Direction
 
 HOLD_SECONDS = float(os.environ["HOSTILE_HOLD_SECONDS"])
 """How long the attacker keeps a connection open, to see whether the victim ends it."""
@@ -129,9 +130,9 @@ class HostileChannel(Channel):
 
     def close(self, flush_timeout: float) -> None:
         """See `Channel.close`."""
-        with self._lock:
+        with self._state.lock:
             if hand.done_at and hand.has_given_up:
-                hand.is_outlived = not self._finished.wait_for(lambda: self._stream_over, HOLD_SECONDS)
+                hand.is_outlived = not self._state.wait_for_end_of_stream(HOLD_SECONDS)
         super().close(flush_timeout)
 
 
@@ -139,8 +140,8 @@ def run(row: dict[str, Any], earlier: dict[str, Sent]) -> dict[str, Any]:
     """One task."""
     global hand
     hand = Hand(row, earlier)
-    channel_module.encode = lambda envelope, catalogue: hand.encoded(envelope, catalogue)
-    channel_module.cut = lambda data: hand.framed(data)
+    outbound_module.encode = lambda envelope, catalogue: hand.encoded(envelope, catalogue)
+    outbound_module.cut = lambda data: hand.framed(data)
     activate(RunOptions(scheme=row.get("scheme")))
     end = ""
     try:
