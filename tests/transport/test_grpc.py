@@ -136,7 +136,7 @@ def test_a_peer_that_does_not_receive_stops_the_sender(ends: tuple[Channel, Chan
     with pytest.raises(PeerTimeout, match="alice took nothing"):
         put_all(here, [message] * 1000, BRIEFLY)
     assert here.sent.bytes < 64 << 20
-    assert there._inbound_bytes <= LIMITS.inbound_bytes
+    assert there._inbound._queue.bytes <= LIMITS.inbound_bytes
     sent = here.sent.messages
     assert [there.receive(TIMEOUT).sequence for _ in range(sent)] == list(range(sent))
     put(here, message)
