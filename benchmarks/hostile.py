@@ -30,7 +30,8 @@ from rich.table import Table as Printed
 
 from benchmarks.harness.hostile.campaign import HOST, OTHER, Attack, Honest, Outcome, Table, honest_run, run_table
 from benchmarks.harness.hostile.mutations import field_names, generic_names
-from benchmarks.harness.hostile.network import INSIDERS, STRANGERS, Target, attacked, is_dropped, use_of, wait_for_port
+from benchmarks.harness.hostile.network import INSIDERS, STRANGERS, attacked, use_of
+from benchmarks.harness.hostile.sockets import Target, is_dropped, wait_for_port
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts.cases import Case
 from secure_hfl.bench.machine import machine

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from benchmarks.harness.limits import PARTY, seconds
 from benchmarks.harness.parties import Ended, Parties, Running
@@ -24,21 +19,14 @@ from benchmarks.harness.scripts import tiny
 from benchmarks.harness.scripts.cases import Case, Features, Method
 from protocols.task.messages import COMMON_MESSAGES
 from protocols.wire.codec import Catalogue
-from secure_hfl import launch_tasks
-from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, TransportError
-from secure_hfl.identity import Identity
-from secure_hfl.log import close_task_log, log_traceback, logger, of_this_task, open_task_log
-from secure_hfl.progress import Bars, JsonLines, OfTask
-from secure_hfl.run_options import RunOptions, activate
+from secure_hfl.errors import PeerRefused
 from secure_hfl.tasks import TaskState, create_task, join_task
 from secure_hfl.transport.client import connect
-from secure_hfl.transport.shared import shared_server
 
 CATALOGUE = Catalogue(COMMON_MESSAGES)
 HOST, ALICE, BOB = "party0", "party1", "party2"
 ALPHA_IDS = [str(880_000_000 + i) for i in range(128)]
 FROZEN = {"is_feature_trainable": False}
-QUIET = 20.0
 
 
 @dataclass(frozen=True)
@@ -281,191 +269,3 @@ def test_ctrl_c_is_told_to_the_peers(tmp_path: Path) -> None:
         assert failed[task].startswith("party0 was stopped by its user")
     finally:
         parties.stop()
-
-
-# What launch_tasks refuses -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
-    """Two tasks that this process hosts."""
-    parties = Parties(tmp_path, 2)
-    monkeypatch.setenv("SECURE_HFL_HOME", str(parties.homes[HOST]))
-    return parties.new_task("one"), parties.new_task("two")
-
-
-def test_two_names_of_one_task_are_refused(at_home: tuple[str, str]) -> None:
-    with pytest.raises(ConfigurationError, match=r"^'one' and '.*' are one task"):
-        launch_tasks({"one": tiny.make({}), at_home[0]: tiny.make({})})
-
-
-def test_one_scheduler_for_two_tasks_is_refused(at_home: tuple[str, str]) -> None:
-    scheduler = tiny.make({})
-    with pytest.raises(ConfigurationError, match="a scheduler of its own"):
-        launch_tasks(dict.fromkeys(at_home, scheduler))
-
-
-def test_a_seed_is_refused(at_home: tuple[str, str]) -> None:
-    activate(RunOptions(seed=3))
-    try:
-        with pytest.raises(ConfigurationError, match="one after another"):
-            launch_tasks({reference: tiny.make({}) for reference in at_home})
-    finally:
-        activate(RunOptions())
-
-
-# The shared server ---------------------------------------------------------------------------------------------------
-
-
-def identities(*names: str) -> list[Identity]:
-    """New ones."""
-    return [Identity.create(name) for name in names]
-
-
-def test_the_last_task_stops_the_server() -> None:
-    host, alice, bob = identities("host", "alice", "bob")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
-    first = shared_server(address, host)
-    second = shared_server(address, host)
-    assert first.port == second.port
-    first.open_task("a", {"alice": alice.certificate_pem}, CATALOGUE)
-    lobby = second.open_task("b", {"bob": bob.certificate_pem}, CATALOGUE)
-    first.stop()
-    first.stop()
-    channel = connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
-    assert lobby.wait(seconds(QUIET))["bob"].is_usable
-    channel.close(seconds(QUIET))
-    second.stop()
-    with pytest.raises(PeerRefused, match=r"no connection .*refused"):
-        connect(address, "b", bob, host.certificate_pem, 0.3, "host", catalogue=CATALOGUE)
-    with shared_server(address, alice) as third:
-        assert third.port == first.port, "whoever comes next may be somebody else"
-
-
-def test_a_finished_tasks_participants_are_strangers() -> None:
-    """Beside a task that goes on: who is under way is dropped, and who comes again fails in the handshake."""
-    host, alice, bob = identities("host", "alice", "bob")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
-    with shared_server(address, host) as first, shared_server(address, host) as second:
-        ours = first.open_task("a", {"alice": alice.certificate_pem}, CATALOGUE)
-        second.open_task("b", {"bob": bob.certificate_pem}, CATALOGUE)
-        with pytest.raises(PeerRefused, match="no open task with this id lists your certificate"):
-            connect(address, "b", alice, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
-        late = connect(address, "a", alice, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE)
-        assert list(ours.arrived()) == ["alice"]
-        first.stop()
-        with pytest.raises(ConnectionLost):  # broken or closed, whichever gets there first
-            late.receive(seconds(QUIET))
-        with pytest.raises(PeerRefused, match="no connection to host within"):
-            connect(address, "a", alice, host.certificate_pem, 0.3, "host", catalogue=CATALOGUE)
-        connect(address, "b", bob, host.certificate_pem, seconds(QUIET), "host", catalogue=CATALOGUE).close(
-            seconds(QUIET)
-        )
-
-
-def test_another_identity_at_the_address_is_refused() -> None:
-    host, other = identities("host", "other")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
-    with shared_server(address, host):
-        with pytest.raises(TransportError, match="give the parties different ports"):
-            shared_server(address, other)
-        with pytest.raises(TransportError, match="give both tasks the same address"):
-            shared_server(address.replace("127.0.0.1", "[::]"), host)
-
-
-def test_many_tasks_come_and_go_at_one_address() -> None:
-    host, alice = identities("host", "alice")
-    address = f"127.0.0.1:{free_ports(1)[0]}"
-
-    def use(number: int) -> int:
-        with shared_server(address, host) as server:
-            server.open_task(f"task{number}", {"alice": alice.certificate_pem}, CATALOGUE)
-            return server.port
-
-    with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(use, range(64))) == {int(address.rpartition(":")[2])}
-
-
-# Logs and progress ---------------------------------------------------------------------------------------------------
-
-
-def in_thread(function: Any) -> None:
-    """Run it in a new thread, to its end."""
-    thread = threading.Thread(target=function)
-    thread.start()
-    thread.join()
-
-
-def logged(directory: Path, name: str, both: threading.Barrier) -> None:
-    """A task's thread, with helper threads that do and do not say whose they are."""
-    path = directory / name / "log.txt"
-    path.parent.mkdir()
-    handler = open_task_log(path)
-    both.wait(seconds(QUIET))
-    logger.warning(f"{name} itself")
-    in_thread(of_this_task(lambda: logger.warning(f"{name} helper")))
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(of_this_task(lambda n: logger.warning(f"{name} pool {n}")), range(2)))
-    in_thread(lambda: logger.warning(f"{name} stray"))
-    logging.getLogger("secure_hfl.transport.server").warning(f"{name} module")
-    log_traceback(handler, ValueError(f"{name} error"))
-    both.wait(seconds(QUIET))
-    close_task_log(handler)
-    logger.warning(f"{name} afterwards")
-
-
-def test_a_line_is_in_its_own_tasks_log_only(tmp_path: Path) -> None:
-    both = threading.Barrier(2)
-    with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(logged, tmp_path, name, both) for name in ("left", "right")]:
-            done.result(seconds(QUIET))
-    for name, other in (("left", "right"), ("right", "left")):
-        text = (tmp_path / name / "log.txt").read_text()
-        for said in ("itself", "helper", "pool 0", "pool 1", "module", "error"):
-            assert f"{name} {said}" in text
-        for absent in (f"{name} stray", f"{name} afterwards", other):
-            assert absent not in text
-
-
-def test_a_task_alone_has_every_line_in_its_log(tmp_path: Path) -> None:
-    handler = open_task_log(tmp_path / "log.txt")
-    in_thread(lambda: logger.warning("stray"))
-    close_task_log(handler)
-    logger.warning("afterwards")
-    assert (tmp_path / "log.txt").read_text().count("\n") == 1
-
-
-def test_progress_of_several_tasks_is_whole_lines(tmp_path: Path) -> None:
-    with (tmp_path / "progress").open("w+b") as file:
-        listener = JsonLines(file.fileno())
-
-        def emit(task: str) -> None:
-            for number in range(50):
-                OfTask(listener, task).emit("round", round=number, long="x" * 10_000)
-
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(emit, "abcd"))
-        file.seek(0)
-        events = [json.loads(line) for line in file]
-    for task in "abcd":
-        assert [event["round"] for event in events if event["task"] == task] == list(range(50))
-
-
-def test_every_task_has_a_bar_of_its_own() -> None:
-    screen = StringIO()
-    bars = Bars(Console(file=screen, force_terminal=True, width=120))
-    alpha, beta = OfTask(bars, "aaaaaaaaaa"), OfTask(bars, "bbbbbbbbbb")
-    crossed = {"sent": 1, "received": 2}
-    alpha.emit("phase", phase="psi", round=0)
-    alpha.emit("psi", step="own points", done=1, total=2)
-    beta.emit("phase", phase="train", round=3)
-    beta.emit("batch", round=3, batch=1, batches=4, loss=0.5, **crossed)
-    alpha.emit("psi_done")
-    beta.emit("batch", round=3, batch=4, batches=4, loss=0.25, **crossed)
-    beta.emit("end", ok=True)
-    alpha.emit("phase", phase="test", round=1)
-    alpha.emit("batch", round=1, batch=2, **crossed)
-    alpha.emit("round", accuracy=None)
-    for shown in ("aaaaaaaa: private set intersection", "bbbbbbbb: training, round 3", "aaaaaaaa: testing, round 1"):
-        assert shown in screen.getvalue()
-    assert "loss 0.2500" in screen.getvalue()

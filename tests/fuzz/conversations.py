@@ -41,10 +41,10 @@ from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, run, tree_of
 from tests.fuzz.recipe import Recipe, alter
 from tests.protocols.he import bfv_helpers
+from tests.protocols.kept_layers import parameters_of
 from tests.protocols.layer.helpers import backward_and_settle, copied, normal
 from tests.protocols.psi.helpers import run_psi
 from tests.protocols.schemes.masked.helpers import answering
-from tests.protocols.whole_task import parameters_of
 
 MAX_MESSAGES = 30
 BOUNDS = LayerParameters(check_every=1)

@@ -19,13 +19,11 @@ from benchmarks.harness.hostile.network import (
     FLOOD,
     INSIDERS,
     STRANGERS,
-    Target,
     Use,
     attacked,
-    is_dropped,
     use_of,
-    wait_for_port,
 )
+from benchmarks.harness.hostile.sockets import Target, is_dropped, wait_for_port
 from benchmarks.harness.limits import PARTY, START, TASK, seconds
 from benchmarks.harness.parties import Ended, Parties, Running
 from benchmarks.harness.scripts.cases import Case

@@ -5,7 +5,6 @@ Task(Case("masked", names=("patient", "shop"))).run()
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,27 +16,17 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Steps, received
-from protocols.he.bfv import BfvBackend, BfvSecret
-from protocols.he.paillier import PaillierBackend, PaillierSecretSide
-from protocols.he.paillier_parameters import PAILLIER_2048
-from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.interface import CollaboratorOfflinePhase, LayerSpec
 from protocols.layer.messages import FeatureShape
-from protocols.layer.parameters import LayerParameters
 from protocols.psi import PsiReceiver, PsiSender, hash_ids
-from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
-from protocols.schemes.encrypted.host import EncryptedHost
-from protocols.schemes.masked.collaborator import MaskedCollaborator
-from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
 from protocols.task.alignment import CollaboratorAlignment, HostAlignment, SplitDigest
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import CollaboratorRounds, HostRounds
-from tests.protocols.he import bfv_helpers, paillier_helpers
+from tests.protocols.kept_layers import layer_ends, parameters_of
 
-BOUNDS = LayerParameters(check_every=2)
 HOST = "hospital"
 
 
@@ -62,16 +51,6 @@ class Case:
     skip: int = -1
     names: tuple[str, ...] = ("patient",)
     tests_every_round: bool = False
-
-
-def parameters_of(scheme: str) -> str:
-    """What both parties say of their scheme."""
-    layer = json.loads(BOUNDS.canonical())
-    names = {"bfv": ("encryption", TRAINING), "paillier": ("encryption", PAILLIER_2048), "masked": ("triples", TRIPLES)}
-    if scheme not in names:
-        return ""
-    key, chosen = names[scheme]
-    return json.dumps({key: chosen.name, "layer": layer})
 
 
 def ids_of(party: int) -> list[str]:
@@ -300,7 +279,7 @@ class Task:
         session = self.manifest.session
         line.spec = LayerSpec(line.name, case.d, width, case.batches[0], case.trainable, session)
         pair = self.before.conversations * len(self.lines) + line.number - 1
-        line.host, line.collaborator = _layer(case.scheme, line.spec, pair)
+        line.host, line.collaborator = layer_ends(case.scheme, line.spec, pair)
 
     def prepare(self) -> None:
         """One-time masks, in the lane of their own, if the scheme has any."""
@@ -409,39 +388,3 @@ def _serves(phase: CollaboratorOfflinePhase) -> Steps[None]:
 def closing(collaborator: Any) -> Steps[Any]:
     yield from collaborator.backward()
     yield from collaborator.settle()
-
-
-def _layer(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
-    """Both parties' ends of a layer. Their keys are the pair of this number, made once."""
-    if scheme not in ("bfv", "masked", "paillier"):
-        known = registered_scheme(scheme)
-        return known.host(spec), known.collaborator(spec)
-    backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(scheme, pair)
-    if scheme == "masked":
-        return MaskedHost(spec, backend, BOUNDS), MaskedCollaborator(spec, backend, BOUNDS)
-    return EncryptedHost(spec, backend, BOUNDS), EncryptedCollaborator(spec, backend, BOUNDS)
-
-
-class KeptBfv(BfvBackend):
-    """BFV whose two key pairs, one for each party, are those of a number: made once for all tests."""
-
-    def __init__(self, scheme: str, pair: int) -> None:
-        self._set = TRIPLES if scheme == "masked" else TRAINING
-        vars(self).update(vars(bfv_helpers.backend(self._set)))
-        self._count = 2 * pair
-
-    def generate(self, randomness_label: str = "") -> BfvSecret:
-        self._count += 1
-        return bfv_helpers.secret(self._set, self._count - 1)
-
-
-class KeptPaillier(PaillierBackend):
-    """Paillier, 2048 bits, likewise."""
-
-    def __init__(self, pair: int) -> None:
-        super().__init__(PAILLIER_2048)
-        self._count = 2 * pair
-
-    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
-        self._count += 1
-        return paillier_helpers.secret(number=self._count - 1)
