@@ -35,12 +35,12 @@ from benchmarks.harness.faults.harness import Faults, Outcome, run_faulty
 from benchmarks.harness.faults.kill_points import BEFORE_AND_AFTER_SENDING, ON_RECEIVING, WHILE_WRITING, KillPoint
 from benchmarks.harness.faults.proxy import Break, Kind, Way
 from protocols.core.envelope import Phase
+from protocols.schemes.registry import registered_names
 from secure_hfl.bench.machine import machine
 
 HOST, COLLABORATOR = "party0", "party1"
 BOTH = (HOST, COLLABORATOR)
 RESULTS = Path(__file__).parent / "results" / "faults.json"
-DEFAULT_SCHEMES = ("plain", "bfv", "masked", "paillier")
 METHODS = {"train_a_batch": 8, "iterate_train_feature": 8, "iterate_test_feature": 4, "test": 2}
 """The user's methods and how often an uninterrupted run reaches them."""
 
@@ -235,7 +235,7 @@ def main() -> None:
         "--faults", type=int, default=40, help="random faults for each scheme but paillier, which gets 6"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--schemes", nargs="*", default=DEFAULT_SCHEMES)
+    parser.add_argument("--schemes", nargs="*", default=registered_names())
     parser.add_argument("--no-steps", action="store_true", help="leave out every protocol step in turn")
     parser.add_argument("--only", nargs="*", type=int, help="numbers of the runs to do")
     parser.add_argument("--keep", type=Path, help="keep the files of runs that are not right here")

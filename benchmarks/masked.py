@@ -4,8 +4,8 @@
     python -m benchmarks.masked --batch 64 --inputs 40 --outputs 10 --frozen
 
 Both parties run in this process, one after the other, and each one's own time is measured: over a network they work at
-once. Bytes are of the tensors and ciphertexts that the party sends, without framing; a note has them by message. z and
-da are checked against the plaintext reference.
+once. Bytes are of the messages that the party sends, without frames; a note has them by type. z and da are checked
+against the plaintext reference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.products import add_shapes, describe, specs
 from benchmarks.step_timings import Benchmark, Sample, StepTimings, timed
+from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
@@ -35,24 +36,18 @@ from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples
 from protocols.schemes.masked.triples import TEST, TRAIN
+from protocols.schemes.registry import known_messages
+from protocols.wire.codec import Catalogue, encode
 
 PARTIES = ("host", "collaborator")
 MEGABYTES = 16
 RATE = 0.1
+CATALOGUE = Catalogue(known_messages())
 
 
 def size(message: Message) -> int:
-    """Bytes of a message's tensors and ciphertexts."""
-    total = 0
-    for each in fields(message):
-        value = getattr(message, each.name)
-        if isinstance(value, np.ndarray):
-            total += value.nbytes
-        elif isinstance(value, tuple):
-            total += sum(map(len, value))
-        elif isinstance(value, bytes):
-            total += len(value)
-    return total
+    """Bytes on the wire, without frames."""
+    return len(encode(Envelope(0, Phase.TRAIN, 1, 0, message), CATALOGUE))
 
 
 @dataclass

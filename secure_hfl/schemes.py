@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from protocols.core.errors import InvalidInput, SecureHflError
-from protocols.core.wire_format import check_distinct
+from protocols.core.wire_format import check_distinct, wire_format
 from protocols.schemes import registry
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.registry import register_scheme, registered_names, registered_scheme
@@ -19,7 +19,16 @@ from secure_hfl.errors import ConfigurationError
 from secure_hfl.executor import thread_map
 from secure_hfl.timed_backend import TimedBackend
 
-__all__ = ["GROUP", "Scheme", "find_scheme", "is_plaintext", "load_scheme", "register_scheme", "scheme_names"]
+__all__ = [
+    "GROUP",
+    "Scheme",
+    "find_scheme",
+    "is_plaintext",
+    "load_scheme",
+    "offline_messages",
+    "register_scheme",
+    "scheme_names",
+]
 
 GROUP = "secure_hfl.schemes"
 _ENGINE = Engine(mapper=thread_map, measured=TimedBackend)
@@ -52,6 +61,15 @@ def is_plaintext(name: str) -> bool:
     """Whether features cross the wire in the clear in this scheme; False if there is none."""
     find_scheme(name)
     return registry.is_plaintext(name)
+
+
+def offline_messages(name: str) -> frozenset[str]:
+    """Which of a scheme's messages cross the wire ahead of, or beside, training; none if there is no such scheme."""
+    find_scheme(name)
+    if name not in registered_names():
+        return frozenset()
+    lanes = registered_scheme(name).order(trainable=True).offline
+    return frozenset(wire_format(message).name for lane in lanes.values() for _, _, message in lane)
 
 
 def find_scheme(name: str) -> None:

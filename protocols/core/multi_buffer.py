@@ -2,7 +2,6 @@
 
     available()  ->  x25519_many(scalar, points)        one clamped scalar, any number of points
                      modexp_many(bases, e, m)           one exponent
-                     modexp_lanes(bases, [e...], b, m)  one exponent per base
     field25519()     ->  products and powers mod 2^255 - 19; None where there are none
     not available()  ->  the caller takes its plain path (`cryptography`, `gmpy2`); the results are the same bytes
 
@@ -17,7 +16,7 @@ ctypes lets go of the interpreter lock during a call, so threads scale; every ca
 object but in no header that it installs. So they are used only if a test in this process finds that they do what we
 expect, within the bounds and the memory that we expect, and who uses them checks results.
 
-**Leaks**: the kernels run in time that depends on sizes only (exponents: on `exponent_bits`).
+**Leaks**: the kernels run in time that depends on sizes only (exponents: on their length).
 
 **Reference**: https://github.com/intel/cryptography-primitives, sources/ippcp/crypto_mb; RFC 7748 for X25519.
 """
@@ -111,59 +110,41 @@ def x25519_many(scalar: bytes, points: bytes) -> bytes:
 
 
 def modexp_many(bases: Sequence[Integer], exponent: Integer, modulus: Integer) -> list[mpz]:
-    """base^exponent mod modulus for every base, in order. Arguments and errors as `modexp_lanes`."""
-    bits = max(1, int(exponent).bit_length())
-    return _modexp(bases, [exponent], bits, modulus)
-
-
-def modexp_lanes(
-    bases: Sequence[Integer], exponents: Sequence[Integer], exponent_bits: int, modulus: Integer
-) -> list[mpz]:
-    """base^exponent mod modulus for every pair, in order.
+    """base^exponent mod modulus for every base, in order.
 
     Args:
         bases: any integers; taken modulo `modulus`.
-        exponents: as many, each from 0 to 2^exponent_bits - 1.
-        exponent_bits: 1 to 4096; what the running time depends on, so a public bound where exponents are secret.
+        exponent: 0 to 2^4096 - 1. The running time depends on its length.
         modulus: odd, 3 to 2^4096 - 1.
 
     Raises:
         InvalidInput: an argument is out of these ranges.
         LocalMisuse: the library is not available, or failed.
     """
-    if len(exponents) != len(bases):
-        raise InvalidInput(f"{len(bases)} bases need as many exponents, not {len(exponents)}")
-    return _modexp(bases, exponents, exponent_bits, modulus)
-
-
-def _modexp(bases: Sequence[Integer], exponents: Sequence[Integer], exponent_bits: int, modulus: Integer) -> list[mpz]:
     library = _library()
+    if exponent < 0:
+        raise InvalidInput("an exponent must not be negative")
+    exponent_bits = max(1, exponent.bit_length())
     wanted = mpz(modulus)
     working = _fit(wanted, exponent_bits)
     bits = working.bit_length()
-    if exponent_bits < 1 or any(e < 0 or e.bit_length() > exponent_bits for e in exponents):
-        raise InvalidInput(f"an exponent is negative or has more than {exponent_bits} bits")
     count = len(bases)
     padded = count + -count % LANES
-    width, exponent_width = _words(bits), _words(exponent_bits)
+    width = _words(bits)
     source = _pack([base % wanted for base in bases], width, padded)
-    shared = len(exponents) == 1
-    powers = _pack(exponents, exponent_width, 1 if shared else padded)
+    power = _pack([exponent], _words(exponent_bits), 1)
     divisor = ctypes.create_string_buffer(int(working).to_bytes(width, "little"), width)
     target = ctypes.create_string_buffer(width * padded)
     scratch_size = library.mbx_exp_BufferSize(bits)
     scratch = ctypes.create_string_buffer(scratch_size)
-    sources, targets, divisors = _each(source, width), _each(target, width), _same(divisor)
-    lanes = None if shared else _each(powers, exponent_width)
-    every = _same(powers)
+    sources, targets, divisors, powers = _each(source, width), _each(target, width), _same(divisor), _same(power)
     for at in range(0, padded, LANES):
-        raised = lanes.at(at) if lanes else every
         status = library.mbx_exp_mb8(
-            targets.at(at), sources.at(at), raised, exponent_bits, divisors, bits, scratch, scratch_size
+            targets.at(at), sources.at(at), powers, exponent_bits, divisors, bits, scratch, scratch_size
         )
         if status:
             raise LocalMisuse(f"mbx_exp_mb8 failed with status {status:#x}")
-    for secret in (powers, scratch):
+    for secret in (power, scratch):
         ctypes.memset(secret, 0, len(secret))
     raw = target.raw
     powered = [mpz.from_bytes(raw[at : at + width], "little") for at in range(0, count * width, width)]

@@ -64,11 +64,6 @@ class PaillierParameters:
             )
 
     @property
-    def flooding_bits(self) -> int:
-        """Statistical bits by which replies hide the factor."""
-        return FLOODING_BITS
-
-    @property
     def key_bytes(self) -> int:
         """Bytes of n."""
         return self.key_bits // 8

@@ -171,11 +171,6 @@ class AuditReport:
         return self._sum(lambda each: (each.sender, each.type))
 
     @property
-    def by_phase(self) -> dict[str, tuple[int, int]]:
-        """(messages, bytes) by phase."""
-        return self._sum(lambda each: each.phase)
-
-    @property
     def by_round(self) -> dict[tuple[str, int], tuple[int, int]]:
         """(messages, bytes) by (phase, round)."""
         return self._sum(lambda each: (each.phase, each.round))

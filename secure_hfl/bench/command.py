@@ -234,7 +234,7 @@ def assemble(measurement: Measurement, request: Request, runs: int, command: str
     """All that was found, with recommendations. `about`: the machine, as it was before."""
     from datetime import datetime, timezone
 
-    from secure_hfl.bench.model import LINKS, UNPROTECTED, Benchmark
+    from secure_hfl.bench.model import LINKS, Benchmark, hides_features
     from secure_hfl.bench.recommend import recommend
     from secure_hfl.schemes import load_scheme
 
@@ -243,7 +243,7 @@ def assemble(measurement: Measurement, request: Request, runs: int, command: str
     agreed = {
         name: load_scheme(name).parameters()
         for name in dict.fromkeys(case.scheme for case in cases)
-        if name not in UNPROTECTED
+        if hides_features(name)
     }
     return Benchmark(
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

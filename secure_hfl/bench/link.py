@@ -73,16 +73,6 @@ class ShapedLink(TcpProxy):
         shaper = self._shapers[Direction.UP]
         super().__init__(target_port, shaper.chunk, shaper.room, SOCKET_BUFFER)
 
-    @property
-    def bytes_up(self) -> int:
-        """Delivered to the target so far; exact after `close`."""
-        return self.delivered[Direction.UP]
-
-    @property
-    def bytes_down(self) -> int:
-        """Delivered to those who connected; likewise."""
-        return self.delivered[Direction.DOWN]
-
     def forward(self, connection: Connection, stream: Stream, data: bytes | None, now: float) -> None:
         """Everything arrives when its way lets it, an end and a reset like a chunk."""
         stream.hold(self._shapers[stream.direction].arrival(now, len(data or END)), data)

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from secure_hfl.schemes import is_plaintext, offline_messages
 from secure_hfl.work_clock import WORK as KINDS_OF_WORK
 
 WORK: tuple[str, ...] = KINDS_OF_WORK
@@ -30,10 +31,6 @@ ONE_PROCESS = "one process"
 PLAIN = "plain"
 REFERENCE = "plain + projection"
 """What the encrypted schemes compute, without encryption: parity is against this one."""
-UNPROTECTED = (ONE_PROCESS, PLAIN, REFERENCE)
-
-OFFLINE_MESSAGES = ("TripleRequest", "TripleOperand", "TripleProduct")
-"""What crosses the wire ahead of, or beside, training."""
 
 WARM_UP = 2
 """First batches of a round that `Case.steady_batch_seconds` leaves out."""
@@ -41,6 +38,11 @@ WARM_UP = 2
 Sweep = Literal["schemes", "rounds", "width", "batch", "collaborators", "link"]
 """Which series a case belongs to: all schemes side by side at the standard point, the same over several rounds, or one
 along a parameter."""
+
+
+def hides_features(scheme: str) -> bool:
+    """Whether a case of this scheme protects anything."""
+    return scheme not in (ONE_PROCESS, REFERENCE) and not is_plaintext(scheme)
 
 
 class Frozen(BaseModel):
@@ -205,7 +207,8 @@ class Case(Frozen):
     @property
     def offline_bytes(self) -> float:
         """What masks made between the parties cost on the wire, both ways. 0: nothing is waited for before training."""
-        return self._of_a_run(lambda sample: sum(m.bytes for m in sample.messages if m.type in OFFLINE_MESSAGES))
+        offline = offline_messages(self.scheme)
+        return self._of_a_run(lambda sample: sum(m.bytes for m in sample.messages if m.type in offline))
 
     @property
     def offline_seconds(self) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from secure_hfl.bench.model import ONE_PROCESS, PLAIN, REFERENCE, UNPROTECTED, Case, LinkProfile, Recommendation
+from secure_hfl.bench.model import ONE_PROCESS, PLAIN, REFERENCE, Case, LinkProfile, Recommendation, hides_features
 from secure_hfl.bench.numbers import memory, seconds, size
 
 MEASURED, WORKED_OUT = "measured", "worked out"
@@ -49,7 +49,7 @@ def recommend(
         epoch_batches: of a whole epoch; None: as many as were measured.
     """
     standard = [case for case in cases if case.sweep == "schemes" and case.samples]
-    if not any(case.scheme not in UNPROTECTED for case in standard):
+    if not any(hides_features(case.scheme) for case in standard):
         return ()
     batches = epoch_batches or max(each.batches for case in standard for each in case.rounds)
     over = {(case.scheme, case.point.link): case for case in cases if case.sweep == "link" and case.samples}
@@ -93,7 +93,7 @@ def _worked_out(case: Case, link: LinkProfile, batches: int) -> Estimate:
 
 
 def _recommend(link: LinkProfile, estimates: Sequence[Estimate], batches: int) -> Recommendation:
-    private = [each for each in estimates if each.scheme not in UNPROTECTED]
+    private = [each for each in estimates if hides_features(each.scheme)]
     best = min(private, key=lambda each: each.seconds)
     unprepared = min(private, key=lambda each: each.single)
     plain = next((each for name in (PLAIN, REFERENCE) for each in estimates if each.scheme == name), None)

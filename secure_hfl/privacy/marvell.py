@@ -60,23 +60,6 @@ class Classes:
     width: int
     share: float
 
-    def sum_kl(self, noise: NoiseVariances) -> float:
-        """How well the classes can still be told apart. Infinite if one class varies where the other does not."""
-        along = self.negative + noise.negative_along, self.positive + noise.positive_along
-        across = self.negative + noise.negative_across, self.positive + noise.positive_across
-        if self.gap and not all(along):
-            return inf
-        total = _ratios(*along) + sum(self.gap / each for each in along if each)
-        if self.width > 1:
-            total += (self.width - 1) * _ratios(*across)
-        return total / 2 - self.width
-
-    def power(self, noise: NoiseVariances) -> float:
-        """Mean squared norm of the noise."""
-        negative = noise.negative_along + (self.width - 1) * noise.negative_across
-        positive = noise.positive_along + (self.width - 1) * noise.positive_across
-        return (1 - self.share) * negative + self.share * positive
-
 
 def optimal_noise(classes: Classes, power: float) -> NoiseVariances:
     """The noise of at most this power with the smallest sumKL."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.harness.faults.echo import DATA, Echo, connect, read_to_the_end, talk
 from secure_hfl.bench.link import ShapedLink, Shaper
 from secure_hfl.bench.model import LINKS, LinkProfile
+from secure_hfl.bench.tcp_proxy import Direction
 
 MEGABYTE_A_SECOND = LinkProfile(name="slow", megabits=8.0, round_trip_milliseconds=20.0)
 QUICK = LinkProfile(name="quick", megabits=400.0, round_trip_milliseconds=2.0)
@@ -94,7 +95,7 @@ def test_bytes_arrive_whole_and_in_order_both_ways_after_a_half_close(echo: Echo
         long = DATA * 8  # more than the link holds
         assert talk(link, long) == long
         assert talk(link, b"x") == b"x", "the next connection"
-    assert (link.bytes_up, link.bytes_down) == (len(long) + 1, len(long) + 1)
+    assert (link.delivered[Direction.UP], link.delivered[Direction.DOWN]) == (len(long) + 1, len(long) + 1)
 
 
 def test_connections_beside_each_other(echo: Echo) -> None:

@@ -7,7 +7,7 @@ from statistics import median
 
 from markupsafe import Markup
 
-from secure_hfl.bench.model import OFFLINE_MESSAGES, PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
+from secure_hfl.bench.model import PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
     Per,
@@ -36,6 +36,7 @@ from secure_hfl.bench.report import plots
 from secure_hfl.bench.report.plots import WORK_COLOURS, Line, Look, Row, Scale, spreads
 from secure_hfl.bench.report.svg import INK, OCHRE
 from secure_hfl.pages import pieces
+from secure_hfl.schemes import offline_messages
 
 Looks = Mapping[str, Look]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -292,9 +293,9 @@ def _types(case: Case, name: str, look: Look) -> Markup:
     rest = found[MOST_TYPES:]
     unit, letters = (1e6, "MB") if top[0].bytes >= 1e6 else (1e3, "kB")
     rows = []
+    offline = offline_messages(case.scheme)
     triples = [
-        (each.type + (" (ahead)" if each.type in OFFLINE_MESSAGES else ""), each.sent_bytes, each.received_bytes)
-        for each in top
+        (each.type + (" (ahead)" if each.type in offline else ""), each.sent_bytes, each.received_bytes) for each in top
     ]
     if rest:
         both = sum(each.sent_bytes for each in rest), sum(each.received_bytes for each in rest)
@@ -305,7 +306,7 @@ def _types(case: Case, name: str, look: Look) -> Markup:
     first = found[0]
     part = first.bytes / total if total else 0.0
     title = f"{case.scheme}: {size(total)}, {percent(part, 0)} of them {first.type}" + (
-        ", made ahead" if first.type in OFFLINE_MESSAGES else ""
+        ", made ahead" if first.type in offline else ""
     )
     alt = f"Bytes by type of message. {title}; then " + listed(
         [f"{each.type} {size(each.bytes)}" for each in top[1:]] or ["nothing"]

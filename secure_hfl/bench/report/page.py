@@ -12,7 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from secure_hfl.bench.model import PLAIN, REFERENCE, UNPROTECTED, Benchmark, Case, Recommendation, Sweep
+from secure_hfl.bench.model import PLAIN, REFERENCE, Benchmark, Case, Recommendation, Sweep, hides_features
 from secure_hfl.bench.numbers import (
     OFFLINE,
     accuracy,
@@ -137,7 +137,7 @@ def _paragraph(group: list[Case]) -> str:
         also = f" after {seconds(before)} of work ahead" if matters else ""
         said.append(f"With {case.scheme} {_epoch(case, group)}{also}, {size(case.bytes_per_batch)} a batch.")
     said += _same(cases)
-    shown = [case for case in cases if case.is_whole and (case is plain or case.scheme not in UNPROTECTED)]
+    shown = [case for case in cases if case.is_whole and (case is plain or hides_features(case.scheme))]
     ends = [f"{percent(value)} with {case.scheme}" for case in shown if (value := accuracy(case)) is not None]
     if ends:
         rounds = max(len(sample.rounds) for case in shown for sample in case.samples)
@@ -198,13 +198,13 @@ def _costs(group: list[Case], colours: Looks) -> Markup:
         shown = [] if against is None else [times(against), pieces.bar(against / largest, look.colour)]
         others = [mb for party, mb in memory(case).items() if party != "host"]
         host = memory(case).get("host")
-        tags = ["hides nothing"] if case.scheme in UNPROTECTED else []
+        tags = ["hides nothing"] if not hides_features(case.scheme) else []
         tags += [] if case.is_whole else [f"over {case.batches} batches"]
         values = [
             seconds(ahead(case, group)) if case.offline_seconds > 0 else "-",
             size(case.bytes_per_batch) if case.bytes_per_batch > 0 else "-",
             percent(accuracy(case)) if case.is_whole else "-",
-            difference(parity(case, reference)) if case.scheme not in UNPROTECTED else "-",
+            difference(parity(case, reference)) if hides_features(case.scheme) else "-",
             "-" if host is None else f"{host:,.0f} MB",
             f"{max(others):,.0f} MB" if others else "-",
         ]

@@ -59,7 +59,7 @@ def test_the_report_counts_bytes_and_says_who_learned_what() -> None:
     report = check(*transcripts(Case()))
     assert report.scheme == "bfv"
     assert report.by_type["collaborator", "Projection"][0] == 8
-    assert sum(count for count, _ in report.by_phase.values()) == report.files[0].messages
+    assert sum(count for count, _ in report.by_round.values()) == report.files[0].messages
     assert report.by_round["train", 2][1] > 100_000
     assert report.ledger is not None
     assert any("smoothed projection" in each for each in report.ledger.host_learned)

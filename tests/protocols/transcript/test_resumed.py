@@ -112,7 +112,7 @@ def test_the_report_says_where_a_run_went_on_and_what_was_lost() -> None:
 def test_a_run_that_began_again_before_its_first_checkpoint() -> None:
     report = check_run(*interrupted(PLAIN, (20,)))
     assert report.resumes[0].place == "the beginning"
-    assert report.by_phase["psi"][0] > check(transcripts(PLAIN)[0]).by_phase["psi"][0]
+    assert report.by_round["psi", 0][0] > check(transcripts(PLAIN)[0]).by_round["psi", 0][0]
 
 
 def test_a_run_without_interruption_is_reported_as_before() -> None:
