@@ -27,6 +27,7 @@ ALLOWED = {
         "typing",
         "typing_extensions",
         "unicodedata",
+        "weakref",
         "base64",
     ),
     *("numpy", "cryptography", "gmpy2", "protocols"),

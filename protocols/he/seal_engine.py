@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import struct
+import weakref
 from collections import deque
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -66,6 +67,11 @@ class Zero:
     seed: bytes
 
 
+def _close(files: Stock[int]) -> None:
+    while (file := files.take()) is not None:
+        os.close(file)
+
+
 class SealEngine:
     """SEAL's context for one parameter set, and objects in and out of it."""
 
@@ -87,10 +93,8 @@ class SealEngine:
             data = data.next_context_data()
         self.reply_level = struct.pack("<4Q", *data.parms_id())
         self._files: Stock[int] = Stock()
-
-    def __del__(self) -> None:
-        while (file := self._files.take()) is not None:
-            os.close(file)
+        # Not at exit, when this module may be half gone: the system closes them then.
+        weakref.finalize(self, _close, self._files).atexit = False
 
     def load(self, target: Any, chunks: wire.Chunks) -> Any:
         """A SEAL object from bytes that were written here."""
