@@ -25,7 +25,8 @@ from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide, as_ring
 from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.reference import orthogonal_factor
-from protocols.layer.shapes import LayerShapes, Ring, subtract
+from protocols.layer.shapes import Ring, subtract
+from protocols.layer.weight_share import WeightShare
 
 
 class Keys(NamedTuple):
@@ -50,27 +51,27 @@ def exchange_keys(backend: Backend, label: str) -> Steps[Keys]:
     return Keys(secret, backend.load_public(peer.public_key))
 
 
-def host_initial_share(
-    shapes: LayerShapes, public: PublicSide, randomness: Randomness, masks: Randomness
-) -> Steps[Ring]:
-    """The host's share U [o, d]."""
+def host_initial_share(own: WeightShare, masks: Randomness, keys: Keys) -> Steps[Ring]:
+    """The values of the host's share, U [o, d]. Uniform, from `masks`."""
+    shapes = own.shapes
     factor = received((yield Receive(InitialFactor)), InitialFactor)
-    operand = public.load_operand(_initial_parts(factor), shapes.initial)
-    left = orthogonal_factor(randomness, shapes.o, min(shapes.o, shapes.d))
+    operand = keys.public.load_operand(_initial_parts(factor), shapes.initial)
+    left = orthogonal_factor(own.randomness, shapes.o, min(shapes.o, shapes.d))
     share = masks.ring((shapes.o, shapes.d), RING_BITS)
     encoded = np.rint(left * 2.0**FACTOR_BITS).astype(np.int64)
-    product = public.multiply_add(encoded, operand, subtract(np.zeros_like(share), share), shapes.initial)
+    product = keys.public.multiply_add(encoded, operand, subtract(np.zeros_like(share), share), shapes.initial)
     yield Send(InitialShare(0, product.parts))
     return share
 
 
-def collaborator_initial_share(shapes: LayerShapes, secret: SecretSide, randomness: Randomness) -> Steps[Ring]:
-    """The collaborator's share V [o, d]."""
-    right = orthogonal_factor(randomness, min(shapes.o, shapes.d), shapes.d)
+def collaborator_initial_share(own: WeightShare, keys: Keys) -> Steps[Ring]:
+    """The values of the collaborator's share, V [o, d]."""
+    shapes = own.shapes
+    right = orthogonal_factor(own.randomness, min(shapes.o, shapes.d), shapes.d)
     encoded = as_ring(np.rint(right * 2.0**FACTOR_BITS).astype(np.int64))
-    yield Send(InitialFactor(0, secret.encrypt(encoded, shapes.initial).parts))
+    yield Send(InitialFactor(0, keys.secret.encrypt(encoded, shapes.initial).parts))
     reply = received((yield Receive(InitialShare)), InitialShare)
-    return secret.decrypt(_initial_parts(reply), shapes.initial)
+    return keys.secret.decrypt(_initial_parts(reply), shapes.initial)
 
 
 def _initial_parts(message: InitialFactor | InitialShare) -> CiphertextBundle:

@@ -78,6 +78,11 @@ class WeightShare:
     def __repr__(self) -> str:
         return f"<WeightShare of {self._spec.feature_key} at {self._role}, version {self.version}>"
 
+    @property
+    def label(self) -> str:
+        """Whose features the layer is for."""
+        return self._spec.feature_key
+
     def subtract(self, step: Ring) -> None:
         """Our part of a step of W. `next_version` once it is all there."""
         self.values = subtract(self.values, step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -53,7 +54,8 @@ def test_nobody_waits_for_room_in_a_channel_that_is_over() -> None:
 
 
 def test_an_end_wakes_whoever_waits() -> None:
-    for end in (lambda state: state.fail(BROKEN), lambda state: state.end_stream()):
+    ends: list[Callable[[ChannelState], None]] = [lambda state: state.fail(BROKEN), ChannelState.end_stream]
+    for end in ends:
         state = ChannelState("bob")
         queue = queue_of(state)
 

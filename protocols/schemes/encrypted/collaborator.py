@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,14 @@ from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, EncryptedOperand
-from protocols.layer.initial import Keys, collaborator_initial_share, exchange_keys
+from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.shapes import Integers, Ring, matmul, subtract
+from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.host import check_reply
 from protocols.schemes.encrypted.messages import (
@@ -41,27 +43,23 @@ class EncryptedCollaborator(CollaboratorLayer):
     """Once keys are exchanged."""
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._spec, self._parameters = spec, parameters
         self._share = WeightShare(spec, parameters, "collaborator")
         self._share.shapes.check_budget(backend, spec.rows)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
+        first_share = partial(collaborator_initial_share, self._share)
+        self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
 
     def setup(self) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
-        share = self._share
-        share.values = yield from collaborator_initial_share(share.shapes, keys.secret, share.randomness)
-        yield from self._open(keys)
+        yield from self._open((yield from self._start.setup()))
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        self._share.restore(state)
-        yield from self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+        yield from self._open((yield from self._start.resume(state)))
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = CollaboratorProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
@@ -83,13 +81,12 @@ class EncryptedCollaborator(CollaboratorLayer):
         return self._life.is_set_up and self._products.prepare()
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `WeightShare.state`."""
-        self._life.check_between_batches()
-        return self._share.state()
+        """See the interface, and `LayerStart.state`."""
+        return self._start.state()
 
     def weights(self) -> dict[str, Array]:
-        """See the interface. share [o, d] uint64."""
-        return {"share": self._share.values}
+        """See the interface, and `LayerStart.weights`."""
+        return self._start.weights()
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()

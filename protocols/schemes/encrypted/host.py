@@ -40,6 +40,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +50,14 @@ from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend
-from protocols.layer.initial import Keys, exchange_keys, host_initial_share
+from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedGradient, decode_projection
 from protocols.layer.shapes import Ring, add, matmul
+from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -86,27 +88,23 @@ class EncryptedHost(HostLayer):
     """Once keys are exchanged."""
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        self._spec, self._backend, self._parameters = spec, backend, parameters
+        self._spec, self._parameters = spec, parameters
         self._share = WeightShare(spec, parameters, "host")
         self._share.shapes.check_budget(backend, spec.rows)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
+        first_share = partial(host_initial_share, self._share, self._masks)
+        self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
         self._peer_share: CollaboratorShare | None = None
 
     def setup(self) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
-        share = self._share
-        share.values = yield from host_initial_share(share.shapes, keys.public, share.randomness, self._masks)
-        yield from self._open(keys)
+        yield from self._open((yield from self._start.setup()))
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        self._share.restore(state)
-        yield from self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+        yield from self._open((yield from self._start.resume(state)))
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = HostProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
@@ -125,13 +123,12 @@ class EncryptedHost(HostLayer):
         return self._life.is_set_up and self._products.prepare()
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `WeightShare.state`."""
-        self._life.check_between_batches()
-        return self._share.state()
+        """See the interface, and `LayerStart.state`."""
+        return self._start.state()
 
     def weights(self) -> dict[str, Array]:
-        """See the interface. share [o, d] uint64."""
-        return {"share": self._share.values}
+        """See the interface, and `LayerStart.weights`."""
+        return self._start.weights()
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         self._life.begin_batch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,14 @@ from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOf
 from protocols.core.message import Array
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import Backend, as_ring
-from protocols.layer.initial import Keys, collaborator_initial_share, exchange_keys
+from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
+from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
@@ -59,23 +61,19 @@ class MaskedCollaborator(CollaboratorLayer):
         self._share = WeightShare(spec, parameters, "collaborator")
         check_products(spec, backend, self._share)
         self._life = Lifecycle(spec.feature_key)
+        first_share = partial(collaborator_initial_share, self._share)
+        self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
         self._unsettled: _Unsettled | None = None
         self._ahead: tuple[Triple, Ring] | None = None  # our triple and mu, sent ahead, for the next training batch
 
     def setup(self) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
-        share = self._share
-        share.values = yield from collaborator_initial_share(share.shapes, keys.secret, share.randomness)
-        self._open(keys)
+        self._open((yield from self._start.setup()))
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        self._share.restore(state)
-        self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+        self._open((yield from self._start.resume(state)))
 
     def _open(self, keys: Keys) -> None:
         self.triples = CollaboratorTriples(self._spec, self._backend, *keys)
@@ -92,13 +90,12 @@ class MaskedCollaborator(CollaboratorLayer):
         return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `WeightShare.state`."""
-        self._life.check_between_batches()
-        return self._share.state()
+        """See the interface, and `LayerStart.state`."""
+        return self._start.state()
 
     def weights(self) -> dict[str, Array]:
-        """See the interface. share [o, d] uint64."""
-        return {"share": self._share.values}
+        """See the interface, and `LayerStart.weights`."""
+        return self._start.weights()
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()

@@ -37,6 +37,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,13 +47,14 @@ from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, as_ring
-from protocols.layer.initial import Keys, exchange_keys, host_initial_share
+from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedGradient, decode_projection
 from protocols.layer.shapes import Ring, add, matmul, subtract
+from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
@@ -101,22 +103,18 @@ class MaskedHost(HostLayer):
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
+        first_share = partial(host_initial_share, self._share, self._masks)
+        self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[list[_Piece]] = PendingBatch(spec.feature_key)
         self._ahead: Triple | None = None  # its mu was sent ahead, for the next training batch
 
     def setup(self) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._spec.feature_key)
-        share = self._share
-        share.values = yield from host_initial_share(share.shapes, keys.public, share.randomness, self._masks)
-        self._open(keys)
+        self._open((yield from self._start.setup()))
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._life.begin_setup()
-        self._share.restore(state)
-        self._open((yield from exchange_keys(self._backend, self._spec.feature_key)))
+        self._open((yield from self._start.resume(state)))
 
     def _open(self, keys: Keys) -> None:
         self.triples = HostTriples(self._spec, self._backend, *keys)
@@ -136,13 +134,12 @@ class MaskedHost(HostLayer):
         return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `WeightShare.state`."""
-        self._life.check_between_batches()
-        return self._share.state()
+        """See the interface, and `LayerStart.state`."""
+        return self._start.state()
 
     def weights(self) -> dict[str, Array]:
-        """See the interface. share [o, d] uint64."""
-        return {"share": self._share.values}
+        """See the interface, and `LayerStart.weights`."""
+        return self._start.weights()
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         """See the interface. Raises `PoolExhausted`, before anything is sent or used, where triples are missing."""

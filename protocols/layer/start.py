@@ -1,0 +1,63 @@
+"""How one side of a secret-shared layer starts, and what a checkpoint keeps of it: the same for every such scheme.
+
+    setup     fresh keys, and a share of new weights (protocols/layer/initial.py)
+    resume    fresh keys, and the share as the checkpoint has it
+
+What a scheme sends after that, before the first batch, is its own matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from protocols.core.message import Array
+from protocols.core.steps import Steps
+from protocols.he.interface import Backend
+from protocols.layer.initial import Keys, exchange_keys
+from protocols.layer.lifecycle import Lifecycle
+from protocols.layer.shapes import Ring
+from protocols.layer.weight_share import WeightShare
+
+
+class LayerStart:
+    """The start of one side.
+
+    Args:
+        backend: makes the keys.
+        share: this side's; `setup` or `resume` gives it its values.
+        life: of this side.
+        first_share: the conversation that makes this side's share of new weights, given the keys.
+    """
+
+    def __init__(
+        self, backend: Backend, share: WeightShare, life: Lifecycle, first_share: Callable[[Keys], Steps[Ring]]
+    ) -> None:
+        self._backend = backend
+        self._share = share
+        self._life = life
+        self._first_share = first_share
+
+    def __repr__(self) -> str:
+        return f"<LayerStart of {self._share!r}>"
+
+    def setup(self) -> Steps[Keys]:
+        """As `LayerSide.setup`, up to where the keys are exchanged and the share is there."""
+        self._life.begin_setup()
+        keys = yield from exchange_keys(self._backend, self._share.label)
+        self._share.values = yield from self._first_share(keys)
+        return keys
+
+    def resume(self, state: Mapping[str, Array]) -> Steps[Keys]:
+        """As `LayerSide.resume`, up to there."""
+        self._life.begin_setup()
+        self._share.restore(state)
+        return (yield from exchange_keys(self._backend, self._share.label))
+
+    def state(self) -> dict[str, Array]:
+        """As `LayerSide.state`: see `WeightShare.state`."""
+        self._life.check_between_batches()
+        return self._share.state()
+
+    def weights(self) -> dict[str, Array]:
+        """As `LayerSide.weights`. share [o, d] uint64."""
+        return {"share": self._share.values}
