@@ -8,7 +8,7 @@ sentences {host} and {collaborator} stand for the two parties.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, auto
 
 
 class Content(str, Enum):
@@ -21,19 +21,19 @@ class Content(str, Enum):
     PLAINTEXT = "plaintext"
 
 
-class HiddenFromHost(str, Enum):
-    """What no message tells the host, unless its entry says that it `shows` it."""
+class KeptFromHost(str, Enum):
+    """What no message carries to the host, unless its entry says that it `carries` it."""
 
-    FEATURES = "{collaborator}'s features"
-    MODEL = "{collaborator}'s model and its weights"
+    FEATURES = "{collaborator}'s features in the clear"
+    MODEL = "{collaborator}'s columns, its model and its weights"
     WEIGHTS = "the weights of the projection layer"
     SAMPLE_IDS = "sample ids of {collaborator} that it does not hold itself"
 
 
-class HiddenFromCollaborator(str, Enum):
-    """What no message tells the collaborator, unless its entry says that it `shows` it."""
+class KeptFromCollaborator(str, Enum):
+    """What no message carries to the collaborator, unless its entry says that it `carries` it."""
 
-    LABELS = "labels"
+    LABELS = "labels themselves"
     MODELS = "{host}'s features and models"
     PROJECTED_FEATURES = "its own projected features"
     PREDICTIONS = "predictions"
@@ -41,6 +41,22 @@ class HiddenFromCollaborator(str, Enum):
     WEIGHTS = "the weights of the projection layer"
     SAMPLE_IDS = "sample ids of {host} outside of the final intersection"
     OTHERS = "anything of other collaborators"
+
+
+class Inference(Enum):
+    """What follows from all messages of a run together, though none of them carries it.
+
+    `protocols.transcript.run_ledger` says how much, from what really ran.
+    """
+
+    FEATURES = auto()
+    """The host: from linear images of the collaborator's features."""
+
+    LABELS = auto()
+    """The collaborator: from gradients."""
+
+
+Kept = KeptFromHost | KeptFromCollaborator
 
 
 @dataclass(frozen=True)
@@ -54,7 +70,8 @@ class LedgerEntry:
         host_learns, collaborator_learns: what each learns by receiving it; empty: nothing.
         argument: why no more, or the reference.
         is_fresh: drawn anew every time, so that the same bytes twice are a fault.
-        shows: what is otherwise hidden in every run, and not where such a message is sent.
+        carries: what no other message does.
+        infers: what its receiver can work out from many of these.
     """
 
     content: Content
@@ -63,7 +80,8 @@ class LedgerEntry:
     collaborator_learns: str
     argument: str
     is_fresh: bool = False
-    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset()
+    carries: frozenset[Kept] = frozenset()
+    infers: frozenset[Inference] = frozenset()
 
 
 BOTH = "both parties"
@@ -81,17 +99,19 @@ def ciphertext(
     argument: str,
     host: str = "",
     collaborator: str = "",
-    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset(),
+    carries: frozenset[Kept] = frozenset(),
+    infers: frozenset[Inference] = frozenset(),
 ) -> LedgerEntry:
     """A fresh encryption, or points under a secret scalar. `host`, `collaborator`: what each learns by opening it."""
-    return LedgerEntry(Content.CIPHERTEXT, readers, host, collaborator, argument, True, shows)
+    return LedgerEntry(Content.CIPHERTEXT, readers, host, collaborator, argument, True, carries, infers)
 
 
 def masked(
     argument: str,
     host: str = "",
     collaborator: str = "",
-    shows: frozenset[HiddenFromHost | HiddenFromCollaborator] = frozenset(),
+    carries: frozenset[Kept] = frozenset(),
+    infers: frozenset[Inference] = frozenset(),
 ) -> LedgerEntry:
     """Under a one-time mask. `host`, `collaborator`: what each learns by what it knows of the mask."""
-    return LedgerEntry(Content.MASKED, "nobody alone", host, collaborator, argument, True, shows)
+    return LedgerEntry(Content.MASKED, "nobody alone", host, collaborator, argument, True, carries, infers)

@@ -15,13 +15,14 @@ from dataclasses import replace
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.schemes.registry import known_types, registered_names
+from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened
 from protocols.transcript.ends import Ends
 from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree
 from protocols.transcript.file_audit import FileAuditor, FreshTags
+from protocols.transcript.records import Agreed
 from protocols.transcript.report import AuditReport, Finding, Party, Traffic
-from protocols.transcript.run_ledger import ledger_of_run
+from protocols.transcript.run_ledger import Crossed, RunLedger, ledger_of_run
 
 Pair = tuple[int | None, int | None]
 """A conversation's number at each end; None where an end does not have it."""
@@ -179,12 +180,6 @@ def _report(ends: list[RunEnd], findings: list[Finding]) -> AuditReport:
         Party(agreed.name(sender), sender.role, agreed.certificate(sender).fingerprint, software.get(sender, {}))
         for sender in Sender
     )
-    types = known_types(agreed.scheme)
-    crossed = {sender: {types[each.type] for each in traffic if each.sender == sender.role} for sender in Sender}
-    # Of a scheme that is unknown here, nobody can say what its messages do not tell.
-    ledger = None
-    if agreed.scheme in registered_names():
-        ledger = ledger_of_run(agreed.host, agreed.collaborator, crossed[Sender.HOST], crossed[Sender.COLLABORATOR])
     return AuditReport(
         agreed.task_id,
         agreed.scheme,
@@ -193,6 +188,16 @@ def _report(ends: list[RunEnd], findings: list[Finding]) -> AuditReport:
         summaries,
         tuple(ordered),
         traffic,
-        ledger,
+        _ledger(agreed, traffic),
         tuple(ends[0].resumes),
     )
+
+
+def _ledger(agreed: Agreed, traffic: Sequence[Traffic]) -> RunLedger | None:
+    """Of a scheme that is unknown here, nobody can say what its messages do not tell."""
+    if agreed.scheme not in registered_names():
+        return None
+    types, senders = known_types(agreed.scheme), {sender.role: sender for sender in Sender}
+    crossed = [Crossed(senders[each.sender], types[each.type], each.round) for each in traffic]
+    steps = registered_scheme(agreed.scheme).order(agreed.is_trainable).steps
+    return ledger_of_run(agreed.host, agreed.collaborator, crossed, steps)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.filesize import decimal
 
@@ -203,14 +203,30 @@ def resume_rows(report: AuditReport) -> list[tuple[int, str, str, str, str]]:
     ]
 
 
-def learned(report: AuditReport) -> list[tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
-    """For each party: name, role, what it learned of the other's data, and what it did not see."""
+class PartyLedger(NamedTuple):
+    """What one party has of the other's data after a run, and what no message carried to it."""
+
+    name: str
+    role: str
+    learned: tuple[str, ...]
+    may_infer: tuple[str, ...]
+    never_sent: tuple[str, ...]
+
+
+def party_ledgers(report: AuditReport) -> list[PartyLedger]:
+    """The host's and the collaborator's; none if nobody here can say."""
     ledger = report.ledger
     if ledger is None:
         return []
     return [
-        (ledger.host, "host", ledger.host_learned, ledger.host_did_not_see),
-        (ledger.collaborator, "collaborator", ledger.collaborator_learned, ledger.collaborator_did_not_see),
+        PartyLedger(ledger.host, "host", ledger.host_learned, ledger.host_may_infer, ledger.never_sent_to_host),
+        PartyLedger(
+            ledger.collaborator,
+            "collaborator",
+            ledger.collaborator_learned,
+            ledger.collaborator_may_infer,
+            ledger.never_sent_to_collaborator,
+        ),
     ]
 
 
@@ -255,9 +271,11 @@ def summarise(report: AuditReport) -> list[str]:
         lines = [f"The transcripts DO NOT HOLD: {_count(len(wrong), 'error')} in {checked}.", str(wrong[0])]
     else:
         lines = [f"The transcripts are incomplete: {checked}; nothing contradicts anything."]
-    for name, role, knows, unseen in learned(report):
-        lines.append(f"{name} ({role}) learned: {'; '.join(knows) or 'nothing of the other party'}.")
-        lines.append(f"  It did not see: {'; '.join(unseen)}.")
+    for party in party_ledgers(report):
+        inferred = f". From the whole run it may infer: {'; '.join(party.may_infer)}" if party.may_infer else ""
+        known = "; ".join(party.learned) or "nothing of the other party"
+        lines.append(f"{party.name} ({party.role}) learned: {known}{inferred}.")
+        lines.append(f"  It was never sent: {'; '.join(party.never_sent)}.")
     return lines
 
 

@@ -17,7 +17,7 @@ from secure_hfl.audit.report_text import (
     fingerprint,
     headline,
     interruptions,
-    learned,
+    party_ledgers,
     remarks,
     resume_rows,
     round_rows,
@@ -115,9 +115,11 @@ def _cells(counted: tuple[int, int] | None) -> tuple[str, str]:
 
 
 def _print_ledger(out: Console, report: AuditReport) -> None:
-    for name, role, knows, unseen in learned(report):
-        _print_list(out, f"{name} ({role}) learned", knows or ("nothing of the other party",))
-        _print_list(out, f"{name} did not see", unseen)
+    for party in party_ledgers(report):
+        name = party.name
+        _print_list(out, f"{name} ({party.role}) learned", party.learned or ("nothing of the other party",))
+        _print_list(out, f"{name} may infer from the whole run", party.may_infer or ("nothing more",))
+        _print_list(out, f"{name} was never sent", party.never_sent)
     if report.ledger is not None:
         _print_list(out, "Both learned of the run itself", report.ledger.both_learned)
 

@@ -44,7 +44,7 @@ def test_a_run_that_holds_exits_with_0_and_says_who_learned_what(case: Case, tmp
     seen = "EVERY FEATURE of patient, in the clear" in both
     assert seen is (case is PLAIN)
     assert ("NOT ENCRYPTED" in both) is (case is PLAIN)
-    assert ("patient's features" in both.partition("hospital did not see")[2]) is not (case is PLAIN)
+    assert ("patient's features in the clear" in both.partition("hospital was never sent")[2]) is not (case is PLAIN)
 
 
 def test_each_finding_is_one_line_with_place_expectation_and_meaning(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_json_has_everything_and_is_ascii(tmp_path: Path) -> None:
     projection = next(row for row in values["by_type"] if row["type"] == "Projection")
     assert (projection["sender"], projection["content"]) == ("collaborator", "ciphertext")
     assert "smoothed projection" in projection["receiver_learns"]
-    assert "labels" in values["ledger"]["collaborator_did_not_see"]
+    assert "labels themselves" in values["ledger"]["never_sent_to_collaborator"]
     host.write_bytes(with_one_byte_more(BFV, "FeatureShape"))
     assert run(host, "--json", out).exit_code == 1
     (finding,) = json.loads(out.read_text())["findings"]
@@ -202,7 +202,7 @@ def test_the_summary_has_two_to_six_lines(tmp_path: Path) -> None:
     assert 2 <= len(lines) <= 6
     assert lines[0].startswith("The transcripts hold: both ends' transcripts, ")
     assert any(line.startswith("hospital (host) learned: which of its own sample ids") for line in lines)
-    assert any("did not see: labels" in line for line in lines)
+    assert any("never sent: labels themselves" in line for line in lines)
     host.write_bytes(with_one_byte_more(BFV, "FeatureShape"))
     lines = summarise(audit_files(host).report)
     assert 2 <= len(lines) <= 6

@@ -95,8 +95,8 @@ def test_two_processes_train_and_the_audit_shows_what_the_scheme_says_of_itself(
     assert audited.stdout.startswith("Everything holds: ")
     assert SENTENCE in audited.stdout.partition("learned")[2]
     assert "rounded (NOT ENCRYPTED)" in audited.stdout
-    unseen = audited.stdout.partition("party0 did not see")[2].partition("party1 (collaborator)")[0]
-    assert "party1's features" not in unseen
+    unseen = audited.stdout.partition("party0 was never sent")[2].partition("party1 (collaborator)")[0]
+    assert "party1's features in the clear" not in unseen
     assert "the gradient of its features for every batch to 8 bits" in audited.stdout
     assert "RoundedFeatures" in audited.stdout
 
@@ -110,7 +110,7 @@ def test_an_audit_without_the_package_says_that_it_does_not_know_the_scheme(
     assert "there is no scheme 'rounded'; known here: bfv, masked, paillier, plain" in audited.stdout
     assert SENTENCE not in audited.stdout
     assert "Audit where scheme 'rounded' is installed" in audited.stdout
-    assert "did not see" not in audited.stdout
+    assert "never sent" not in audited.stdout
     assert "scheme rounded is not installed here" in audited.stdout
     assert "Traceback" not in audited.stdout + audited.stderr
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
-from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, HiddenFromCollaborator, ciphertext
+from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, Inference, KeptFromCollaborator, ciphertext
 from protocols.core.message import Message
 from protocols.core.wire_format import Int32, Uint64, wire
 from protocols.layer.messages import (
@@ -58,7 +58,9 @@ class CollaboratorShare(CiphertextMessage):
 
 @wire(
     61,
-    ledger=ciphertext(HOST_KEY, f"{FLOODED} {SMOOTHED}", host=PROJECTION_LEARNED),
+    ledger=ciphertext(
+        HOST_KEY, f"{FLOODED} {SMOOTHED}", host=PROJECTION_LEARNED, infers=frozenset({Inference.FEATURES})
+    ),
     recorded=("version",),
     bounds=reply_bounds(
         lambda layer: layer.shapes.forward(layer.rows), lambda layer: layer.shapes.forward(layer.first_rows)
@@ -92,7 +94,8 @@ class StepGradient(CiphertextMessage):
         COLLABORATOR_KEY,
         f"{FLOODED} {SMOOTHED}",
         collaborator=GRADIENT_LEARNED,
-        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+        carries=frozenset({KeptFromCollaborator.GRADIENT}),
+        infers=frozenset({Inference.LABELS}),
     ),
     recorded=("version",),
     bounds=reply_bounds(

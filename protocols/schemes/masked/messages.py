@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
-from protocols.core.ledger import HiddenFromCollaborator, ciphertext, masked, public
+from protocols.core.ledger import Inference, KeptFromCollaborator, ciphertext, masked, public
 from protocols.core.message import Message
 from protocols.core.sizes import Bounds, Recorded, exactly
 from protocols.core.wire_format import Int32, Uint32, Uint64, wire
@@ -185,7 +185,11 @@ class MaskedShare(_RingMessage):
 
 @wire(
     76,
-    ledger=masked(f"{_UNIFORM} The second half follows from z + e. {SMOOTHED}", host=PROJECTION_LEARNED),
+    ledger=masked(
+        f"{_UNIFORM} The second half follows from z + e. {SMOOTHED}",
+        host=PROJECTION_LEARNED,
+        infers=frozenset({Inference.FEATURES}),
+    ),
     recorded=("index", "version", "rows", "columns"),
     record=lambda message: (message.index, message.version, *message.projection.shape),
     bounds=layer_bounds(_features_size),
@@ -238,7 +242,8 @@ class MaskedGradientFeatures(_RingMessage):
     ledger=masked(
         f"{_UNIFORM} The second half follows from da + e'. {SMOOTHED}",
         collaborator=GRADIENT_LEARNED,
-        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+        carries=frozenset({KeptFromCollaborator.GRADIENT}),
+        infers=frozenset({Inference.LABELS}),
     ),
     recorded=("index", "version", "rows"),
     record=lambda message: (message.index, message.version, len(message.gradient)),

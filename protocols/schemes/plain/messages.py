@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.ledger import BOTH, Content, HiddenFromCollaborator, HiddenFromHost, LedgerEntry
+from protocols.core.ledger import BOTH, Content, Inference, KeptFromCollaborator, KeptFromHost, LedgerEntry
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
@@ -36,7 +36,7 @@ def _batch_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range 
         "EVERY FEATURE of {collaborator}, in the clear",
         "",
         _BY_NAME,
-        shows=frozenset({HiddenFromHost.FEATURES, HiddenFromHost.WEIGHTS, HiddenFromCollaborator.PROJECTED_FEATURES}),
+        carries=frozenset({KeptFromHost.FEATURES, KeptFromHost.WEIGHTS, KeptFromCollaborator.PROJECTED_FEATURES}),
     ),
     bounds=_batch_bounds,
 )
@@ -61,7 +61,8 @@ class PlainFeatures(Message):
         "",
         "the gradient da of its features for every batch, IN THE CLEAR, which tells about labels",
         _BY_NAME,
-        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+        carries=frozenset({KeptFromCollaborator.GRADIENT}),
+        infers=frozenset({Inference.LABELS}),
     ),
     bounds=_batch_bounds,
 )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
-from protocols.core.ledger import BOTH, Content, HiddenFromCollaborator, HiddenFromHost, LedgerEntry
+from protocols.core.ledger import BOTH, Content, Inference, KeptFromCollaborator, KeptFromHost, LedgerEntry
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
@@ -57,7 +57,7 @@ class _Rounded(Message):
         host_learns="every feature of {collaborator} to 8 bits, in the clear",
         collaborator_learns="",
         argument=_BY_NAME,
-        shows=frozenset({HiddenFromHost.FEATURES, HiddenFromHost.WEIGHTS, HiddenFromCollaborator.PROJECTED_FEATURES}),
+        carries=frozenset({KeptFromHost.FEATURES, KeptFromHost.WEIGHTS, KeptFromCollaborator.PROJECTED_FEATURES}),
     ),
     recorded=("rows",),
     bounds=_bounds,
@@ -78,7 +78,8 @@ class RoundedFeatures(_Rounded):
         host_learns="",
         collaborator_learns="the gradient of its features for every batch to 8 bits, in the clear",
         argument=_BY_NAME,
-        shows=frozenset({HiddenFromCollaborator.GRADIENT}),
+        carries=frozenset({KeptFromCollaborator.GRADIENT}),
+        infers=frozenset({Inference.LABELS}),
     ),
     recorded=("rows",),
     bounds=_bounds,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.known_messages import MESSAGE_TYPES
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.errors import InvalidInput
-from protocols.core.ledger import Content, HiddenFromHost, LedgerEntry, public
+from protocols.core.ledger import Content, KeptFromHost, LedgerEntry, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Agreement, TaskSizes, exactly
@@ -27,7 +27,7 @@ from protocols.core.wire_format import (
     wire_format,
 )
 from protocols.task.messages import COMMON_MESSAGES
-from protocols.transcript.run_ledger import ledger_of_run
+from protocols.transcript.run_ledger import Crossed, ledger_of_run
 from protocols.wire.codec import Catalogue, decode, encode
 from protocols.wire.proto_file import proto_text
 from protocols.wire.sizes import data, number, tensor
@@ -38,7 +38,7 @@ SHOWN = LedgerEntry(
     "half of each feature of {collaborator}",
     "",
     "An example.",
-    shows=frozenset({HiddenFromHost.FEATURES}),
+    carries=frozenset({KeptFromHost.FEATURES}),
 )
 
 
@@ -111,10 +111,11 @@ def test_it_says_what_a_transcript_repeats_and_how_long_it_is() -> None:
 
 
 def test_its_ledger_entry_is_part_of_the_ledger_of_a_run() -> None:
-    ledger = ledger_of_run("bank", "clinic", {*COMMON_MESSAGES}, {*COMMON_MESSAGES, Halves})
+    common = [Crossed(sender, kind, 0) for sender in Sender for kind in COMMON_MESSAGES]
+    ledger = ledger_of_run("bank", "clinic", [*common, Crossed(Sender.COLLABORATOR, Halves, 1)])
     assert "half of each feature of clinic" in ledger.host_learned
-    assert "clinic's features" not in ledger.host_did_not_see
-    assert "clinic's features" in ledger_of_run("bank", "clinic", {*COMMON_MESSAGES}, set()).host_did_not_see
+    assert "clinic's features in the clear" not in ledger.never_sent_to_host
+    assert "clinic's features in the clear" in ledger_of_run("bank", "clinic", common).never_sent_to_host
 
 
 @pytest.mark.parametrize("number", [0, 16, FIRST_PLUG_IN - 1, 1 << 29])

@@ -63,13 +63,13 @@ def test_the_report_counts_bytes_and_says_who_learned_what() -> None:
     assert report.by_round["train", 2][1] > 100_000
     assert report.ledger is not None
     assert any("smoothed projection" in each for each in report.ledger.host_learned)
-    assert "patient's features" in report.ledger.host_did_not_see
-    assert "labels" in report.ledger.collaborator_did_not_see
+    assert "patient's features in the clear" in report.ledger.never_sent_to_host
+    assert "labels themselves" in report.ledger.never_sent_to_collaborator
     assert json.loads(json.dumps(asdict(report)))["task_id"] == "task"
     plain = check(*transcripts(Case("plain"))).ledger
     assert plain is not None
     assert "EVERY FEATURE of patient, in the clear" in plain.host_learned
-    assert "patient's features" not in plain.host_did_not_see
+    assert "patient's features in the clear" not in plain.never_sent_to_host
 
 
 def test_nothing_secret_is_in_a_transcript() -> None:
