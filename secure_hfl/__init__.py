@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from secure_hfl.log import logger
     from secure_hfl.optimizer import SecureOptimizer
     from secure_hfl.privacy.defence import GaussianNoise, MarvellNoise, MaxNormNoise
+    from secure_hfl.privacy.randomized_response import RandomizedResponse
     from secure_hfl.schedulers.alphamed import SecureHeteroNNCollaboratorScheduler, SecureHeteroNNHostScheduler
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
@@ -31,6 +32,7 @@ _HOMES = {
     "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
     "MarvellNoise": "secure_hfl.privacy.defence",
     "MaxNormNoise": "secure_hfl.privacy.defence",
+    "RandomizedResponse": "secure_hfl.privacy.randomized_response",
     "Scheme": "secure_hfl.schemes",
     "SecureHeteroNNCollaboratorScheduler": "secure_hfl.schedulers.alphamed",
     "SecureHeteroNNHostScheduler": "secure_hfl.schedulers.alphamed",
@@ -48,6 +50,7 @@ __all__ = [
     "HeteroNNHostScheduler",
     "MarvellNoise",
     "MaxNormNoise",
+    "RandomizedResponse",
     "Scheme",
     "SecureHeteroNNCollaboratorScheduler",
     "SecureHeteroNNHostScheduler",

@@ -60,12 +60,16 @@ class RunMetrics(BaseModel):
     `resumes` counts how often the run went on after an interruption, and `recovery_seconds` how long each took: from
     the moment it was noticed, or the start of the process, until training could go on. What a process that was killed
     had done after its last checkpoint is not counted anywhere; of a resumed round, times and bytes are those since.
+
+    `label_epsilon` bounds what the whole task tells of each training label, to all collaborators together
+    (`secure_hfl.RandomizedResponse`); None: there is no bound, as always with a seed.
     """
 
     party: str
     role: str
     scheme: str
     seed: int | None = None
+    label_epsilon: float | None = None
     psi: PsiMetrics | None = None
     rounds: list[RoundMetrics] = Field(default_factory=list)
     batch_losses: list[float] = Field(default_factory=list)

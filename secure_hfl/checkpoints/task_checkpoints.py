@@ -5,7 +5,7 @@
 All parties make their checkpoints at the same places, and keep the last two, so that there is always one which
 all have (protocols/task/resumption.py). A checkpoint is a `Snapshot`: this party's models, optimizers, generators and
 the user's own state, its share of each projection layer, the intersection, the split and the metrics so far. It holds
-no encryption key and no mask: those are made anew.
+no encryption key and no mask: those are made anew. A key that must outlive all of them is beside them (label_key.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from protocols.core.envelope import Place
 from protocols.task.resumption import ResumePoint, checkpoint_tag
+from secure_hfl.checkpoints.label_key import LabelKey
 from secure_hfl.checkpoints.resume_count import ResumeCount
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.checkpoints.store import CheckpointStore
@@ -43,6 +44,7 @@ class TaskCheckpoints:
         owner: what a checkpoint must say of itself to be this party's.
 
     Attributes:
+        label_key: the Host's, if it protects training labels.
         seconds: spent on making checkpoints so far.
     """
 
@@ -50,6 +52,7 @@ class TaskCheckpoints:
         self._directory = directory
         self._store = CheckpointStore(directory, owner)
         self._resumes = ResumeCount(directory)
+        self.label_key = LabelKey(directory)
         self._settled = directory / "settled"
         self._last_seconds = 0.0
         self.seconds = 0.0
@@ -121,6 +124,7 @@ class TaskCheckpoints:
         """Keep none: the task is finished, or begins."""
         self._store.clear()
         self._resumes.clear()
+        self.label_key.clear()
         self._settled.unlink(missing_ok=True)
 
     @property

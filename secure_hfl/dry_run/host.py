@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from protocols.core.message import check_finite
+from protocols.core.randomness import OsRandomness
 from secure_hfl.dry_run.base import Assumptions, DryRun, Finding, as_array
 from secure_hfl.engine.batch import LossRecorder
 from secure_hfl.engine.contract import HostScheduler
@@ -15,6 +16,7 @@ from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.widths import projection_widths
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import SecureOptimizer, clear_gradients, gradients_of
+from secure_hfl.privacy.randomized_response import LabelDraws
 from secure_hfl.schemes import load_scheme
 
 
@@ -117,12 +119,17 @@ class HostDryRun(DryRun):
 
     def _own_batches(self, training: bool) -> Iterator[tuple[torch.Tensor, Any]]:
         name = "iterate_train_feature" if training else "iterate_test_feature"
+        privacy = self._host.label_privacy
+        draws = None if privacy is None else LabelDraws(privacy, OsRandomness().seed(), self.train_ids)
         for batch in self.some_batches(training):
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 raise UserCodeError(f"the host's {name} must yield (features, labels)")
+            confirmed = self._confirmed
             features, labels = self.check_batch(name, batch[0]), batch[1]
             if hasattr(labels, "__len__") and len(labels) != len(features):
                 raise UserCodeError(f"{name} yielded {len(features)} rows of features with {len(labels)} labels")
+            if training and draws is not None:
+                labels = draws(labels, confirmed, len(features))
             yield features, labels
 
     # Training --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from protocols.task.alignment import SampleId
 from secure_hfl.privacy.defence import GradientNoise
+from secure_hfl.privacy.randomized_response import RandomizedResponse
 
 
 class PartyScheduler(Protocol):
@@ -60,6 +61,7 @@ class HostScheduler(PartyScheduler, Protocol):
     projection: Mapping[str, int] | int | None
     projection_lr: float
     gradient_noise: GradientNoise | None
+    label_privacy: RandomizedResponse | None
 
     @property
     def decides_when_finished(self) -> bool:

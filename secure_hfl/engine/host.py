@@ -8,7 +8,7 @@ from itertools import chain
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import PeerViolation, SecureHflError
-from protocols.core.randomness import OsRandomness
+from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
 from protocols.layer.interface import HostLayer, LayerSpec
@@ -35,6 +35,7 @@ from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.log import logger
+from secure_hfl.privacy.randomized_response import LabelDraws
 
 
 class Host:
@@ -145,7 +146,20 @@ class Host:
     def _build(self) -> None:
         with_layers = list(self._bench.peers.links) if self._bench.state.manifest.has_projection else []
         self.models.build(with_layers, self._scheduler.projection_lr)
+        self._protect_labels()
         self._bench.user_state.hold(self.models.by_name(), self.models.optimizers())
+
+    def _protect_labels(self) -> None:
+        """As the scheduler asks for, under the key that the task began with."""
+        bench, seed, privacy = self._bench, self._bench.assignment.options.seed, self._scheduler.label_privacy
+        randomness = OsRandomness() if seed is None else SeededRandomness(seed, "label privacy")
+        key = bench.checkpoints.label_key.open({} if privacy is None else privacy.parameters, randomness)
+        if privacy is None:
+            return
+        self._batches.draws = LabelDraws(privacy, key, bench.state.train_ids)
+        bench.measurements.metrics.label_epsilon = float(privacy.epsilon) if seed is None else None
+        if seed is not None:
+            logger.warning("With a seed, label_privacy protects nothing: whoever knows the seed can undo it.")
 
     def set_up(self) -> None:
         """Learn how wide everyone's features are, and make the projection layers."""

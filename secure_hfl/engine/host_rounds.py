@@ -25,16 +25,22 @@ from secure_hfl.errors import UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics
 from secure_hfl.privacy.defence import BatchNoise
+from secure_hfl.privacy.randomized_response import LabelDraws
 from secure_hfl.work_clock import span
 
 OwnBatch = tuple[torch.Tensor, Any]
 
 
 class OwnBatches:
-    """The host's batches: features and labels, checked."""
+    """The host's batches: features and labels, checked.
+
+    Attributes:
+        draws: what replaces training labels, if they are protected.
+    """
 
     def __init__(self, user: UserCode, state: TaskState, models: HostModels) -> None:
         self._user, self._state, self._models = user, state, models
+        self.draws: LabelDraws | None = None
 
     def iterate(self, training: bool) -> Iterator[OwnBatch]:
         """The user's iterator of a round."""
@@ -43,7 +49,10 @@ class OwnBatches:
         for batch in self._user.batches(training, self._models.feature_model, ids):
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 raise UserCodeError(f"the host's {name} must yield (features, labels)")
-            yield check_features(name, batch[0]), batch[1]
+            features, labels, confirmed = check_features(name, batch[0]), batch[1], self._user.take_confirmed_ids()
+            if training and self.draws is not None:
+                labels = self.draws(labels, confirmed, len(features))
+            yield features, labels
 
 
 class HostTraining:

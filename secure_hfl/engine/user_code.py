@@ -30,6 +30,7 @@ class UserCode:
     def __init__(self, scheduler: PartyScheduler) -> None:
         self._scheduler = scheduler
         self._batch_ids = b""
+        self._confirmed: list[SampleId] | None = None
         self.interrupter = Interrupter()
 
     @property
@@ -112,7 +113,13 @@ class UserCode:
 
     def confirm_batch_ids(self, session: bytes, ids: Iterable[SampleId]) -> None:
         """See the scheduler."""
-        self._batch_ids = ids_digest(session, "batch", ids)
+        self._confirmed = list(ids)
+        self._batch_ids = ids_digest(session, "batch", self._confirmed)
+
+    def take_confirmed_ids(self) -> list[SampleId] | None:
+        """The ids of the batch that was just yielded, if the user's code named them."""
+        ids, self._confirmed = self._confirmed, None
+        return ids
 
     def take_batch_ids(self) -> bytes:
         """The digest for the batch that was just yielded, or empty."""

@@ -17,6 +17,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import GradientNoise
+from secure_hfl.privacy.randomized_response import RandomizedResponse
 from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
 
 
@@ -38,6 +39,10 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         gradient_noise: what is done to the gradients that collaborators with a trained bottom model see, which say
             something about labels: `GaussianNoise(clip, sigma)`, `MaxNormNoise()`, or for binary labels
             `MarvellNoise(ratio)`. It costs accuracy: docs/privacy-measured.md has the curve. Default: nothing.
+        label_privacy: `RandomizedResponse(epsilon, classes)`: `train_a_batch` gets labels that are drawn once for each
+            sample and wrong by chance, which bounds what a whole task tells of any true one. Batches must be named by
+            `confirm_batch_ids`, and labels be class numbers; take `self.label_privacy.loss` for the loss. `test` gets
+            the true labels. Default: the true labels in training too.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         projection_lr: float = 0.01,
         scheme: str | None = None,
         gradient_noise: GradientNoise | None = None,
+        label_privacy: RandomizedResponse | None = None,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -67,6 +73,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self.projection = projection
         self.projection_lr = projection_lr
         self.gradient_noise = gradient_noise
+        self.label_privacy = label_privacy
 
     # What the user implements ----------------------------------------------------------------------------------------
 
@@ -116,16 +123,23 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             raise ConfigurationError(f"calculation_timeout must be positive seconds, not {self.calculation_timeout}")
         if not 0 <= self.projection_lr < 1e6:
             raise ConfigurationError(f"projection_lr must be a learning rate, not {self.projection_lr}")
+        self._check_protection()
+
+    def _check_protection(self) -> None:
+        """The arguments that decide what others see."""
         projection = self.projection
         if projection is not None and projection is not False:
             for width in projection.values() if isinstance(projection, Mapping) else [projection]:
                 if width is not True and not (type(width) is int and 1 <= width <= MAX_WIDTH):
                     raise ConfigurationError(f"a projection's width must be True or 1 to {MAX_WIDTH}, not {width!r}")
-
         if self.gradient_noise is not None and not isinstance(self.gradient_noise, GradientNoise):
             raise ConfigurationError(
                 "gradient_noise must be GaussianNoise(clip, sigma), MaxNormNoise(), MarvellNoise(ratio) or None, not "
                 f"{self.gradient_noise!r}"
+            )
+        if self.label_privacy is not None and not isinstance(self.label_privacy, RandomizedResponse):
+            raise ConfigurationError(
+                f"label_privacy must be RandomizedResponse(epsilon, classes) or None, not {self.label_privacy!r}"
             )
 
     def check_feature_width(self, feature_key: str, width: int) -> None:

@@ -13,7 +13,13 @@ from torch import nn
 from benchmarks.harness.scripts.cases import Case, Features, Method, Split, Stepping
 from benchmarks.harness.scripts.tiny import TinyCollaborator, TinyHost
 from protocols.core.errors import SecureHflError
-from secure_hfl import HeteroNNCollaboratorScheduler, HeteroNNHostScheduler, SecureHeteroNNHostScheduler, run_options
+from secure_hfl import (
+    HeteroNNCollaboratorScheduler,
+    HeteroNNHostScheduler,
+    RandomizedResponse,
+    SecureHeteroNNHostScheduler,
+    run_options,
+)
 from secure_hfl.dry_run.base import Assumptions, Finding
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schedulers.mock_context import dry_run
@@ -291,6 +297,13 @@ def test_confirmed_ids_are_those_of_the_batch() -> None:
 
     found, _ = findings(Careless(Case(arguments={"max_rounds": 1}, confirms_batches=True)))
     assert only(found, "fail").detail == "confirm_batch_ids named 3 ids for a batch of 32"
+
+
+def test_label_privacy_needs_the_ids_of_every_batch() -> None:
+    arguments = {"label_privacy": RandomizedResponse(1.0, 2)}
+    assert findings(tiny(arguments=arguments, confirms_batches=True))[1] is None
+    found, _ = findings(tiny(arguments=arguments))
+    assert "call self.confirm_batch_ids(ids) before each yield" in only(found, "fail").detail
 
 
 def test_validate_context_must_call_the_base() -> None:
