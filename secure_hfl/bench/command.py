@@ -121,7 +121,6 @@ def bench(
     Every scheme trains the same task, in real processes, taking turns. Shows times, bytes, memory, accuracy, and which
     scheme to take for which network. Takes two to three minutes on two cores.
     """
-    from secure_hfl.bench.terminal_tables import print_benchmark
     from secure_hfl.cli.output import console
 
     out = console()
@@ -137,6 +136,13 @@ def bench(
         benchmark = _measure(out, request, rounds, times, seed, command, json_file)
     if found_attacks is not None:
         benchmark = benchmark.model_copy(update={"attacks": found_attacks})
+    _show(out, benchmark, json_file, html_file)
+
+
+def _show(out: Console, benchmark: Benchmark, json_file: Path | None, html_file: Path | None) -> None:
+    """On the terminal, and in the files that were asked for."""
+    from secure_hfl.bench.terminal_tables import print_benchmark
+
     print_benchmark(out, benchmark)
     if json_file is not None:
         write_json(benchmark, json_file)
