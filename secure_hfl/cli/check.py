@@ -78,7 +78,7 @@ def check(
     """
     # Here and not above, because they import torch, which takes seconds and which `--help` does not need.
     from secure_hfl.cli.check_scripts import check_scripts
-    from secure_hfl.dry_run.base import Assumptions
+    from secure_hfl.dry_run.findings import Assumptions
     from secure_hfl.run_options import RunOptions, activate
 
     activate(RunOptions(scheme=scheme))
@@ -129,17 +129,17 @@ def _print(checked: Checked) -> None:
 
 
 def _title(checked: Checked) -> str:
-    run = checked.run
-    return f"{checked.script}: {checked.name}" + ("" if run is None else f", {run.role} {run.party!r}")
+    party = checked.party
+    return f"{checked.script}: {checked.name}" + ("" if party is None else f", {party.role} {party.key!r}")
 
 
 def _to_json(checked: Checked) -> dict[str, Any]:
-    run = checked.run
+    party = checked.party
     return {
         "script": str(checked.script),
         "class": checked.name,
-        "role": None if run is None else run.role,
-        "feature_key": None if run is None else run.party,
+        "role": None if party is None else party.role,
+        "feature_key": None if party is None else party.key,
         "ok": checked.passed,
         "findings": [{"step": each.step, "status": each.status, "detail": each.detail} for each in checked.findings],
     }

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secure_hfl.cli.script import ScriptError, execute, place
-from secure_hfl.dry_run.base import Assumptions, DryRun, Finding
+from secure_hfl.dry_run.findings import Assumptions, Finding
+from secure_hfl.dry_run.run import DryParty
 from secure_hfl.errors import ConfigurationError, EmptyIntersection
 from secure_hfl.mocking import within
 from secure_hfl.schedulers.base import HeteroNNScheduler
@@ -21,13 +22,13 @@ class Checked:
     Args:
         script: which script.
         name: of the class.
-        run: the dry run of a scheduler; None for a `DataChecker`.
+        party: whose dry run it is; None for a `DataChecker`.
         findings: in order.
     """
 
     script: Path
     name: str
-    run: DryRun | None = None
+    party: DryParty | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -49,14 +50,14 @@ def check_scripts(scripts: Sequence[Path], assumptions: Assumptions) -> list[Che
     """
     if len(scripts) > 1:
         by_script = {script: _collect_ids(script) for script in scripts}
-        hosts = {script for script, runs in by_script.items() if any(run.role == "host" for run in runs)}
+        hosts = {script for script, parties in by_script.items() if any(each.role == "host" for each in parties)}
         scripts = sorted(by_script, key=lambda script: script in hosts)
         if assumptions.intersection is None:
             assumptions = replace(assumptions, intersection=_intersection(by_script))
     checked: list[Checked] = []
     for script in scripts:
-        runs = [each.run for each in checked if each.run is not None]
-        known = {run.party: run.width for run in runs if run.role == "collaborator" and run.width}
+        others = [each.party for each in checked if each.party is not None and each.party.role == "collaborator"]
+        known = {each.key: each.batches.width for each in others if each.batches.width}
         mock = _Checking(script, replace(assumptions, peers={**known, **assumptions.peers}))
         _run(script, mock)
         _launched(script, mock.checked)
@@ -74,13 +75,13 @@ class _CollectingIds(MockContext):
 
     def __init__(self) -> None:
         super().__init__(Assumptions())
-        self.runs: list[DryRun] = []
+        self.parties: list[DryParty] = []
 
     def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
         """Keep the ids of this scheduler."""
         run = dry_run(scheduler, reference, self.assumptions, self.report)
-        self.runs.append(run)
-        run.id_intersection = frozenset(run.check_local_ids())
+        self.parties.append(run.party)
+        run.party.shown.id_intersection = frozenset(run.check_local_ids())
         raise _EnoughSeen
 
 
@@ -103,7 +104,7 @@ class _Checking(MockContext):
     def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
         """In a table of its own."""
         run = dry_run(scheduler, reference, self.assumptions, self.report)
-        self.checked.append(Checked(self._script, type(scheduler).__name__, run))
+        self.checked.append(Checked(self._script, type(scheduler).__name__, run.party))
         run.execute()
 
     def data_checked(self, name: str, passed: bool, message: str) -> None:
@@ -128,46 +129,46 @@ def _launched(script: Path, anything: object) -> None:
         raise ConfigurationError(f"{script} has launched nothing: a party's script calls launch_task of its scheduler")
 
 
-def _collect_ids(script: Path) -> list[DryRun]:
+def _collect_ids(script: Path) -> list[DryParty]:
     mock = _CollectingIds()
     _run(script, mock)
-    _launched(script, mock.runs)
-    return mock.runs
+    _launched(script, mock.parties)
+    return mock.parties
 
 
-def _intersection(by_script: Mapping[Path, Sequence[DryRun]]) -> frozenset[str] | None:
+def _intersection(by_script: Mapping[Path, Sequence[DryParty]]) -> frozenset[str] | None:
     """Of all ids; None where a party has none, as its own dry run will say."""
-    runs = [run for runs in by_script.values() for run in runs]
-    if not all(run.id_intersection for run in runs):
+    parties = [party for parties in by_script.values() for party in parties]
+    if not all(party.shown.id_intersection for party in parties):
         return None
-    ids = frozenset.intersection(*(run.id_intersection for run in runs))
+    ids = frozenset.intersection(*(party.shown.id_intersection for party in parties))
     if not ids:
-        sizes = ", ".join(f"{run.party} {len(run.id_intersection):,}" for run in runs)
+        sizes = ", ".join(f"{party.key} {len(party.shown.id_intersection):,}" for party in parties)
         raise EmptyIntersection(f"the scripts have no id in common: {sizes} ids")
     return ids
 
 
 def _compare(checked: Sequence[Checked]) -> None:
     """What a task compares as well: the parties' names, splits and batches."""
-    first: DryRun | None = None
+    first: DryParty | None = None
     keys: set[str] = set()
     for each in checked:
-        if each.run is None:
+        if each.party is None:
             continue
-        if each.run.party in keys:
-            each.findings.append(Finding("feature_key", "fail", f"{each.run.party!r} is another party's as well"))
-        keys.add(each.run.party)
+        if each.party.key in keys:
+            each.findings.append(Finding("feature_key", "fail", f"{each.party.key!r} is another party's as well"))
+        keys.add(each.party.key)
         if not each.passed:
             continue
-        first = first or each.run
-        ours, theirs = _to_compare(each.run), _to_compare(first)
+        first = first or each.party
+        ours, theirs = _to_compare(each.party), _to_compare(first)
         for step in ours:
             if ours[step] != theirs[step]:
-                detail = f"not as at {first.party}, where it must be the same"
+                detail = f"not as at {first.key}, where it must be the same"
                 each.findings.append(Finding(step, "fail", detail))
 
 
-def _to_compare(run: DryRun) -> dict[str, object]:
+def _to_compare(party: DryParty) -> dict[str, object]:
     """What must be the same at all parties, by the method that it comes from."""
-    train, test = ([str(each) for each in ids] for ids in (run.train_ids, run.test_ids))
-    return {"split_dataset": (train, test), **run.rows}
+    train, test = ([str(each) for each in ids] for ids in (party.shown.train_ids, party.shown.test_ids))
+    return {"split_dataset": (train, test), **party.batches.rows}

@@ -6,51 +6,63 @@ from collections.abc import Iterator
 
 import torch
 
-from secure_hfl.dry_run.base import DryRun, check_encryptable
+from protocols.layer.parameters import LayerParameters
+from protocols.layer.quantised import QuantisedFeatures
+from secure_hfl.dry_run.batches import as_array
+from secure_hfl.dry_run.run import DryParty, RolePart
 from secure_hfl.engine.models import CollaboratorModels
+from secure_hfl.engine.user_code import iterator_name
+from secure_hfl.schemes import is_plaintext
 
 
-class CollaboratorDryRun(DryRun):
+class CollaboratorPart(RolePart):
     """Of a collaborator."""
 
-    role = "collaborator"
-    models: CollaboratorModels
+    def __init__(self, party: DryParty) -> None:
+        self._party = party
+        self._models = CollaboratorModels(party.user)
 
-    def _build(self) -> None:
-        self.models = CollaboratorModels(self.user)
-        with self.step("models"):
-            self.models.build()
-        self.found_model("build_feature_model", self.models.feature_model, self.models.optimizer)
+    def build(self) -> CollaboratorModels:
+        """See the base."""
+        self._party.shown.models = models = self._models
+        with self._party.findings.step("models"):
+            models.build()
+        self._party.report_model("build_feature_model", models.feature_model, models.optimizer)
+        return models
 
-    def _features(self, training: bool) -> Iterator[torch.Tensor]:
-        name = "iterate_train_feature" if training else "iterate_test_feature"
-        for batch in self.some_batches(training):
-            yielded = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-            features = self.check_batch(name, yielded)
-            check_encryptable(self.party, features, self.scheme_name)
-            yield features
-
-    def _check_training(self) -> None:
-        optimizer = self.models.optimizer
+    def train(self) -> None:
+        """See the base."""
+        party, optimizer = self._party, self._models.optimizer
         batches: list[torch.Tensor] = []
-        with self.step("iterate_train_feature"):
+        with party.findings.step("iterate_train_feature"):
             for features in self._features(training=True):
                 batches.append(features)
                 if optimizer is not None:
                     optimizer.zero_grad()
                     if features.requires_grad:
                         rows, width = features.shape
-                        features.backward((self.made_up(rows, width) / rows).to(features))
+                        features.backward((party.made_up(rows, width) / rows).to(features))
                     optimizer.step()
-            self.found_batches("iterate_train_feature", batches)
-            self.check_parameters()
+            party.batches.report("iterate_train_feature", batches)
+            party.check_parameters()
         if optimizer is not None and not batches[0].requires_grad:
             detail = "the features do not come out of feature_model with a gradient, so it is not trained"
-            self.found("iterate_train_feature", "warn", detail)
+            party.findings.add("iterate_train_feature", "warn", detail)
 
-    def _check_testing(self) -> None:
-        if not self.test_ids:
-            self.found("iterate_test_feature", "warn", "not called: split_dataset returned no test ids")
+    def test(self) -> None:
+        """See the base."""
+        findings = self._party.findings
+        if not self._party.shown.test_ids:
+            findings.add("iterate_test_feature", "warn", "not called: split_dataset returned no test ids")
             return
-        with self.step("iterate_test_feature"), torch.no_grad():
-            self.found_batches("iterate_test_feature", list(self._features(training=False)))
+        with findings.step("iterate_test_feature"), torch.no_grad():
+            self._party.batches.report("iterate_test_feature", list(self._features(training=False)))
+
+    def _features(self, training: bool) -> Iterator[torch.Tensor]:
+        party, name = self._party, iterator_name(training)
+        for batch in party.batches.draw(training):
+            yielded = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+            features = party.batches.check(name, yielded)
+            if party.scheme is None or not is_plaintext(party.scheme):
+                QuantisedFeatures.of(party.key, as_array(features), LayerParameters())  # raises where they do not fit
+            yield features

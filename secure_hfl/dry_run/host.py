@@ -9,13 +9,15 @@ import torch
 
 from protocols.core.message import check_finite
 from protocols.core.randomness import OsRandomness
-from secure_hfl.dry_run.base import Assumptions, DryRun, Finding, as_array
+from secure_hfl.dry_run.batches import as_array
+from secure_hfl.dry_run.run import DryParty, RolePart
 from secure_hfl.engine.batch import LossRecorder
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.user_code import iterator_name
 from secure_hfl.engine.widths import projection_widths
 from secure_hfl.errors import UserCodeError
-from secure_hfl.optimizer import SecureOptimizer, clear_gradients, gradients_of
+from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.randomized_response import LabelDraws
 from secure_hfl.schemes import load_scheme
 
@@ -53,150 +55,162 @@ class DryBatch:
         step_local()
 
 
-class HostDryRun(DryRun):
-    """Of a Host.
+def known_peers(scheduler: HostScheduler, party: DryParty) -> dict[str, int]:
+    """How wide each collaborator's projected features are, as far as that is known before a batch."""
+    given = dict(party.assumptions.peers)
+    for key, width in given.items():
+        scheduler.check_feature_width(key, width)
+    rows = getattr(scheduler, "project_layer_config", ())
+    given = given or {key: width for key, width, _ in rows if key != party.key}
+    if given:
+        scheme = load_scheme(party.scheme or ("plain" if scheduler.projection is False else "bfv"))
+        widths = projection_widths(scheduler.projection, scheme, list(given)) or [0] * len(given)
+        return {key: out or width for (key, width), out in zip(given.items(), widths)}
+    projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
+    return {key: width for key, width in projection.items() if width is not True}
+
+
+class MadeUpPeers:
+    """Collaborators' features, made up.
+
+    Args:
+        known: how wide those are that are known.
+        asked: the scheduler's `projection`, the width of one that is not known, if it is a number.
+        party: whose dry run it is.
 
     Attributes:
-        peers: how wide each collaborator's projected features are, as far as that is known.
+        widths: of all that there are so far.
     """
 
-    role = "host"
-    models: HostModels
-
-    def __init__(
-        self, scheduler: HostScheduler, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
-    ) -> None:
-        super().__init__(scheduler, reference, assumptions, report)
-        self.peers: dict[str, int] = {}
-        self._host = scheduler
+    def __init__(self, known: Mapping[str, int], asked: object, party: DryParty) -> None:
+        self.widths = dict(known)
+        self._asked, self._party = asked, party
         self._guessed: set[str] = set()
-        self._told_peers = False
+        self._is_reported = False
 
-    def _build(self) -> None:
-        with self.step("projection"):
-            self.peers = self._known_peers()
-        self.models = models = HostModels(self.user)
-        with self.step("models"):
-            models.build(list(self.peers), self._host.projection_lr)
-        self.found_model("build_feature_model", models.feature_model, models.optimizer.feature_optimizer)
-        self.found_model("build_infer_model", models.infer_model, models.optimizer.infer_optimizer)
+    def beside(self, own: torch.Tensor, training: bool) -> Features:
+        """A batch's features of all parties; those of the Host are `own`."""
 
-    def _known_peers(self) -> dict[str, int]:
-        scheduler = self._host
-        given = dict(self._assumptions.peers)
-        for key, width in given.items():
-            scheduler.check_feature_width(key, width)
-        rows = getattr(scheduler, "project_layer_config", ())
-        given = given or {key: width for key, width, _ in rows if key != self.party}
-        if given:
-            scheme = load_scheme(self.scheme_name or ("plain" if scheduler.projection is False else "bfv"))
-            widths = projection_widths(scheduler.projection, scheme, list(given)) or [0] * len(given)
-            return {key: out or width for (key, width), out in zip(given.items(), widths)}
-        projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
-        return {key: width for key, width in projection.items() if width is not True}
-
-    @property
-    def optimizer(self) -> SecureOptimizer:
-        """Of all that a batch trains."""
-        return self.models.optimizer
-
-    # Features --------------------------------------------------------------------------------------------------------
-
-    def _features(self, own: torch.Tensor, training: bool) -> Features:
         def make(key: str) -> torch.Tensor:
-            if key not in self.peers:
-                asked = self._host.projection
-                self.peers[key] = asked if type(asked) is int else own.shape[1]
+            if key not in self.widths:
+                self.widths[key] = self._asked if type(self._asked) is int else own.shape[1]
                 self._guessed.add(key)
-            width = self.peers[key]
-            return self.made_up(len(own), width).to(own.device).requires_grad_(training)
+            return self._party.made_up(len(own), self.widths[key]).to(own.device).requires_grad_(training)
 
         features = Features(make)
-        features[self.party] = own.detach().requires_grad_() if training else own
-        for key in self.peers:
+        features[self._party.key] = own.detach().requires_grad_() if training else own
+        for key in self.widths:
             features[key]
         return features
 
+    def report(self) -> None:
+        """Say which features were made up; once."""
+        if self._is_reported:
+            return
+        self._is_reported = True
+        findings = self._party.findings
+        for key, width in self.widths.items():
+            more = ", as the Host's own: name its width if that is wrong" if key in self._guessed else ""
+            findings.add("feature_projection", "ok", f"made-up features of {key!r}, {width} wide{more}")
+        if not self.widths:
+            detail = "train_a_batch has asked for no collaborator's features: name those that there will be"
+            findings.add("feature_projection", "warn", detail)
+
+
+class HostPart(RolePart):
+    """Of a Host."""
+
+    _peers: MadeUpPeers
+
+    def __init__(self, scheduler: HostScheduler, party: DryParty) -> None:
+        self._scheduler = scheduler
+        self._party = party
+        self._models = HostModels(party.user)
+
+    def build(self) -> HostModels:
+        """See the base."""
+        scheduler, party, models = self._scheduler, self._party, self._models
+        with party.findings.step("projection"):
+            self._peers = MadeUpPeers(known_peers(scheduler, party), scheduler.projection, party)
+        party.shown.models = models
+        with party.findings.step("models"):
+            models.build(list(self._peers.widths), scheduler.projection_lr)
+        party.report_model("build_feature_model", models.feature_model, models.optimizer.feature_optimizer)
+        party.report_model("build_infer_model", models.infer_model, models.optimizer.infer_optimizer)
+        return models
+
     def _own_batches(self, training: bool) -> Iterator[tuple[torch.Tensor, Any]]:
-        name = "iterate_train_feature" if training else "iterate_test_feature"
-        privacy = self._host.label_privacy
-        draws = None if privacy is None else LabelDraws(privacy, OsRandomness().seed(), self.train_ids)
-        for batch in self.some_batches(training):
+        name, batches = iterator_name(training), self._party.batches
+        privacy = self._scheduler.label_privacy if training else None
+        draws = None if privacy is None else LabelDraws(privacy, OsRandomness().seed(), self._party.shown.train_ids)
+        for batch in batches.draw(training):
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 raise UserCodeError(f"the host's {name} must yield (features, labels)")
-            confirmed = self._confirmed
-            features, labels = self.check_batch(name, batch[0]), batch[1]
+            features, labels = batches.check(name, batch[0]), batch[1]
             if hasattr(labels, "__len__") and len(labels) != len(features):
                 raise UserCodeError(f"{name} yielded {len(features)} rows of features with {len(labels)} labels")
-            if training and draws is not None:
-                labels = draws(labels, confirmed, len(features))
+            if draws is not None:
+                labels = draws(labels, batches.confirmed, len(features))
             yield features, labels
 
     # Training --------------------------------------------------------------------------------------------------------
 
-    def _check_training(self) -> None:
+    def train(self) -> None:
+        """See the base."""
+        party = self._party
         batches: list[torch.Tensor] = []
         losses: list[float] = []
-        with self.step("iterate_train_feature"):
+        with party.findings.step("iterate_train_feature"):
             for own, labels in self._own_batches(training=True):
                 if not batches:
-                    self._host.check_feature_width(self.party, own.shape[1])
+                    self._scheduler.check_feature_width(party.key, own.shape[1])
                 batches.append(own)
                 try:
-                    with self.step("train_a_batch"):
-                        losses.append(self._train(own, labels))
+                    with party.findings.step("train_a_batch"):
+                        losses.append(self._train_a_batch(own, labels))
                 finally:
-                    self._found_peers()
-            self.found_batches("iterate_train_feature", batches)
-        self.found("train_a_batch", "ok", "losses " + ", ".join(f"{loss:.4g}" for loss in losses))
+                    self._peers.report()
+            party.batches.report("iterate_train_feature", batches)
+        party.findings.add("train_a_batch", "ok", "losses " + ", ".join(f"{loss:.4g}" for loss in losses))
 
-    def _train(self, own: torch.Tensor, labels: Any) -> float:
-        leaves = self._features(own, training=True)
-        batch = DryBatch(self.party, own, leaves)
-        self.optimizer.open(batch)
+    def _train_a_batch(self, own: torch.Tensor, labels: Any) -> float:
+        party, optimizer = self._party, self._models.optimizer
+        leaves = self._peers.beside(own, training=True)
+        batch = DryBatch(party.key, own, leaves)
+        optimizer.open(batch)
         with LossRecorder() as recorder, torch.enable_grad():
-            returned = self.user.call("train_a_batch", self._host.train_a_batch, leaves, labels)
-        if not self.optimizer.close():
+            returned = party.user.call("train_a_batch", self._scheduler.train_a_batch, leaves, labels)
+        if not optimizer.close():
             detail = "self.optimizer.step() was not called, so nothing is trained on such a batch"
-            self.found("train_a_batch", "warn", detail)
+            party.findings.add("train_a_batch", "warn", detail)
         for key, gradient in batch.gradients.items():
             if not gradient.any():
-                self.found("train_a_batch", "warn", f"the loss does not depend on feature_projection[{key!r}]")
-        self.check_parameters()
+                party.findings.add("train_a_batch", "warn", f"the loss does not depend on feature_projection[{key!r}]")
+        party.check_parameters()
         loss: float = recorder.value(returned)
         return loss
 
-    def _found_peers(self) -> None:
-        """Say which features were made up; once."""
-        if self._told_peers:
-            return
-        self._told_peers = True
-        for key, width in self.peers.items():
-            more = ", as the Host's own: name its width if that is wrong" if key in self._guessed else ""
-            self.found("feature_projection", "ok", f"made-up features of {key!r}, {width} wide{more}")
-        if not self.peers:
-            detail = "train_a_batch has asked for no collaborator's features: name those that there will be"
-            self.found("feature_projection", "warn", detail)
-
     # Testing ---------------------------------------------------------------------------------------------------------
 
-    def _check_testing(self) -> None:
+    def test(self) -> None:
+        """See the base."""
+        party, findings, user = self._party, self._party.findings, self._party.user
+        if not party.shown.test_ids:
+            findings.add("test", "warn", "not called: split_dataset returned no test ids")
+            return
         batches: list[torch.Tensor] = []
         features: list[dict[str, torch.Tensor]] = []
         all_labels: list[Any] = []
-        if not self.test_ids:
-            self.found("test", "warn", "not called: split_dataset returned no test ids")
-            return
         with torch.no_grad():
-            with self.step("iterate_test_feature"):
+            with findings.step("iterate_test_feature"):
                 for own, labels in self._own_batches(training=False):
                     batches.append(own)
-                    features.append(self._features(own, training=False))
+                    features.append(self._peers.beside(own, training=False))
                     all_labels.append(labels)
-                self.found_batches("iterate_test_feature", batches)
-            with self.step("test"):
-                self.user.call("test", self._host.test, features, all_labels)
-        written = ", ".join(f"{tag} {value:.4g}" for tag, value in self.last_scalars().items())
-        self.found("test", "ok", written or "nothing was written to tb_writer")
-        with self.step("is_task_finished"):
-            self.user.call("is_task_finished", self._host.is_task_finished)
+                party.batches.report("iterate_test_feature", batches)
+            with findings.step("test"):
+                user.call("test", self._scheduler.test, features, all_labels)
+        written = ", ".join(f"{tag} {value:.4g}" for tag, value in party.shown.board.last_scalars().items())
+        findings.add("test", "ok", written or "nothing was written to tb_writer")
+        with findings.step("is_task_finished"):
+            user.call("is_task_finished", self._scheduler.is_task_finished)

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from secure_hfl.dry_run.base import Assumptions, DryRun, Finding
-from secure_hfl.dry_run.collaborator import CollaboratorDryRun
-from secure_hfl.dry_run.host import HostDryRun
+from secure_hfl.dry_run.collaborator import CollaboratorPart
+from secure_hfl.dry_run.findings import Assumptions, Finding
+from secure_hfl.dry_run.host import HostPart
+from secure_hfl.dry_run.run import DryParty, DryRun, RolePart
 from secure_hfl.log import ensure_visible, logger
 from secure_hfl.mocking import active_mock, within
 from secure_hfl.schedulers.base import HeteroNNScheduler
@@ -21,13 +22,12 @@ def dry_run(
     scheduler: HeteroNNScheduler, reference: str, assumptions: Assumptions, report: Callable[[Finding], None]
 ) -> DryRun:
     """A dry run of this scheduler's role, which the scheduler's properties look at from now on."""
-    run: HostDryRun | CollaboratorDryRun
-    if isinstance(scheduler, HeteroNNHostScheduler):
-        run = HostDryRun(scheduler, reference, assumptions, report)
-    else:
-        run = CollaboratorDryRun(scheduler, reference, assumptions, report)
-    scheduler._run = run
-    return run
+    role = "host" if isinstance(scheduler, HeteroNNHostScheduler) else "collaborator"
+    party = DryParty(scheduler, role, reference, assumptions, report)
+    scheduler._run = party.shown
+    part: RolePart
+    part = HostPart(scheduler, party) if isinstance(scheduler, HeteroNNHostScheduler) else CollaboratorPart(party)
+    return DryRun(scheduler, party, part)
 
 
 class MockContext:

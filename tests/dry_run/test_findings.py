@@ -20,7 +20,7 @@ from secure_hfl import (
     SecureHeteroNNHostScheduler,
     run_options,
 )
-from secure_hfl.dry_run.base import Assumptions, Finding
+from secure_hfl.dry_run.findings import Assumptions, Finding
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schedulers.mock_context import dry_run
 
