@@ -128,7 +128,8 @@ def party(plan: list[dict[str, Any]]) -> dict[str, float]:
             scheduler.parties = entry["parties"]
         else:
             scheduler = SmallCollaborator(key, schedule_timeout=TIMEOUT)
-        scheduler._run = runs[f"{number}"] = scheduler._make_run(entry["task"])
+        runs[f"{number}"] = run = scheduler._make_run(entry["task"])
+        scheduler._run = run.view
     ensure_visible()
     sampler = Sampler()
     print("ready", flush=True)

@@ -108,7 +108,6 @@ class Parties:
         for home in self.homes.values():
             home.mkdir(mode=0o700)
         self.identities = {name: Identity.load_or_create(home, name) for name, home in self.homes.items()}
-        self._ports: list[int] = []
         self._running: list[Running] = []
 
     def store(self, name: str) -> TaskStore:
@@ -117,8 +116,7 @@ class Parties:
 
     def new_task(self, name: str = "tiny", scheme: str = "plain") -> str:
         """A task that everybody has joined; its id."""
-        self._ports = self._ports or free_ports(100)
-        address = f"127.0.0.1:{self._ports.pop()}"
+        address = f"127.0.0.1:{free_ports(1)[0]}"
         pems = {other: self.identities[other].certificate_pem for other in self.names[1:]}
         host = self.names[0]
         record, invite = create_task(self.store(host), self.identities[host], name, address, scheme, pems, host)

@@ -32,11 +32,11 @@ class Talks:
         return (self.models or {}).get(method, value)
 
     def _enter(self, method: Method) -> None:
-        logger.info(f"{self.word} is in {method.value}")
         if self.case.hangs is method:
             self.schedule_timeout = 0.5  # it has joined; now this is how long it may hang
-            if self.meet:
-                Path(self.meet).write_text("hanging")
+        logger.info(f"{self.word} is in {method.value}")
+        if self.case.hangs is method and self.meet:
+            Path(self.meet).write_text("hanging")
         super()._enter(method)
 
 
@@ -76,7 +76,8 @@ def launch(plan: list[dict[str, Any]]) -> None:
     runs = {}
     for entry, scheduler in zip(plan, schedulers):
         os.environ[HOME_VARIABLE] = entry["home"]
-        scheduler._run = runs[f"{entry['name']} {entry['home']}"] = scheduler._make_run(entry["task"])
+        runs[f"{entry['name']} {entry['home']}"] = run = scheduler._make_run(entry["task"])
+        scheduler._run = run.view
     run_together(runs)
 
 
