@@ -41,12 +41,12 @@ from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.format import TAG_BYTES
+from protocols.transcript.preamble import AgreedTerms
 from protocols.transcript.recorder import TranscriptRecorder
-from protocols.transcript.records import Agreed
+from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.sizes import body, header
-from secure_hfl.audit.files import Verdict, audit_files
+from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.audit.page import page
 from secure_hfl.identity import Identity
 from secure_hfl.metrics import peak_rss_mb
@@ -81,7 +81,7 @@ class SyntheticTask:
         self._inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
         self._place = (Phase.JOIN, 0, 0)
         hello, self._manifest = agreement()
-        agreed = Agreed.of(self._manifest, "patient", b"", Certificate(pem[H]), Certificate(pem[C]))
+        agreed = AgreedTerms.of(self._manifest, "patient", b"", Certificate(pem[H]), Certificate(pem[C]))
         scheme = registered_scheme(agreed.scheme)
         self._sizes = TaskSizes(agreed, scheme.sizes(agreed.scheme_parameters))
         self._hello = hello
@@ -170,7 +170,7 @@ class SyntheticTask:
 
     def _checkpoint(self) -> None:
         phase, number, _ = self._place
-        steps = {sender: exchange_checkpoints(self._recorders[sender], phase, number) for sender in Sender}
+        steps = {sender: exchange_signed_heads(self._recorders[sender].signer, phase, number) for sender in Sender}
         own = {sender: sent(next(conversation)) for sender, conversation in steps.items()}
         for sender in Sender:
             self._send(sender, own[sender])

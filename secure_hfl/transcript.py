@@ -3,7 +3,7 @@
     <task directory>/transcripts/<peer>-<n>.transcript      one a peer and conversation, 0600, append-only
 
 Every message is recorded as it is sent or received, before anything else happens with it, and handed to the operating
-system at once: a killed process leaves a file that verifies up to its last whole line. Checkpoints are forced to disk.
+system at once: a killed process leaves a file that verifies up to its last whole line. Signed heads are forced to disk.
 A task that goes on after an interruption does so in another conversation, and says in it how far the file before goes.
 """
 
@@ -22,12 +22,12 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.steps import Steps
-from protocols.task.resumption import Seam
-from protocols.transcript.checkpoints import exchange_checkpoints
+from protocols.task.resumption import TranscriptPosition
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Countersignature
+from protocols.transcript.position import position_of
 from protocols.transcript.recorder import TranscriptRecorder
-from protocols.transcript.seam import position
+from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.identity import Identity
@@ -72,7 +72,7 @@ class Transcript:
 
     def exchange(self, phase: Phase, round_number: int) -> Steps[None]:
         """Sign, with the peer, everything up to here."""
-        return exchange_checkpoints(self._recorder, phase, round_number)
+        return exchange_signed_heads(self._recorder.signer, phase, round_number)
 
     def sync(self) -> None:
         """Force what was written so far to disk: who can go on from here must be able to show how it got here.
@@ -133,7 +133,7 @@ def _open_new(directory: Path, peer: str) -> tuple[Path, int]:
             number += 1
 
 
-def last_position(directory: Path, peer: str) -> Seam | None:
+def last_position(directory: Path, peer: str) -> TranscriptPosition | None:
     """How far this party's transcript of the last conversation with a peer goes; None if there was none.
 
     Args:
@@ -142,9 +142,9 @@ def last_position(directory: Path, peer: str) -> Seam | None:
     """
     for path in reversed(transcripts_of(directory, peer)):
         with path.open("rb") as file:
-            seam = position(lines_of(iter(partial(file.read, 1 << 20), b"")))
-        if seam is not None:
-            return seam
+            position = position_of(lines_of(iter(partial(file.read, 1 << 20), b"")))
+        if position is not None:
+            return position
     return None
 
 

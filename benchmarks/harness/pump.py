@@ -20,8 +20,8 @@ from protocols.core.sender import Sender
 from protocols.core.steps import Answer, Placed, Receive, ReceiveAnywhere, ReceiveMany, Send, Steps
 from protocols.task.live_order import LiveOrder
 from protocols.task.scheme_order import SchemeOrder
-from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.recorder import TranscriptRecorder
+from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.codec import decode, encode
 from secure_hfl.identity import Identity
 
@@ -294,7 +294,10 @@ class Wire:
 
     def signing(self) -> list[Steps[None]]:
         """The host's and the collaborator's part of that."""
-        return [exchange_checkpoints(self.recorders[sender], self.place.phase, self.place.round) for sender in (H, C)]
+        return [
+            exchange_signed_heads(self.recorders[sender].signer, self.place.phase, self.place.round)
+            for sender in (H, C)
+        ]
 
 
 @dataclass(frozen=True)

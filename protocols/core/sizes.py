@@ -19,7 +19,7 @@ Range: TypeAlias = tuple[int, int]
 
 
 class Agreement(Protocol):
-    """What the parties agreed on, as far as lengths go. `protocols.transcript.records.Agreed` says what each is."""
+    """What the parties agreed on, as far as lengths go. `AgreedTerms` (protocols/transcript/) says what each is."""
 
     @property
     def protocol_version(self) -> int: ...

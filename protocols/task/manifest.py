@@ -17,7 +17,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
-from protocols.task.resumption import MAX_OFFERED, SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
+from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
 from protocols.wire.sizes import data, number
 
 PROTOCOL_VERSION = 2
@@ -26,7 +26,7 @@ MAX_NAME = 100
 MAX_PARTIES = 256
 SESSION_BYTES = 32
 
-_SEAM, _NO_SEAM = 1 + data(SEAM_BYTES), 3
+_SEAM, _NO_SEAM = 1 + data(POSITION_BYTES), 3
 """Bytes in a list: two of tag, and the length also of an empty one."""
 
 
@@ -81,7 +81,7 @@ class Hello(Message):
     Attributes:
         is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
         checkpoints: tags of those it has, the newest first.
-        seam: how far its last conversation with this host went (`Seam`), or empty.
+        seam: how far its last conversation with this host went (`TranscriptPosition`), or empty.
     """
 
     protocol_version: Uint32
@@ -105,8 +105,8 @@ class Hello(Message):
         tags_fit = all(isinstance(tag, bytes) and len(tag) == TAG_BYTES for tag in self.checkpoints)
         self.require(tags_fit, f"tags have {TAG_BYTES} bytes")
         self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
-        self.require_bytes("seam", SEAM_BYTES if self.seam else 0)
-        check_seams(self, (self.seam,))
+        self.require_bytes("seam", POSITION_BYTES if self.seam else 0)
+        check_positions(self, (self.seam,))
 
 
 @wire(
@@ -124,7 +124,7 @@ class Manifest(Message):
     Attributes:
         resumed_from: tag of the checkpoint to go on from, or empty: from the beginning.
         resumed_phase, resumed_round, resumed_batch: its `ResumePoint`, or zeros.
-        seams: how far the host's last conversation with each collaborator went (`Seam`), or empty.
+        seams: how far the host's last conversation with each collaborator went (`TranscriptPosition`), or empty.
     """
 
     protocol_version: Uint32
@@ -165,8 +165,10 @@ class Manifest(Message):
         self.require(all(len(nonce) == NONCE_BYTES for nonce in self.nonces), f"nonces have {NONCE_BYTES} bytes")
         self.require(all(0 <= width < 1 << 16 for width in self.projection_widths), "projection widths out of range")
         self.require(0 < self.calculation_timeout < 1e7, "calculation_timeout must be between 0 and 1e7 seconds")
-        self.require(all(len(seam) in (0, SEAM_BYTES) for seam in self.seams), f"seams have {SEAM_BYTES} bytes or none")
-        check_seams(self, self.seams)
+        self.require(
+            all(len(seam) in (0, POSITION_BYTES) for seam in self.seams), f"seams have {POSITION_BYTES} bytes or none"
+        )
+        check_positions(self, self.seams)
         self.require_bytes("resumed_from", TAG_BYTES if self.resumed_from else 0)
         for name, high in (("resumed_phase", max(Phase)), ("resumed_round", MAX_ROUND), ("resumed_batch", MAX_ROUND)):
             self.require_int(name, 0, high)
@@ -195,12 +197,12 @@ class Manifest(Message):
         return state.digest()
 
 
-def check_seams(message: Message, seams: Sequence[bytes]) -> None:
+def check_positions(message: Message, seams: Sequence[bytes]) -> None:
     """Raise unless each is empty or one that a transcript can hold."""
     for seam in seams:
         try:
             if seam:
-                Seam.decode(seam)
+                TranscriptPosition.decode(seam)
         except InvalidInput as error:
             raise message.fail(str(error)) from error
 

@@ -16,6 +16,7 @@ one after it has sent it. So one table serves both ends' transcripts and a runni
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from protocols.core.envelope import Phase
@@ -108,6 +109,12 @@ def boundaries_of(scheme: SchemeOrder) -> dict[Sender, dict[Phase, frozenset[Enu
     }
 
 
+def _version_indices(tables: Mapping[Sender, Table]) -> dict[MessageType, int]:
+    """Which of a type's recorded values is the weights' version: looked up once, not for every message."""
+    names = {key[2]: wire_format(key[2]).recorded for table in tables.values() for key in table}
+    return {message_type: each.index("version") for message_type, each in names.items() if "version" in each}
+
+
 def after_join(scheme: SchemeOrder, point: ResumePoint) -> tuple[Phase, dict[Sender, Enum]]:
     """Which phase follows when a conversation goes on from `point`, and the states that it begins in."""
     if not point.is_set_up:
@@ -137,6 +144,7 @@ class TaskOrder:
     def __init__(self, scheme: SchemeOrder, point: ResumePoint | None = None, history: History | None = None) -> None:
         self._scheme, self._point = scheme, point
         self._tables, self._boundaries = tables_of(scheme), boundaries_of(scheme)
+        self._version_at = _version_indices(self._tables)
         self._answers = {**_ANSWERS, **scheme.answers}
         self._rules = scheme.rules()
         self._history = History() if history is None else history
@@ -197,9 +205,9 @@ class TaskOrder:
             refuse(sender, message_type, f"in state {state} of phase {Phase(phase).name} it may not come")
         self._check_place(sender, message_type, at, recorded)
         self._check_details(sender, message_type, at, recorded)
-        names = wire_format(message_type).recorded
-        if "version" in names:
-            self._check_version(sender, message_type, at, recorded[names.index("version")])
+        index = self._version_at.get(message_type)
+        if index is not None:
+            self._check_version(sender, message_type, at, recorded[index])
         self._states[sender] = to
 
     # Places ----------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ checkpoint keeps its key (the same question gets the same answer); later version
 may take another path and two answers under one noise would give away their difference.
 
 A checkpoint's tag hashes the session and the place at which it was made, so parties that name the same tag stopped at
-the same place of the same conversation. A `Seam` says how far each party's transcript of the interrupted conversation
-goes: the two are bound into the new one's signatures (protocols/transcript/).
+the same place of the same conversation. A `TranscriptPosition` says how far each party's transcript of the interrupted
+conversation goes: the two are bound into the new one's signatures (protocols/transcript/).
 
 **Leaks** which checkpoints a party has, and how far its last conversation went: both parties saw them happen. The
 manifest shows all collaborators how many messages the host had exchanged with each of them, and heads of the
@@ -37,7 +37,7 @@ TAG_BYTES = 32
 MAX_OFFERED = 2
 """A party keeps so many checkpoints."""
 
-SEAM_BYTES = 2 * 8 + 3 * 32
+POSITION_BYTES = 2 * 8 + 3 * 32
 MAX_COUNT = (1 << 63) - 1
 
 
@@ -110,7 +110,7 @@ def newest_common(
 
 
 @dataclass(frozen=True)
-class Seam:
+class TranscriptPosition:
     """How far a party's transcript of the conversation before this one goes.
 
     Args:
@@ -128,20 +128,20 @@ class Seam:
     def __post_init__(self) -> None:
         for name in ("agreement", "sent_head", "received_head"):
             if not isinstance(getattr(self, name), bytes) or len(getattr(self, name)) != 32:
-                raise InvalidInput(f"a seam's {name} has 32 bytes")
+                raise InvalidInput(f"a transcript position's {name} has 32 bytes")
         for name in ("sent", "received"):
             if type(getattr(self, name)) is not int or not 0 <= getattr(self, name) <= MAX_COUNT:
-                raise InvalidInput(f"a seam's {name} counts messages")
+                raise InvalidInput(f"a transcript position's {name} counts messages")
 
     def encode(self) -> bytes:
-        """`SEAM_BYTES` bytes: agreement, sent, its head, received, its head; numbers big-endian."""
+        """`POSITION_BYTES` bytes: agreement, sent, its head, received, its head; numbers big-endian."""
         counts = self.sent.to_bytes(8, "big"), self.received.to_bytes(8, "big")
         return self.agreement + counts[0] + self.sent_head + counts[1] + self.received_head
 
     @classmethod
-    def decode(cls, data: bytes) -> Seam:
+    def decode(cls, data: bytes) -> TranscriptPosition:
         """Raises `InvalidInput`."""
-        if len(data) != SEAM_BYTES:
-            raise InvalidInput(f"a seam has {SEAM_BYTES} bytes, not {len(data)}")
+        if len(data) != POSITION_BYTES:
+            raise InvalidInput(f"a transcript position has {POSITION_BYTES} bytes, not {len(data)}")
         sent, received = int.from_bytes(data[32:40], "big"), int.from_bytes(data[72:80], "big")
         return cls(data[:32], sent, data[40:72], received, data[80:])

@@ -3,7 +3,7 @@
 TranscriptError
 ├── MalformedTranscript     the file is not in the format, or was changed without rebuilding its check values
 ├── InvalidTranscriptSignature    a signature, certificate or record does not belong here
-├── BrokenChain             a checkpoint is not about the messages that the file lists
+├── BrokenChain             a signed head is not about the messages that the file lists
 ├── TranscriptsDisagree     the two ends do not list the same messages
 ├── IllegalOrder            a message that the transition tables do not allow there
 ├── ImpossibleSize          a length other than the task's parameters imply

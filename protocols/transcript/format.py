@@ -4,9 +4,9 @@ secure-hfl-transcript 2                                       each line ends in 
 agreed {...}                                                  the first 16 hex digits of the hash over all lines
 own {...}                                                     so far, running_n = SHA-256(running_{n-1} || text_n)
 seal SIGNATURE
-e h 17 Projection 5 1 3 262411 0 TAG DIGEST                   sender sequence type phase round batch length facts
-checkpoint h 5 1 17 HEAD RECORD SIGNATURE                     sender phase round count
-countersignature h 5 1 17 HEAD SIGNATURE
+e h 17 Projection 5 1 3 262411 0 TAG DIGEST                   sender sequence type phase round batch length recorded
+checkpoint h 5 1 17 HEAD RECORD SIGNATURE                     a signed head: sender phase round count
+countersignature h 5 1 17 HEAD SIGNATURE                      the same head, signed by who has received it
 x h 18 Abort ...                                              an Abort that overtook what was not yet received
 """
 
@@ -35,7 +35,15 @@ NONE = b"-"
 
 
 class Entry(NamedTuple):
-    """One message. `overtook`: an Abort that was seen before messages sent earlier, and is not in the chain."""
+    """One message.
+
+    Attributes:
+        overtook: it is an Abort that was seen before messages sent earlier, and is not in the chain.
+        sequence, phase, round, batch: where it was sent.
+        length, digest: of its wire bytes.
+        recorded: the counts and sizes that it announces (`protocols.core.wire_format`).
+        tag: of its fresh bytes, or `NONE`.
+    """
 
     overtook: bool
     sender: Sender
@@ -45,7 +53,7 @@ class Entry(NamedTuple):
     round: int
     batch: int
     length: int
-    facts: tuple[int, ...]
+    recorded: tuple[int, ...]
     tag: bytes
     digest: bytes
 
@@ -53,15 +61,20 @@ class Entry(NamedTuple):
         return f"{self.sender.role} message {self.sequence} ({self.type})"
 
 
-class Signed(NamedTuple):
-    """A checkpoint of a sender's chain, or (record None) its countersignature by the other party."""
+class SignedHead(NamedTuple):
+    """The head of a sender's chain, signed by the sender; or, `writer_digest` None, countersigned by the other party.
+
+    Attributes:
+        messages: so many are in the chain there.
+        writer_digest: of what the sender's own transcript says of its writer (`WriterInfo.digest`).
+    """
 
     sender: Sender
     phase: int
     round: int
     messages: int
     head: bytes
-    record: bytes | None
+    writer_digest: bytes | None
     signature: bytes
 
 
@@ -71,25 +84,26 @@ class Seal(NamedTuple):
     signature: bytes
 
 
-class Preamble(NamedTuple):
+class PreambleLine(NamedTuple):
     """One of the lines before the first message: "agreed" or "own", and its JSON."""
 
-    kind: str
-    text: str
+    name: str
+    json: str
 
 
-Record = Entry | Signed | Seal | Preamble
+Line = Entry | SignedHead | Seal | PreambleLine
 
 _N = rb"(0|[1-9][0-9]{0,18})"
 _HEX = rb"((?:[0-9a-f]{2}){%d})"
 _SIGNATURE = rb"((?:[0-9a-f]{2}){8,72})"
-_PLACE = rb"([1-8]) " + _N
-_FACTS = rb"(-|[0-9]{1,19}(?:,[0-9]{1,19}){0,3})"
+_PHASE_ROUND = rb"([1-8]) " + _N
+_RECORDED = rb"(-|[0-9]{1,19}(?:,[0-9]{1,19}){0,3})"
 _ENTRY_LINE = re.compile(
-    rb"([ex]) ([hc]) %b ([A-Za-z]{1,40}) %b %b %b %b (-|[0-9a-f]{16}) ([0-9a-f]{64})" % (_N, _PLACE, _N, _N, _FACTS)
+    rb"([ex]) ([hc]) %b ([A-Za-z]{1,40}) %b %b %b %b (-|[0-9a-f]{16}) ([0-9a-f]{64})"
+    % (_N, _PHASE_ROUND, _N, _N, _RECORDED)
 )
-_CHECKPOINT = re.compile(rb"checkpoint ([hc]) %b %b %b %b %b" % (_PLACE, _N, _HEX % 32, _HEX % 32, _SIGNATURE))
-_COUNTERSIGNATURE = re.compile(rb"countersignature ([hc]) %b %b %b %b" % (_PLACE, _N, _HEX % 32, _SIGNATURE))
+_SIGNED_HEAD = re.compile(rb"checkpoint ([hc]) %b %b %b %b %b" % (_PHASE_ROUND, _N, _HEX % 32, _HEX % 32, _SIGNATURE))
+_COUNTERSIGNATURE = re.compile(rb"countersignature ([hc]) %b %b %b %b" % (_PHASE_ROUND, _N, _HEX % 32, _SIGNATURE))
 _SEAL = re.compile(rb"seal %b" % _SIGNATURE)
 _SENDERS = {sender.value.encode(): sender for sender in Sender}
 
@@ -97,37 +111,36 @@ _SENDERS = {sender.value.encode(): sender for sender in Sender}
 def entry_text(
     sender: Sender,
     sequence: int,
-    kind: str,
+    message_type: str,
     place: tuple[int, int, int],
     length: int,
-    facts: tuple[int, ...],
+    recorded: tuple[int, ...],
     tag: str,
     digest: str,
 ) -> bytes:
     """An entry's text, which the chain hashes. `place`: phase, round, batch."""
     phase, round_number, batch = place
-    shown = ",".join(map(str, facts)) if facts else "-"
-    return (
-        f"e {sender.value} {sequence} {kind} {phase} {round_number} {batch} {length} {shown} {tag or '-'} {digest}"
-    ).encode()
+    shown = ",".join(map(str, recorded)) if recorded else "-"
+    where = f"{phase} {round_number} {batch}"
+    return f"e {sender.value} {sequence} {message_type} {where} {length} {shown} {tag or '-'} {digest}".encode()
 
 
-def checkpoint_text(signed: Signed) -> bytes:
-    """The text of a checkpoint's or countersignature's line."""
-    name = "countersignature" if signed.record is None else "checkpoint"
-    record = "" if signed.record is None else f" {signed.record.hex()}"
-    sender, phase, round_number, count, head = signed[:5]
-    fields = f"{sender.value} {phase} {round_number} {count} {head.hex()}{record} {signed.signature.hex()}"
+def signed_head_text(signed: SignedHead) -> bytes:
+    """The text of the line of a signed or countersigned head."""
+    sender, phase, round_number, count, head, writer_digest, signature = signed
+    name = "countersignature" if writer_digest is None else "checkpoint"
+    shown = "" if writer_digest is None else f" {writer_digest.hex()}"
+    fields = f"{sender.value} {phase} {round_number} {count} {head.hex()}{shown} {signature.hex()}"
     return f"{name} {fields}".encode()
 
 
-def parse(text: bytes, line: int) -> Record:
+def parse(text: bytes, line: int) -> Line:
     """What one line says. Raises `MalformedTranscript`."""
     match = _ENTRY_LINE.fullmatch(text)
     if match is not None:
-        kind, sender, sequence, name, phase, number, batch, length, facts, tag, digest = match.groups()
+        first, sender, sequence, name, phase, number, batch, length, recorded, tag, digest = match.groups()
         return Entry(
-            kind == b"x",
+            first == b"x",
             _SENDERS[sender],
             int(sequence),
             name.decode(),
@@ -135,7 +148,7 @@ def parse(text: bytes, line: int) -> Record:
             int(number),
             int(batch),
             int(length),
-            _facts(facts),
+            _numbers(recorded),
             tag,
             digest,
         )
@@ -143,26 +156,26 @@ def parse(text: bytes, line: int) -> Record:
 
 
 @lru_cache(4096)
-def _facts(text: bytes) -> tuple[int, ...]:
+def _numbers(text: bytes) -> tuple[int, ...]:
     return () if text == NONE else tuple(map(int, text.split(b",")))
 
 
-def _parse_other(text: bytes, line: int) -> Record:
-    if match := _CHECKPOINT.fullmatch(text) or _COUNTERSIGNATURE.fullmatch(text):
+def _parse_other(text: bytes, line: int) -> Line:
+    if match := _SIGNED_HEAD.fullmatch(text) or _COUNTERSIGNATURE.fullmatch(text):
         sender, phase, number, count, *rest = match.groups()
-        head, *record, signature = (bytes.fromhex(value.decode()) for value in rest)
-        place = _SENDERS[sender], int(phase), int(number), int(count)
-        return Signed(*place, head, record[0] if record else None, signature)
+        head, *writer_digest, signature = (bytes.fromhex(value.decode()) for value in rest)
+        counted = _SENDERS[sender], int(phase), int(number), int(count)
+        return SignedHead(*counted, head, writer_digest[0] if writer_digest else None, signature)
     if match := _SEAL.fullmatch(text):
         return Seal(bytes.fromhex(match[1].decode()))
-    kind, _, value = text.partition(b" ")
-    if kind in (b"agreed", b"own") and value.isascii():
-        return Preamble(kind.decode(), value.decode())
+    name, _, value = text.partition(b" ")
+    if name in (b"agreed", b"own") and value.isascii():
+        return PreambleLine(name.decode(), value.decode())
     raise MalformedTranscript("a line that is none of this format's", "see docs/transcript-format.md", line=line)
 
 
-class Running:
-    """The hash over all lines, which each line shows the beginning of."""
+class RunningHash:
+    """The hash over all lines, of which each line shows the beginning."""
 
     def __init__(self) -> None:
         self.value = bytes(32)
@@ -200,7 +213,7 @@ class Running:
 def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Lines, their ends included, out of pieces of a file; the last may have no end. Memory is bounded by `MAX_LINE`.
 
-    A longer line comes out cut, and is refused by `Running.read`.
+    A longer line comes out cut, and is refused by `RunningHash.read`.
     """
     rest = b""
     for chunk in chunks:

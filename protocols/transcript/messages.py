@@ -1,6 +1,6 @@
-"""Messages by which two parties sign what has crossed the wire between them; the conversation is in checkpoints.py.
+"""Messages by which two parties sign what has crossed the wire between them; signing.py has the exchange.
 
-each side    Checkpoint(count, head, record, signature)     of what it has sent
+each side    Checkpoint(count, head, record, signature)     of what it has sent: a signed head of its chain
 each side    Countersignature(count, head, signature)       of what it has received: the peer's Checkpoint
 """
 
@@ -25,7 +25,7 @@ def _with_signature(size: int) -> Range:
 
 
 @dataclass(frozen=True)
-class _Signed(Message):
+class _SignedMessage(Message):
     def require_signed(self) -> None:
         """Raise unless count, head and signature are well-formed."""
         self.require_int("count", 0, MAX_COUNT)
@@ -44,13 +44,14 @@ class _Signed(Message):
     bounds=lambda task, sender, recorded: _with_signature(number(*recorded) + 2 * data(HASH_BYTES)),
 )
 @dataclass(frozen=True)
-class Checkpoint(_Signed):
-    """The sender signs the chain of what it has sent, at a boundary of a phase or round.
+class Checkpoint(_SignedMessage):
+    """A signed head: the sender signs the chain of what it has sent, at a boundary of a phase or round.
 
     Attributes:
-        count: messages in the chain; all that were sent before this one, but for preparation that overtook it.
+        count: messages in the chain; all that were sent before this one, but for those of the offline phase that
+            overtook it.
         head: the chain's head there.
-        record: digest of what the sender's transcript says about the sender itself (software, seed commitment).
+        record: digest of what the sender's transcript says of its writer (`WriterInfo.digest`).
         signature: the sender's, of `protocols.transcript.chain.statement`.
 
     **Leaks** nothing: a digest of messages that the receiver has.
@@ -73,7 +74,7 @@ class Checkpoint(_Signed):
     bounds=lambda task, sender, recorded: _with_signature(number(*recorded) + data(HASH_BYTES)),
 )
 @dataclass(frozen=True)
-class Countersignature(_Signed):
+class Countersignature(_SignedMessage):
     """The receiver of a Checkpoint has received just that: it signs the same statement.
 
     **Leaks** nothing.

@@ -4,7 +4,7 @@
     file.write(recorder.observe(is_sent, envelope, wire_bytes))       for every message, in order per direction
 
 Nothing comes out until the manifest has passed, because the chains start from it; then the few messages before it do.
-A seal is written with what was agreed on, after every exchange of checkpoints, and after an Abort.
+A seal is written with what was agreed on, after every exchange of signed heads, and after an Abort.
 
 **Leaks** to whoever gets the file: names, certificates, parameters, sizes, and SHA-256 of what was sent. A digest lets
 its reader confirm a guess of a whole message; of all messages only those of scheme "plain" can be guessed.
@@ -12,35 +12,33 @@ its reader confirm a guess of a whole message; of all messages only those of sch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
-from hmac import compare_digest
 
 from protocols.core.envelope import Envelope, Phase
-from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder, VerificationFailed, WrongSession
+from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder, WrongSession
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.transcript.certificates import Certificate
-from protocols.transcript.chain import Chain, seal_data, statement
-from protocols.transcript.format import HEADER, TAG_BYTES, Running, Signed, checkpoint_text, entry_text
+from protocols.transcript.chain import seal_data
+from protocols.transcript.format import HEADER, TAG_BYTES, RunningHash, SignedHead, entry_text, signed_head_text
 from protocols.transcript.messages import Checkpoint, Countersignature
-from protocols.transcript.records import Agreed, Own
-
-Sign = Callable[[bytes], bytes]
+from protocols.transcript.preamble import AgreedTerms, WriterInfo
+from protocols.transcript.signing import HeadSigner, Sign
 
 MAX_WAITING = 8
 """Messages that may come before the manifest; there is one, Hello."""
 
 
 class TranscriptRecorder:
-    """One transcript. `observe` is called by one thread at a time; the rest may be called beside it.
+    """One transcript. `observe` is called by one thread at a time; the signer may work beside it.
 
     Args:
         party: which side this is.
         own_certificate, peer_certificate: PEM.
-        sign: signs bytes with this party's key (ECDSA P-256, SHA-256, DER).
+        sign: with this party's key.
         software: versions by name.
         seed_commitment: of a reproducible run, hexadecimal, or empty.
 
@@ -57,22 +55,22 @@ class TranscriptRecorder:
         software: Mapping[str, str],
         seed_commitment: str = "",
     ) -> None:
-        self.party = party
-        self.own = Own(party.role, dict(software), seed_commitment)
-        self.agreed: Agreed | None = None
-        self._record, self._agreement = self.own.digest(), b""
+        self._party, self._sign = party, sign
+        self._writer = WriterInfo(party.role, dict(software), seed_commitment)
         self._certificates = {party: Certificate(own_certificate), party.other: Certificate(peer_certificate)}
-        self._sign = sign
-        self._running = Running()
-        self._waiting: list[tuple[Sender, Envelope, bytes]] = []
+        self._running = RunningHash()
         self._counts = dict.fromkeys(Sender, 0)
-        self._chains: dict[Sender, Chain] = {}
         self._countersigned = dict.fromkeys(Sender, 0)
-        self._candidates: dict[int, bytes] = {}
-        self._collaborator, self._collaborator_seam = "", b""
-        self._peer_record: bytes | None = None
+        self._before_manifest: list[tuple[Sender, Envelope, bytes]] = []
+        self._hello: Hello | None = None
+        self._signer: HeadSigner | None = None
 
-    # What the channel calls ------------------------------------------------------------------------------------------
+    @property
+    def signer(self) -> HeadSigner:
+        """Signs, and checks the peer's signatures. Raises `CallOutOfOrder` before the manifest."""
+        if self._signer is None:
+            raise CallOutOfOrder("the manifest has not passed yet: there is nothing to sign")
+        return self._signer
 
     def observe(self, is_sent: bool, envelope: Envelope, data: bytes | memoryview) -> bytes:
         """Record one message.
@@ -90,21 +88,22 @@ class TranscriptRecorder:
             CallOutOfOrder: a message before this one was not observed, or the manifest did not come first.
             WrongSession: the host's manifest is not about this collaborator.
         """
-        sender = self.party if is_sent else self.party.other
+        sender = self._party if is_sent else self._party.other
         text = self._entry(sender, envelope, data)
-        if self._chains:
-            return self._chained(sender, envelope, text)
-        if len(self._waiting) >= MAX_WAITING:
+        if self._signer is not None:
+            return self._chained(self._signer, sender, envelope, text)
+        if len(self._before_manifest) >= MAX_WAITING:
             problem = "a transcript starts with the manifest; other messages have come before it"
-            raise CallOutOfOrder(problem) if sender is self.party else MessageOutOfOrder(problem)
-        self._waiting.append((sender, envelope, text))
+            raise CallOutOfOrder(problem) if sender is self._party else MessageOutOfOrder(problem)
+        self._before_manifest.append((sender, envelope, text))
         message = envelope.message
         if isinstance(message, Hello):
-            self._collaborator, self._collaborator_seam = message.feature_key, message.seam
+            self._hello = message
         if not isinstance(message, Manifest):
             return b""
-        waiting, self._waiting = self._waiting, []
-        return self._begin(sender, message) + b"".join(self._chained(*each) for each in waiting)
+        first, signer = self._begin(sender, message)
+        waiting, self._before_manifest = self._before_manifest, []
+        return first + b"".join(self._chained(signer, *each) for each in waiting)
 
     def _entry(self, sender: Sender, envelope: Envelope, data: bytes | memoryview) -> bytes:
         message = envelope.message
@@ -123,35 +122,35 @@ class TranscriptRecorder:
         self._counts[sender] = sequence + 1
         return text
 
-    def _begin(self, sender: Sender, manifest: Manifest) -> bytes:
-        if self._collaborator not in manifest.feature_keys:
+    def _begin(self, sender: Sender, manifest: Manifest) -> tuple[bytes, HeadSigner]:
+        hello = self._hello
+        if hello is None or hello.feature_key not in manifest.feature_keys:
             problem = "a manifest that does not list the collaborator, or comes before its Hello"
-            if sender is self.party:
+            if sender is self._party:
                 raise CallOutOfOrder(f"this party sent {problem}")
             raise WrongSession(f"the {sender.role} sent {problem}")
         certificates = (self._certificates[Sender.HOST], self._certificates[Sender.COLLABORATOR])
-        agreed = Agreed.of(manifest, self._collaborator, self._collaborator_seam, *certificates)
-        self._agreement = agreed.digest()
-        lines = (HEADER, f"agreed {agreed.text()}".encode(), f"own {self.own.text()}".encode())
+        terms = AgreedTerms.of(manifest, hello.feature_key, hello.seam, *certificates)
+        lines = (HEADER, terms.line(), self._writer.line())
         written = b"".join(map(self._running.write, lines)) + self._seal()
-        self._chains = {sender: Chain(self._agreement, sender) for sender in Sender}
-        self.agreed = agreed
-        return written
+        peer, writer_digest = self._certificates[self._party.other], self._writer.digest()
+        self._signer = HeadSigner(self._party, self._sign, peer, terms.digest(), writer_digest)
+        return written, self._signer
 
-    def _chained(self, sender: Sender, envelope: Envelope, text: bytes) -> bytes:
-        message, chain = envelope.message, self._chains[sender]
-        if isinstance(message, Checkpoint) and sender is not self.party:
-            self._candidates = dict(chain.recent)
+    def _chained(self, signer: HeadSigner, sender: Sender, envelope: Envelope, text: bytes) -> bytes:
+        message = envelope.message
+        if isinstance(message, Checkpoint) and sender is not self._party:
+            signer.note_received()
         if text.startswith(b"e"):
-            chain.append(text, envelope.phase is Phase.OFFLINE)
+            signer.chains[sender].append(text, envelope.phase is Phase.OFFLINE)
         written = self._running.write(text)
         place = (int(envelope.phase), envelope.round)
         if isinstance(message, Checkpoint):
-            signed = Signed(sender, *place, message.count, message.head, message.record, message.signature)
-            return written + self._running.write(checkpoint_text(signed))
+            signed = SignedHead(sender, *place, message.count, message.head, message.record, message.signature)
+            return written + self._running.write(signed_head_text(signed))
         if isinstance(message, Countersignature):
-            signed = Signed(sender.other, *place, message.count, message.head, None, message.signature)
-            written += self._running.write(checkpoint_text(signed))
+            signed = SignedHead(sender.other, *place, message.count, message.head, None, message.signature)
+            written += self._running.write(signed_head_text(signed))
             self._countersigned[sender] += 1
             # Another thread may observe the peer's before ours is sent: whichever is last ends the exchange.
             return written + self._seal() if len(set(self._countersigned.values())) == 1 else written
@@ -159,46 +158,3 @@ class TranscriptRecorder:
 
     def _seal(self) -> bytes:
         return self._running.write(b"seal " + self._sign(seal_data(self._running.value)).hex().encode())
-
-    # What the exchange of checkpoints calls (checkpoints.py) ---------------------------------------------------------
-
-    def checkpoint(self, phase: Phase, round_number: int) -> Checkpoint:
-        """Sign what this party has sent. Raises `CallOutOfOrder` before the manifest."""
-        count, head = self._chain(self.party).at
-        signed = statement(self._agreement, self._record, self.party, phase, round_number, count, head)
-        return Checkpoint(count, head, self._record, self._sign(signed))
-
-    def received_head(self, count: int) -> bytes:
-        """The head of what was received, `count` messages, when the peer's last checkpoint came.
-
-        Raises:
-            VerificationFailed: that checkpoint is not about everything that was received before it.
-        """
-        head = self._candidates.get(count)
-        if head is None:
-            raise VerificationFailed("the peer's checkpoint leaves out messages that it has sent, or has not yet sent")
-        return head
-
-    def statement(self, sender: Sender, phase: Phase, round_number: int, signed: Checkpoint) -> bytes:
-        """What a checkpoint of this task's chain of `sender` signs."""
-        return statement(self._agreement, signed.record, sender, phase, round_number, signed.count, signed.head)
-
-    def keep_record(self, record: bytes) -> None:
-        """Remember what the peer says of itself. Raises `VerificationFailed` if it has said something else before."""
-        if self._peer_record is None:
-            self._peer_record = record
-        if not compare_digest(self._peer_record, record):
-            raise VerificationFailed("the peer's checkpoint is about another transcript than its first one")
-
-    def verify(self, data: bytes, signature: bytes) -> None:
-        """Raise `VerificationFailed` unless the peer has signed these bytes."""
-        self._certificates[self.party.other].verify(data, signature)
-
-    def sign(self, data: bytes) -> bytes:
-        """This party's signature."""
-        return self._sign(data)
-
-    def _chain(self, sender: Sender) -> Chain:
-        if not self._chains:
-            raise CallOutOfOrder("the manifest has not passed yet: there is nothing to sign")
-        return self._chains[sender]

@@ -98,7 +98,7 @@ class FileSummary:
         name: as the caller calls it.
         writer: its party's role.
         lines, messages: how long it is.
-        signed_by_both: messages (from the host, from the collaborator) up to the last countersigned checkpoint.
+        signed_by_both: messages (from the host, from the collaborator) up to the last countersigned head.
         sealed_lines: lines under the writer's last seal.
         is_finished: the task ended as it should, with everything signed by both.
         end: 0 for the first end's transcripts, 1 for the other end's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from secure_hfl.audit.files import Audited
+    from secure_hfl.audit.audit_files import Audited
 
 _FINGERPRINT_DIGITS = 64
 
@@ -45,7 +45,7 @@ def audit(
 
     Exit code 0 only if everything holds.
     """
-    from secure_hfl.audit.files import Verdict, audit_files
+    from secure_hfl.audit.audit_files import Verdict, audit_files
     from secure_hfl.audit.terminal import print_audit
     from secure_hfl.audit.watch import watch
     from secure_hfl.cli.output import console, plain

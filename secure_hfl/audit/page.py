@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit import report_text
-from secure_hfl.audit.files import Audited
+from secure_hfl.audit.audit_files import Audited
 from secure_hfl.audit.timeline_figure import HEIGHT, LEFT, MARGIN, WIDTH, timeline_figure
 from secure_hfl.pages import page as made_page
 

@@ -12,9 +12,9 @@ from rich.filesize import decimal
 from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import is_plaintext, known_types, registered_names
 from protocols.transcript.errors import Severity
-from protocols.transcript.file_audit import MAX_FINDINGS
+from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
-from secure_hfl.audit.files import Audited, Verdict
+from secure_hfl.audit.audit_files import Audited, Verdict
 
 FORMAT = "secure-hfl-audit 1"
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from protocols.transcript.errors import Severity
 from protocols.transcript.report import AuditReport
-from secure_hfl.audit.files import Audited, Verdict
+from secure_hfl.audit.audit_files import Audited, Verdict
 from secure_hfl.audit.report_text import (
     State,
     checks,

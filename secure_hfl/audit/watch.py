@@ -21,14 +21,15 @@ from rich.table import Table
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
 from protocols.transcript.errors import BrokenChain, MalformedTranscript, TranscriptError
-from protocols.transcript.file_audit import FileAuditor, FreshTags
+from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import Entry, lines_of
+from protocols.transcript.message_check import FreshTags
 from protocols.transcript.messages import Countersignature
 from protocols.transcript.report import Finding
-from secure_hfl.audit.files import Audited, audit_files
-from secure_hfl.audit.reading import open_file
+from secure_hfl.audit.audit_files import Audited, audit_files
+from secure_hfl.audit.file_chunks import open_file
+from secure_hfl.audit.find_run import find_scheme_of, goes_on_from, next_number, run_of
 from secure_hfl.audit.report_text import size
-from secure_hfl.audit.runs import find_scheme_of, goes_on_from, next_number, run_of
 from secure_hfl.cli.output import plain, table
 from secure_hfl.progress_view import LiveView
 from secure_hfl.tasks import run_lock
@@ -221,8 +222,7 @@ class TranscriptView:
     @property
     def is_over(self) -> bool:
         """Whether nothing more can come: the run has ended and is sealed, or the file cannot be read on."""
-        summary = self._auditor.summary()
-        return self._auditor.is_over or (self._auditor.is_finished and summary.sealed_lines == summary.lines)
+        return self._auditor.is_over or (self._auditor.is_finished and self._auditor.is_sealed)
 
     def feed(self, line: bytes) -> None:
         """The next line."""
@@ -238,8 +238,8 @@ class TranscriptView:
 
     def _is_countersigned(self, entry: Entry) -> bool:
         # Of the two countersignatures of a boundary, the one that this file's writer received.
-        own = self._auditor.own
-        return own is not None and entry.sender is not own.sender
+        writer = self._auditor.writer
+        return writer is not None and entry.sender is not writer.sender
 
     def show(self) -> None:
         """Draw, or say what was found since."""
@@ -258,21 +258,21 @@ class TranscriptView:
     def _counts(self) -> str:
         parts = []
         for sender in Sender:
-            total = sum(counted[1] for key, counted in self._auditor.traffic.items() if key[0] is sender)
-            parts.append(f"{self._auditor.count(sender):,} messages ({size(total)}) from the {sender.role}")
+            count, total = self._auditor.chains.count(sender), self._auditor.traffic.bytes_of(sender)
+            parts.append(f"{count:,} messages ({size(total)}) from the {sender.role}")
         return ", ".join(parts)
 
     def _table(self) -> Table:
         auditor, grid = self._auditor, table("", "", header=False)
-        agreed, summary = auditor.agreed, auditor.summary()
-        if agreed is not None:
-            grid.add_row("Task", plain(f"{agreed.task_id}, scheme {agreed.scheme}"))
-            grid.add_row("Parties", plain(f"{agreed.host} (host), {agreed.collaborator}"))
+        terms, covered = auditor.terms, auditor.signatures.covered
+        if terms is not None:
+            grid.add_row("Task", plain(f"{terms.task_id}, scheme {terms.scheme}"))
+            grid.add_row("Parties", plain(f"{terms.host} (host), {terms.collaborator}"))
         grid.add_row("Now", self._words(self._place))
         grid.add_row("Crossed the wire", self._counts())
         signed = "nothing yet"
         if self._signed_at is not None:
-            host, collaborator = summary.signed_by_both
+            host, collaborator = covered[Sender.HOST], covered[Sender.COLLABORATOR]
             signed = f"to the end of {self._words(self._signed_at)}: {host:,} and {collaborator:,} messages"
         grid.add_row("Signed by both", signed)
         grid.add_row("Findings", plain(len(self.findings) or "none so far", "red" if self.findings else "green"))

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from protocols.transcript.report import AuditReport
-from secure_hfl.audit.files import audit_files
+from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.audit.report_text import summarise
 from secure_hfl.local_parties import HOST, LocalParties
 from secure_hfl.work_clock import WORK

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from benchmarks.harness.pump import identity
 from protocols.transcript.format import MAX_LINE
-from secure_hfl.audit.files import audit_files
+from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.audit.report_text import fingerprint, summarise
 from secure_hfl.cli.app import app
 from tests.audit.helpers import BFV, MASKED, PLAIN, forged, with_one_byte_more, write

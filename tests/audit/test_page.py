@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.limits import seconds
-from secure_hfl.audit.files import Audited, audit_files
+from secure_hfl.audit.audit_files import Audited, audit_files
 from secure_hfl.audit.page import page
 from tests.audit.helpers import BFV, MASKED, PLAIN, Page, forged, with_one_byte_more, write
 from tests.protocols.transcript.recorded_runs import transcripts

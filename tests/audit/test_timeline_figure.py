@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secure_hfl.audit.files import Audited, audit_files
+from secure_hfl.audit.audit_files import Audited, audit_files
 from secure_hfl.audit.timeline import MAX_BINS, MAX_SEGMENTS, MAX_SIGNED, Timeline
 from secure_hfl.audit.timeline_figure import timeline_figure
 from tests.audit.helpers import BFV, MASKED, PLAIN, write

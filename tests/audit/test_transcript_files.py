@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.pump import C, H, Wire, identity
-from protocols.task.resumption import Seam
+from protocols.task.resumption import TranscriptPosition
 from protocols.transcript.format import lines_of
-from protocols.transcript.seam import position
+from protocols.transcript.position import position_of
 from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transcript import Transcript, last_position
 from secure_hfl.transport.traffic import Direction
@@ -72,30 +72,30 @@ def test_the_position_of_what_was_written_is_that_of_the_file(tmp_path: Path) ->
     task.join()
     task.intersect()
     transcript.sync()
-    seam = last_position(tmp_path, "clinic a")
-    assert isinstance(seam, Seam)
-    assert seam == position(lines_of([transcript.path.read_bytes()]))
-    assert seam.sent == task.wire.sequences[H]
+    position = last_position(tmp_path, "clinic a")
+    assert isinstance(position, TranscriptPosition)
+    assert position == position_of(lines_of([transcript.path.read_bytes()]))
+    assert position.sent == task.wire.sequences[H]
     transcript.close()
     transcript.sync()
     assert transcript.path.stat().st_size > 3000
     # The next conversation's file is there before its first message, and is passed over.
     following, _ = opened(tmp_path)
     assert following.path.name == "clinic_a-2.transcript"
-    assert last_position(tmp_path, "clinic a") == seam
+    assert last_position(tmp_path, "clinic a") == position
     following.close()
 
 
 def test_the_newest_transcript_with_a_conversation_counts(tmp_path: Path) -> None:
-    seam = position(lines_of([FILE]))
+    position = position_of(lines_of([FILE]))
     assert last_position(tmp_path / "none", "clinic") is None
     for number, data in ((2, FILE), (9, FILE[:5000]), (10, FILE[:6001]), (11, FILE[:400]), (12, b"")):
         (tmp_path / f"clinic-{number}.transcript").write_bytes(data)
-    assert last_position(tmp_path, "clinic") == position(lines_of([FILE[:6001]]))
+    assert last_position(tmp_path, "clinic") == position_of(lines_of([FILE[:6001]]))
     for name in ("clinic-1-12.transcript", "clinic-x.transcript", "clinic-12.transcript.old", "clinics-3.transcript"):
         (tmp_path / name).write_bytes(FILE)
-    assert last_position(tmp_path, "clinic") == position(lines_of([FILE[:6001]]))
-    assert last_position(tmp_path, "clinic-1") == seam
+    assert last_position(tmp_path, "clinic") == position_of(lines_of([FILE[:6001]]))
+    assert last_position(tmp_path, "clinic-1") == position
     assert last_position(tmp_path, "[c]linic") is None
 
 

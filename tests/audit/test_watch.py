@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.harness.pump import identity
-from secure_hfl.audit.files import Audited, Verdict
+from secure_hfl.audit.audit_files import Audited, Verdict
 from secure_hfl.audit.watch import is_written, watch
 from secure_hfl.cli.app import app
 from secure_hfl.tasks import run_lock

@@ -23,10 +23,10 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
-from protocols.task.resumption import SEAM_BYTES
+from protocols.task.resumption import POSITION_BYTES
 from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript
-from protocols.transcript.format import Running, Signed, checkpoint_text, parse
+from protocols.transcript.format import RunningHash, SignedHead, parse, signed_head_text
 from protocols.wire.codec import encode
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import Invite
@@ -98,7 +98,7 @@ def envelopes() -> tuple[bytes, ...]:
 def _resumed() -> tuple[Message, Message]:
     """The messages by which an interrupted task goes on."""
     hello, manifest = examples()[Hello], examples()[Manifest]
-    tag, seam = bytes(range(32)), bytes(SEAM_BYTES)
+    tag, seam = bytes(range(32)), bytes(POSITION_BYTES)
     return (
         replace(hello, is_resuming=True, checkpoints=(tag, bytes(32)), seam=seam),
         replace(manifest, resumed_from=tag, resumed_phase=int(Phase.TRAIN), resumed_round=1, seams=(seam,)),
@@ -183,7 +183,7 @@ class _Sealer:
     """Writes any lines as the file of a party that has both parties' keys."""
 
     def __init__(self, with_keys: bool) -> None:
-        self._with_keys, self._running, self._agreement = with_keys, Running(), b""
+        self._with_keys, self._running, self._agreement = with_keys, RunningHash(), b""
         self._chains: dict[Sender, Chain] = {}
         self._heads: dict[Sender, dict[int, bytes]] = {}
         self._signed: dict[Sender, tuple[bytes, bytes]] = {}
@@ -206,20 +206,20 @@ class _Sealer:
         elif kind in (b"checkpoint", b"countersignature") and self._with_keys and self._chains:
             with suppress(MalformedTranscript):
                 signed = parse(text, 0)
-                text = checkpoint_text(self._again(signed)) if isinstance(signed, Signed) else text
+                text = signed_head_text(self._again(signed)) if isinstance(signed, SignedHead) else text
         return self._running.write(text)
 
-    def _again(self, old: Signed) -> Signed:
+    def _again(self, old: SignedHead) -> SignedHead:
         # The line follows its message's entry, so a checkpoint is about the message before that.
         sender = old.sender
-        if old.record is not None:
+        if old.writer_digest is not None:
             head = self._heads.get(sender, {}).get(old.messages, old.head)
-            self._signed[sender] = head, self._record if sender is Sender.HOST else old.record
+            self._signed[sender] = head, self._record if sender is Sender.HOST else old.writer_digest
         head, record = self._signed.get(sender, (old.head, b""))
-        signer = sender.other if old.record is None else sender
+        signer = sender.other if old.writer_digest is None else sender
         data = statement(self._agreement, record, sender, old.phase, old.round, old.messages, head)
         signature = identity(signer.role).sign(data)
-        return old._replace(head=head, record=old.record and record, signature=signature)
+        return old._replace(head=head, writer_digest=old.writer_digest and record, signature=signature)
 
 
 def resealed(texts: list[bytes], with_keys: bool) -> bytes:

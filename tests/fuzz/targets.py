@@ -16,7 +16,7 @@ from benchmarks.harness.pump import identity
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, PeerViolation, VerificationFailed
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
-from protocols.transcript.audit import audit
+from protocols.transcript.auditor import audit
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.format import lines_of
 from protocols.transcript.recorder import TranscriptRecorder

@@ -14,9 +14,9 @@ from benchmarks.harness.known_messages import known_catalogue
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.psi.messages import PsiResult
 from protocols.schemes.plain.messages import PlainFeatures
-from protocols.transcript.audit import audit
+from protocols.transcript.auditor import audit
 from protocols.transcript.format import lines_of
-from protocols.transcript.records import Own
+from protocols.transcript.preamble import WriterInfo
 from protocols.wire.codec import decode
 from protocols.wire.frames import Assembler, cut
 from protocols.wire.varint import LENGTH, VARINT, write_tag
@@ -80,7 +80,7 @@ def test_a_transcript_whose_writer_is_no_text(writer: Any) -> None:
     tree = copied(corpus.transcript_trees()[0])
     tree[2][1]["writer"] = writer
     with pytest.raises(InvalidInput, match="writer"):
-        Own.parse(write_json(tree[2][1], sort_keys=True, separators=(",", ":")).decode())
+        WriterInfo.parse(write_json(tree[2][1], sort_keys=True, separators=(",", ":")).decode())
     report = audit(lines_of([corpus.resealed(corpus.transcript_texts(tree), with_keys=True)]))
     assert report.findings[0].kind == "MalformedTranscript"
 

@@ -24,7 +24,7 @@ from protocols.core.ledger import public
 from protocols.core.message import Message
 from protocols.core.wire_format import wire
 from protocols.schemes import registry
-from protocols.transcript.audit import audit_run
+from protocols.transcript.auditor import audit_run
 from protocols.transcript.format import lines_of
 from protocols.wire.codec import Catalogue
 from secure_hfl.errors import ConfigurationError, SchemeMismatch

@@ -10,10 +10,10 @@ import pytest
 from benchmarks.harness.pump import C, Cut, H
 from protocols.core.envelope import Phase
 from protocols.task.resumption import ResumePoint
-from protocols.transcript.audit import audit_run
+from protocols.transcript.auditor import audit_run
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
-from tests.protocols.transcript.interrupted_runs import seam_of
+from tests.protocols.transcript.interrupted_runs import encoded_position
 from tests.protocols.whole_task import Before, Case, Task, ids_of
 
 TWO, THREE = ("patient",), ("patient", "shop")
@@ -97,8 +97,10 @@ def test_a_task_goes_on_from_a_checkpoint(of: Case, point: ResumePoint) -> None:
     first = Interrupted(of, point)
     with pytest.raises(Cut):
         first.run()
-    seams = {line.name: {sender: seam_of(line.wire.files[sender]) for sender in (H, C)} for line in first.lines}
-    second = Task(of, Before(first.saved[-1], seams, 1), every=2).run()
+    positions = {
+        line.name: {sender: encoded_position(line.wire.files[sender]) for sender in (H, C)} for line in first.lines
+    }
+    second = Task(of, Before(first.saved[-1], positions, 1), every=2).run()
     assert second.manifest.resume_point == point
     assert second.manifest.session != first.manifest.session
     assert second.rounds.trained == of.rounds

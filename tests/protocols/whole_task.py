@@ -69,19 +69,19 @@ class Saved:
 
 @dataclass(frozen=True)
 class Before:
-    """What a conversation goes on from: a checkpoint, or None for the beginning, and all parties' seams.
+    """What a conversation goes on from: a checkpoint, or None for the beginning, and where all transcripts end.
 
     Attributes:
-        seams: of both ends of each connection, by the collaborator's name.
+        positions: of both ends of each connection, by the collaborator's name.
     """
 
     saved: Saved | None = None
-    seams: Mapping[str, Mapping[Sender, bytes]] = field(default_factory=dict)
+    positions: Mapping[str, Mapping[Sender, bytes]] = field(default_factory=dict)
     conversations: int = 0
 
-    def seam(self, name: str, sender: Sender) -> bytes:
+    def position(self, name: str, sender: Sender) -> bytes:
         """How far a party's transcript of the conversation before goes."""
-        return self.seams[name][sender] if name in self.seams else b""
+        return self.positions[name][sender] if name in self.positions else b""
 
 
 class Line:
@@ -202,8 +202,8 @@ class Task:
         for name in case.names:
             host.admit(name)
         widths = [case.o] * len(self.lines) if case.has_projection else None
-        seams = {name: self.before.seam(name, H) for name in case.names}
-        self.manifest = host.decide(widths, OsRandomness(), seams)
+        positions = {name: self.before.position(name, H) for name in case.names}
+        self.manifest = host.decide(widths, OsRandomness(), positions)
         results = complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
         assert all(manifest == self.manifest for manifest in results[: len(joining)])
         self.sign()
@@ -221,7 +221,7 @@ class Task:
             OsRandomness().bytes(32),
             self.before.conversations > 0,
             () if saved is None else (saved.tag,),
-            self.before.seam(line.name, C),
+            self.before.position(line.name, C),
         )
 
     def intersect(self) -> None:

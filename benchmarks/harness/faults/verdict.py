@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import RING_BITS, as_signed
 from protocols.transcript.errors import TranscriptError
-from protocols.transcript.format import NONE, Entry, Running, lines_of, parse
+from protocols.transcript.format import NONE, Entry, RunningHash, lines_of, parse
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -86,7 +86,7 @@ def transcripts(directory: Path, peer: str) -> list[Path]:
 
 def entries(path: Path) -> list[Entry]:
     """The messages that a transcript lists, as far as it can be read."""
-    running, found = Running(), []
+    running, found = RunningHash(), []
     with path.open("rb") as file:
         for number, line in enumerate(lines_of(file), 1):
             try:

@@ -21,9 +21,9 @@ from protocols.core.errors import (
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan, check_hello, make_manifest
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
-from protocols.task.resumption import SEAM_BYTES, TAG_BYTES, ResumePoint, Seam
+from protocols.task.resumption import POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
 
-SEAM = Seam(bytes(32), 3, bytes(32), 4, bytes(32)).encode()
+SEAM = TranscriptPosition(bytes(32), 3, bytes(32), 4, bytes(32)).encode()
 
 
 def hello(key: str = "bank", **changes: Any) -> Hello:
@@ -225,7 +225,7 @@ def test_every_field_is_in_the_digest() -> None:
         replace(base, has_projection=False),
         replace(base, is_reproducible=True),
         replace(base, calculation_timeout=299.0),
-        replace(base, seams=(b"", bytes(SEAM_BYTES))),
+        replace(base, seams=(b"", bytes(POSITION_BYTES))),
         resumed,
         replace(resumed, resumed_from=bytes(TAG_BYTES)),
         replace(resumed, resumed_phase=int(Phase.TEST), resumed_batch=0),

@@ -58,7 +58,7 @@ def entries_of(file: bytes) -> list[Entry]:
 
 
 def take(order: TaskOrder, entry: Entry) -> None:
-    order.step(entry.sender, TYPES[entry.type], (entry.phase, entry.round, entry.batch), entry.facts)
+    order.step(entry.sender, TYPES[entry.type], (entry.phase, entry.round, entry.batch), entry.recorded)
 
 
 def take_all(order: TaskOrder, run: list[Entry]) -> None:
@@ -193,16 +193,16 @@ def changed(run: list[Entry], kind: str, **fields: object) -> list[Entry]:
 def test_a_resumed_round_begins_where_it_was(case: Case) -> None:
     point = ResumePoint(Phase.TRAIN, 2, 1)
     run = resumed(case, point)
-    assert goes_on(case, point, changed(run, "RoundStart", facts=(7, 1, 9)))
-    for facts in ((0, 0, 1), (0, 2, 1)):
-        assert not goes_on(case, point, changed(run, "RoundStart", facts=facts))
+    assert goes_on(case, point, changed(run, "RoundStart", recorded=(7, 1, 9)))
+    for recorded in ((0, 0, 1), (0, 2, 1)):
+        assert not goes_on(case, point, changed(run, "RoundStart", recorded=recorded))
     for place in ((5, 1), (5, 3), (6, 2)):
         assert not goes_on(case, point, changed(run, "RoundStart", phase=place[0], round=place[1]))
     assert not goes_on(case, point, changed(run, "BatchOpen", batch=0))
-    assert not goes_on(case, point, changed(run, "EpochEnd", batch=1, facts=(1,)))
+    assert not goes_on(case, point, changed(run, "EpochEnd", batch=1, recorded=(1,)))
     over = ResumePoint(Phase.TRAIN, 1)
-    assert not goes_on(case, over, changed(resumed(case, over), "RoundStart", facts=(0, 1, 1)))
-    assert not accepts(case, changed(entries(case), "RoundStart", facts=(0, 1, 0)))
+    assert not goes_on(case, over, changed(resumed(case, over), "RoundStart", recorded=(0, 1, 1)))
+    assert not accepts(case, changed(entries(case), "RoundStart", recorded=(0, 1, 0)))
 
 
 @pytest.mark.parametrize("case", RESUMED[:3], ids=str)
@@ -227,7 +227,7 @@ def shifted(entry: Entry, by: int) -> Entry:
     if "version" not in recorded(entry):
         return entry
     at = recorded(entry).index("version")
-    return entry._replace(facts=(*entry.facts[:at], entry.facts[at] + by, *entry.facts[at + 1 :]))
+    return entry._replace(recorded=(*entry.recorded[:at], entry.recorded[at] + by, *entry.recorded[at + 1 :]))
 
 
 @pytest.mark.parametrize("case", RUNS, ids=str)
@@ -246,7 +246,7 @@ def test_no_two_messages_of_one_sender_may_change_places(case: Case) -> None:
     for first, second in pairs(run):
         swapped = list(run)
         swapped[first], swapped[second] = run[second], run[first]
-        if (run[first].type, run[first].facts) != (run[second].type, run[second].facts):
+        if (run[first].type, run[first].recorded) != (run[second].type, run[second].recorded):
             assert not accepts(case, swapped), (run[first], run[second])
 
 
@@ -278,9 +278,9 @@ def test_every_state_refuses_every_type_that_its_table_lacks(case: Case) -> None
                     continue
                 tried += 1
                 before = dict(order._at)
-                facts = (0,) * len(wire_format(kind).recorded)
+                recorded = (0,) * len(wire_format(kind).recorded)
                 with pytest.raises(MessageOutOfOrder):
-                    order.step(sender, kind, place, facts)
+                    order.step(sender, kind, place, recorded)
                 order._at = before
         take(order, entry)
     assert tried > 1000
@@ -299,7 +299,7 @@ def test_a_mask_serves_once() -> None:
     case = Case("masked")
     run = entries(case)
     at = [i for i, entry in enumerate(run) if entry.type == "MaskedStep"]
-    reused = run[at[1]]._replace(facts=(run[at[0]].facts[0], *run[at[1]].facts[1:]))
+    reused = run[at[1]]._replace(recorded=(run[at[0]].recorded[0], *run[at[1]].recorded[1:]))
     order = TaskOrder(order_of("masked", True))
     for entry in run[: at[1]]:
         take(order, entry)

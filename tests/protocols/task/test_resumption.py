@@ -21,10 +21,10 @@ from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manife
 from protocols.task.resumption import (
     MAX_COUNT,
     MAX_OFFERED,
-    SEAM_BYTES,
+    POSITION_BYTES,
     TAG_BYTES,
     ResumePoint,
-    Seam,
+    TranscriptPosition,
     checkpoint_tag,
     newest_common,
 )
@@ -159,39 +159,39 @@ def test_it_is_the_first_of_the_hosts_that_everybody_offers(ours: list[ResumePoi
             newest_common(own(*ours), named)
 
 
-# Seams ------------------------------------------------------------------------------------------------------------
+# Transcript positions ---------------------------------------------------------------------------------------------
 
 HASH = st.binary(min_size=32, max_size=32)
 COUNT = st.integers(0, MAX_COUNT)
-SEAM = Seam(b"a" * 32, 5, b"s" * 32, MAX_COUNT, b"r" * 32)
+SEAM = TranscriptPosition(b"a" * 32, 5, b"s" * 32, MAX_COUNT, b"r" * 32)
 
 
 @given(HASH, COUNT, HASH, COUNT, HASH)
-def test_a_seam_survives_the_wire(agreement: bytes, sent: int, head: bytes, got: int, got_head: bytes) -> None:
-    seam = Seam(agreement, sent, head, got, got_head)
-    assert len(seam.encode()) == SEAM_BYTES
-    assert Seam.decode(seam.encode()) == seam
+def test_a_position_survives_the_wire(agreement: bytes, sent: int, head: bytes, got: int, got_head: bytes) -> None:
+    position = TranscriptPosition(agreement, sent, head, got, got_head)
+    assert len(position.encode()) == POSITION_BYTES
+    assert TranscriptPosition.decode(position.encode()) == position
 
 
-@given(st.binary(min_size=SEAM_BYTES, max_size=SEAM_BYTES))
-def test_a_seam_has_one_encoding(data: bytes) -> None:
+@given(st.binary(min_size=POSITION_BYTES, max_size=POSITION_BYTES))
+def test_a_position_has_one_encoding(data: bytes) -> None:
     counts = (int.from_bytes(data[at : at + 8], "big") for at in (32, 72))
     if max(counts) > MAX_COUNT:
         with pytest.raises(InvalidInput, match="counts messages"):
-            Seam.decode(data)
+            TranscriptPosition.decode(data)
     else:
-        assert Seam.decode(data).encode() == data
+        assert TranscriptPosition.decode(data).encode() == data
 
 
-def test_the_order_of_a_seams_fields() -> None:
+def test_the_order_of_a_positions_fields() -> None:
     expected = b"a" * 32 + bytes(7) + b"\x05" + b"s" * 32 + b"\x7f" + b"\xff" * 7 + b"r" * 32
     assert SEAM.encode() == expected
 
 
-@pytest.mark.parametrize("data", [b"", bytes(SEAM_BYTES - 1), bytes(SEAM_BYTES + 1), SEAM.encode() * 2])
-def test_seams_of_another_length_are_refused(data: bytes) -> None:
-    with pytest.raises(InvalidInput, match=f"a seam has {SEAM_BYTES} bytes, not {len(data)}"):
-        Seam.decode(data)
+@pytest.mark.parametrize("data", [b"", bytes(POSITION_BYTES - 1), bytes(POSITION_BYTES + 1), SEAM.encode() * 2])
+def test_positions_of_another_length_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput, match=f"a transcript position has {POSITION_BYTES} bytes, not {len(data)}"):
+        TranscriptPosition.decode(data)
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_seams_of_another_length_are_refused(data: bytes) -> None:
         *product(("sent", "received"), (-1, MAX_COUNT + 1, 1.0, True, None, "1")),
     ],
 )
-def test_malformed_seams_are_refused(name: str, value: Any) -> None:
-    with pytest.raises(InvalidInput, match=f"a seam's {name}"):
+def test_malformed_positions_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"a transcript position's {name}"):
         replace(SEAM, **{name: value})
 
 
@@ -250,9 +250,9 @@ def test_well_formed_hellos(change: dict[str, Any]) -> None:
         ({"is_resuming": False}, "only a resumed task has a past"),
         ({"is_resuming": False, "seam": b""}, "only a resumed task has a past"),
         ({"is_resuming": False, "checkpoints": ()}, "only a resumed task has a past"),
-        ({"seam": bytes(SEAM_BYTES - 1)}, "seam must be"),
-        ({"seam": bytes(SEAM_BYTES + 1)}, "seam must be"),
-        ({"seam": "x" * SEAM_BYTES}, "seam must be bytes"),
+        ({"seam": bytes(POSITION_BYTES - 1)}, "seam must be"),
+        ({"seam": bytes(POSITION_BYTES + 1)}, "seam must be"),
+        ({"seam": "x" * POSITION_BYTES}, "seam must be bytes"),
     ],
 )
 def test_malformed_hellos(change: dict[str, Any], problem: str) -> None:
@@ -303,7 +303,7 @@ def test_both_agree_on_a_checkpoint(point: ResumePoint) -> None:
     talk = pump(agreement().run(), host())
     assert talk.left.resume_point == point
     assert talk.left.resumed_from == TAGS[point]
-    assert Seam.decode(talk.left.seams[0]) == SEAM
+    assert TranscriptPosition.decode(talk.left.seams[0]) == SEAM
     assert talk.right == talk.left.digest()
 
 
@@ -363,7 +363,7 @@ def test_who_offered_nothing_resumes_nothing(is_resuming: bool) -> None:
         {"resumed_batch": 1.0},
         {"seams": ()},
         {"seams": (b"", b"")},
-        {"seams": (bytes(SEAM_BYTES - 1),)},
+        {"seams": (bytes(POSITION_BYTES - 1),)},
     ],
     ids=str,
 )

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.harness.pump import C, Cut, H, Wire
 from protocols.core.sender import Sender
-from protocols.transcript.audit import audit_run
+from protocols.transcript.auditor import audit_run
 from protocols.transcript.format import lines_of
+from protocols.transcript.position import position_of
 from protocols.transcript.report import AuditReport
-from protocols.transcript.seam import position
 from tests.protocols.whole_task import Before, Case, Saved, Task
 
 
@@ -41,7 +41,7 @@ class Run:
             older: how many of the newest checkpoints somebody lacks.
         """
         self.saved = self.saved[: len(self.saved) - older]
-        before = Before(self.saved[-1] if self.saved else None, {"patient": self.seams()}, self.conversations)
+        before = Before(self.saved[-1] if self.saved else None, {"patient": self.last_positions()}, self.conversations)
         task = Task(self.case, before, self.every, [Wire(cut_at)])
         self.conversations += 1
         try:
@@ -56,16 +56,16 @@ class Run:
                     self.files[sender].append(task.wire.files[sender])
         return True
 
-    def seams(self) -> dict[Sender, bytes]:
+    def last_positions(self) -> dict[Sender, bytes]:
         """What each would say of its last transcript."""
-        return {sender: seam_of(files[-1]) if files else b"" for sender, files in self.files.items()}
+        return {sender: encoded_position(files[-1]) if files else b"" for sender, files in self.files.items()}
 
 
-def seam_of(file: bytes) -> bytes:
+def encoded_position(file: bytes) -> bytes:
     """The position of a transcript."""
-    seam = position(lines_of([file]))
-    assert seam is not None
-    return seam.encode()
+    position = position_of(lines_of([file]))
+    assert position is not None
+    return position.encode()
 
 
 @lru_cache

@@ -11,11 +11,11 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.psi import PsiReceiver, hash_ids
 from protocols.task.abort import Abort
-from protocols.transcript.audit import audit
+from protocols.transcript.auditor import audit
 from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import Severity
-from protocols.transcript.format import Running, Signed, checkpoint_text, lines_of, parse
-from protocols.transcript.records import Own
+from protocols.transcript.format import RunningHash, SignedHead, lines_of, parse, signed_head_text
+from protocols.transcript.preamble import WriterInfo
 from protocols.transcript.report import AuditReport
 from secure_hfl.identity import Identity
 from tests.protocols.whole_task import Case, Task
@@ -69,7 +69,7 @@ def rebuild(texts: list[bytes], keys: dict[Sender, Identity]) -> bytes:
 
     Signatures of parties whose key is not there stay as they are, with the heads that they sign.
     """
-    running, chains, heads, records = Running(), {}, {}, {}
+    running, chains, heads, digests = RunningHash(), {}, {}, {}
     agreement, writer, out = b"", H, b""
     for number, text in enumerate(texts, 1):
         kind, _, body = text.partition(b" ")
@@ -78,8 +78,8 @@ def rebuild(texts: list[bytes], keys: dict[Sender, Identity]) -> bytes:
             chains = {sender: Chain(agreement, sender) for sender in Sender}
             heads = {sender: [chains[sender].at[1]] for sender in Sender}
         elif number == 3:
-            writer = Own.parse(body.decode()).sender
-            records[writer] = digest_of("own", body)
+            writer = WriterInfo.parse(body.decode()).sender
+            digests[writer] = digest_of("own", body)
         elif kind == b"e":
             sender = Sender(text[2:3].decode())
             chains[sender].append(text, False)
@@ -88,25 +88,25 @@ def rebuild(texts: list[bytes], keys: dict[Sender, Identity]) -> bytes:
             text = b"seal " + keys[writer].sign(seal_data(running.value)).hex().encode()
         elif kind in (b"checkpoint", b"countersignature"):
             signed = parse(text, number)
-            assert isinstance(signed, Signed)
-            text = checkpoint_text(_signed_again(signed, keys, agreement, records, heads[signed.sender]))
+            assert isinstance(signed, SignedHead)
+            text = signed_head_text(_signed_again(signed, keys, agreement, digests, heads[signed.sender]))
         out += running.write(text)
     return out
 
 
 def _signed_again(
-    old: Signed, keys: dict[Sender, Identity], agreement: bytes, records: dict[Sender, bytes], heads: list[bytes]
-) -> Signed:
-    is_checkpoint = old.record is not None
+    old: SignedHead, keys: dict[Sender, Identity], agreement: bytes, digests: dict[Sender, bytes], heads: list[bytes]
+) -> SignedHead:
+    is_checkpoint = old.writer_digest is not None
     signer = old.sender if is_checkpoint else old.sender.other
     if is_checkpoint:
-        records.setdefault(old.sender, old.record or b"")
+        digests.setdefault(old.sender, old.writer_digest or b"")
     if signer not in keys:
         return old
     head = heads[min(old.messages, len(heads) - 1)]
-    data = statement(agreement, records[old.sender], old.sender, old.phase, old.round, old.messages, head)
-    record = records[old.sender] if is_checkpoint else None
-    return old._replace(head=head, record=record, signature=keys[signer].sign(data))
+    data = statement(agreement, digests[old.sender], old.sender, old.phase, old.round, old.messages, head)
+    writer_digest = digests[old.sender] if is_checkpoint else None
+    return old._replace(head=head, writer_digest=writer_digest, signature=keys[signer].sign(data))
 
 
 def key_of(*senders: Sender) -> dict[Sender, Identity]:

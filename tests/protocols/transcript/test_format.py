@@ -14,15 +14,15 @@ from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import (
     MAX_LINE,
     Entry,
-    Running,
+    RunningHash,
     Seal,
-    Signed,
-    checkpoint_text,
+    SignedHead,
     entry_text,
     lines_of,
     parse,
+    signed_head_text,
 )
-from protocols.transcript.records import Agreed, Own
+from protocols.transcript.preamble import AgreedTerms, WriterInfo
 from tests.protocols.transcript.recorded_runs import check, kinds, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 
@@ -49,12 +49,21 @@ def test_an_entry_reads_as_it_was_written(
     kind: str,
     place: tuple[int, int, int],
     length: int,
-    facts: list[int],
+    recorded: list[int],
     tag: bytes,
     digest: bytes,
 ) -> None:
-    text = entry_text(sender, sequence, kind, place, length, tuple(facts), tag.hex(), digest.hex())
-    wanted = (sender, sequence, kind, *place, length, tuple(facts), tag.hex().encode() or b"-", digest.hex().encode())
+    text = entry_text(sender, sequence, kind, place, length, tuple(recorded), tag.hex(), digest.hex())
+    wanted = (
+        sender,
+        sequence,
+        kind,
+        *place,
+        length,
+        tuple(recorded),
+        tag.hex().encode() or b"-",
+        digest.hex().encode(),
+    )
     assert parse(text, 5) == Entry(False, *wanted)
     assert parse(b"x" + text[1:], 5) == Entry(True, *wanted)
 
@@ -63,8 +72,8 @@ def test_an_entry_reads_as_it_was_written(
 def test_a_signature_reads_as_it_was_written(
     sender: Sender, place: tuple[int, int, int], count: int, head: bytes, record: bytes | None, signature: bytes
 ) -> None:
-    signed = Signed(sender, *place[:2], count, head, record, signature)
-    assert parse(checkpoint_text(signed), 5) == signed
+    signed = SignedHead(sender, *place[:2], count, head, record, signature)
+    assert parse(signed_head_text(signed), 5) == signed
     assert parse(b"seal " + signature.hex().encode(), 5) == Seal(signature)
 
 
@@ -88,7 +97,7 @@ def test_an_endless_line_takes_bounded_memory() -> None:
     (line,) = lines_of(endless())  # type: ignore[arg-type]
     assert taken <= MAX_LINE + (1 << 17)
     with pytest.raises(MalformedTranscript):
-        Running().read(line)
+        RunningHash().read(line)
 
 
 GOOD = entry_text(Sender.HOST, 1, "RoundStart", (5, 1, 0), 10, (0,), "", "0" * 64)
@@ -131,16 +140,18 @@ def test_only_one_spelling_is_read(text: bytes) -> None:
         parse(text, 5)
 
 
-def test_facts_that_a_type_does_not_have_are_refused() -> None:
+def test_recorded_values_that_a_type_does_not_have_are_refused() -> None:
     texts = texts_of(transcripts(Case("plain"))[0])
-    for kind, facts, tag in ((b"Hello", b"1", b"-"), (b"Hello", b"-", b"-"), (b"Unheard", b"-", b"-")):
-        changed = [b" ".join([*text.split(b" ")[:3], kind, b"1 0 0 66", facts, tag, b"0" * 64]) for text in texts[4:5]]
+    for kind, recorded, tag in ((b"Hello", b"1", b"-"), (b"Hello", b"-", b"-"), (b"Unheard", b"-", b"-")):
+        changed = [
+            b" ".join([*text.split(b" ")[:3], kind, b"1 0 0 66", recorded, tag, b"0" * 64]) for text in texts[4:5]
+        ]
         assert "MalformedTranscript" in kinds(check(rebuild([*texts[:4], *changed, *texts[5:]], {})))
 
 
 def test_records_are_read_in_one_spelling_only() -> None:
     text = texts_of(transcripts(Case())[0])[1].partition(b" ")[2].decode()
-    agreed = Agreed.parse(text)
+    agreed = AgreedTerms.parse(text)
     assert agreed.text() == text
     values = json.loads(text)
     missing = {name: value for name, value in values.items() if name != "scheme"}
@@ -167,7 +178,7 @@ def test_records_are_read_in_one_spelling_only() -> None:
     for changed in bad:
         assert changed != text
         with pytest.raises(InvalidInput):
-            Agreed.parse(changed)
+            AgreedTerms.parse(changed)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +195,6 @@ def test_records_are_read_in_one_spelling_only() -> None:
 )
 def test_what_a_writer_says_of_itself_is_checked(own: dict[str, object]) -> None:
     good: dict[str, object] = {"writer": "host", "software": {}, "seed_commitment": ""}
-    Own(**good)  # type: ignore[arg-type]
+    WriterInfo(**good)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput):
-        Own(**{**good, **own})  # type: ignore[arg-type]
+        WriterInfo(**{**good, **own})  # type: ignore[arg-type]

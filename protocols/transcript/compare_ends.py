@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from protocols.core.sender import Sender
 from protocols.transcript.errors import IncompleteTranscript, TranscriptError, TranscriptsDisagree
-from protocols.transcript.file_audit import FileAuditor
+from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import Entry
 from protocols.transcript.report import Finding
 
@@ -15,8 +15,8 @@ MAX_APART = 1 << 16
 """Messages by which one end's file may run ahead of the other's while they are compared."""
 
 
-class Ends:
-    """What one end lists, with what the other lists.
+class EndComparison:
+    """What one end lists of a conversation, with what the other lists.
 
     Args:
         files: of the two ends; nothing has been fed to them.
@@ -29,8 +29,8 @@ class Ends:
         self._files = files
         self.lost: dict[Sender, int] = {}
         self._findings: list[Finding] = []
-        self._ahead: dict[Sender, deque[tuple[Entry, bytes]]] = {sender: deque() for sender in Sender}
-        self._leader = dict.fromkeys(Sender, 0)
+        self._unmatched: dict[Sender, deque[tuple[Entry, bytes]]] = {sender: deque() for sender in Sender}
+        self._ahead = dict.fromkeys(Sender, 0)
         self._differ: set[Sender] = set()
         self._overtook: dict[Sender, bytes] = {}
 
@@ -39,7 +39,7 @@ class Ends:
         sources = [iter(each) for each in lines]
         is_open = [True, True]
         while any(is_open):
-            apart = sum(len(queue) * (1 - 2 * self._leader[sender]) for sender, queue in self._ahead.items())
+            apart = sum(len(queue) * (1 - 2 * self._ahead[sender]) for sender, queue in self._unmatched.items())
             at = 1 if apart > 0 else 0
             if not is_open[at]:
                 at = 1 - at
@@ -59,9 +59,9 @@ class Ends:
             return
         if sender in self._differ:
             return
-        queue = self._ahead[sender]
-        if not queue or self._leader[sender] == at:
-            self._leader[sender] = at
+        queue = self._unmatched[sender]
+        if not queue or self._ahead[sender] == at:
+            self._ahead[sender] = at
             if len(queue) >= MAX_APART:
                 self._disagree(sender, entry, at, "the two ends are too far apart to be compared", "as many messages")
             else:
@@ -74,7 +74,7 @@ class Ends:
 
     def _disagree(self, sender: Sender, entry: Entry, at: int, problem: str, expected: str) -> None:
         self._differ.add(sender)
-        self._ahead[sender].clear()
+        self._unmatched[sender].clear()
         self._add(TranscriptsDisagree(problem, expected, entry=str(entry)), at)
 
     def _add(self, error: TranscriptError, at: int) -> None:
@@ -87,36 +87,38 @@ class Ends:
             is_followed: the run goes on in another conversation at both ends, which says how far this one went.
         """
         one, other = self._files
-        if one.agreed is None or other.agreed is None or one.own is None or other.own is None:
+        if one.terms is None or other.terms is None or one.writer is None or other.writer is None:
             return self._findings
-        if one.agreed != other.agreed or one.own.writer == other.own.writer:
+        if one.terms != other.terms or one.writer.writer == other.writer.writer:
             self._add(TranscriptsDisagree("these are not the two ends of one run", "one task, session and manifest"), 1)
             return self._findings
         for at, file in enumerate(self._files):
-            self._check_record(at, file)
+            self._check_writer(at, file)
         for sender in Sender:
             if sender not in self._differ:
                 self._check_ends(sender, is_followed)
         return self._findings
 
-    def _check_record(self, at: int, file: FileAuditor) -> None:
-        """What one file says of itself must be what its checkpoints said to the other end."""
-        told = self._files[1 - at].signatures.records.get(file.own.sender) if file.own is not None else None
-        if told is not None and file.own is not None and told != file.own.digest():
+    def _check_writer(self, at: int, file: FileAuditor) -> None:
+        """What one file says of its writer must be what its signed heads said to the other end."""
+        if file.writer is None:
+            return
+        told = self._files[1 - at].signatures.writer_digests.get(file.writer.sender)
+        if told is not None and told != file.writer.digest():
             self._add(TranscriptsDisagree("what the file says of its writer is not what it had told the peer"), at)
 
     def _check_ends(self, sender: Sender, is_followed: bool) -> None:
-        leader = self._leader[sender]
-        rest = [text for _, text in self._ahead[sender]]
+        ahead = self._ahead[sender]
+        rest = [text for _, text in self._unmatched[sender]]
         if sender in self._overtook:
             if self._overtook[sender] not in [text[1:] for text in rest]:
                 self._disagree_on_abort(sender)
                 return
             rest = rest[:-1] if rest[-1][1:] == self._overtook[sender] else rest
-        longer, shorter = self._files[leader], self._files[1 - leader]
-        is_sent = longer.own is not None and longer.own.sender is sender
+        longer, shorter = self._files[ahead], self._files[1 - ahead]
+        is_sent = longer.writer is not None and longer.writer.sender is sender
         if is_followed and (is_sent or not rest):
-            # That the receiver has no more is what it says in the next conversation (continuity.py).
+            # That the receiver has no more is what it says in the next conversation (continuation_check.py).
             self.lost[sender] = len(rest)
         elif rest:
             self._missing(sender, len(rest), longer, shorter, is_followed)
@@ -125,8 +127,8 @@ class Ends:
         self, sender: Sender, count: int, longer: FileAuditor, shorter: FileAuditor, is_followed: bool
     ) -> None:
         at = self._files.index(shorter)
-        party = shorter.own.sender if shorter.own is not None else sender
-        signed, has = longer.signatures.by[party][sender], shorter.count(sender)
+        party = shorter.writer.sender if shorter.writer is not None else sender
+        signed, has = longer.signatures.signed_by[party][sender], shorter.chains.count(sender)
         problem = f"{count} messages of the {sender.role} are missing at the end"
         if signed > has:
             meaning = "The end was cut off, or an older version of the file was put in its place."
@@ -139,8 +141,9 @@ class Ends:
             self._add(IncompleteTranscript(problem, f"{has + count} messages, as at the other end"), at)
 
     def _disagree_on_abort(self, sender: Sender) -> None:
-        writer = Sender.HOST if self._files[0].own and self._files[0].own.sender is Sender.HOST else Sender.COLLABORATOR
-        at = 0 if writer is sender else 1
+        first = self._files[0].writer
+        is_host_first = first is not None and first.sender is Sender.HOST
+        at = 0 if is_host_first == (sender is Sender.HOST) else 1
         self._add(TranscriptsDisagree("an Abort that the other end received is not among those sent"), at)
 
 

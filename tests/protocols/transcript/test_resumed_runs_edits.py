@@ -1,4 +1,4 @@
-"""Every kind of edit to the transcripts of an interrupted run is caught; counts are printed (see test_mutations.py)."""
+"""Every kind of edit to the transcripts of an interrupted run is caught; counts are printed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.harness.pump import H
-from protocols.transcript.records import Agreed
+from protocols.transcript.preamble import AgreedTerms
 from tests.protocols.transcript.interrupted_runs import check_run, interrupted
 from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of
-from tests.protocols.transcript.test_mutations import another, compact, fields_changed, rebuild_safely, structural
+from tests.protocols.transcript.test_auditor_edits import another, compact, fields_changed, rebuild_safely, structural
 from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import Invalid, verify
 
@@ -157,8 +157,8 @@ def test_agreements_altered(capsys: pytest.CaptureFixture[str]) -> None:
     edits = Edits("alter what was agreed on with one's own key", run)
     for at, file in enumerate(run[0]):
         texts = texts_of(file)
-        record = Agreed.parse(texts[1].partition(b" ")[2].decode())
-        for name, value in vars(record).items():
-            changed = compact({**vars(record), name: another(name, value)})
+        terms = AgreedTerms.parse(texts[1].partition(b" ")[2].decode())
+        for name, value in vars(terms).items():
+            changed = compact({**vars(terms), name: another(name, value)})
             edits.try_(at, [rebuild([texts[0], b"agreed " + changed, *texts[2:]], key_of(H))])
     edits.show(capsys)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from protocols.transcript.audit import audit_run
+from protocols.transcript.auditor import audit_run
 from protocols.transcript.errors import Severity
-from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import HEADER, lines_of
+from protocols.transcript.message_check import FreshTags
 from protocols.transcript.report import AuditReport
-from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
-from secure_hfl.audit.runs import FIRST, FoundRun, find_scheme_of, run_of
+from secure_hfl.audit.file_chunks import TranscriptUnreadable, chunks_of
+from secure_hfl.audit.find_run import FIRST, FoundRun, find_scheme_of, run_of
 from secure_hfl.audit.timeline import Timeline
 
 _MAGIC = HEADER.split(b" ")[0] + b" "

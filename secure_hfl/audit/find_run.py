@@ -1,6 +1,6 @@
 """Finds the other conversations of a run that was interrupted, in the directory of one of its transcripts.
 
-Each transcript names the conversation before it by the digest of what was agreed on there (`Seam`), and is itself named
+Each transcript names the conversation before it by the digest of its terms (`TranscriptPosition`), and is itself named
 by the one after it. So runs that were started anew stay apart, and what somebody took away is missing by name.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocols.core.errors import InvalidInput
-from protocols.transcript.continuity import Conversation, opened
 from protocols.transcript.errors import MalformedTranscript
-from protocols.transcript.format import Preamble, lines_of, parse
-from protocols.transcript.records import Agreed
-from protocols.transcript.seam import position
-from secure_hfl.audit.reading import TranscriptUnreadable, chunks_of
+from protocols.transcript.format import PreambleLine, lines_of, parse
+from protocols.transcript.opened_transcript import OpenedTranscript, open_transcript
+from protocols.transcript.position import position_of
+from protocols.transcript.preamble import AgreedTerms
+from secure_hfl.audit.file_chunks import TranscriptUnreadable, chunks_of
 from secure_hfl.schemes import find_scheme
 
 FIRST = 1 << 14
@@ -45,7 +45,7 @@ def run_of(path: Path) -> FoundRun:
     if start is None:
         return FoundRun((path,))
     known = [start, *(each for each in map(_look, _beside(path)) if each is not None)]
-    links = [each for each in known if each.conversation.writer is start.conversation.writer]
+    links = [each for each in known if each.transcript.writer is start.transcript.writer]
     found, left_out = [start], []
     while before := _with_digest(links, found[0]):
         found.insert(0, before)
@@ -55,15 +55,15 @@ def run_of(path: Path) -> FoundRun:
     return FoundRun(tuple(each.path for each in found), tuple(each.path for each in left_out))
 
 
-def find_scheme_of(agreed: bytes) -> None:
+def find_scheme_of(terms: bytes) -> None:
     """Import the scheme that a transcript's second line names, if an installed package brings it.
 
     A line that says nothing of the kind is the auditor's to refuse.
     """
     with suppress(MalformedTranscript, InvalidInput):
-        record = parse(agreed.rpartition(b" ")[0], 2)
-        if isinstance(record, Preamble):
-            find_scheme(Agreed.parse(record.text).scheme)
+        line = parse(terms.rpartition(b" ")[0], 2)
+        if isinstance(line, PreambleLine):
+            find_scheme(AgreedTerms.parse(line.json).scheme)
 
 
 def next_number(path: Path) -> Path | None:
@@ -77,21 +77,21 @@ def goes_on_from(path: Path, before: Path) -> bool | None:
     one, other = _look(path), _look(before)
     if one is None or other is None:
         return None
-    return _follows(one.conversation, other.conversation)
+    return _follows(one.transcript, other.transcript)
 
 
 @dataclass(frozen=True)
 class _Found:
     path: Path
-    conversation: Conversation
+    transcript: OpenedTranscript
 
 
 def _look(path: Path) -> _Found | None:
     try:
-        conversation = opened(lines_of(chunks_of(path, FIRST)), path.name)
+        transcript = open_transcript(lines_of(chunks_of(path, FIRST)), path.name)
     except TranscriptUnreadable:
         return None
-    return None if conversation.agreed is None or conversation.writer is None else _Found(path, conversation)
+    return None if transcript.terms is None or transcript.writer is None else _Found(path, transcript)
 
 
 def _beside(path: Path) -> Iterable[Path]:
@@ -113,21 +113,21 @@ def _beside(path: Path) -> Iterable[Path]:
     return sorted((each for each in found if each != path), key=lambda each: (-number(each), each.name))
 
 
-def _follows(one: Conversation, other: Conversation) -> bool:
-    return one.seam is not None and one.seam.agreement == other.digest
+def _follows(one: OpenedTranscript, other: OpenedTranscript) -> bool:
+    return one.last_position is not None and one.last_position.agreement == other.digest
 
 
 def _with_digest(links: list[_Found], after: _Found) -> _Found | None:
-    return next((each for each in links if _follows(after.conversation, each.conversation)), None)
+    return next((each for each in links if _follows(after.transcript, each.transcript)), None)
 
 
 def _going_on_from(links: list[_Found], before: _Found) -> list[_Found]:
     """The newest first. Copies of one conversation count once, and a file that was cut off before its manifest not."""
     following = {
-        each.conversation.digest: each for each in reversed(links) if _follows(each.conversation, before.conversation)
+        each.transcript.digest: each for each in reversed(links) if _follows(each.transcript, before.transcript)
     }
     newest_first = list(reversed(following.values()))
     if len(newest_first) > 1:
-        begun = [each for each in newest_first if position(lines_of(chunks_of(each.path))) is not None]
+        begun = [each for each in newest_first if position_of(lines_of(chunks_of(each.path))) is not None]
         return begun or newest_first[:1]
     return newest_first

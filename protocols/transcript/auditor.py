@@ -3,8 +3,8 @@
     report = audit(lines_of(chunks_of_host_file), lines_of(chunks_of_collaborator_file))
     report = audit_run([first, second, third], [other_first, ...])       a run that was interrupted, and went on
 
-One end's files show what their writer cannot have made up: everything up to the last checkpoint of each, and up to each
-interruption, is signed by the other party. Both ends together show the rest: every message that one sent, the other
+One end's files show what their writer cannot have made up: the other party has signed everything up to the last signed
+head of each, and up to each interruption. Both ends together show the rest: every message that one sent, the other
 received, byte for byte, or it was lost when the run was interrupted.
 """
 
@@ -13,16 +13,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
-from protocols.transcript.continuity import Conversation, RunEnd, marks_of, opened
-from protocols.transcript.ends import Ends
+from protocols.transcript.compare_ends import EndComparison
 from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree
-from protocols.transcript.file_audit import FileAuditor, FreshTags
-from protocols.transcript.records import Agreed
+from protocols.transcript.file_auditor import FileAuditor
+from protocols.transcript.message_check import FreshTags
+from protocols.transcript.opened_transcript import OpenedTranscript, named_heads, open_transcript
+from protocols.transcript.preamble import AgreedTerms
 from protocols.transcript.report import AuditReport, Finding, Party, Traffic
+from protocols.transcript.resumed_runs import RunAtOneEnd
 from protocols.transcript.run_ledger import Crossed, RunLedger, ledger_of_run
+from protocols.transcript.traffic_count import traffic_of
 
 Pair = tuple[int | None, int | None]
 """A conversation's number at each end; None where an end does not have it."""
@@ -64,16 +66,16 @@ def audit_run(
     """
     given = [conversations] if others is None else [conversations, others]
     called = names or tuple([f"{end} {n}" for n in range(1, len(each) + 1)] for end, each in zip("ab", given))
-    looked_at = [[opened(*each) for each in zip(files, called[at])] for at, files in enumerate(given)]
-    marks = marks_of(each for files in looked_at for each in files)
+    opened = [[open_transcript(*each) for each in zip(files, called[at])] for at, files in enumerate(given)]
+    named = named_heads(each for files in opened for each in files)
     # Both ends hold the same fresh messages: only the first end's are looked at.
     tags = [FreshTags() if fresh is None else fresh, None]
-    ends = [RunEnd(files, marks, tags[at]) for at, files in enumerate(looked_at)]
+    ends = [RunAtOneEnd(files, named, tags[at]) for at, files in enumerate(opened)]
     if len(ends) == 2:
         findings = _both(*ends)
     else:
         findings = []
-        for each in looked_at[0]:
+        for each in opened[0]:
             _read(ends[0], each)
     for end in ends:
         end.finish()
@@ -83,36 +85,36 @@ def audit_run(
     return _report(ends, findings)
 
 
-def _read(end: RunEnd, conversation: Conversation) -> FileAuditor:
-    file = end.begin()
-    for line in conversation.lines:
+def _read(end: RunAtOneEnd, transcript: OpenedTranscript) -> FileAuditor:
+    file = end.begin_file()
+    for line in transcript.lines:
         file.feed(line)
-    end.end()
+    end.finish_file()
     return file
 
 
-def _both(one: RunEnd, other: RunEnd) -> list[Finding]:
+def _both(one: RunAtOneEnd, other: RunAtOneEnd) -> list[Finding]:
     """Read both ends, conversation by conversation, and compare them."""
-    one.elsewhere, other.elsewhere = other.by_digest, one.by_digest
+    one.other_end, other.other_end = other.by_conversation, one.by_conversation
     findings: list[Finding] = []
     lost = {}
-    for at, opposite in _paired(one.conversations, other.conversations):
+    for at, opposite in _paired(one.transcripts, other.transcripts):
         if at is None or opposite is None:
             end, number = (one, at) if at is not None else (other, opposite)
-            findings += _without_peer(_read(end, end.conversations[number or 0]))
+            findings += _without_peer(_read(end, end.transcripts[number or 0]))
             continue
-        ends = Ends((one.begin(), other.begin()))
-        ends.read((one.conversations[at].lines, other.conversations[opposite].lines))
-        one.end()
-        other.end()
-        findings += ends.finish(one.is_followed(at) and other.is_followed(opposite))
-        lost[at] = ends.lost
+        comparison = EndComparison((one.begin_file(), other.begin_file()))
+        comparison.read((one.transcripts[at].lines, other.transcripts[opposite].lines))
+        one.finish_file()
+        other.finish_file()
+        findings += comparison.finish(one.is_followed(at) and other.is_followed(opposite))
+        lost[at] = comparison.lost
     for at, counts in lost.items():
         one.note_lost(at, counts)
     return findings
 
 
-def _paired(ones: Sequence[Conversation], others: Sequence[Conversation]) -> Iterator[Pair]:
+def _paired(ones: Sequence[OpenedTranscript], others: Sequence[OpenedTranscript]) -> Iterator[Pair]:
     """Which transcripts are of one conversation, in order. Where none is, the first are compared: they disagree."""
     digests = [each.digest for each in others]
     if not {each.digest for each in ones if each.digest} & set(digests):
@@ -134,7 +136,7 @@ def _paired(ones: Sequence[Conversation], others: Sequence[Conversation]) -> Ite
 
 def _without_peer(file: FileAuditor) -> Iterator[Finding]:
     """Only one end has this conversation: its manifest cannot have arrived."""
-    if file.agreed is not None and not file.is_unanswered:
+    if file.terms is not None and not file.is_unanswered:
         problem = "the other end has no transcript of this conversation, in which it had taken part"
         yield Finding.of(TranscriptsDisagree(problem, "one of both ends", meaning=_ONE_END), file.name)
 
@@ -143,61 +145,47 @@ _ONE_END = "A transcript of the other end was taken away, or left out here; or t
 
 
 def _strangers(file: FileAuditor, known: Collection[str]) -> Iterable[Finding]:
-    if file.agreed is None or not known:
+    if file.terms is None or not known:
         return
     for sender in Sender:
-        fingerprint = file.agreed.certificate(sender).fingerprint
+        fingerprint = file.terms.certificate(sender).fingerprint
         if fingerprint not in known:
             problem = f"the {sender.role}'s certificate is {fingerprint}"
             yield Finding.of(InvalidTranscriptSignature(problem, "a certificate that is known"), file.name, 2)
 
 
-def _traffic(files: Sequence[FileAuditor]) -> tuple[Traffic, ...]:
-    """Of all conversations together."""
-    total: dict[tuple[Sender, str, int, int], list[int]] = {}
-    for file in files:
-        for key, (messages, size) in file.traffic.items():
-            counted = total.setdefault(key, [0, 0])
-            counted[0] += messages
-            counted[1] += size
-    return tuple(
-        Traffic(sender.role, kind, Phase(phase).name.lower(), number, *counted)
-        for (sender, kind, phase, number), counted in total.items()
-    )
-
-
-def _report(ends: list[RunEnd], findings: list[Finding]) -> AuditReport:
+def _report(ends: list[RunAtOneEnd], findings: list[Finding]) -> AuditReport:
     files = [(at, number, file) for at, end in enumerate(ends) for number, file in enumerate(end.files, 1)]
     summaries = tuple(replace(file.summary(), end=at, conversation=number) for at, number, file in files)
     order = {file.name: at for at, (_, _, file) in enumerate(files)}
     ordered = sorted(findings, key=lambda finding: (order.get(finding.file, 0), finding.line))
-    traffic = _traffic(ends[0].files)
-    agreed = next((file.agreed for file in ends[0].files if file.agreed is not None), None)
-    if agreed is None:
+    traffic = traffic_of(file.traffic for file in ends[0].files)
+    terms = next((file.terms for file in ends[0].files if file.terms is not None), None)
+    if terms is None:
         return AuditReport("", "", "", (), summaries, tuple(ordered), traffic, None)
-    software = {file.own.sender: dict(file.own.software) for _, _, file in files if file.own is not None}
+    software = {file.writer.sender: dict(file.writer.software) for _, _, file in files if file.writer is not None}
     parties = tuple(
-        Party(agreed.name(sender), sender.role, agreed.certificate(sender).fingerprint, software.get(sender, {}))
+        Party(terms.name(sender), sender.role, terms.certificate(sender).fingerprint, software.get(sender, {}))
         for sender in Sender
     )
     return AuditReport(
-        agreed.task_id,
-        agreed.scheme,
-        agreed.scheme_parameters,
+        terms.task_id,
+        terms.scheme,
+        terms.scheme_parameters,
         parties,
         summaries,
         tuple(ordered),
         traffic,
-        _ledger(agreed, traffic),
+        _ledger(terms, traffic),
         tuple(ends[0].resumes),
     )
 
 
-def _ledger(agreed: Agreed, traffic: Sequence[Traffic]) -> RunLedger | None:
+def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:
     """Of a scheme that is unknown here, nobody can say what its messages do not tell."""
-    if agreed.scheme not in registered_names():
+    if terms.scheme not in registered_names():
         return None
-    types, senders = known_types(agreed.scheme), {sender.role: sender for sender in Sender}
+    types, senders = known_types(terms.scheme), {sender.role: sender for sender in Sender}
     crossed = [Crossed(senders[each.sender], types[each.type], each.round) for each in traffic]
-    steps = registered_scheme(agreed.scheme).order(agreed.is_trainable).steps
-    return ledger_of_run(agreed.host, agreed.collaborator, crossed, steps)
+    steps = registered_scheme(terms.scheme).order(terms.is_trainable).steps
+    return ledger_of_run(terms.host, terms.collaborator, crossed, steps)

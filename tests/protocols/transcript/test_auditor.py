@@ -11,9 +11,11 @@ from benchmarks.harness.known_messages import MESSAGE_TYPES
 from benchmarks.harness.pump import C, H, identity
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
-from protocols.transcript.audit import audit
-from protocols.transcript.file_audit import MAX_FINDINGS, FileAuditor, FreshTags
+from protocols.transcript.auditor import audit
+from protocols.transcript.file_auditor import FileAuditor
+from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.format import lines_of
+from protocols.transcript.message_check import FreshTags
 from tests.protocols.transcript.recorded_runs import aborted, check, key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 

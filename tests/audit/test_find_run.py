@@ -11,10 +11,10 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from benchmarks.harness.pump import C, H
-from secure_hfl.audit.files import Verdict, audit_files
+from secure_hfl.audit.audit_files import Verdict, audit_files
+from secure_hfl.audit.find_run import run_of
 from secure_hfl.audit.page import page
 from secure_hfl.audit.report_text import summarise
-from secure_hfl.audit.runs import run_of
 from secure_hfl.audit.watch import watch
 from secure_hfl.cli.app import app
 from tests.audit.helpers import write

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from benchmarks.harness.pump import C, H, identity
 from protocols.core.sender import Sender
-from protocols.transcript.file_audit import FileAuditor
-from protocols.transcript.format import Running, lines_of
+from protocols.transcript.file_auditor import FileAuditor
+from protocols.transcript.format import RunningHash, lines_of
 from tests.protocols.transcript.recorded_runs import check, key_of, kinds, rebuild, texts_of, transcripts
 from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import Invalid, verify
@@ -150,7 +150,7 @@ def test_lines_moved_by_somebody_without_a_key(case: Case, rebuilt: bool, capsys
 
 def rebuild_safely(lines: list[bytes]) -> bytes:
     """Check values for any lines; nothing is signed."""
-    running = Running()
+    running = RunningHash()
     return b"".join(map(running.write, lines))
 
 

@@ -19,9 +19,9 @@ from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen
 from protocols.task.rounds import RoundStart
 from protocols.transcript.chain import MAX_RECENT, Chain
-from protocols.transcript.checkpoints import exchange_checkpoints
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.transcript.recorder import TranscriptRecorder
+from protocols.transcript.signing import exchange_signed_heads
 from tests.protocols.transcript.recorded_runs import texts_of
 from tests.protocols.whole_task import Case, Task
 
@@ -38,12 +38,12 @@ def joined() -> Wire:
 
 def half_way(wire: Wire, change: Callable[[Checkpoint], Checkpoint] = lambda message: message) -> Message:
     """The host's next step after the collaborator's Checkpoint, which may be changed on the way."""
-    host = exchange_checkpoints(wire.recorders[H], Phase.PSI, 0)
+    host = exchange_signed_heads(wire.recorders[H].signer, Phase.PSI, 0)
     step = next(host)
     assert isinstance(step, Send)
     wire.send(H, step.message)
     assert isinstance(host.send(None), Receive)  # type: ignore[arg-type]
-    wire.send(C, change(wire.recorders[C].checkpoint(Phase.PSI, 0)))
+    wire.send(C, change(wire.recorders[C].signer.sign_head(Phase.PSI, 0)))
     received = wire.receive(H)
     step = host.send(received)
     assert isinstance(step, Send)
@@ -90,11 +90,11 @@ def test_a_wrong_checkpoint_stops_the_task(change: Callable[[Checkpoint], Checkp
 
 def test_a_checkpoint_of_another_place_or_record_stops_the_task() -> None:
     wire = joined()
-    elsewhere = wire.recorders[C].checkpoint(Phase.ALIGN, 0)
+    elsewhere = wire.recorders[C].signer.sign_head(Phase.ALIGN, 0)
     with pytest.raises(VerificationFailed):
         half_way(wire, lambda _: elsewhere)
     wire = joined()
-    wire.recorders[C]._record = HEAD  # it says something else of itself than before, and signs that
+    wire.recorders[C].signer._writer_digest = HEAD  # it says something else of itself than before, and signs that
     with pytest.raises(VerificationFailed, match="first one"):
         half_way(wire)
 
@@ -122,7 +122,7 @@ def test_a_peer_that_received_something_else_is_found_at_once() -> None:
 )
 def test_a_wrong_countersignature_stops_the_task(change: Callable[[Countersignature], Countersignature]) -> None:
     wire = joined()
-    host, other = (exchange_checkpoints(wire.recorders[sender], Phase.PSI, 0) for sender in (H, C))
+    host, other = (exchange_signed_heads(wire.recorders[sender].signer, Phase.PSI, 0) for sender in (H, C))
     for sender, steps in ((H, host), (C, other)):
         step = next(steps)
         assert isinstance(step, Send)
@@ -143,7 +143,7 @@ def test_preparation_may_overtake_a_checkpoint_and_nothing_else_may() -> None:
     for message, is_legal in ((TripleRequest("train", 0, 1), True), (RoundStart(0), False)):
         wire = joined()
         phase = Phase.OFFLINE if is_legal else Phase.PSI
-        checkpoint = wire.recorders[C].checkpoint(Phase.PSI, 0)
+        checkpoint = wire.recorders[C].signer.sign_head(Phase.PSI, 0)
         wire.send(C, message, Place(phase))
         wire.send(C, message, Place(phase))
         wire.receive(H)
@@ -151,10 +151,10 @@ def test_preparation_may_overtake_a_checkpoint_and_nothing_else_may() -> None:
         wire.send(C, checkpoint)
         wire.receive(H)
         if is_legal:
-            assert wire.recorders[H].received_head(checkpoint.count) == checkpoint.head
+            assert wire.recorders[H].signer.received_head(checkpoint.count) == checkpoint.head
         else:
             with pytest.raises(VerificationFailed):
-                wire.recorders[H].received_head(checkpoint.count)
+                wire.recorders[H].signer.received_head(checkpoint.count)
 
 
 def test_a_chain_keeps_a_bounded_number_of_heads() -> None:
@@ -193,7 +193,7 @@ def test_a_recorder_wants_every_message_in_order() -> None:
 def test_a_recorder_waits_for_the_manifest_only_so_long() -> None:
     recorder = new_recorder()
     with pytest.raises(CallOutOfOrder, match="nothing to sign"):
-        recorder.checkpoint(Phase.JOIN, 0)
+        recorder.signer.sign_head(Phase.JOIN, 0)
     for sequence in range(8):
         assert recorder.observe(False, Envelope(sequence, Phase.JOIN, 0, 0, RoundStart(0)), b"...") == b""
     with pytest.raises(MessageOutOfOrder, match="starts with the manifest"):

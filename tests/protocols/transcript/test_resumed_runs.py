@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from benchmarks.harness.pump import H
 from protocols.core.sender import Sender
-from protocols.task.resumption import Seam
-from protocols.transcript.audit import audit, audit_run
+from protocols.task.resumption import TranscriptPosition
+from protocols.transcript.auditor import audit, audit_run
 from protocols.transcript.errors import Severity
-from protocols.transcript.file_audit import FileAuditor
+from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import lines_of
+from protocols.transcript.position import position_of
 from protocols.transcript.report import AuditReport
-from protocols.transcript.seam import position
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
 from tests.protocols.transcript.recorded_runs import aborted, check, transcripts
 from tests.protocols.whole_task import Case
@@ -155,32 +155,32 @@ def test_what_both_had_counts_as_signed_once_they_went_on() -> None:
 def test_a_position_is_what_the_whole_lines_say(data: st.DataObject) -> None:
     file = data.draw(st.sampled_from(transcripts(PLAIN)))
     size = data.draw(st.integers(0, len(file)))
-    seam = position(lines_of([file[:size]]))
+    position = position_of(lines_of([file[:size]]))
     whole = file[: file.rfind(b"\n", 0, size) + 1]
-    assert seam == position(lines_of([whole]))
+    assert position == position_of(lines_of([whole]))
     if b" Manifest " not in whole:
-        assert seam is None
+        assert position is None
         return
     auditor = FileAuditor("file")
     for line in lines_of([whole]):
         auditor.feed(line)
-    assert seam == auditor.position
-    assert seam is not None
-    assert Seam.decode(seam.encode()) == seam
+    assert position == auditor.position
+    assert position is not None
+    assert TranscriptPosition.decode(position.encode()) == position
     counts = {sender: whole.count(b"\ne " + sender.value.encode()) for sender in Sender}
-    assert {seam.sent, seam.received} == set(counts.values())
+    assert {position.sent, position.received} == set(counts.values())
     if size < len(file):
         damaged = whole + b"0" + file[len(whole) + 1 :]
-        assert position(lines_of([damaged])) == seam
+        assert position_of(lines_of([damaged])) == position
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"secure-hfl-transcript 1 00\n", b"junk", transcripts(PLAIN)[0][:2000]])
 def test_there_is_no_position_before_the_manifest(data: bytes) -> None:
-    assert position(lines_of([data])) is None
+    assert position_of(lines_of([data])) is None
 
 
 def test_a_position_of_an_overtaken_end_leaves_the_abort_out() -> None:
-    host, collaborator = (position(lines_of([file])) for file in aborted(PLAIN, 3, True))
+    host, collaborator = (position_of(lines_of([file])) for file in aborted(PLAIN, 3, True))
     assert host is not None
     assert collaborator is not None
     assert collaborator.received < host.sent

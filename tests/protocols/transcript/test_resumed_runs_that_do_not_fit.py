@@ -15,15 +15,15 @@ from benchmarks.harness.pump import C, H, identity
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
-from protocols.task.resumption import ResumePoint, Seam
-from protocols.transcript.audit import audit
+from protocols.task.resumption import ResumePoint, TranscriptPosition
+from protocols.transcript.auditor import audit
 from protocols.transcript.errors import Severity
-from protocols.transcript.file_audit import FreshTags
 from protocols.transcript.format import lines_of
+from protocols.transcript.message_check import FreshTags
 from protocols.transcript.report import AuditReport
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
 from tests.protocols.transcript.recorded_runs import key_of, kinds, rebuild, texts_of, transcripts
-from tests.protocols.transcript.test_resumed import PLAIN, SECURE, TWO, assert_holds, reports
+from tests.protocols.transcript.test_resumed_runs import PLAIN, SECURE, TWO, assert_holds, reports
 from tests.vectors.verify_transcript import Invalid, verify
 
 
@@ -144,27 +144,29 @@ def altered(run: list[bytes], **agreed: object) -> list[bytes]:
     return [*run[:-1], rebuild(texts, key_of(H, C))]
 
 
-def seam_in(run: list[bytes], sender: Sender) -> Seam:
+def position_in(run: list[bytes], sender: Sender) -> TranscriptPosition:
     fields = json.loads(texts_of(run[-1])[1].partition(b" ")[2])
-    return Seam.decode(bytes.fromhex(fields[f"{sender.role}_seam"]))
+    return TranscriptPosition.decode(bytes.fromhex(fields[f"{sender.role}_seam"]))
 
 
-CHANGES: list[Callable[[Seam], Seam]] = [
-    lambda seam: replace(seam, sent=seam.sent - 1),
-    lambda seam: replace(seam, received=seam.received - 1),
-    lambda seam: replace(seam, received=seam.received + 1),
-    lambda seam: replace(seam, sent_head=bytes(32)),
-    lambda seam: replace(seam, received_head=bytes(32)),
-    lambda seam: replace(seam, agreement=bytes(32)),
+CHANGES: list[Callable[[TranscriptPosition], TranscriptPosition]] = [
+    lambda position: replace(position, sent=position.sent - 1),
+    lambda position: replace(position, received=position.received - 1),
+    lambda position: replace(position, received=position.received + 1),
+    lambda position: replace(position, sent_head=bytes(32)),
+    lambda position: replace(position, received_head=bytes(32)),
+    lambda position: replace(position, agreement=bytes(32)),
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("sender", list(Sender))
-def test_both_cannot_agree_on_a_seam_that_does_not_fit(change: Callable[[Seam], Seam], sender: Sender) -> None:
+def test_both_cannot_agree_on_a_position_that_does_not_fit(
+    change: Callable[[TranscriptPosition], TranscriptPosition], sender: Sender
+) -> None:
     run = interrupted(PLAIN, TWO)[0]
-    seam = change(seam_in(run, sender))
-    forged = altered(run, **{f"{sender.role}_seam": seam.encode().hex()})
+    position = change(position_in(run, sender))
+    forged = altered(run, **{f"{sender.role}_seam": position.encode().hex()})
     assert kinds(check_run(forged)) & {"BrokenChain", "TranscriptsDisagree", "IncompleteTranscript"}
     with pytest.raises(Invalid):
         verify(forged)
@@ -271,8 +273,8 @@ def test_no_values_in_what_was_agreed_make_the_auditor_crash(data: st.DataObject
     host, collaborator = interrupted(PLAIN, TWO)
     numbers = st.integers(0, (1 << 31) - 1)
     place = data.draw(st.lists(numbers, min_size=3, max_size=3) | st.just([]))
-    seams = [st.binary(min_size=112, max_size=112).map(bytes.hex) | st.just("") for _ in Sender]
-    one, other = (data.draw(each) for each in seams)
+    positions = [st.binary(min_size=112, max_size=112).map(bytes.hex) | st.just("") for _ in Sender]
+    one, other = (data.draw(each) for each in positions)
     tag = data.draw(st.sampled_from(["", "0" * 64]))
     forged = altered(host, resumed_at=place, resumed_from=tag, host_seam=one, collaborator_seam=other)
     assert kinds(check_run(forged))

@@ -1,7 +1,7 @@
-"""What a transcript says before its first message: what both parties agreed on, and what its writer says of itself.
+"""What a transcript says before its first message: the terms that both parties agreed on, and who has written it.
 
-    agreed {...}    the same bytes at both ends; its digest goes into both chains and every signature
-    own {...}       the writer's software and seed commitment; its digest goes into every checkpoint of the writer
+    agreed {...}    `AgreedTerms`: the same bytes at both ends; the digest goes into both chains and every signature
+    own {...}       `WriterInfo`: software and seed commitment; the digest goes into every head that the writer signs
 
 Both are JSON on one line with sorted keys, no spaces and ASCII only. The session id does not appear: it keys the
 digests of sample ids in other messages. A tag stands for it, which tells whether two runs are the same.
@@ -12,35 +12,42 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
 from protocols.task.manifest import MAX_NAME, MAX_PARTIES, Manifest
-from protocols.task.resumption import SEAM_BYTES, ResumePoint, Seam
+from protocols.task.resumption import POSITION_BYTES, ResumePoint, TranscriptPosition
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
 MAX_PARAMETERS = 10_000
 MAX_SOFTWARE = 64
 
-T = TypeVar("T", bound="_Record")
+T = TypeVar("T", bound="_PreambleText")
 
 
 @dataclass(frozen=True)
-class _Record:
+class _PreambleText:
+    line_name: ClassVar[str]
+    """What the line begins with; also tells the digests of the two apart."""
+
     def text(self) -> str:
-        """The record in its one spelling."""
+        """The JSON in its one spelling."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def line(self) -> bytes:
+        """The text of its line."""
+        return f"{self.line_name} {self.text()}".encode()
 
     def digest(self) -> bytes:
         """What chains and signatures are bound to."""
-        return digest_of(type(self).__name__.lower(), self.text().encode())
+        return digest_of(self.line_name, self.text().encode())
 
     @classmethod
     def parse(cls: type[T], text: str) -> T:
-        """The record that a line holds. Raises `InvalidInput`."""
+        """What a line's JSON says. Raises `InvalidInput`."""
         try:
             values = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -48,10 +55,10 @@ class _Record:
         names = {each.name for each in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
             raise InvalidInput(f"must have exactly the fields {', '.join(sorted(names))}")
-        record = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
-        if record.text() != text:
+        parsed = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        if parsed.text() != text:
             raise InvalidInput("not in the canonical spelling: sorted keys, no spaces, ASCII")
-        return record
+        return parsed
 
     def require(self, condition: bool, problem: str) -> None:
         """Raise `InvalidInput` unless `condition` holds."""
@@ -72,7 +79,7 @@ def _is_digest(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Agreed(_Record):
+class AgreedTerms(_PreambleText):
     """What host and collaborator agreed on, as the manifest says it, and who they are.
 
     Attributes:
@@ -82,9 +89,12 @@ class Agreed(_Record):
         manifest_digest: of the manifest that every collaborator has accepted.
         session_tag: stands for the session id.
         resumed_from, resumed_at: tag of the checkpoint to go on from, and its phase, round and batch; or empty.
-        host_seam, collaborator_seam: how far each one's transcript of its conversation before goes (`Seam`), or empty.
+        host_seam, collaborator_seam: how far each one's transcript of its conversation before goes
+            (`TranscriptPosition`, hexadecimal), or empty.
         host_certificate, collaborator_certificate: PEM.
     """
+
+    line_name: ClassVar[str] = "agreed"
 
     protocol_version: int
     task_id: str
@@ -122,15 +132,16 @@ class Agreed(_Record):
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
         self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
-        self._check_past()
+        self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
 
-    def _check_past(self) -> None:
+    def _check_resumption(self) -> None:
         for sender in Sender:
-            seam = self._seam_of(sender)
-            self.require(seam == "" or _is_hex(seam, SEAM_BYTES), f"{sender.role}_seam: {2 * SEAM_BYTES} hex digits")
-            self.seam(sender)
+            digits = self._position_digits(sender)
+            is_hex = digits == "" or _is_hex(digits, POSITION_BYTES)
+            self.require(is_hex, f"{sender.role}_seam: {2 * POSITION_BYTES} hex digits")
+            self.last_position(sender)
         self.require(self.resumed_from == "" or _is_digest(self.resumed_from), "resumed_from: 64 hex digits")
         at = self.resumed_at
         numbers = isinstance(at, tuple) and all(type(value) is int and 0 <= value <= MAX_ROUND for value in at)
@@ -141,13 +152,13 @@ class Agreed(_Record):
             self.require(at[0] in Phase.__members__.values(), "resumed_at names no phase")
             ResumePoint(Phase(at[0]), *at[1:]).check()
 
-    def _seam_of(self, sender: Sender) -> str:
+    def _position_digits(self, sender: Sender) -> str:
         return self.host_seam if sender is Sender.HOST else self.collaborator_seam
 
-    def seam(self, sender: Sender) -> Seam | None:
+    def last_position(self, sender: Sender) -> TranscriptPosition | None:
         """How far a party said its transcript of its conversation before goes; None if it had none."""
-        seam = self._seam_of(sender)
-        return Seam.decode(bytes.fromhex(seam)) if seam else None
+        digits = self._position_digits(sender)
+        return TranscriptPosition.decode(bytes.fromhex(digits)) if digits else None
 
     @property
     def resume_point(self) -> ResumePoint | None:
@@ -167,8 +178,10 @@ class Agreed(_Record):
         return self.host if sender is Sender.HOST else self.collaborator
 
     @classmethod
-    def of(cls, manifest: Manifest, collaborator: str, seam: bytes, host: Certificate, other: Certificate) -> Agreed:
-        """What a manifest means for one pair of parties. `seam`: the collaborator's, from its Hello."""
+    def of(
+        cls, manifest: Manifest, collaborator: str, last_position: bytes, host: Certificate, other: Certificate
+    ) -> AgreedTerms:
+        """What a manifest means for one pair of parties. `last_position`: the collaborator's, from its Hello."""
         at = manifest.feature_keys.index(collaborator)
         return cls(
             protocol_version=manifest.protocol_version,
@@ -188,14 +201,14 @@ class Agreed(_Record):
             resumed_from=manifest.resumed_from.hex(),
             resumed_at=tuple(map(int, manifest.resume_point or ())),
             host_seam=manifest.seams[at].hex(),
-            collaborator_seam=seam.hex(),
+            collaborator_seam=last_position.hex(),
             host_certificate=host.pem.decode(),
             collaborator_certificate=other.pem.decode(),
         )
 
 
 @dataclass(frozen=True)
-class Own(_Record):
+class WriterInfo(_PreambleText):
     """What the writer of a transcript says of itself.
 
     Attributes:
@@ -203,6 +216,8 @@ class Own(_Record):
         software: versions by name.
         seed_commitment: of a reproducible run, in hexadecimal, or empty.
     """
+
+    line_name: ClassVar[str] = "own"
 
     writer: str
     software: Mapping[str, str] = field(default_factory=dict)
