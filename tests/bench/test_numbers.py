@@ -69,25 +69,38 @@ def losing(*losses: float | None, batches: int = 3) -> Case:
     return case("bfv", Sample(rounds=(each,), batch_losses=losses))
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "expected"),
-    [
-        ((1.0, 0.5, 0.25), (1.0, 0.5, 0.75), 0.5),
-        ((1.0, None, 0.5), (1.0, None, 0.5), 0.0),  # nobody has the second
-        ((1.0, nan, 0.5), (1.0, None, 0.5), 0.0),  # after JSON, the same
-        ((1.0, None, 0.5), (1.0, 0.5, 0.5), inf),
-        ((1.0, 0.5, 0.5), (1.0, None, 0.5), inf),
-        ((1.0, inf, 0.5), (1.0, 0.5, 0.5), inf),
-        ((1.0, 0.5), (1.0, 0.5, 0.5), inf),
-        ((), (1.0, 0.5, 0.5), inf),
-        ((None, None, None), (None, None, nan), None),
-        ((1.0, 0.5, 0.5, 0.9), (1.0, 0.5, 0.5), 0.0),  # beyond the first epoch
-    ],
-)
-def test_a_loss_that_only_one_has_is_infinitely_far(
-    ours: tuple[float | None, ...], theirs: tuple[float | None, ...], expected: float | None
-) -> None:
-    assert parity(losing(*ours), losing(*theirs)) == expected
+THEIRS = (1.0, 0.5, 0.5)
+
+
+def test_parity_is_the_largest_difference_of_two_losses() -> None:
+    assert parity(losing(1.0, 0.5, 0.25), losing(1.0, 0.5, 0.75)) == 0.5
+
+
+def test_a_loss_that_nobody_has_does_not_count() -> None:
+    assert parity(losing(1.0, None, 0.5), losing(1.0, None, 0.5)) == 0.0
+    assert parity(losing(1.0, nan, 0.5), losing(1.0, None, 0.5)) == 0.0, "JSON makes null of NaN"
+
+
+def test_losses_beyond_the_first_epoch_do_not_count() -> None:
+    assert parity(losing(*THEIRS, 0.9), losing(*THEIRS)) == 0.0
+
+
+def test_a_loss_that_only_one_has_is_infinitely_far() -> None:
+    assert parity(losing(1.0, None, 0.5), losing(*THEIRS)) == inf
+    assert parity(losing(*THEIRS), losing(1.0, None, 0.5)) == inf
+
+
+def test_an_infinite_loss_is_infinitely_far() -> None:
+    assert parity(losing(1.0, inf, 0.5), losing(*THEIRS)) == inf
+
+
+def test_too_few_losses_are_infinitely_far() -> None:
+    assert parity(losing(1.0, 0.5), losing(*THEIRS)) == inf
+    assert parity(losing(), losing(*THEIRS)) == inf
+
+
+def test_without_any_loss_there_is_no_parity() -> None:
+    assert parity(losing(None, None, None), losing(None, None, nan)) is None
 
 
 @pytest.mark.parametrize("ours", list(permutations([1.0, 2.0, nan])))

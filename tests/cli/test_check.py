@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness.scripts.cases import Split
 from tests.cli.helpers import ROOT, User, fails
 
 SCRIPT = f"""
@@ -16,6 +17,20 @@ import sys
 sys.path.insert(0, {str(ROOT / "benchmarks" / "harness" / "scripts")!r})
 from tiny import make
 scheduler = make(CASE)
+scheduler.launch_task("YOUR_TASK_ID")
+print("after", scheduler.current_round)
+"""
+
+FAILING = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "benchmarks" / "harness" / "scripts")!r})
+from tiny import Case, TinyHost
+
+class Mine(TinyHost):
+    def build_infer_model(self):
+        return 1 / 0  # line 8
+
+scheduler = Mine(Case(arguments={{'max_rounds': 1}}))
 scheduler.launch_task("YOUR_TASK_ID")
 print("after", scheduler.current_round)
 """
@@ -60,15 +75,9 @@ def test_a_script_that_is_ready(user: User) -> None:
 
 
 def test_a_script_that_fails_says_where(user: User) -> None:
-    text = SCRIPT.replace("from tiny import make", "from tiny import Case, TinyHost") + ""
-    text = text.replace(
-        "scheduler = make(CASE)",
-        "class Mine(TinyHost):\n    def build_infer_model(self):\n        return 1 / 0\n"
-        "scheduler = Mine(Case(arguments={'max_rounds': 1}))",
-    )
-    result = user.run("check", user.write("mine.py", text))
+    result = user.run("check", user.write("mine.py", FAILING))
     assert result.exit_code == 1
-    assert "build_infer_model raised ZeroDivisionError: division by zero (mine.py:7)" in result.stdout
+    assert "build_infer_model raised ZeroDivisionError: division by zero (mine.py:8)" in result.stdout
     assert "Not ready: see the rows marked fail." in result.stdout
     assert "say which with --ids" in result.stdout
     assert "after" not in result.stdout
@@ -87,21 +96,28 @@ def test_parties_are_checked_against_each_other(user: User) -> None:
     assert details["feature_projection"] == "made-up features of 'party1', 4 wide"
 
 
-@pytest.mark.parametrize(
-    ("case", "step"),
-    [
-        ({"split": "fewer to train"}, "split_dataset"),
-        ({"split": "two swapped"}, "split_dataset"),
-        ({"batch_size": 16}, "iterate_train_feature"),
-        ({"batches": 1}, "iterate_train_feature"),
-        ({"test_batch_size": 16}, "iterate_test_feature"),
-    ],
-)
-def test_parties_whose_rows_do_not_line_up(user: User, case: dict[str, Any], step: str) -> None:
-    _, found = checked(user, script(user, **case), script(user, 1))
-    assert {"step": step, "status": "fail", "detail": "not as at party1, where it must be the same"} in found[1][
-        "findings"
-    ]
+def steps_that_differ(user: User, **host: Any) -> list[str]:
+    """What is not the same at a Host that is like this and at a well-behaved collaborator."""
+    _, found = checked(user, script(user, **host), script(user, 1))
+    detail = "not as at party1, where it must be the same"
+    return [each["step"] for each in found[1]["findings"] if each["detail"] == detail and each["status"] == "fail"]
+
+
+@pytest.mark.parametrize("split", [Split.FEWER_TO_TRAIN, Split.TWO_SWAPPED], ids=lambda split: split.value)
+def test_parties_that_split_otherwise(user: User, split: Split) -> None:
+    assert "split_dataset" in steps_that_differ(user, split=split.value)
+
+
+def test_parties_with_training_batches_of_another_size(user: User) -> None:
+    assert "iterate_train_feature" in steps_that_differ(user, batch_size=16)
+
+
+def test_parties_with_fewer_training_batches(user: User) -> None:
+    assert "iterate_train_feature" in steps_that_differ(user, batches=1)
+
+
+def test_parties_with_test_batches_of_another_size(user: User) -> None:
+    assert steps_that_differ(user, test_batch_size=16) == ["iterate_test_feature"]
 
 
 def test_two_parties_of_one_name(user: User) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -102,65 +103,84 @@ def test_a_frozen_feature_model_is_not_trained() -> None:
     assert found[2].detail == "Sequential, 20 parameters, not trained"
 
 
-METHODS = [
-    *("validate_context", "load_local_ids", "split_dataset", "build_feature_model", "build_feature_optimizer"),
-    *("build_infer_model", "build_infer_optimizer", "iterate_train_feature", "train_a_batch", "iterate_test_feature"),
-    *("test", "is_task_finished"),
-]
+METHODS = [method for method in Method if method is not Method.ITERATE_TRAIN_FEATURE_LATER]
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_method_that_raises_is_named_and_ends_the_dry_run(method: str) -> None:
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.value)
+def test_a_method_that_raises_is_named_and_ends_the_dry_run(method: Method) -> None:
     found, error = findings(tiny(raises=method))
     last = only(found, "fail")
     assert (last.step, last.detail) == (
-        "models" if method.startswith("build") else method,
-        f"{method} raised ValueError: secret-value-4711",
+        "models" if method.value.startswith("build") else method.value,
+        f"{method.value} raised ValueError: secret-value-4711",
     )
     assert last.error is error
     assert isinstance(error.__cause__, ValueError)
 
 
-FAILURES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "ids twice": ({"ids": ["a", "a"]}, "load_local_ids", "ids"),
-    "ids that are no text": ({"ids": [1, 2]}, "load_local_ids", "position 0 is int"),
-    "no ids": ({"ids": []}, "load_local_ids", "there are 0 sample ids"),
-    "one set": ({"split": Split.ONE_SET}, "split_dataset", "must return (training ids, test ids)"),
-    "no training ids": ({"split": Split.NOTHING}, "split_dataset", "no training ids"),
-    "ids from elsewhere": ({"split": Split.WITH_A_STRANGER}, "split_dataset", "1 ids that are not in the intersection"),
-    "no model": ({"returns_none": Method.BUILD_FEATURE_MODEL}, "models", "must return a torch.nn.Module"),
-    "no batch": ({"batches": 0}, "iterate_train_feature", "yielded no batch"),
-    "NaN": ({"features": Features.NAN}, "iterate_train_feature", "holds nan"),
-    "three dimensions": (
-        {"features": Features.THREE_DIMENSIONS},
-        "iterate_train_feature",
-        "features [batch, features], not [1, 32, 4]",
+@dataclass(frozen=True)
+class Refused:
+    """A party that is like this is stopped in this step, with words like these."""
+
+    party: dict[str, Any]
+    step: str
+    says: str
+
+
+REFUSED = {
+    "ids twice": Refused(party={"ids": ["a", "a"]}, step="load_local_ids", says="ids"),
+    "ids that are no text": Refused(party={"ids": [1, 2]}, step="load_local_ids", says="position 0 is int"),
+    "no ids": Refused(party={"ids": []}, step="load_local_ids", says="there are 0 sample ids"),
+    "one set": Refused(
+        party={"split": Split.ONE_SET}, step="split_dataset", says="must return (training ids, test ids)"
     ),
-    "integers": ({"features": Features.INTEGERS}, "iterate_train_feature", "floating point"),
-    "nothing": ({"features": Features.NONE}, "iterate_train_feature", "must yield"),
-    "another width": ({"features": Features.WIDER_LATER}, "iterate_train_feature", "width 8, after some of width 4"),
+    "no training ids": Refused(party={"split": Split.NOTHING}, step="split_dataset", says="no training ids"),
+    "ids from elsewhere": Refused(
+        party={"split": Split.WITH_A_STRANGER}, step="split_dataset", says="1 ids that are not in the intersection"
+    ),
+    "no model": Refused(
+        party={"returns_none": Method.BUILD_FEATURE_MODEL}, step="models", says="must return a torch.nn.Module"
+    ),
+    "no batch": Refused(party={"batches": 0}, step="iterate_train_feature", says="yielded no batch"),
+    "NaN": Refused(party={"features": Features.NAN}, step="iterate_train_feature", says="holds nan"),
+    "three dimensions": Refused(
+        party={"features": Features.THREE_DIMENSIONS},
+        step="iterate_train_feature",
+        says="features [batch, features], not [1, 32, 4]",
+    ),
+    "integers": Refused(party={"features": Features.INTEGERS}, step="iterate_train_feature", says="floating point"),
+    "nothing": Refused(party={"features": Features.NONE}, step="iterate_train_feature", says="must yield"),
+    "another width": Refused(
+        party={"features": Features.WIDER_LATER},
+        step="iterate_train_feature",
+        says="width 8, after some of width 4",
+    ),
 }
 
 
-@pytest.mark.parametrize("index", [0, 1])
-@pytest.mark.parametrize(("case", "step", "says"), FAILURES.values(), ids=FAILURES)
-def test_what_a_real_run_refuses_is_refused(index: int, case: dict[str, Any], step: str, says: str) -> None:
-    found, error = findings(tiny(index, **case))
+@pytest.mark.parametrize("index", [0, 1], ids=["host", "collaborator"])
+@pytest.mark.parametrize("refused", REFUSED.values(), ids=REFUSED)
+def test_what_a_real_run_refuses_is_refused(index: int, refused: Refused) -> None:
+    found, error = findings(tiny(index, **refused.party))
     assert error is not None
     last = only(found, "fail")
-    assert last.step == step
-    assert says in last.detail
+    assert last.step == refused.step
+    assert refused.says in last.detail
 
 
-@pytest.mark.parametrize(
-    ("stepping", "says"),
-    [(Stepping.NO_BACKWARD, r"step\(\) without backward\(\)"), (Stepping.TWO_STEPS, r"step\(\) twice")],
-)
-def test_a_step_that_makes_no_sense(stepping: Stepping, says: str) -> None:
+def stopped_while_training(stepping: Stepping) -> str:
+    """What stops a Host that steps like this."""
     found, error = findings(tiny(stepping=stepping))
     assert only(found, "fail").step == "train_a_batch"
-    with pytest.raises(SecureHflError, match=says):
-        raise error
+    return str(error)
+
+
+def test_a_step_before_the_gradients() -> None:
+    assert "step() without backward()" in stopped_while_training(Stepping.NO_BACKWARD)
+
+
+def test_two_steps_in_a_batch() -> None:
+    assert "step() twice" in stopped_while_training(Stepping.TWO_STEPS)
 
 
 def test_a_gradient_that_is_not_a_number() -> None:
@@ -208,23 +228,32 @@ class Sized(HeteroNNCollaboratorScheduler):
         yield torch.zeros(1, 4)
 
 
-@pytest.mark.parametrize(("scheme", "norm", "fits"), [(None, 63.9, True), (None, 64.1, False), ("plain", 64.1, True)])
-def test_features_are_as_small_as_the_scheme_wants_them(scheme: str | None, norm: float, fits: bool) -> None:
+def with_features_of_norm(norm: float, scheme: str | None) -> tuple[list[Finding], SecureHflError | None]:
+    """What a dry run finds in a collaborator whose features are as large as that."""
     scheduler = Sized("clinic", scheme=scheme)
     scheduler.norm = norm
-    found, error = findings(scheduler, intersection=None)
-    assert (error is None) is fits
-    if fits:
-        assert only(found, "warn").detail.endswith("with a gradient, so it is not trained")
-    else:
-        assert "has norm 64.1, the limit is 64" in only(found, "fail").detail
+    return findings(scheduler, intersection=None)
+
+
+def test_features_just_within_the_limit_fit() -> None:
+    found, error = with_features_of_norm(63.9, scheme=None)
+    assert error is None
+    assert only(found, "warn").detail.endswith("with a gradient, so it is not trained")
+
+
+def test_features_that_an_encrypted_scheme_cannot_take_are_refused() -> None:
+    found, error = with_features_of_norm(64.1, scheme=None)
+    assert error is not None
+    assert "has norm 64.1, the limit is 64" in only(found, "fail").detail
+
+
+def test_in_the_clear_features_may_be_of_any_size() -> None:
+    assert with_features_of_norm(64.1, scheme="plain")[1] is None
 
 
 def test_the_scheme_of_the_command_line_counts() -> None:
     run_options.activate(RunOptions(scheme="plain"))
-    scheduler = Sized("clinic", scheme="bfv")
-    scheduler.norm = 100.0
-    assert findings(scheduler, intersection=None)[1] is None
+    assert with_features_of_norm(100.0, scheme="bfv")[1] is None
 
 
 def test_a_peer_that_nobody_named_is_as_wide_as_the_hosts_own_features() -> None:
@@ -234,25 +263,26 @@ def test_a_peer_that_nobody_named_is_as_wide_as_the_hosts_own_features() -> None
     assert peer.detail == "made-up features of 'party1', 4 wide, as the Host's own: name its width if that is wrong"
 
 
-@pytest.mark.parametrize(
-    ("projection", "peers", "width"),
-    [
-        (None, {"party1": 9}, 9),
-        (3, {"party1": 9}, 3),
-        ({"party1": 3}, {"party1": 9}, 3),
-        ({"party1": 3}, {}, 3),
-        (3, {}, 3),
-        (True, {"party1": 9}, 9),
-        (False, {"party1": 9}, 9),
-    ],
-)
-def test_made_up_features_are_as_wide_as_projected_ones(projection: Any, peers: dict[str, int], width: int) -> None:
+def made_up_width(projection: Any, peers: dict[str, int]) -> int:
+    """How wide the features are that stand for party1's, for a Host with this projection that is told these peers."""
     found, error = findings(tiny(arguments={"projection": projection}), peers=peers)
     (peer,) = (each for each in found if each.step == "feature_projection")
-    assert peer.detail.startswith(f"made-up features of 'party1', {width} wide")
-    assert (error is None) is (width == 4)
-    if error is not None:
+    width = int(peer.detail.removeprefix("made-up features of 'party1', ").partition(" wide")[0])
+    if width == 4:
+        assert error is None
+    else:
         assert "mat1 and mat2 shapes cannot be multiplied" in str(error), "the top model wants 8 features"
+    return width
+
+
+@pytest.mark.parametrize("projection", [None, True, False])
+def test_made_up_features_are_as_wide_as_the_peers_if_no_width_is_asked_for(projection: bool | None) -> None:
+    assert made_up_width(projection, peers={"party1": 9}) == 9
+
+
+@pytest.mark.parametrize("peers", [{"party1": 9}, {}], ids=["peer named", "peer not named"])
+def test_made_up_features_are_as_wide_as_the_projection(peers: dict[str, int]) -> None:
+    assert made_up_width(3, peers) == made_up_width({"party1": 3}, peers) == 3
 
 
 def test_a_projection_for_a_stranger() -> None:
@@ -264,22 +294,30 @@ class SecureTiny(TinyHost, SecureHeteroNNHostScheduler):
     """The tiny host under the AlphaMed platform's name."""
 
 
-@pytest.mark.parametrize(
-    ("rows", "peers", "says"),
-    [
-        ([("party0", 4, 4), ("party1", 9, 4)], {}, None),
-        ([("party1", 9, 4)], {"party1": 9}, None),
-        ([("party1", 9, 4)], {"party1": 4}, "'party1' has features of width 9, but they are 4 wide"),
-        ([("party0", 5, 5), ("party1", 9, 4)], {}, "'party0' has features of width 5, but they are 4 wide"),
-    ],
-)
-def test_widths_of_project_layer_config(rows: Any, peers: dict[str, int], says: str | None) -> None:
-    case = Case(arguments={"max_rounds": 1, "project_layer_config": rows, "project_layer_lr": 0.1})
-    found, error = findings(SecureTiny(case), peers=peers)
-    if says is None:
-        assert error is None
-    else:
-        assert says in only(found, "fail").detail
+def with_layer_config(
+    *rows: tuple[str, int, int], peers: dict[str, int]
+) -> tuple[list[Finding], SecureHflError | None]:
+    """What a dry run finds in a Host with these rows (feature key, width in, width out)."""
+    arguments = {"max_rounds": 1, "project_layer_config": list(rows), "project_layer_lr": 0.1}
+    return findings(SecureTiny(Case(arguments=arguments)), peers=peers)
+
+
+def test_project_layer_config_tells_the_peers() -> None:
+    assert with_layer_config(("party0", 4, 4), ("party1", 9, 4), peers={})[1] is None
+
+
+def test_project_layer_config_agrees_with_a_named_peer() -> None:
+    assert with_layer_config(("party1", 9, 4), peers={"party1": 9})[1] is None
+
+
+def test_project_layer_config_of_another_width_than_a_named_peer() -> None:
+    found, _ = with_layer_config(("party1", 9, 4), peers={"party1": 4})
+    assert "'party1' has features of width 9, but they are 4 wide" in only(found, "fail").detail
+
+
+def test_project_layer_config_of_another_width_than_the_hosts_own_features() -> None:
+    found, _ = with_layer_config(("party0", 5, 5), ("party1", 9, 4), peers={})
+    assert "'party0' has features of width 5, but they are 4 wide" in only(found, "fail").detail
 
 
 def test_a_loss_that_does_not_look_at_a_peer() -> None:
