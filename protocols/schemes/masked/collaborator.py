@@ -12,27 +12,33 @@ from numpy.typing import NDArray
 from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PoolExhausted
 from protocols.core.message import Array
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import Backend, as_ring
+from protocols.he.interface import Backend
 from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, decode_gradient
-from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
+from protocols.layer.shapes import Integers, Ring, matmul
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
-    MaskedFeatures,
     MaskedGradient,
-    MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.pieces import check_about, check_products, check_shape, padded, pieces_of, triples_needed
+from protocols.schemes.masked.pieces import (
+    check_about,
+    check_products,
+    check_shape,
+    checked_share,
+    pieces_of,
+    triples_needed,
+)
 from protocols.schemes.masked.pool import CollaboratorTriples
-from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Triple, kind_of
+from protocols.schemes.masked.products import CollaboratorProducts
+from protocols.schemes.masked.triples import TRAIN, Triple, kind_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,6 +66,7 @@ class MaskedCollaborator(CollaboratorLayer):
         self._spec, self._backend, self._parameters = spec, backend, parameters
         self._share = WeightShare(spec, parameters, "collaborator")
         check_products(spec, backend, self._share)
+        self._products = CollaboratorProducts(self._share, spec.rows)
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(collaborator_initial_share, self._share)
         self._start = LayerStart(backend, self._share, self._life, first_share)
@@ -110,10 +117,12 @@ class MaskedCollaborator(CollaboratorLayer):
         used = []
         for piece in pieces:
             triple, share = yield from self._open_piece(training)
-            yield Send(self._projection(quantised.forward[piece], own[piece], triple, share))
+            yield Send(self._products.projection(quantised.forward[piece], own[piece], triple, share))
             if training:
                 used.append(triple)
-                yield from self._send_training(quantised.gradient[piece], triple)
+                yield Send(self._products.gradient_features(quantised.gradient[piece], triple))
+                if self._spec.trainable:
+                    yield Send(self._products.masked_share(triple))
         if training:
             self._pending.keep(len(features), _Batch(quantised.gradient, used))
         if self._share.checks.count():
@@ -132,9 +141,7 @@ class MaskedCollaborator(CollaboratorLayer):
         """Our next triple, and mu for it."""
         message = received((yield Receive(MaskedShare)), MaskedShare)
         triple = self._take_for_host(kind)
-        check_about(message, triple, self._share)
-        check_shape("MaskedShare.share", message.share, self._share.values.shape)
-        return triple, message.share
+        return triple, checked_share(message, triple, self._share)
 
     def _take_for_host(self, kind: str) -> Triple:
         """Our half of the triple that the host's message is about."""
@@ -143,22 +150,6 @@ class MaskedCollaborator(CollaboratorLayer):
         except PoolExhausted:
             raise MessageOutOfOrder(f"the host uses a {kind} triple that was not made") from None
 
-    def _projection(self, features: Integers, own: Ring, triple: Triple, share: Ring) -> MaskedFeatures:
-        """alpha = a - A and s = A mu^T + P_C + a V^T + e. `share` may be fewer rows of mu, `own` as many columns."""
-        half, (rows, width) = triple[PROJECTION], own.shape
-        mask = half.mask[:rows]
-        product = matmul(mask, np.ascontiguousarray(share.T))
-        shared = add(add(product, half.share[:rows, :width]), own)
-        return MaskedFeatures(triple.index, self._share.version, subtract(as_ring(features), mask), shared)
-
-    def _send_training(self, features: Integers, triple: Triple) -> Steps[None]:
-        """alpha' and nu."""
-        masked = subtract(padded(features, self._spec.rows), triple[WEIGHT_GRADIENT].mask)
-        yield Send(MaskedGradientFeatures(triple.index, self._share.version, masked))
-        if self._spec.trainable:
-            nu = subtract(self._share.values, triple[FEATURE_GRADIENT].mask)
-            yield Send(MaskedShare(triple.index, self._share.version, nu))
-
     def _answer_check(self, kind: str, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(MaskedCheck)), MaskedCheck)
         triple = self._take_for_host(kind)
@@ -166,7 +157,7 @@ class MaskedCollaborator(CollaboratorLayer):
         check_shape("MaskedCheck.combination", query.combination, (self._share.shapes.o,))
         check_shape("MaskedCheck.share", query.share, (self._share.shapes.d,))
         combined = matmul(own, query.combination[:, None])
-        yield Send(self._projection(features, combined, triple, query.share[None, :]))
+        yield Send(self._products.projection(features, combined, triple, query.share[None, :]))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         batch = self._pending.take()
@@ -181,20 +172,12 @@ class MaskedCollaborator(CollaboratorLayer):
         for _ in batch.triples[1:]:
             gradients.append(received((yield Receive(MaskedGradient)), MaskedGradient))
         pieces = pieces_of(len(batch.features), self._spec.rows)
-        rings = [self._feature_gradient(*each) for each in zip(gradients, pieces, batch.triples, strict=True)]
+        rings = [self._products.feature_gradient(*each) for each in zip(gradients, pieces, batch.triples, strict=True)]
         if len({gradient.exponent for gradient in gradients}) > 1:
             raise MalformedMessage("the MaskedGradients of one batch must have one exponent")
         da = decode_gradient(self._spec, np.concatenate(rings), gradients[0].exponent, self._parameters)
         self._unsettled = _Unsettled(batch, None)
         return da
-
-    def _feature_gradient(self, message: MaskedGradient, piece: slice, triple: Triple) -> Ring:
-        """da + e' = h + delta V + Q_C."""
-        half, rows = triple[FEATURE_GRADIENT], piece.stop - piece.start
-        check_about(message, triple, self._share)
-        check_shape("MaskedGradient.gradient", message.gradient, (rows, self._share.shapes.o))
-        check_shape("MaskedGradient.feature_gradient", message.feature_gradient, (rows, self._share.shapes.d))
-        return add(add(message.feature_gradient, matmul(message.gradient, self._share.values)), half.share[:rows])
 
     def settle(self) -> Steps[None]:
         """V -= gamma^T a + T_C, while the host goes on; and mu for the next batch, if the host has sent it ahead."""
@@ -205,7 +188,7 @@ class MaskedCollaborator(CollaboratorLayer):
         for piece, triple in zip(pieces_of(len(batch.features), self._spec.rows), batch.triples, strict=True):
             if step is None:
                 step = received((yield Receive(MaskedStep)), MaskedStep)
-            self._move(step, batch.features[piece], triple)
+            self._products.move(step, batch.features[piece], triple)
             follows, step = step.share_follows, None
             if follows and triple is not batch.triples[-1]:
                 raise MalformedMessage("a MaskedShare follows the last MaskedStep of a batch, not another")
@@ -213,10 +196,3 @@ class MaskedCollaborator(CollaboratorLayer):
         if follows:
             self._ahead = yield from self._receive_share(TRAIN)
         self._life.end_batch()
-
-    def _move(self, step: MaskedStep, features: Integers, triple: Triple) -> None:
-        """V -= gamma^T a + T_C, for one piece."""
-        check_about(step, triple, self._share)
-        check_shape("MaskedStep.step", step.step, (self._spec.rows, self._share.shapes.o))
-        product = matmul(np.ascontiguousarray(step.step.T), padded(features, self._spec.rows))
-        self._share.subtract(add(product, triple[WEIGHT_GRADIENT].share))

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -46,7 +45,7 @@ from protocols.core.errors import VerificationFailed
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import RING_BITS, Backend, as_ring
+from protocols.he.interface import RING_BITS, Backend
 from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -59,25 +58,21 @@ from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
-    MaskedGradient,
     MaskedGradientFeatures,
     MaskedShare,
-    MaskedStep,
 )
 from protocols.schemes.masked.offline import HostTriplePhase
-from protocols.schemes.masked.pieces import check_about, check_products, check_shape, padded, pieces_of, triples_needed
+from protocols.schemes.masked.pieces import (
+    check_about,
+    check_products,
+    check_shape,
+    checked_share,
+    pieces_of,
+    triples_needed,
+)
 from protocols.schemes.masked.pool import HostTriples
-from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Triple, kind_of
-
-
-@dataclass(frozen=True, repr=False)
-class _Piece:
-    """A piece of a training batch that waits for its gradient: alpha', and nu if the bottom model is trainable."""
-
-    rows: slice
-    triple: Triple
-    features: Ring
-    share: Ring | None
+from protocols.schemes.masked.products import HostProducts, WaitingPiece
+from protocols.schemes.masked.triples import PROJECTION, TRAIN, Triple, kind_of
 
 
 class MaskedHost(HostLayer):
@@ -102,10 +97,11 @@ class MaskedHost(HostLayer):
         self._share = WeightShare(spec, parameters, "host")
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
+        self._products = HostProducts(self._share, spec.rows)
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(host_initial_share, self._share, self._masks)
         self._start = LayerStart(backend, self._share, self._life, first_share)
-        self._pending: PendingBatch[list[_Piece]] = PendingBatch(spec.feature_key)
+        self._pending: PendingBatch[list[WaitingPiece]] = PendingBatch(spec.feature_key)
         self._ahead: Triple | None = None  # its mu was sent ahead, for the next training batch
 
     def setup(self) -> Steps[None]:
@@ -152,7 +148,8 @@ class MaskedHost(HostLayer):
             triples.append((yield from self._open_piece(training)))
         results, waiting = [], []
         for piece, triple in zip(pieces, triples, strict=True):
-            results.append((yield from self._receive_projection(piece.stop - piece.start, triple)))
+            message = received((yield Receive(MaskedFeatures)), MaskedFeatures)
+            results.append(self._products.projection(message, piece.stop - piece.start, triple))
             if training:
                 waiting.append((yield from self._receive_training(piece, triple)))
         ring = np.concatenate(results)
@@ -171,35 +168,16 @@ class MaskedHost(HostLayer):
             triple, self._ahead = self._ahead, None
             return triple
         triple = self.triples.take(kind_of(training))
-        yield from self._send_share(triple)
+        yield Send(self._products.masked_share(triple))
         return triple
 
-    def _send_share(self, triple: Triple) -> Steps[None]:
-        masked = subtract(self._share.values, triple[PROJECTION].mask)
-        yield Send(MaskedShare(triple.index, self._share.version, masked))
-
-    def _receive_projection(self, rows: int, triple: Triple) -> Steps[Ring]:
-        """z + e = s + alpha U^T + P_H."""
-        shapes = self._share.shapes
-        message = received((yield Receive(MaskedFeatures)), MaskedFeatures)
-        check_about(message, triple, self._share)
-        check_shape("MaskedFeatures.features", message.features, (rows, shapes.d))
-        check_shape("MaskedFeatures.projection", message.projection, (rows, shapes.o))
-        own = matmul(message.features, np.ascontiguousarray(self._share.values.T))
-        return add(add(message.projection, own), triple[PROJECTION].share[:rows])
-
-    def _receive_training(self, piece: slice, triple: Triple) -> Steps[_Piece]:
+    def _receive_training(self, piece: slice, triple: Triple) -> Steps[WaitingPiece]:
         """alpha' and nu."""
-        features = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
-        check_about(features, triple, self._share)
-        check_shape("MaskedGradientFeatures.features", features.features, (self._spec.rows, self._share.shapes.d))
-        nu = None
+        message = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
+        features, share = self._products.gradient_features(message, triple), None
         if self._spec.trainable:
-            share = received((yield Receive(MaskedShare)), MaskedShare)
-            check_about(share, triple, self._share)
-            check_shape("MaskedShare.share", share.share, self._share.values.shape)
-            nu = share.share
-        return _Piece(piece, triple, features.features, nu)
+            share = checked_share(received((yield Receive(MaskedShare)), MaskedShare), triple, self._share)
+        return WaitingPiece(piece, triple, features, share)
 
     def _check(self, projection: Ring, triple: Triple) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r, under the masks A and M[0] of one more triple."""
@@ -225,31 +203,16 @@ class MaskedHost(HostLayer):
         pieces = self._pending.take()
         for piece in pieces:
             if piece.share is not None:
-                yield Send(self._feature_gradient(gradient, piece, piece.share))
+                yield Send(self._products.feature_gradient(gradient, piece, piece.share))
         self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
         for piece in pieces:
             share_follows = piece is pieces[-1] and self._ahead is not None
-            yield Send(self._step(gradient, piece, share_follows))
-            half = piece.triple[WEIGHT_GRADIENT]
-            self._share.subtract(add(matmul(np.ascontiguousarray(half.mask.T), piece.features), half.share))
+            yield Send(self._products.step(gradient, piece, share_follows))
+            self._products.move(piece)
         self._share.next_version()
         if self._ahead is not None:
-            yield from self._send_share(self._ahead)
+            yield Send(self._products.masked_share(self._ahead))
         self._life.end_batch()
-
-    def _feature_gradient(self, gradient: QuantisedGradient, piece: _Piece, share: Ring) -> MaskedGradient:
-        """delta = dz - D and h = D nu + Q_H + dz U + e'."""
-        half, mantissas = piece.triple[FEATURE_GRADIENT], gradient.mantissas[piece.rows]
-        rows, exponent = len(mantissas), gradient.exponent
-        mask = half.mask[:rows]
-        product = add(add(matmul(mask, share), half.share[:rows]), self._share.pull_back(mantissas, exponent))
-        masked = subtract(as_ring(mantissas), mask)
-        return MaskedGradient(piece.triple.index, self._share.version, exponent, masked, product)
-
-    def _step(self, gradient: QuantisedGradient, piece: _Piece, share_follows: bool) -> MaskedStep:
-        """gamma = lr dz - G."""
-        masked = subtract(padded(gradient.step[piece.rows], self._spec.rows), piece.triple[WEIGHT_GRADIENT].mask)
-        return MaskedStep(piece.triple.index, self._share.version, share_follows, masked)
 
     def skip(self) -> Steps[None]:
         """See the interface."""

@@ -61,3 +61,10 @@ def check_shape(name: str, matrix: Ring, shape: tuple[int, ...]) -> None:
     """Raise `MalformedMessage` unless a message's array has this shape."""
     if matrix.shape != shape:
         raise MalformedMessage(f"{name} must be {list(shape)}, not {list(matrix.shape)}")
+
+
+def checked_share(message: MaskedShare, triple: Triple, share: WeightShare) -> Ring:
+    """The peer's masked share, mu or nu, for this triple and beside our own share. Raises `MalformedMessage`."""
+    check_about(message, triple, share)
+    check_shape("MaskedShare.share", message.share, share.values.shape)
+    return message.share
