@@ -7,7 +7,9 @@ some seconds to return; then it is interrupted as Ctrl-C would interrupt it, and
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +18,9 @@ from protocols.core.errors import SecureHflError
 PATIENCE = 3.0
 """Seconds that a user's method may go on once the task has failed."""
 
+ARRIVAL = 1.0
+"""Seconds within which a signal that was sent has surely arrived; it does so at once."""
+
 
 class Interrupter:
     """Watches the user's methods of one run. Acts only on a run in the main thread, which alone can be interrupted."""
@@ -23,6 +28,8 @@ class Interrupter:
     def __init__(self) -> None:
         self._can_act = threading.current_thread() is threading.main_thread()
         self._in_user_code = 0
+        self._was_sent = False
+        self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._error: SecureHflError | None = None
         self.reason: SecureHflError | None = None
@@ -42,7 +49,8 @@ class Interrupter:
 
     def stop(self) -> None:
         """The run is ending by itself."""
-        self._can_act = False
+        with self._lock:
+            self._can_act = False
         if self._timer is not None:
             self._timer.cancel()
 
@@ -51,16 +59,26 @@ class Interrupter:
         """Around a user's method. Raises the channel's error in place of the interruption."""
         self._in_user_code += 1
         try:
-            yield
+            try:
+                yield
+            finally:
+                self._leave()
         except KeyboardInterrupt:
             if self.reason is None:
                 raise
             raise self.reason from self.reason.__cause__
-        finally:
+
+    def _leave(self) -> None:
+        """The method is over: nothing is interrupted any more. What was sent meanwhile must not arrive later."""
+        with self._lock:
             self._in_user_code -= 1
+            was_sent, self._was_sent = self._was_sent, False
+        if was_sent and not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            time.sleep(ARRIVAL)
 
     def _interrupt(self) -> None:
-        if self._can_act and self._in_user_code:
-            self.reason = self._error
-            # Not _thread.interrupt_main(): a signal to the thread also wakes it from a lock or a system call.
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        with self._lock:
+            if self._can_act and self._in_user_code:
+                self.reason, self._was_sent = self._error, True
+                # Not _thread.interrupt_main(): a signal to the thread also wakes it from a lock or a system call.
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
