@@ -88,18 +88,18 @@ def ledger_of_run(
         return tuple(dict.fromkeys(filled))
 
     # In order of their numbers, so that a run always reads the same.
-    types = sorted({each.type for each in crossed}, key=lambda kind: wire_format(kind).number)
-    entries = {kind: wire_format(kind).ledger for kind in types}
+    types = sorted({each.type for each in crossed}, key=lambda message_type: wire_format(message_type).number)
+    entries = {message_type: wire_format(message_type).ledger for message_type in types}
     carried = frozenset[object]().union(*(entry.carries for entry in entries.values()))
     senders = {sender: {each.type for each in crossed if each.sender is sender} for sender in Sender}
-    data = {kind: entry for kind, entry in entries.items() if entry.content is not Content.PUBLIC}
+    data = {message_type: entry for message_type, entry in entries.items() if entry.content is not Content.PUBLIC}
     return RunLedger(
         host,
         collaborator,
-        said(entry.host_learns for kind, entry in data.items() if kind in senders[Sender.COLLABORATOR]),
+        said(entry.host_learns for message_type, entry in data.items() if message_type in senders[Sender.COLLABORATOR]),
         said(_host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried)),
         said(kept.value for kept in KeptFromHost if kept not in carried),
-        said(entry.collaborator_learns for kind, entry in data.items() if kind in senders[Sender.HOST]),
+        said(entry.collaborator_learns for message_type, entry in data.items() if message_type in senders[Sender.HOST]),
         said(_collaborator_infers(crossed, entries, label_epsilon)),
         said(kept.value for kept in KeptFromCollaborator if kept not in carried),
         said(entry.host_learns for entry in entries.values() if entry.content is Content.PUBLIC),

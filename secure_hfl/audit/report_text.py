@@ -239,11 +239,11 @@ def type_rows(report: AuditReport) -> list[TypeRow]:
 
     rows = []
     types = known_types(report.scheme)
-    for (sender, kind), (messages, total) in report.by_type.items():
-        entry = wire_format(types[kind]).ledger
+    for (sender, message_type), (messages, total) in report.by_type.items():
+        entry = wire_format(types[message_type]).ledger
         learns = entry.collaborator_learns if sender == "host" else entry.host_learns
         texts = said(entry.readers), said(learns), said(entry.argument)
-        rows.append(TypeRow(sender, kind, messages, total, entry.content.value, *texts))
+        rows.append(TypeRow(sender, message_type, messages, total, entry.content.value, *texts))
     return sorted(rows, key=lambda row: -row.bytes)
 
 

@@ -46,7 +46,7 @@ class _File:
 
 
 @dataclass
-class _Place:
+class _Span:
     """A segment on the drawing."""
 
     segment: Segment
@@ -86,14 +86,14 @@ class Group:
 
 def timeline_figure(timeline: Timeline, report: AuditReport) -> list[Group]:
     """The whole figure, LEFT + WIDTH + MARGIN wide and HEIGHT high; nothing if nothing could be read."""
-    places = _place(timeline, _files(timeline, report))
-    if not places:
+    spans = _spans_of(timeline, _files(timeline, report))
+    if not spans:
         return []
-    groups = [_lanes(any(place.segment.total.offline for place in places))]
-    densest = max(_density(place.segment, one) for place in places for one in place.segment.bins)
-    for place in places:
-        groups += [_phase(place), *_bars(place, densest)]
-    return [*groups, *_signed(places, timeline), *_resumes(places, report), *_findings(places, report)]
+    groups = [_lanes(any(span.segment.total.offline for span in spans))]
+    densest = max(_density(span.segment, one) for span in spans for one in span.segment.bins)
+    for span in spans:
+        groups += [_phase(span), *_bars(span, densest)]
+    return [*groups, *_signed(spans, timeline), *_resumes(spans, report), *_findings(spans, report)]
 
 
 def _files(timeline: Timeline, report: AuditReport) -> list[_File]:
@@ -104,7 +104,7 @@ def _files(timeline: Timeline, report: AuditReport) -> list[_File]:
     return [_File(name, before, before + verified.get(name, 0), several) for name, before in begins]
 
 
-def _place(timeline: Timeline, files: list[_File]) -> list[_Place]:
+def _spans_of(timeline: Timeline, files: list[_File]) -> list[_Span]:
     """Widths by number of lines, but room for every phase to be seen."""
     owners = [(each, _owner(files, each.first)) for each in timeline.segments]
     owned = [(segment, file) for segment, file in owners if segment.first <= file.end]
@@ -117,26 +117,26 @@ def _place(timeline: Timeline, files: list[_File]) -> list[_Place]:
     least = min(LEAST, 0.5 * WIDTH / len(segments))
     gap = min(GAP, least / 4)
     free = WIDTH - len(segments) * (least + gap)
-    places, x = [], LEFT
+    spans, x = [], LEFT
     for (segment, file), last, count in zip(owned, lasts, lines, strict=True):
         width = least + free * count / sum(lines)
-        places.append(_Place(segment, x, width, last, file))
+        spans.append(_Span(segment, x, width, last, file))
         x += width + gap
-    return places
+    return spans
 
 
 def _owner(files: list[_File], line: int) -> _File:
     return [files[0], *(file for file in files if file.before < line)][-1]
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float, **more: str) -> Shape:
+def _rect(css_class: str, x: float, y: float, width: float, height: float, **more: str) -> Shape:
     box: dict[str, str | float] = {"x": f"{x:.1f}", "y": f"{y:.1f}", "width": f"{width:.1f}", "height": f"{height:.1f}"}
-    return Shape("rect", {"class": kind, **box, **more})
+    return Shape("rect", {"class": css_class, **box, **more})
 
 
-def _upright(kind: str, x: float, top: float, **more: str) -> Shape:
+def _upright(css_class: str, x: float, top: float, **more: str) -> Shape:
     """A line from `top` down to the marks."""
-    return Shape("line", {"class": kind, "x1": f"{x:.1f}", "x2": f"{x:.1f}", "y1": top, "y2": MARKS_AT, **more})
+    return Shape("line", {"class": css_class, "x1": f"{x:.1f}", "x2": f"{x:.1f}", "y1": top, "y2": MARKS_AT, **more})
 
 
 def _lanes(has_offline: bool) -> Group:
@@ -144,7 +144,9 @@ def _lanes(has_offline: bool) -> Group:
     names += [("collaborator sent", BASE + 38, "label"), ("signed by both", MARKS_AT + 9, "")]
     names += [("preparation", OFFLINE_AT + 9, "")] if has_offline else []
     axis = Shape("line", {"class": "axis", "x1": LEFT, "x2": LEFT + WIDTH, "y1": BASE, "y2": BASE})
-    return Group(shapes=[*(Shape("text", {"x": 0, "y": y, "class": kind}, name) for name, y, kind in names), axis])
+    return Group(
+        shapes=[*(Shape("text", {"x": 0, "y": y, "class": css_class}, name) for name, y, css_class in names), axis]
+    )
 
 
 def _name(segment: Segment) -> str:
@@ -152,16 +154,16 @@ def _name(segment: Segment) -> str:
     return f"{name} {segment.round}" if segment.round else name
 
 
-def _phase(place: _Place) -> Group:
-    total, name = place.segment.total, _name(place.segment)
+def _phase(span: _Span) -> Group:
+    total, name = span.segment.total, _name(span.segment)
     title = (
-        f"{name}: {total.messages:,} messages, {place.shown}; "
+        f"{name}: {total.messages:,} messages, {span.shown}; "
         f"host {size(total.from_host)}, collaborator {size(total.from_collaborator)}"
     )
-    group = Group(title, [_rect(f"p{place.segment.phase}", place.x, PHASES_AT, place.width, PHASE_HEIGHT, rx="4")])
-    short = name if len(name) * _LETTER < place.width else str(place.segment.round or "")
-    if short and len(short) * _LETTER < place.width:
-        middle = f"{place.x + place.width / 2:.1f}"
+    group = Group(title, [_rect(f"p{span.segment.phase}", span.x, PHASES_AT, span.width, PHASE_HEIGHT, rx="4")])
+    short = name if len(name) * _LETTER < span.width else str(span.segment.round or "")
+    if short and len(short) * _LETTER < span.width:
+        middle = f"{span.x + span.width / 2:.1f}"
         where: dict[str, str | float] = {"class": "label", "x": middle, "y": PHASES_AT + 17, "text-anchor": "middle"}
         group.shapes.append(Shape("text", where, short))
     return group
@@ -171,22 +173,22 @@ def _density(segment: Segment, one: Bin) -> float:
     return max(one.from_host, one.from_collaborator) / segment.step or 1.0
 
 
-def _bars(place: _Place, densest: float) -> Iterator[Group]:
+def _bars(span: _Span, densest: float) -> Iterator[Group]:
     """A bar each way for some lines in a row; its height is the square root of its bytes a line."""
-    bins, step = place.segment.bins, place.segment.step
-    lines = max(place.last - place.segment.first + 1, 1)
-    while len(bins) > 1 and place.width * step / lines < _NARROWEST:
+    bins, step = span.segment.bins, span.segment.step
+    lines = max(span.last - span.segment.first + 1, 1)
+    while len(bins) > 1 and span.width * step / lines < _NARROWEST:
         bins, step = merge_pairs(bins), step * 2
     for number, one in enumerate(bins):
-        first = place.segment.first + number * step
-        last = min(first + step - 1, place.last)
-        x = place.x + place.width * (first - place.segment.first) / lines
-        width = place.width * (last - first + 1) / lines - (0.6 if place.width * step / lines > 4 else 0.1)
+        first = span.segment.first + number * step
+        last = min(first + step - 1, span.last)
+        x = span.x + span.width * (first - span.segment.first) / lines
+        width = span.width * (last - first + 1) / lines - (0.6 if span.width * step / lines > 4 else 0.1)
         up, down = (
             BAR_HEIGHT * sqrt(min(count / step / densest, 1.0)) for count in (one.from_host, one.from_collaborator)
         )
         title = (
-            f"{_name(place.segment)}, {place.file.lines(first, last)}: {one.messages:,} messages; "
+            f"{_name(span.segment)}, {span.file.lines(first, last)}: {one.messages:,} messages; "
             f"host {size(one.from_host)}, collaborator {size(one.from_collaborator)}"
         )
         group = Group(title)
@@ -198,42 +200,42 @@ def _bars(place: _Place, densest: float) -> Iterator[Group]:
         yield group
 
 
-def _at(places: list[_Place], line: int) -> _Place:
-    return next((place for place in places if line <= place.last), places[-1])
+def _at(spans: list[_Span], line: int) -> _Span:
+    return next((span for span in spans if line <= span.last), spans[-1])
 
 
-def _signed(places: list[_Place], timeline: Timeline) -> Iterator[Group]:
+def _signed(spans: list[_Span], timeline: Timeline) -> Iterator[Group]:
     """A tick where the second of two countersignatures stands."""
     by_file: dict[_File, list[int]] = {}
     for line in timeline.signed:
-        place = _at(places, line)
-        if place.file.before < line <= place.file.end:
-            by_file.setdefault(place.file, []).append(line)
+        span = _at(spans, line)
+        if span.file.before < line <= span.file.end:
+            by_file.setdefault(span.file, []).append(line)
     for line in [line for lines in by_file.values() for line in lines[1::2]]:
-        place = _at(places, line)
-        x, number = place.at(line), line - place.file.before
-        title = f"line {number:,}: both parties have signed everything up to the end of {_name(place.segment)}"
+        span = _at(spans, line)
+        x, number = span.at(line), line - span.file.before
+        title = f"line {number:,}: both parties have signed everything up to the end of {_name(span.segment)}"
         seal = Shape("circle", {"class": "seal", "cx": f"{x:.1f}", "cy": MARKS_AT + 5, "r": 4})
         ticks = _upright("signed", x, PHASES_AT + PHASE_HEIGHT, **{"stroke-dasharray": "1 3"})
         yield Group(title, [seal, ticks])
 
 
-def _resumes(places: list[_Place], report: AuditReport) -> Iterator[Group]:
+def _resumes(spans: list[_Span], report: AuditReport) -> Iterator[Group]:
     """A line where another conversation begins."""
     for resume in report.resumes:
-        x = next((place.x for place in places if place.file.name == resume.file), None)
+        x = next((span.x for span in spans if span.file.name == resume.file), None)
         if x is not None and resume.conversation > 1:
             title = f"conversation {resume.conversation} goes on from {resume.place}"
             yield Group(title, [_upright("resumed", x, PHASES_AT - 14)])
 
 
-def _findings(places: list[_Place], report: AuditReport) -> Iterator[Group]:
-    before = {place.file.name: place.file.before for place in places}
+def _findings(spans: list[_Span], report: AuditReport) -> Iterator[Group]:
+    before = {span.file.name: span.file.before for span in spans}
     for finding in report.findings:
         if finding.file not in before or not finding.line:
             continue
         line = before[finding.file] + finding.line
-        x = _at(places, line).at(line)
+        x = _at(spans, line).at(line)
         name = "fault" if finding.severity is Severity.ERROR else "doubt"
         arrow = Shape("path", {"class": name, "d": f"M{x:.1f} {PHASES_AT - 3} l-6 -11 h12 z"})
         yield Group(f"line {finding.line:,}: {finding.problem}", [arrow])

@@ -202,7 +202,7 @@ class TranscriptView:
     def __init__(self, name: str, console: Console, fresh: FreshTags) -> None:
         self._auditor = FileAuditor(name, fresh)
         self._view = LiveView(console)
-        self._place = (0, 0)
+        self._now = (0, 0)
         self._signed_at: tuple[int, int] | None = None
         self._said = 0
 
@@ -230,11 +230,11 @@ class TranscriptView:
         if taken is None:
             return
         entry = taken[0]
-        if entry.phase != Phase.OFFLINE and (entry.phase, entry.round) != self._place:
-            self._place = (entry.phase, entry.round)
-            self._view.line(plain(f"{self._words(self._place)}: {self._counts()}"))
+        if entry.phase != Phase.OFFLINE and (entry.phase, entry.round) != self._now:
+            self._now = (entry.phase, entry.round)
+            self._view.line(plain(f"{self._name_of(self._now)}: {self._counts()}"))
         if entry.type == Countersignature.__name__ and self._is_countersigned(entry):
-            self._signed_at = self._place
+            self._signed_at = self._now
 
     def _is_countersigned(self, entry: Entry) -> bool:
         # Of the two countersignatures of a boundary, the one that this file's writer received.
@@ -250,8 +250,8 @@ class TranscriptView:
             self._view.line(plain(finding))
         self._said = len(self.findings)
 
-    def _words(self, place: tuple[int, int]) -> str:
-        phase, number = place
+    def _name_of(self, round_of_phase: tuple[int, int]) -> str:
+        phase, number = round_of_phase
         name = Phase(phase).name.lower() if phase else "waiting for the first message"
         return f"{name}, round {number}" if number else name
 
@@ -268,12 +268,12 @@ class TranscriptView:
         if terms is not None:
             grid.add_row("Task", plain(f"{terms.task_id}, scheme {terms.scheme}"))
             grid.add_row("Parties", plain(f"{terms.host} (host), {terms.collaborator}"))
-        grid.add_row("Now", self._words(self._place))
+        grid.add_row("Now", self._name_of(self._now))
         grid.add_row("Crossed the wire", self._counts())
         signed = "nothing yet"
         if self._signed_at is not None:
             host, collaborator = covered[Sender.HOST], covered[Sender.COLLABORATOR]
-            signed = f"to the end of {self._words(self._signed_at)}: {host:,} and {collaborator:,} messages"
+            signed = f"to the end of {self._name_of(self._signed_at)}: {host:,} and {collaborator:,} messages"
         grid.add_row("Signed by both", signed)
         grid.add_row("Findings", plain(len(self.findings) or "none so far", "red" if self.findings else "green"))
         for finding in self.findings[:SHOWN_FINDINGS]:

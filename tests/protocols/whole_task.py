@@ -52,6 +52,20 @@ class Case:
     names: tuple[str, ...] = ("patient",)
     tests_every_round: bool = False
 
+    def __str__(self) -> str:
+        """For test reports: the scheme, and what is not as usual."""
+        usual = type(self)()
+        words = {"trainable": "trained", "has_projection": "with a layer"}
+        shown = [self.scheme]
+        for name, value in vars(self).items():
+            if name == "scheme" or value == getattr(usual, name):
+                continue
+            if isinstance(value, bool):
+                shown.append(f"{'' if value else 'not '}{words.get(name, name.replace('_', ' '))}")
+            else:
+                shown.append(f"{name} {' '.join(map(str, value)) if isinstance(value, tuple) else value}")
+        return ", ".join(shown)
+
 
 def ids_of(party: int) -> list[str]:
     """What a party holds; the host is number 0. All hold id5, id6 and id7."""

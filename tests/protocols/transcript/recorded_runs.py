@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from benchmarks.harness.pump import C, H, identity
+from benchmarks.harness.pump import C, H, Wire, identity
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
@@ -48,6 +48,14 @@ def aborted(case: Case, after: int, overtakes: bool) -> tuple[bytes, bytes]:
         if overtakes:
             break
     return wire.files[H], wire.files[C]
+
+
+def joined() -> Wire:
+    """Two recorders after the first exchange."""
+    task = Task(Case(), wires=[Wire()])
+    task.join()
+    task.wire.place = Place(Phase.PSI)
+    return task.wire
 
 
 def check(one: bytes, other: bytes | None = None, **options: Any) -> AuditReport:

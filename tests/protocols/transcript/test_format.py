@@ -103,37 +103,37 @@ def test_an_endless_line_takes_bounded_memory() -> None:
 GOOD = entry_text(Sender.HOST, 1, "RoundStart", (5, 1, 0), 10, (0,), "", "0" * 64)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b"",
-        b"e",
-        GOOD + b" ",
-        GOOD.replace(b"e h", b"e s"),
-        GOOD.replace(b"h 1 ", b"h 01 "),
-        GOOD.replace(b"h 1 ", b"h +1 "),
-        GOOD.replace(b"h 1 ", b"h -1 "),
-        GOOD.replace(b"h 1 ", b"h 1e3 "),
-        GOOD.replace(b"h 1 ", b"h  1 "),
-        GOOD.replace(b"h 1 ", b"h " + b"9" * 20 + b" "),
-        GOOD.replace(b" 5 1", b" 9 1"),
-        GOOD.replace(b" 5 1", b" 0 1"),
-        GOOD.replace(b"RoundStart", b"Round Start"),
-        GOOD.replace(b"RoundStart", b"a" * 41),
-        GOOD.replace(b" 0 - ", b" 0, - "),
-        GOOD.replace(b" 0 - ", b" 0,0,0,0,0 - "),
-        GOOD.replace(b" - ", b" 0123 "),
-        GOOD[:-1],
-        GOOD[:-1] + b"A",
-        GOOD + b"\xff",
-        b"seal ",
-        b"seal 0",
-        b"seal " + b"00" * 73,
-        b"checkpoint h 5 1 17",
-        "agreed {é}".encode(),
-        b"comment",
-    ],
-)
+WRONG_LINES = {
+    "nothing": b"",
+    "only its first letter": b"e",
+    "a space at the end": GOOD + b" ",
+    "an unknown sender": GOOD.replace(b"e h", b"e s"),
+    "a leading zero": GOOD.replace(b"h 1 ", b"h 01 "),
+    "a plus sign": GOOD.replace(b"h 1 ", b"h +1 "),
+    "a negative number": GOOD.replace(b"h 1 ", b"h -1 "),
+    "an exponent": GOOD.replace(b"h 1 ", b"h 1e3 "),
+    "two spaces": GOOD.replace(b"h 1 ", b"h  1 "),
+    "a number of 20 digits": GOOD.replace(b"h 1 ", b"h " + b"9" * 20 + b" "),
+    "phase 9": GOOD.replace(b" 5 1", b" 9 1"),
+    "phase 0": GOOD.replace(b" 5 1", b" 0 1"),
+    "a type of two words": GOOD.replace(b"RoundStart", b"Round Start"),
+    "a type of 41 letters": GOOD.replace(b"RoundStart", b"a" * 41),
+    "a comma without a number": GOOD.replace(b" 0 - ", b" 0, - "),
+    "five recorded numbers": GOOD.replace(b" 0 - ", b" 0,0,0,0,0 - "),
+    "a short tag": GOOD.replace(b" - ", b" 0123 "),
+    "a short digest": GOOD[:-1],
+    "a capital hex digit": GOOD[:-1] + b"A",
+    "a byte beyond ASCII": GOOD + b"\xff",
+    "a seal without a signature": b"seal ",
+    "a seal of half a byte": b"seal 0",
+    "a seal of 73 bytes": b"seal " + b"00" * 73,
+    "half a checkpoint": b"checkpoint h 5 1 17",
+    "terms beyond ASCII": "agreed {é}".encode(),
+    "another kind of line": b"comment",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_LINES.values(), ids=WRONG_LINES)
 def test_only_one_spelling_is_read(text: bytes) -> None:
     assert isinstance(parse(GOOD, 5), Entry)
     with pytest.raises(MalformedTranscript):
@@ -181,18 +181,18 @@ def test_records_are_read_in_one_spelling_only() -> None:
             AgreedTerms.parse(changed)
 
 
-@pytest.mark.parametrize(
-    "own",
-    [
-        {"writer": "nobody"},
-        {"software": {"a": 1}},
-        {"software": {"a": "line\nbreak"}},
-        {"software": {str(i): "1" for i in range(65)}},
-        {"software": []},
-        {"seed_commitment": "12"},
-        {"seed_commitment": "G" * 64},
-    ],
-)
+WRONG_WRITERS: dict[str, dict[str, object]] = {
+    "neither party": {"writer": "nobody"},
+    "a version that is a number": {"software": {"a": 1}},
+    "a version of two lines": {"software": {"a": "line\nbreak"}},
+    "too much software": {"software": {str(i): "1" for i in range(65)}},
+    "software in a list": {"software": []},
+    "a short commitment": {"seed_commitment": "12"},
+    "a commitment that is not hexadecimal": {"seed_commitment": "G" * 64},
+}
+
+
+@pytest.mark.parametrize("own", WRONG_WRITERS.values(), ids=WRONG_WRITERS)
 def test_what_a_writer_says_of_itself_is_checked(own: dict[str, object]) -> None:
     good: dict[str, object] = {"writer": "host", "software": {}, "seed_commitment": ""}
     WriterInfo(**good)  # type: ignore[arg-type]

@@ -7,20 +7,15 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from benchmarks.harness.pump import H
 from protocols.core.sender import Sender
-from protocols.task.resumption import TranscriptPosition
 from protocols.transcript.auditor import audit, audit_run
 from protocols.transcript.errors import Severity
-from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import lines_of
-from protocols.transcript.position import position_of
 from protocols.transcript.report import AuditReport
 from tests.protocols.transcript.interrupted_runs import Run, check_run, interrupted, length
-from tests.protocols.transcript.recorded_runs import aborted, check, transcripts
+from tests.protocols.transcript.recorded_runs import check, transcripts
 from tests.protocols.whole_task import Case
 from tests.vectors.verify_transcript import verify
 
@@ -66,9 +61,17 @@ def test_a_run_of_any_scheme_may_be_cut_anywhere(case: Case) -> None:
         assert_holds(*interrupted(case, (cut,)))
 
 
-@pytest.mark.parametrize(
-    "cuts", [(80, 30, 40), (30, 9, 14, 100), (100, 20, 20, 20, 25), (3, 3, 60), (2, 1, 0)], ids=str
-)
+CUTS = {
+    "in training, twice in set-up": (80, 30, 40),
+    "in the set-up, and again before it": (30, 9, 14, 100),
+    "late, then early four times": (100, 20, 20, 20, 25),
+    "twice while joining": (3, 3, 60),
+    "before anything was agreed on": (2, 1, 0),
+}
+"""Messages of each conversation that come before the cut."""
+
+
+@pytest.mark.parametrize("cuts", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("older", [0, 1])
 def test_a_run_may_be_cut_again_and_again(cuts: tuple[int, ...], older: int) -> None:
     """Also when somebody's newest checkpoint is lost, so that all go back to an older one."""
@@ -145,42 +148,3 @@ def test_what_both_had_counts_as_signed_once_they_went_on() -> None:
     run.converse(80)
     run.converse(6)
     assert check_run(run.files[H]).files[0].signed_by_both == alone.signed_by_both
-
-
-# Positions ------------------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_a_position_is_what_the_whole_lines_say(data: st.DataObject) -> None:
-    file = data.draw(st.sampled_from(transcripts(PLAIN)))
-    size = data.draw(st.integers(0, len(file)))
-    position = position_of(lines_of([file[:size]]))
-    whole = file[: file.rfind(b"\n", 0, size) + 1]
-    assert position == position_of(lines_of([whole]))
-    if b" Manifest " not in whole:
-        assert position is None
-        return
-    auditor = FileAuditor("file")
-    for line in lines_of([whole]):
-        auditor.feed(line)
-    assert position == auditor.position
-    assert position is not None
-    assert TranscriptPosition.decode(position.encode()) == position
-    counts = {sender: whole.count(b"\ne " + sender.value.encode()) for sender in Sender}
-    assert {position.sent, position.received} == set(counts.values())
-    if size < len(file):
-        damaged = whole + b"0" + file[len(whole) + 1 :]
-        assert position_of(lines_of([damaged])) == position
-
-
-@pytest.mark.parametrize("data", [b"", b"\n", b"secure-hfl-transcript 1 00\n", b"junk", transcripts(PLAIN)[0][:2000]])
-def test_there_is_no_position_before_the_manifest(data: bytes) -> None:
-    assert position_of(lines_of([data])) is None
-
-
-def test_a_position_of_an_overtaken_end_leaves_the_abort_out() -> None:
-    host, collaborator = (position_of(lines_of([file])) for file in aborted(PLAIN, 3, True))
-    assert host is not None
-    assert collaborator is not None
-    assert collaborator.received < host.sent

@@ -99,7 +99,7 @@ def test_a_bit_flipped_in_any_file(data: st.DataObject) -> None:
     assert refuses(run)
 
 
-@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=str)
+@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=["plain", "masked"])
 def test_lines_moved_by_somebody_without_a_key(
     case: Case, cuts: tuple[int, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +115,7 @@ def test_lines_moved_by_somebody_without_a_key(
         edits.show(capsys)
 
 
-@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=str)
+@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=["plain", "masked"])
 def test_messages_changed_by_a_party(case: Case, cuts: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """The writer itself: everything that needs no other key than its own is made anew."""
     run = interrupted(case, cuts)
@@ -135,7 +135,7 @@ def test_messages_changed_by_a_party(case: Case, cuts: tuple[int, ...], capsys: 
         edits.show(capsys)
 
 
-@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=str)
+@pytest.mark.parametrize(("case", "cuts"), RUNS, ids=["plain", "masked"])
 def test_whole_transcripts_moved(case: Case, cuts: tuple[int, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Taken out, put in twice, exchanged, or of another run that was cut at the same places."""
     run, edits = interrupted(case, cuts), Edits(f"move transcripts, {case.scheme}", interrupted(case, cuts))
