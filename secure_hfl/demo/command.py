@@ -20,6 +20,10 @@ def demo(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 1,
     batches: Annotated[int | None, typer.Option(min=1, help="At most so many batches a round.")] = None,
     collaborators: Annotated[int, typer.Option(min=1, max=16, help="Cut the images into so many strips and one.")] = 1,
+    label_epsilon: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=20, help="Protect training labels for the whole task, by so much; 3, for example."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeatable, NOT SECRET; for tests and comparisons.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     keep: Annotated[Path | None, typer.Option(help="Directory for homes, logs and results.")] = None,
@@ -32,11 +36,14 @@ def demo(
     from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
     from secure_hfl.errors import LocalRunFailed
     from secure_hfl.examples import mnist
-    from secure_hfl.examples.catalogue import mnist_halves, mnist_strips
+    from secure_hfl.examples.catalogue import mnist_halves, mnist_strips, with_label_privacy
     from secure_hfl.local_parties import LocalParties, RunSettings
 
     # The tutorial's own two listings where they fit.
-    example = mnist_halves() if collaborators == 1 and width is None else mnist_strips(1 + collaborators, width)
+    is_tutorial = collaborators == 1 and width is None and label_epsilon is None
+    example = mnist_halves() if is_tutorial else mnist_strips(1 + collaborators, width)
+    if label_epsilon is not None:
+        example = with_label_privacy(example, label_epsilon)
     example.check_library()
     directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ def report(demo: LocalParties) -> dict[str, Any]:
         "task_id": demo.task_id,
         "scheme": host["scheme"],
         "seed": host["seed"],
+        "label_epsilon": host["label_epsilon"],
         "collaborators": len(demo.parties) - 1,
         "psi": psi,
         "rounds": rounds,
@@ -88,6 +89,7 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
             decimal(each["host_bytes_received"]),
         )
     console.print(table)
+    console.print(f"[bold]Training labels[/bold]: {_label_claim(result['label_epsilon'])}")
     console.print(_work_table(result["rounds"][-1]["work"]))
     by_type = Table(title="What crossed the wire, as the host counts it", title_justify="left")
     for heading in ("message", "sent", "bytes", "received", "bytes"):
@@ -107,6 +109,13 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
         f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
     console.print(f"Homes, logs and results: {demo.directory}")
+
+
+def _label_claim(epsilon: float | None) -> str:
+    """What a task's training tells of labels."""
+    if epsilon is None:
+        return "no bound on what training tells of them"
+    return f"epsilon {epsilon:g} for each, over the whole task, against all collaborators together"
 
 
 def _work_table(work: Mapping[str, Mapping[str, float]]) -> Table:

@@ -15,6 +15,9 @@ from secure_hfl.errors import ConfigurationError
 
 _HERE = Path(__file__).parent
 
+LABEL_EPSILON = "LABEL_EPSILON"
+"""The variable by which a host's script protects its training labels; the tutorial's own listing does not know it."""
+
 
 @dataclass(frozen=True)
 class Script:
@@ -79,6 +82,12 @@ class Example:
             raise ConfigurationError(
                 f"the example {self.name} needs {self.library}: pip install 'secure-hfl[{self.extra}]'"
             )
+
+
+def with_label_privacy(example: Example, epsilon: float) -> Example:
+    """The same, the host's training labels protected for the whole task. Not for the tutorial's own listings."""
+    environment = {**example.host.environment, LABEL_EPSILON: str(epsilon)}
+    return replace(example, host=replace(example.host, environment=environment))
 
 
 def mnist_halves() -> Example:

@@ -2,15 +2,33 @@
 
 The data sets have no owners and no ids. Here every sample has an id, every party holds most of them, and which ones is
 decided by a hash salted with the party's name: so the parties overlap only partly, and in the same way at every run.
+`LABEL_EPSILON` makes a host protect its training labels, MNIST's in strips too.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from hashlib import sha256
 
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.examples.catalogue import LABEL_EPSILON
+from secure_hfl.privacy.randomized_response import RandomizedResponse
+
 HELD = 0.9
 TEST = 0.25
+
+
+def label_privacy(classes: int) -> RandomizedResponse | None:
+    """As `LABEL_EPSILON` says. Raises `ConfigurationError` if it is no such number."""
+    text = os.environ.get(LABEL_EPSILON)
+    if not text:
+        return None
+    try:
+        epsilon = float(text)
+    except ValueError:
+        raise ConfigurationError(f"{LABEL_EPSILON} must be a number, not {text!r}") from None
+    return RandomizedResponse(epsilon, classes)
 
 
 def position(text: str) -> float:

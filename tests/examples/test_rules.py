@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from itertools import chain, combinations
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
+from secure_hfl import HeteroNNHostScheduler, RandomizedResponse
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.examples import catalogue
+from secure_hfl.examples import catalogue, samples
 from secure_hfl.examples.breast_cancer import columns
+from secure_hfl.examples.breast_cancer.host import Clinic
 from secure_hfl.examples.digits import strips
+from secure_hfl.examples.digits.host import DigitsHost
 from tests.examples.central import common_ids
 
 TASKS: dict[str, ModuleType] = {"breast_cancer": columns, "digits": strips}
@@ -75,6 +80,50 @@ def test_both_classes_weigh_the_same() -> None:
     malignant, benign = logits.grad[labels == 1], logits.grad[labels == 0]
     assert float(malignant.sum()) == pytest.approx(-float(benign.sum()), rel=1e-5)
     assert abs(float(malignant[0])) > 1.5 * abs(float(benign[0])), "so the gradients of single samples are not alike"
+
+
+def test_labels_may_be_protected(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert samples.label_privacy(10) is None
+    environment = catalogue.with_label_privacy(catalogue.digits(), 3.0).host.environment
+    assert not catalogue.digits().host.environment
+    monkeypatch.setenv(*environment.popitem())
+    assert samples.label_privacy(10) == RandomizedResponse(3.0, 10)
+    monkeypatch.setenv("LABEL_EPSILON", "three")
+    with pytest.raises(ConfigurationError, match="LABEL_EPSILON must be a number, not 'three'"):
+        samples.label_privacy(10)
+
+
+@pytest.mark.parametrize(("host", "task"), [(Clinic, columns), (DigitsHost, strips)])
+def test_protected_labels_are_used_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, host: type[HeteroNNHostScheduler], task: ModuleType
+) -> None:
+    """Weights of classes would tell true labels."""
+    response = RandomizedResponse(1.0, catalogue.find(task.__name__.split(".")[-2]).classes)
+    scheduler: Any = host(task.PARTIES[0], max_rounds=1, label_privacy=response)
+    scheduler._run = SimpleNamespace(train_ids=task.split(common_ids(task))[0])
+    asked: list[str] = []
+    labels = task.labels
+    monkeypatch.setattr(task, "labels", lambda ids: asked.extend(ids) or labels(ids))
+    scheduler.build_infer_model()
+    assert not asked
+    assert scheduler.training_loss == response.loss
+
+
+def test_the_ids_of_mnists_batches_are_those_of_its_rows(tmp_path: Path) -> None:
+    from secure_hfl.examples.mnist import strips as mnist
+    from secure_hfl.examples.mnist import unpack
+
+    root = str(unpack(tmp_path))
+    by_id = [
+        {
+            each: (int(label), float(row.sum()))
+            for ids, data, labels in batches
+            for each, row, label in zip(ids, data, labels)
+        }
+        for batches in (mnist.batches(root, set(range(300)), True, number) for number in (1, 2))
+    ]
+    assert by_id[0] == by_id[1]
+    assert by_id[0].keys() == set(range(300))
 
 
 @pytest.mark.parametrize("strip", ["0", "4", "x"])

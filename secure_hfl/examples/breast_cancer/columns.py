@@ -6,7 +6,7 @@ and the measurements of texture; the laboratory (collaborator) those of size and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import torch
 from sklearn.datasets import load_breast_cancer
@@ -41,8 +41,8 @@ split = samples.split
 
 
 def labels(ids: Iterable[str]) -> torch.Tensor:
-    """1.0 where malignant (scikit-learn has it the other way round). The clinic's."""
-    return torch.tensor([float(_TABLE.target[_ROWS[each]] == 0) for each in ids])
+    """1 where malignant (scikit-learn has it the other way round). The clinic's."""
+    return torch.tensor([int(_TABLE.target[_ROWS[each]] == 0) for each in ids])
 
 
 def batches(
@@ -73,10 +73,17 @@ def top_model() -> nn.Module:
     return nn.Sequential(nn.Linear(fused, 8), nn.GELU(), nn.Linear(8, 1), nn.Flatten(0))
 
 
-def loss_function(train_ids: Iterable[str]) -> nn.Module:
-    """Malignant samples are fewer, and count for more: both classes weigh the same in all."""
+def loss_function(train_ids: Collection[str]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Malignant samples are fewer, and count for more: both classes weigh the same in all. Without ids, as they are."""
     malignant = labels(train_ids)
-    return nn.BCEWithLogitsLoss(pos_weight=(1 - malignant).sum() / malignant.sum())
+    weight = (1 - malignant).sum() / malignant.sum() if len(malignant) else torch.tensor(1.0)
+    weighted = nn.BCEWithLogitsLoss(pos_weight=weight)
+
+    def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = weighted(logits, truth.float())
+        return value
+
+    return loss
 
 
 def figures(logits: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from secure_hfl import HeteroNNHostScheduler, logger
+from secure_hfl.examples import samples
 from secure_hfl.examples.breast_cancer import columns
 
 
@@ -41,7 +42,9 @@ class Clinic(HeteroNNHostScheduler):
             yield feature_model(rows), columns.labels(ids)
 
     def build_infer_model(self) -> nn.Module:
-        self.loss_function = columns.loss_function(self.train_ids)
+        # With label_privacy, true labels have no part in training: not even in how much a class weighs.
+        self.loss_function = columns.loss_function(() if self.label_privacy else self.train_ids)
+        self.training_loss = self.label_privacy.loss if self.label_privacy else self.loss_function
         return columns.top_model()
 
     def build_infer_optimizer(self, infer_model: nn.Module) -> torch.optim.Optimizer:
@@ -52,7 +55,7 @@ class Clinic(HeteroNNHostScheduler):
 
     def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
         self.optimizer.zero_grad()
-        loss = self.loss_function(self.infer_model(self._fuse(feature_projection)), labels)
+        loss = self.training_loss(self.infer_model(self._fuse(feature_projection)), labels)
         loss.backward()
         self.optimizer.step()
 
@@ -68,4 +71,10 @@ class Clinic(HeteroNNHostScheduler):
 
 
 if __name__ == "__main__":
-    Clinic("clinic", max_rounds=5, log_rounds=1, projection=columns.PROJECTION).launch_task("YOUR_TASK_ID")
+    Clinic(
+        "clinic",
+        max_rounds=5,
+        log_rounds=1,
+        projection=columns.PROJECTION,
+        label_privacy=samples.label_privacy(classes=2),
+    ).launch_task("YOUR_TASK_ID")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from secure_hfl import HeteroNNHostScheduler, logger
+from secure_hfl.examples import samples
 from secure_hfl.examples.digits import strips
 
 
@@ -42,6 +43,7 @@ class DigitsHost(HeteroNNHostScheduler):
 
     def build_infer_model(self) -> nn.Module:
         self.loss_function = strips.loss_function(self.train_ids)
+        self.training_loss = self.label_privacy.loss if self.label_privacy else self.loss_function
         return strips.top_model()
 
     def build_infer_optimizer(self, infer_model: nn.Module) -> torch.optim.Optimizer:
@@ -52,7 +54,7 @@ class DigitsHost(HeteroNNHostScheduler):
 
     def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
         self.optimizer.zero_grad()
-        loss = self.loss_function(self.infer_model(self._fuse(feature_projection)), labels)
+        loss = self.training_loss(self.infer_model(self._fuse(feature_projection)), labels)
         loss.backward()
         self.optimizer.step()
 
@@ -68,4 +70,10 @@ class DigitsHost(HeteroNNHostScheduler):
 
 
 if __name__ == "__main__":
-    DigitsHost(strips.PARTIES[0], max_rounds=5, log_rounds=1, projection=strips.PROJECTION).launch_task("YOUR_TASK_ID")
+    DigitsHost(
+        strips.PARTIES[0],
+        max_rounds=5,
+        log_rounds=1,
+        projection=strips.PROJECTION,
+        label_privacy=samples.label_privacy(classes=10),
+    ).launch_task("YOUR_TASK_ID")

@@ -77,8 +77,10 @@ class StripNet(nn.Module):
         return features
 
 
-def batches(root: str, ids: set[int], train: bool, round_number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """This party's strip and the labels, in an order that all parties share."""
+def batches(
+    root: str, ids: set[int], train: bool, round_number: int
+) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
+    """The ids, this party's strip and the labels of each batch, in an order that all parties share."""
     images = torchvision.datasets.MNIST(
         root,
         train=train,
@@ -87,8 +89,9 @@ def batches(root: str, ids: set[int], train: bool, round_number: int) -> Iterato
             [torchvision.transforms.ToTensor(), torchvision.transforms.Normalize((0.1307,), (0.3081,))]
         ),
     )
-    rows = [i if train else i - 100000 for i in ids]
+    order = list(ids)
     if train:
-        rows.sort(key=lambda row: md5(f"{row}/{round_number}".encode(), usedforsecurity=False).digest())
-    for data, labels in DataLoader(Subset(images, rows), batch_size=BATCH_SIZE):
-        yield data[:, :, :, columns(STRIP)], labels
+        order.sort(key=lambda row: md5(f"{row}/{round_number}".encode(), usedforsecurity=False).digest())
+    rows = [row if train else row - 100000 for row in order]
+    for number, (data, labels) in enumerate(DataLoader(Subset(images, rows), batch_size=BATCH_SIZE)):
+        yield order[number * BATCH_SIZE :][: len(data)], data[:, :, :, columns(STRIP)], labels

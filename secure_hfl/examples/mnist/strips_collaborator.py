@@ -27,11 +27,11 @@ class StripsCollaborator(HeteroNNCollaboratorScheduler):
         return torch.optim.SGD(feature_model.parameters(), lr=0.01, momentum=0.9)
 
     def iterate_train_feature(self, feature_model: nn.Module, train_ids: set[int]) -> Iterator[torch.Tensor]:
-        for data, _ in strips.batches(data_dir(), train_ids, True, self.current_round):
+        for _, data, _ in strips.batches(data_dir(), train_ids, True, self.current_round):
             yield feature_model(data)
 
     def iterate_test_feature(self, feature_model: nn.Module, test_ids: set[int]) -> Iterator[torch.Tensor]:
-        for data, _ in strips.batches(data_dir(), test_ids, False, self.current_round):
+        for _, data, _ in strips.batches(data_dir(), test_ids, False, self.current_round):
             yield feature_model(data)
 
 

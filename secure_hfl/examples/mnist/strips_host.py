@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from secure_hfl import HeteroNNHostScheduler, logger
+from secure_hfl.examples import samples
 from secure_hfl.examples.mnist import data_dir, strips
 
 import torch  # isort: skip
@@ -30,13 +31,14 @@ class StripsHost(HeteroNNHostScheduler):
     def iterate_train_feature(
         self, feature_model: nn.Module, train_ids: set[int]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for data, labels in strips.batches(data_dir(), train_ids, True, self.current_round):
+        for ids, data, labels in strips.batches(data_dir(), train_ids, True, self.current_round):
+            self.confirm_batch_ids(ids)
             yield feature_model(data), labels
 
     def iterate_test_feature(
         self, feature_model: nn.Module, test_ids: set[int]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for data, labels in strips.batches(data_dir(), test_ids, False, self.current_round):
+        for _, data, labels in strips.batches(data_dir(), test_ids, False, self.current_round):
             yield feature_model(data), labels
 
     def build_infer_model(self) -> nn.Module:
@@ -51,7 +53,8 @@ class StripsHost(HeteroNNHostScheduler):
 
     def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
         self.optimizer.zero_grad()
-        loss = F.nll_loss(self.infer_model(self._fuse(feature_projection)), labels)
+        loss_function = self.label_privacy.loss if self.label_privacy else F.nll_loss
+        loss = loss_function(self.infer_model(self._fuse(feature_projection)), labels)
         loss.backward()
         self.optimizer.step()
 
@@ -77,4 +80,5 @@ if __name__ == "__main__":
         log_rounds=strips.LOG_ROUNDS,
         projection=width,
         schedule_timeout=strips.JOIN_SECONDS,
+        label_privacy=samples.label_privacy(classes=10),
     ).launch_task("YOUR_TASK_ID")
