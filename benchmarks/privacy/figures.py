@@ -1,4 +1,4 @@
-"""The benchmark's two pictures (with matplotlib), and the few pictures among its scores."""
+"""The benchmarks' pictures (with matplotlib), and the few pictures among the scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from secure_hfl.bench.report.plots import draw_tradeoff
-from secure_hfl.bench.report.svg import style
+from secure_hfl.bench.report.svg import BLUE, GREY, INK, ORANGE, style
 
 GAP = 3
 """Pixels between two pictures of a strip, of its border's grey."""
@@ -31,6 +31,31 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
         for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
             draw_tradeoff(panel, [line for line in lines if line["task"] == name])
             panel.set_title(name)
+        figure.savefig(path, dpi=90)
+
+
+def draw_epsilons(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """What is left of each task where training labels are protected: a panel for each, epsilon from left to right."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(line["task"] for line in lines))
+    epsilons = sorted({line["epsilon"] for line in lines} - {None}, reverse=True)
+    with style():
+        figure = Figure(figsize=(6 * len(names), 4.2), layout="constrained", facecolor="white")
+        for panel, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+            own = [line for line in lines if line["task"] == name]
+            (unprotected,) = (line["score"] for line in own if line["epsilon"] is None)
+            panel.axhline(unprotected, color=GREY, linestyle="--", label="true labels")
+            for corrected, label, colour in (
+                (True, "label_privacy.loss", BLUE),
+                (False, "plain cross-entropy", ORANGE),
+            ):
+                scores = {line["epsilon"]: line["score"] for line in own if line["corrected"] is corrected}
+                panel.plot(range(len(epsilons)), [scores[each] for each in epsilons], "o-", color=colour, label=label)
+            panel.set_xticks(range(len(epsilons)), [f"{each:g}" for each in epsilons])
+            panel.set(title=name, xlabel="epsilon for each training label", ylabel=own[0]["measure"])
+            panel.grid(axis="y")
+            panel.legend(loc="lower left", labelcolor=INK)
         figure.savefig(path, dpi=90)
 
 

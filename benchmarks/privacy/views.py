@@ -20,11 +20,13 @@ from torch.optim import SGD
 
 from benchmarks.harness.pump import pump
 from benchmarks.privacy.scores import auc
+from protocols.core.randomness import SeededRandomness
 from protocols.core.steps import Steps
 from protocols.layer.interface import CollaboratorLayer, LayerSpec
 from secure_hfl.engine.batch import HostBatch
 from secure_hfl.optimizer import SecureOptimizer, gradients_of
 from secure_hfl.privacy.defence import BatchNoise, GradientNoise
+from secure_hfl.privacy.randomized_response import LabelDraws, RandomizedResponse
 from secure_hfl.schemes import load_scheme
 
 HOST, OTHER = "host", "collaborator"
@@ -73,6 +75,8 @@ class Setting:
         projection: width of the layer; None: no layer (scheme "plain" only).
         trainable: whether the collaborator's bottom model is trained.
         noise: makes the Host's `gradient_noise`.
+        privacy: the Host's `label_privacy`.
+        corrects: whether the loss is the one that it provides.
         seed: of everything.
         batches: stop after so many; 0: train all epochs.
     """
@@ -81,6 +85,8 @@ class Setting:
     projection: int | None = None
     trainable: bool = True
     noise: Callable[[], GradientNoise | None] = lambda: None
+    privacy: RandomizedResponse | None = None
+    corrects: bool = True
     seed: int = 1
     batches: int = 0
 
@@ -92,6 +98,7 @@ class Views:
     Attributes:
         batches: for each training batch, its rows and the gradient that the collaborator received, or None.
         dz: the gradients before noise, batch by batch.
+        labels: what was trained on, in place of the task's [n].
         z: the Host's view of all rows in a test round [n, o].
         a: the truth behind it [n, d].
         bottom: the collaborator's model at the end; `fresh` as it began.
@@ -100,6 +107,7 @@ class Views:
 
     batches: list[tuple[Array, Array | None]] = field(default_factory=list)
     dz: list[Array] = field(default_factory=list)
+    labels: Array = field(default_factory=lambda: np.empty(0))
     z: Array = field(default_factory=lambda: np.empty(0))
     a: Array = field(default_factory=lambda: np.empty(0))
     bottom: nn.Module = field(default_factory=nn.Identity)
@@ -141,6 +149,8 @@ class Run:
         self.top = nn.Sequential(nn.Linear(task.widths[0] + width, 20), nn.ReLU(), nn.Linear(20, outputs))
         self.views.fresh = copy.deepcopy(self.other)
         self.noise = setting.noise()
+        self.labels = self._labels()
+        self.views.labels = self.labels.numpy()
         spec = LayerSpec(
             OTHER, task.widths[1], setting.projection, task.rows, setting.trainable, bytes(32), setting.seed
         )
@@ -150,6 +160,15 @@ class Run:
         layers = [] if setting.projection is None else [OTHER]
         sgd = [SGD(model.parameters(), task.learning_rate, momentum=0.9) for model in (self.own, self.top, self.other)]
         self.optimizer, self.other_optimizer = SecureOptimizer(sgd[0], sgd[1], layers, 0.01), sgd[2]
+
+    def _labels(self) -> torch.Tensor:
+        """Those of the training rows as they are drawn, the others as they are."""
+        task, setting = self.task, self.setting
+        if setting.privacy is None:
+            return task.labels
+        ids = range(task.train)
+        draws = LabelDraws(setting.privacy, SeededRandomness(setting.seed, "label privacy").seed(), ids)
+        return torch.cat([draws(task.labels[: task.train], ids, task.train), task.labels[task.train :]])
 
     def train(self) -> Views:
         """All of it."""
@@ -171,7 +190,7 @@ class Run:
         self.other.train()
         features = self.other(task.other[rows])
         z = self._project(features, training=True)
-        wire, labels = Wire(self.far), task.labels[rows]
+        wire, labels = Wire(self.far), self.labels[rows]
         noise = BatchNoise(self.noise, labels, [OTHER] if self.setting.trainable else [], self.setting.seed, place)
         own = self.own(task.host[rows])
         batch = HostBatch(HOST, own, {OTHER: z}, {OTHER: wire}, {OTHER: self.layer}, noise)  # type: ignore[dict-item]
@@ -189,6 +208,8 @@ class Run:
 
     def _loss(self, fused: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         out = self.top(fused)
+        if self.setting.privacy is not None and self.setting.corrects:
+            return self.setting.privacy.loss(out, labels)
         if self.task.classes > 2:
             return F.cross_entropy(out, labels)
         return F.binary_cross_entropy_with_logits(out[:, 0], labels.float())
