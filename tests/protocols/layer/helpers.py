@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from functools import lru_cache
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -165,13 +166,26 @@ def backward_and_settle(collaborator: EncryptedCollaborator) -> Steps[Floats | N
 
 def copied(role: Any) -> Any:
     """A copy that can go on without changing the original: its parts, stocks and counts are copies too."""
-    twin = copy.copy(role)
+    return _copied(role, {})
+
+
+def _copied(part: Any, twins: dict[int, Any]) -> Any:
+    """A part that two others have is one in the copy too; methods that a part was given are those of the copy."""
+    if id(part) in twins:
+        return twins[id(part)]
+    twin = twins[id(part)] = copy.copy(part)
     for name, value in vars(twin).items():
         if isinstance(value, dict):
             setattr(twin, name, {key: copy.copy(each) for key, each in value.items()})
-        elif type(value).__module__.startswith(("protocols.layer", "protocols.schemes")) and not is_dataclass(value):
-            setattr(twin, name, copied(value))
+        elif isinstance(value, MethodType) and _is_part(value.__self__):
+            setattr(twin, name, MethodType(value.__func__, _copied(value.__self__, twins)))
+        elif _is_part(value):
+            setattr(twin, name, _copied(value, twins))
     return twin
+
+
+def _is_part(value: Any) -> bool:
+    return type(value).__module__.startswith(("protocols.layer", "protocols.schemes")) and not is_dataclass(value)
 
 
 def tampering(steps: Steps[object], kind: type[Message], change: Callable[[Message], Message]) -> Steps[object]:
