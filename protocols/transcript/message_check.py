@@ -203,7 +203,8 @@ class SizeCheck:
         if bounds is None:
             return
         head = header(entry.sequence, entry.phase, entry.round, entry.batch)
-        low, high = head + body(bounds[0]), head + body(bounds[1])
+        low = head + body(bounds[0])
+        high = low if bounds[0] == bounds[1] else head + body(bounds[1])
         if not low <= entry.length <= high:
             wanted = f"{low} bytes" if low == high else f"{low} to {high} bytes"
             self._log.report(ImpossibleSize(f"{entry.length} bytes", wanted, entry=str(entry)))

@@ -34,7 +34,13 @@ def tensor(shape: tuple[int, ...], item: int = 8) -> int:
 
 def header(sequence: int, phase: int, round_number: int, batch: int) -> int:
     """Bytes of an envelope up to its body's length."""
-    return number(sequence) + number(phase) + number(round_number) + number(batch) + 2
+    return number(sequence) + _place(phase, round_number, batch) + 2
+
+
+@lru_cache(256)
+def _place(phase: int, round_number: int, batch: int) -> int:
+    """Bytes of where a message was sent: the same for all messages of a batch."""
+    return number(phase) + number(round_number) + number(batch)
 
 
 def body(size: int) -> int:

@@ -11,7 +11,7 @@ resumed         the same from RESTORED on, where the keys are fresh and the weig
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
@@ -26,13 +26,13 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.task.scheme_order import Moves, SchemeOrder, moves
+from protocols.task.scheme_order import Moves, OrderState, SchemeOrder, moves
 from protocols.task.scheme_order import State as S
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
 
-class EncryptedState(Enum):
+class EncryptedState(OrderState):
     """What has passed last, of these schemes' messages."""
 
     KEYED = auto()

@@ -14,7 +14,7 @@ counts triples, and what each request brings: every mask serves once.
 from __future__ import annotations
 
 from collections import deque
-from enum import Enum, auto
+from enum import auto
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
@@ -33,13 +33,23 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.masked.triples import KINDS, TRAIN
-from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, SchemeRules, moves, refuse
+from protocols.task.scheme_order import (
+    At,
+    MessageType,
+    Moves,
+    OrderState,
+    Recorded,
+    SchemeOrder,
+    SchemeRules,
+    moves,
+    refuse,
+)
 from protocols.task.scheme_order import State as S
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
 
-class MaskedState(Enum):
+class MaskedState(OrderState):
     """What has passed last, of this scheme's messages."""
 
     KEYED = auto()

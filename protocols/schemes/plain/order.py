@@ -8,19 +8,19 @@ Nothing is sent to set it up, for the first time or again.
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
 from protocols.layer.messages import StepSkipped
 from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
-from protocols.task.scheme_order import SchemeOrder, moves
+from protocols.task.scheme_order import OrderState, SchemeOrder, moves
 from protocols.task.scheme_order import State as S
 
 _SET_UP = {Sender.HOST: S.ALIGNED, Sender.COLLABORATOR: S.SHAPED}
 
 
-class PlainState(Enum):
+class PlainState(OrderState):
     """What has passed last, of this scheme's messages."""
 
     PROJECTED = auto()
