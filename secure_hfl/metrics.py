@@ -57,6 +57,9 @@ class RunMetrics(BaseModel):
     `offline_seconds` is what was spent on work that does not depend on data: processor seconds of the background
     thread, and for scheme "masked" the wall seconds of making triples with the peers, those of the test set included.
 
+    `rows_shown` counts, by feature key, the different rows of each frozen bottom model that have crossed: each was sent
+    once, and what the Host was shown of it does not grow with the rounds.
+
     `resumes` counts how often the run went on after an interruption, and `recovery_seconds` how long each took: from
     the moment it was noticed, or the start of the process, until training could go on. What a process that was killed
     had done after its last checkpoint is not counted anywhere; of a resumed round, times and bytes are those since.
@@ -80,6 +83,7 @@ class RunMetrics(BaseModel):
     seconds: float = 0.0
     offline_seconds: float = 0.0
     peak_rss_mb: float = 0.0
+    rows_shown: dict[str, int] = Field(default_factory=dict)
     resumes: int = 0
     recovery_seconds: list[float] = Field(default_factory=list)
     checkpoint_seconds: float = 0.0

@@ -155,7 +155,7 @@ class Run:
             OTHER, task.widths[1], setting.projection, task.rows, setting.trainable, bytes(32), setting.seed
         )
         scheme = load_scheme(setting.scheme)
-        self.layer, self.far = scheme.host(spec), scheme.collaborator(spec)
+        self.layer, self.far = scheme.host_layer(spec), scheme.collaborator_layer(spec)
         pump(self.layer.setup(), self.far.setup())
         layers = [] if setting.projection is None else [OTHER]
         sgd = [SGD(model.parameters(), task.learning_rate, momentum=0.9) for model in (self.own, self.top, self.other)]
@@ -187,7 +187,7 @@ class Run:
     def _batch(self, rows: torch.Tensor, place: str) -> None:
         task = self.task
         self.own.train()
-        self.other.train()
+        self.other.train(self.setting.trainable)
         features = self.other(task.other[rows])
         z = self._project(features, training=True)
         wire, labels = Wire(self.far), self.labels[rows]

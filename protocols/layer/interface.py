@@ -8,6 +8,9 @@
                      ---- weight gradient ---->
     settle()         <--- the next share ------
 
+A frozen bottom model's layer (`LayerSpec.trainable` is false) has no backward part: protocols/layer/frozen.py stands
+around the two sides, which then see test batches only.
+
 Each method is a conversation (`protocols.core.steps`): the engine runs it over the wire, tests run both in memory.
 All schemes compute `protocols.layer.reference`, so user code and parity tests are the same for all.
 """
@@ -102,6 +105,11 @@ class LayerSide(ABC):
     def weights(self) -> dict[str, Array]:
         """What this side keeps of the layer, by name (for the results)."""
 
+    @property
+    def rows_shown(self) -> int | None:
+        """How many different rows of a frozen bottom model have crossed; None where all cross in every round."""
+        return None
+
     def prepare(self) -> bool:
         """Make a little of what can be made ahead of time; False when there is enough. Called from one other thread."""
         return False
@@ -148,6 +156,14 @@ class HostLayer(LayerSide):
     def offline(self) -> HostOfflinePhase | None:
         """What is made beside training, once the layer is set up; None in a scheme without an offline phase."""
         return None
+
+    def new_rows(self, rows: int) -> Steps[int]:
+        """How many of the next batch's rows the collaborator is about to send something for: here all of them.
+
+        Run before `forward`, and before the units that `offline` needs are waited for.
+        """
+        yield from ()
+        return rows
 
     @abstractmethod
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:

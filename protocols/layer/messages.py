@@ -1,6 +1,7 @@
 """Messages that layers of more than one scheme send.
 
     every scheme                                                    FeatureShape, StepSkipped
+    every scheme, frozen bottom model (protocols/layer/frozen.py)   FrozenRows, BatchClosed
     secret-shared weights (protocols/layer/initial.py)              ProjectionKey, InitialFactor, InitialShare
 
 `parts` are ciphertexts in the scheme's own checked format; `version` counts the updates of W, so that a ciphertext of
@@ -12,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from protocols.core.errors import InvalidInput
-from protocols.core.ledger import COLLABORATOR_KEY, ciphertext, public
+from protocols.core.ledger import BOTH, COLLABORATOR_KEY, Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Bounds, Range, Recorded, TaskSizes, between
@@ -21,13 +25,15 @@ from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.he.interface import MatrixShape
 from protocols.layer.sizes import LaidOut, LayerSizes
 from protocols.task.alignment import BatchOpen
-from protocols.wire.sizes import data, number
+from protocols.wire.sizes import data, number, tensor
 
 MAX_WIDTH = 1 << 16
 MAX_ROWS = 1 << 20
 MAX_PARTS = 1 << 16
 MAX_KEY_BYTES = 1 << 24
 MAX_VERSION = (1 << 63) - 1
+MAX_FROZEN_ROWS = (1 << 31) - 1
+"""Rows of a frozen bottom model that can be numbered in one task."""
 
 SEMANTIC = "Semantic security: BFV parameters by the Homomorphic Encryption Standard (2018); Paillier (EUROCRYPT '99)."
 FLOODED = "Re-randomised and flooded by 40 bits over all noise that depends on the sender (protocols/he/)."
@@ -44,6 +50,13 @@ EXPONENT = (0, 11)
 """Bytes of an int32: a negative number takes ten and its tag, zero none."""
 
 
+def evaluated_rows(task: TaskSizes) -> int:
+    """Rows that a scheme's messages about this batch have: the batch's, or of a frozen bottom model the new ones."""
+    new = None if task.agreed.is_trainable else task.announced(FrozenRows, Sender.COLLABORATOR)
+    (rows,) = new or task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
+    return rows
+
+
 def _width_out(task: TaskSizes, width: int) -> int:
     """o, columns of z."""
     return (task.agreed.projection_width if task.agreed.has_projection else 0) or width
@@ -55,8 +68,7 @@ def _laid_out(task: TaskSizes) -> LaidOut | None:
     if shape is None or not isinstance(task.scheme, LayerSizes):
         return None
     first_rows, width = shape
-    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
-    return task.scheme.laid_out(width, _width_out(task, width), first_rows, rows)
+    return task.scheme.laid_out(width, _width_out(task, width), first_rows, evaluated_rows(task))
 
 
 def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)) -> Bounds:
@@ -127,6 +139,54 @@ class FeatureShape(Message):
 @dataclass(frozen=True)
 class StepSkipped(Message):
     """The host trained nothing on this batch: drop its features, change no weights."""
+
+
+def _frozen_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
+    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
+    if recorded[0] > rows:
+        raise InvalidInput(f"{recorded[0]} new rows in a batch of {rows}")
+    size = number(recorded[0]) + tensor((rows,), 4)
+    return size, size
+
+
+@wire(
+    43,
+    ledger=LedgerEntry(
+        Content.PUBLIC,
+        BOTH,
+        "which rows of a batch of {collaborator}'s it was shown before, and which are the same",
+        "",
+        "The results for equal rows are equal: {collaborator}'s bottom model and the weights stay as they are.",
+    ),
+    recorded=("new",),
+    bounds=_frozen_bounds,
+)
+@dataclass(frozen=True)
+class FrozenRows(Message):
+    """Which rows a batch of a frozen bottom model has; the host is about to be shown those that are new.
+
+    **Leaks** which rows are the same, to the host.
+
+    Attributes:
+        new: rows that have not been sent before, or are forgotten.
+        references: [B] int32, the number of each row: rows are numbered from 0 as they are first sent, and the new ones
+            of a batch go on where the last ones ended, in their order.
+    """
+
+    new: Uint32
+    references: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        self.require_array("references", np.int32, 1)
+        self.require(len(self.references) <= MAX_ROWS, f"a batch has at most {MAX_ROWS} rows")
+        self.require_int("new", 0, len(self.references))
+        self.require(int(self.references.min()) >= 0, "rows are numbered from 0")
+
+
+@wire(44, ledger=public("that {host} is done with a batch"), bounds=between(0, 0))
+@dataclass(frozen=True)
+class BatchClosed(Message):
+    """The host is done with a training batch of a frozen bottom model, whether it has trained on it or not."""
 
 
 @dataclass(frozen=True)

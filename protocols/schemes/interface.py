@@ -5,6 +5,9 @@
     host.py, collaborator.py the two sides of one layer (protocols/layer/interface.py)
     scheme.py                the class that puts them together, registered under its name
 
+A bottom model may be frozen: `host_layer`, `collaborator_layer` and `task_order` are what a task runs with, and make of
+a scheme's own sides and order those that send each row of features once (protocols/layer/frozen.py).
+
 A scheme from outside of this project is such a folder too: docs/writing-a-scheme.md.
 """
 
@@ -18,7 +21,9 @@ from typing import Any, ClassVar
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.he.interface import Backend
+from protocols.layer.frozen import FrozenCollaborator, FrozenHost
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
+from protocols.task.frozen_order import frozen_order
 from protocols.task.messages import COMMON_MESSAGES
 from protocols.task.scheme_order import SchemeOrder
 
@@ -90,3 +95,17 @@ class Scheme(ABC):
     @abstractmethod
     def order(self, trainable: bool) -> SchemeOrder:
         """Which of them may follow which, for a bottom model that is trained, or frozen."""
+
+    # What a task runs with -------------------------------------------------------------------------------------------
+
+    def host_layer(self, spec: LayerSpec) -> HostLayer:
+        """The host's side, which shows each row of a frozen bottom model once."""
+        return self.host(spec) if spec.trainable else FrozenHost(spec, self.host(spec))
+
+    def collaborator_layer(self, spec: LayerSpec) -> CollaboratorLayer:
+        """The collaborator's side, which sends each row of a frozen bottom model once."""
+        return self.collaborator(spec) if spec.trainable else FrozenCollaborator(spec, self.collaborator(spec))
+
+    def task_order(self, trainable: bool) -> SchemeOrder:
+        """The order of these."""
+        return self.order(True) if trainable else frozen_order(self.order(False))

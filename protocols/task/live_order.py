@@ -1,6 +1,6 @@
 """The order of a task, held to while it runs: what an auditor would refuse is neither sent nor taken.
 
-    live = LiveOrder(Sender.HOST, scheme.order)
+    live = LiveOrder(Sender.HOST, scheme.task_order)
     live.sent(place, message)          before it goes out
     live.received(place, message)      before any role sees it
 

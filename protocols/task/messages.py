@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from protocols.core.message import Message
-from protocols.layer.messages import FeatureShape, StepSkipped
+from protocols.layer.messages import BatchClosed, FeatureShape, FrozenRows, StepSkipped
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
@@ -28,6 +28,8 @@ COMMON_MESSAGES: tuple[type[Message], ...] = (
     FinishAcknowledged,
     FeatureShape,
     StepSkipped,
+    FrozenRows,
+    BatchClosed,
     Checkpoint,
     Countersignature,
 )

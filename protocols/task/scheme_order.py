@@ -17,7 +17,7 @@ A scheme's own states are members of an enumeration of its own, an `OrderState`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NoReturn
@@ -57,6 +57,7 @@ class State(OrderState):
     TRAINING = auto()  # the host, between batches or before its part of one
     TESTING = auto()
     OPENED = auto()  # the collaborator, its batch announced
+    REFERRED = auto()  # the collaborator, frozen: which rows of the batch are new
     ENDED = auto()  # the collaborator, its round over
     FINISHED = auto()
 
@@ -126,7 +127,7 @@ class SchemeOrder:
     steps: tuple[MessageType, ...] = ()
     behind_step: tuple[MessageType, ...] = ()
     offline: Mapping[Sender, Table] = field(default_factory=lambda: _NO_LANE)
-    rules: type[SchemeRules] = SchemeRules
+    rules: Callable[[], SchemeRules] = SchemeRules
 
 
 def refuse(sender: Sender, message_type: MessageType, why: str) -> NoReturn:

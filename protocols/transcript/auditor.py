@@ -187,5 +187,5 @@ def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:
         return None
     types, senders = known_types(terms.scheme), {sender.role: sender for sender in Sender}
     crossed = [Crossed(senders[each.sender], types[each.type], each.round) for each in traffic]
-    steps = registered_scheme(terms.scheme).order(terms.is_trainable).steps
+    steps = registered_scheme(terms.scheme).task_order(terms.is_trainable).steps
     return ledger_of_run(terms.host, terms.collaborator, crossed, steps)

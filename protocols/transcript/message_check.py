@@ -84,7 +84,7 @@ class MessageCheck:
         try:
             scheme = registered_scheme(terms.scheme)
             self._may_be_plaintext = scheme.is_plaintext
-            self._order.begin(scheme.order(terms.is_trainable), terms.resume_point)
+            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
         except InvalidInput as error:
             self._history.is_whole = False

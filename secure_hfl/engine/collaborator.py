@@ -103,7 +103,7 @@ class Collaborator:
         channel = retry(self._connect, timeout)
         # The host answers once everyone has joined, which may take its whole schedule_timeout.
         self._link = Link(channel, with_grace(timeout))
-        self._link.hold_to(LiveOrder(Sender.COLLABORATOR, bench.assignment.scheme.order))
+        self._link.hold_to(LiveOrder(Sender.COLLABORATOR, bench.assignment.scheme.task_order))
         channel.on_failure(bench.user.interrupter.task_failed)
         bench.peers.links = {self._link.name: self._link}
         self._seam = bench.peers.last_position(self._link) if bench.recovery.is_resuming else b""
@@ -178,7 +178,7 @@ class Collaborator:
     def _new_layer(self, rows: int, width: int) -> CollaboratorLayer:
         task = self._bench.assignment
         spec = layer_spec(self._bench.state.manifest, task.party, rows, width, task.options.seed)
-        self._layer = self._layers.add(spec, task.scheme.collaborator(spec))
+        self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
         return self._layer
 
     # Training --------------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ class Host:
             raise
         peers.links = {name: Link(channel, self._scheduler.calculation_timeout) for name, channel in channels.items()}
         for link in peers.links.values():
-            link.hold_to(LiveOrder(Sender.HOST, task.scheme.order))
+            link.hold_to(LiveOrder(Sender.HOST, task.scheme.task_order))
         if self._bench.recovery.is_resuming:
             self._seams = {name: peers.last_position(link) for name, link in peers.links.items()}
         for name, link in peers.links.items():
@@ -198,7 +198,7 @@ class Host:
         return layer_spec(self._bench.state.manifest, key, rows, width, self._bench.assignment.options.seed)
 
     def _new_layer(self, spec: LayerSpec) -> HostLayer:
-        return self._layers.add(spec, self._bench.assignment.scheme.host(spec))
+        return self._layers.add(spec, self._bench.assignment.scheme.host_layer(spec))
 
     # Training --------------------------------------------------------------------------------------------------------
 

@@ -98,8 +98,8 @@ class HostTraining:
         batches = train if limit is None else min(train, limit), test if self._scheduler.log_rounds else 0
         left = self._rounds_left()
         if left is None:
-            return Outlook(batches, (None, None))
-        return Outlook(batches, (len(left), sum(self._is_test_due(n) or n == left[-1] for n in left)))
+            return Outlook(rows, batches, (None, None))
+        return Outlook(rows, batches, (len(left), sum(self._is_test_due(n) or n == left[-1] for n in left)))
 
     def _rounds_left(self) -> range | None:
         """Their numbers, if the user does not decide as they go. One that is over may still have its test before it."""
@@ -239,9 +239,11 @@ class HostTraining:
             if own is None:
                 return
             rows = len(own[0])
+            with span("scheme, other"):
+                new_rows = {key: link.run(layers[key].new_rows(rows)) for key, link in links.items()}
             if self.offline is not None:
                 with span("wait"):
-                    wait_for_units(self.offline, layers, training, rows)
+                    wait_for_units(self.offline, layers, training, new_rows)
             with span("scheme, other"):
                 begun = {key: link.start(layers[key].forward(rows, training)) for key, link in links.items()}
                 collected: dict[str, Array] = {key: conversation.finish() for key, conversation in begun.items()}

@@ -37,6 +37,11 @@ class Layers(Generic[LayerT]):
         """What a checkpoint keeps of each."""
         return {key: layer.state() for key, layer in self.by_key.items()}
 
+    def rows_shown(self) -> dict[str, int]:
+        """How many rows of each frozen bottom model have crossed."""
+        shown = {key: layer.rows_shown for key, layer in self.by_key.items()}
+        return {key: count for key, count in shown.items() if count is not None}
+
     def weights(self) -> dict[str, Mapping[str, Array]]:
         """What the results keep of each."""
         return {key: layer.weights() for key, layer in self.by_key.items()}

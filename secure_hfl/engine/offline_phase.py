@@ -124,6 +124,7 @@ class HostOfflineWork(OfflineWorker):
             total, made = demand.in_all[kind], self._made[at][kind]
             if total is not None:  # the user's iterator has more batches than ids / batch size
                 demand.in_all[kind] = max(total, made + count)
+                demand.a_round[kind] = max(demand.a_round[kind], 1)
         self._wait(pool, kind, count, self._timeout)
 
     def _notify(self) -> None:
@@ -219,12 +220,24 @@ class Outlook:
     """What the rest of a task will use, as far as is known.
 
     Args:
+        rows: of a batch.
         batches: of training, and of testing, in a round.
         rounds: of training, and tests, that are left; None: the user decides as they go.
     """
 
+    rows: int
     batches: tuple[int, int]
     rounds: tuple[int | None, int | None]
+
+    def demand(self, layer: HostLayer, phase: HostOfflinePhase) -> Demand:
+        """What a layer will need of its offline phase."""
+        kinds, shown = (phase.kind(True), phase.kind(False)), layer.rows_shown
+        if shown is None:
+            return Demand.of(phase.bytes_per_unit, dict(zip(kinds, self.batches)), dict(zip(kinds, self.rounds)))
+        # Of a frozen bottom model each row is shown once. Where it gives more rows than there are ids, more is made
+        # when it is asked for.
+        left = max(0, sum(self.batches) - shown // self.rows)
+        return Demand.of(phase.bytes_per_unit, {kinds[0]: left}, {kinds[0]: 1})
 
 
 def host_offline_work(
@@ -234,18 +247,14 @@ def host_offline_work(
     phases = {key: layer.offline for key, layer in layers.items() if layer.offline is not None}
     if not phases:
         return None
-    phase = next(iter(phases.values()))
-    kinds = phase.kind(True), phase.kind(False)
-    a_round, rounds = dict(zip(kinds, outlook.batches)), dict(zip(kinds, outlook.rounds))
-    lanes = [
-        (links[key].offline_lane(), phase, Demand.of(phase.bytes_per_unit, a_round, rounds))
-        for key, phase in phases.items()
-    ]
+    lanes = [(links[key].offline_lane(), phase, outlook.demand(layers[key], phase)) for key, phase in phases.items()]
     return HostOfflineWork(lanes, timeout)
 
 
-def wait_for_units(work: HostOfflineWork, layers: Mapping[str, HostLayer], training: bool, rows: int) -> None:
-    """Until what the next batch of so many rows uses is in stock on every link."""
-    for at, layer in enumerate(layers.values()):
+def wait_for_units(
+    work: HostOfflineWork, layers: Mapping[str, HostLayer], training: bool, rows: Mapping[str, int]
+) -> None:
+    """Until what the next batch uses is in stock on every link; `rows`: how many of it each layer is about to get."""
+    for at, (key, layer) in enumerate(layers.items()):
         if layer.offline is not None:
-            work.wait_for(at, *layer.offline.needs(training, rows))
+            work.wait_for(at, *layer.offline.needs(training, rows[key]))

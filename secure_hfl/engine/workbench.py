@@ -100,7 +100,9 @@ class Workbench:
 
     def metrics_so_far(self) -> RunMetrics:
         """With what is counted elsewhere."""
-        return self.measurements.so_far(self.background.seconds, self.checkpoints.seconds)
+        metrics = self.measurements.so_far(self.background.seconds, self.checkpoints.seconds)
+        metrics.rows_shown = self.layers.rows_shown()
+        return metrics
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

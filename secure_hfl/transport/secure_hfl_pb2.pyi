@@ -67,7 +67,7 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "checkpoint", "countersignature")
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "checkpoint", "countersignature")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -86,6 +86,8 @@ class Envelope(_message.Message):
     ROUND_START_FIELD_NUMBER: _ClassVar[int]
     TASK_FINISHED_FIELD_NUMBER: _ClassVar[int]
     FINISH_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_ROWS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_CLOSED_FIELD_NUMBER: _ClassVar[int]
     FEATURE_SHAPE_FIELD_NUMBER: _ClassVar[int]
     STEP_SKIPPED_FIELD_NUMBER: _ClassVar[int]
     PLAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +132,8 @@ class Envelope(_message.Message):
     round_start: RoundStart
     task_finished: TaskFinished
     finish_acknowledged: FinishAcknowledged
+    frozen_rows: FrozenRows
+    batch_closed: BatchClosed
     feature_shape: FeatureShape
     step_skipped: StepSkipped
     plain_features: PlainFeatures
@@ -156,7 +160,7 @@ class Envelope(_message.Message):
     masked_check: MaskedCheck
     checkpoint: Checkpoint
     countersignature: Countersignature
-    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("reason", "party", "code")
@@ -329,6 +333,18 @@ class FinishAcknowledged(_message.Message):
     ROUNDS_FIELD_NUMBER: _ClassVar[int]
     rounds: int
     def __init__(self, rounds: _Optional[int] = ...) -> None: ...
+
+class FrozenRows(_message.Message):
+    __slots__ = ("new", "references")
+    NEW_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    new: int
+    references: Tensor
+    def __init__(self, new: _Optional[int] = ..., references: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+
+class BatchClosed(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class FeatureShape(_message.Message):
     __slots__ = ("rows", "width")

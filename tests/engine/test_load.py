@@ -27,7 +27,6 @@ from secure_hfl.transport.client import connect
 CATALOGUE = Catalogue(COMMON_MESSAGES)
 HOST, ALICE, BOB = "party0", "party1", "party2"
 ALPHA_IDS = [str(880_000_000 + i) for i in range(128)]
-FROZEN = {"is_feature_trainable": False}
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Planned:
     detail: str = ""
 
 
-# "hung": once the host hangs in its first batch, the collaborator, which awaits no gradient, fails in its second one.
+# "hung": once the host hangs before its first test batch, the collaborator, which awaits nothing, fails in its second.
 TASKS = {
     "alpha": Planned(ALICE, "alice", Case(ids=ALPHA_IDS), Case(ids=ALPHA_IDS)),
     "beta": Planned(BOB, "bob", Case(), Case()),
@@ -57,9 +56,9 @@ TASKS = {
     "hung": Planned(
         ALICE,
         "alice",
-        Case(hangs=Method.TRAIN_A_BATCH),
-        Case(features=Features.WIDER_LATER, arguments=FROZEN),
-        "party1 stopped in training round 1, batch 2: InvalidInput",
+        Case(batches=1, hangs=Method.ITERATE_TEST_FEATURE, arguments={"log_rounds": 1}),
+        Case(batches=1, test_batch_size=16, features=Features.WIDER_LATER),
+        "party1 stopped in testing round 1, batch 2: InvalidInput",
         "a method of this party's scheduler did not return",
     ),
 }

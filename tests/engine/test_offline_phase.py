@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ class HostNumbers:
         yield Receive(EpochEnd)
         self.made[kind] += count
         self.most = max(self.most, self.stock(kind))
+
+
+class OneKind(HostNumbers):
+    """As that of a layer whose bottom model is frozen."""
+
+    def kind(self, training: bool) -> str:
+        """See `HostOfflinePhase`."""
+        return KINDS[False]
 
 
 class CollaboratorNumbers:
@@ -196,16 +205,38 @@ def test_checks_take_one_unit_in_a_thousand() -> None:
 
 
 def test_a_scheme_without_an_offline_phase_has_no_work() -> None:
-    layer: Any = type("Layer", (), {"offline": None})()
-    assert host_offline_work({}, {"bank": layer}, Outlook((1, 1), (1, 1)), PATIENCE) is None
+    layer: Any = SimpleNamespace(offline=None, rows_shown=None)
+    assert host_offline_work({}, {"bank": layer}, Outlook(4, (1, 1), (1, 1)), PATIENCE) is None
 
 
 def test_the_outlook_becomes_the_demand_of_every_link() -> None:
-    layer: Any = type("Layer", (), {"offline": HostNumbers()})()
+    layer: Any = SimpleNamespace(offline=HostNumbers(), rows_shown=None)
     links = {name: Link(channel_pair()[0], PATIENCE) for name in ("bank", "shop")}
-    work = host_offline_work(links, dict.fromkeys(links, layer), Outlook((3, 1), (2, None)), PATIENCE)
+    work = host_offline_work(links, dict.fromkeys(links, layer), Outlook(4, (3, 1), (2, None)), PATIENCE)
     assert work is not None
     layer.offline.made["train"] = 2
-    wait_for_units(work, dict.fromkeys(links, layer), training=True, rows=8)
+    wait_for_units(work, dict.fromkeys(links, layer), True, dict.fromkeys(links, 8))
     for link in links.values():
         link.channel.close(0.1)
+
+
+@pytest.mark.parametrize(("shown", "left"), [(0, 4), (7, 3), (16, 0), (400, 0)])
+def test_a_frozen_bottom_model_uses_units_for_each_row_once(shown: int, left: int) -> None:
+    frozen: Any = SimpleNamespace(rows_shown=shown)
+    for rounds in ((20, 20), (None, None)):
+        demand = Outlook(4, (3, 1), rounds).demand(frozen, OneKind())
+        assert demand.a_round == {"test": left}
+        assert demand.in_all == {"test": left + 1}  # for the first batch's check
+
+
+def test_where_it_gives_more_rows_more_units_are_made(pairs: list[Pair]) -> None:
+    layer: Any = SimpleNamespace(rows_shown=16)
+    pair = Pair(Outlook(4, (3, 1), (9, 9)).demand(layer, OneKind()))
+    pairs.append(pair)
+    pair.host.start()
+    pair.collaborator.start()
+    pair.host.wait_for_round()
+    pair.host.wait_for(0, "test", 0)
+    assert pair.phase.made["test"] == 0
+    pair.host.wait_for(0, "test", 2)
+    assert pair.phase.made["test"] == 2

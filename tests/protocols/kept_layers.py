@@ -9,6 +9,7 @@ from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.layer.frozen import FrozenCollaborator, FrozenHost
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
@@ -33,6 +34,11 @@ def parameters_of(scheme: str) -> str:
 
 def layer_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
     """Both parties' ends of a layer. Their keys are the pair of this number, made once."""
+    ends = _scheme_ends(scheme, spec, pair)
+    return ends if spec.trainable else (FrozenHost(spec, ends[0]), FrozenCollaborator(spec, ends[1]))
+
+
+def _scheme_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
     if scheme not in ("bfv", "masked", "paillier"):
         known = registered_scheme(scheme)
         return known.host(spec), known.collaborator(spec)

@@ -19,8 +19,8 @@ from tests.protocols.whole_task import Before, Case, Task, ids_of
 TWO, THREE = ("patient",), ("patient", "shop")
 
 
-def case(scheme: str, has_projection: bool, names: tuple[str, ...]) -> Case:
-    return Case(scheme, has_projection=has_projection, names=names, tests_every_round=True, skip=1, rounds=2)
+def case(scheme: str, has_projection: bool, names: tuple[str, ...], trainable: bool = True) -> Case:
+    return Case(scheme, trainable, has_projection=has_projection, names=names, tests_every_round=True, skip=1, rounds=2)
 
 
 SCHEMES = [("plain", False), ("plain", True), ("bfv", True), ("paillier", True), ("masked", True)]
@@ -30,6 +30,11 @@ CASES = [
     for names, parties in ((TWO, "2-parties"), (THREE, "3-parties"))
     if scheme != "paillier" or names == TWO  # a second pair of keys takes seconds to make, and shows nothing more
 ]
+FROZEN = [
+    pytest.param(case(scheme, has_projection, TWO, False), id=f"{scheme}{'' if has_projection else '-no-layer'}-frozen")
+    for scheme, has_projection in SCHEMES
+]
+CASES += [*FROZEN, pytest.param(case("masked", True, THREE, False), id="masked-frozen-3-parties")]
 
 
 @lru_cache

@@ -146,7 +146,7 @@ class Task:
         self, case: Case, before: Before = Before(), every: int = 0, wires: Sequence[Wire] | None = None
     ) -> None:
         self.case, self.before, self.every = case, before, every
-        order = registered_scheme(case.scheme).order
+        order = registered_scheme(case.scheme).task_order
         wires = wires or [Wire(order=order, names=(H.role, key)) for key in (C.role, *case.names[1:])]
         self.lines = [Line(at, *each) for at, each in enumerate(zip(case.names, wires, strict=True), 1)]
         self.saved: list[Saved] = []
@@ -357,10 +357,11 @@ class Task:
     def batch(self, rows: int, training: bool) -> None:
         """What the scheme says about one."""
         number = self.rounds.batches
+        seed = number if training else number + 50
         shown = self.talk(
             lambda line: (
                 line.host.forward(rows, training),
-                line.collaborator.forward(line.features(rows, number), training),
+                line.collaborator.forward(line.features(rows, seed), training),
             )
         )
         for line, z in zip(self.lines, shown, strict=True):

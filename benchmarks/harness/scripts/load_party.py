@@ -2,8 +2,8 @@
 
 All entries of one home are one party, which launches its tasks together; several homes are several parties, whose runs
 share the process only because a test or a benchmark wants few processes. Models are built before anything runs: tasks
-share torch's generator. Where `meet` names a FIFO, a collaborator has its second batch once the host hangs. Prints one
-JSON object: which tasks failed, and why.
+share torch's generator. Where `meet` names a FIFO, a collaborator has its first batch with other ids than training's
+first once the host hangs. Prints one JSON object: which tasks failed, and why.
 """
 
 import json
@@ -50,6 +50,7 @@ class Collaborator(Talks, tiny.TinyCollaborator):
     def _batch(self, rows: list[int], out: torch.Tensor) -> torch.Tensor:
         if self.meet and rows[0] != tiny.TRAIN_IDS[0]:
             Path(self.meet).read_text()
+            self.meet = ""
         return super()._batch(rows, out)
 
 

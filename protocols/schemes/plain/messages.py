@@ -12,8 +12,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import wire
-from protocols.layer.messages import FeatureShape
-from protocols.task.alignment import BatchOpen
+from protocols.layer.messages import FeatureShape, evaluated_rows
 from protocols.wire.sizes import tensor
 
 _BY_NAME = "Not protected: both parties asked for scheme plain by name."
@@ -23,8 +22,7 @@ def _batch_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range 
     shape = task.announced(FeatureShape, Sender.COLLABORATOR)
     if shape is None:
         return None
-    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
-    size = tensor((rows, shape[1]), 4)
+    size = tensor((evaluated_rows(task), shape[1]), 4)
     return size, size
 
 

@@ -13,8 +13,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Uint32, wire
-from protocols.layer.messages import FeatureShape
-from protocols.task.alignment import BatchOpen
+from protocols.layer.messages import FeatureShape, evaluated_rows
 from protocols.wire.sizes import number, tensor
 
 _SCALE = 9  # a tag and a double
@@ -25,7 +24,7 @@ def _bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None
     shape = task.announced(FeatureShape, Sender.COLLABORATOR)
     if shape is None:
         return None
-    (rows,) = task.announced(BatchOpen, Sender.COLLABORATOR) or (0,)
+    rows = evaluated_rows(task)
     if recorded != (rows,):
         raise InvalidInput(f"{recorded[0]} rows in a batch of {rows}")
     size = number(rows) + _SCALE + tensor((rows, shape[1]), 1)

@@ -45,7 +45,7 @@ def recorded(entry: Entry) -> tuple[str, ...]:
 
 
 def order_of(scheme: str, trainable: bool) -> SchemeOrder:
-    return registered_scheme(scheme).order(trainable)
+    return registered_scheme(scheme).task_order(trainable)
 
 
 def entries(case: Case, end: int = 0) -> list[Entry]:
@@ -207,10 +207,14 @@ def test_a_resumed_round_begins_where_it_was(case: Case) -> None:
 
 @pytest.mark.parametrize("case", RESUMED[:3], ids=str)
 def test_versions_of_the_weights_go_on_from_the_checkpoints(case: Case) -> None:
-    """Which it is, the first message says; both parties' shares are of one, and each step is one."""
+    """Which it is, the first message says; both parties' shares are of one, and each step is one. Frozen, it is 0."""
     point = ResumePoint(Phase.TRAIN, 1)
     run = resumed(case, point)
     moved = [shifted(entry, 5) for entry in run]
+    if not case.trainable:
+        assert not goes_on(case, point, moved)
+        assert not accepts(case, [shifted(entry, 1) for entry in entries(case)])
+        return
     assert goes_on(case, point, moved)
     past = History()
     past.over(Phase.TRAIN, 1, 2)
