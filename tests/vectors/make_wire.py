@@ -12,7 +12,15 @@ import numpy as np
 from benchmarks.harness.known_messages import MESSAGE_TYPES, known_catalogue
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
-from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, StepSkipped
+from protocols.layer.messages import (
+    BatchClosed,
+    FeatureShape,
+    FrozenRows,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+    StepSkipped,
+)
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -122,6 +130,8 @@ EXAMPLES: tuple[Message, ...] = (
     MaskedCheck(16, 6, _ring(2), _ring(3)),
     Checkpoint(20, _bytes(32, 20), _bytes(32, 21), _bytes(70, 22)),
     Countersignature(20, _bytes(32, 20), _bytes(71, 23)),
+    FrozenRows(2, np.array([300, 1, 301], np.int32)),
+    BatchClosed(),
 )
 
 
