@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.pump import C, Conversation, H, Wire, complete
+from benchmarks.harness.pump import C, H, Wire, complete
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
@@ -26,6 +26,7 @@ from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import CollaboratorRounds, HostRounds
 from tests.protocols.kept_layers import layer_ends, parameters_of
+from tests.protocols.task_line import Line
 
 HOST = "hospital"
 
@@ -96,38 +97,6 @@ class Before:
     def position(self, name: str, sender: Sender) -> bytes:
         """How far a party's transcript of the conversation before goes."""
         return self.positions[name][sender] if name in self.positions else b""
-
-
-class Line:
-    """One collaborator, and its connection with the host.
-
-    Attributes:
-        host, collaborator: the layer's ends, when it is set up.
-        shown: the projections that the host got, in their order.
-        learnt: what this collaborator knows of the intersection.
-    """
-
-    def __init__(self, number: int, name: str, wire: Wire) -> None:
-        self.number, self.name, self.wire = number, name, wire
-        self.host: Any = None
-        self.collaborator: Any = None
-        self.rounds: CollaboratorRounds
-        self.spec: LayerSpec
-        self.shown: list[Any] = []
-        self.learnt: frozenset[str] = frozenset()
-
-    def at_host(self, steps: Steps[Any], place: Place | None = None) -> Conversation:
-        """Begin a conversation at the host's end."""
-        return Conversation(self.wire.end(H, place), steps)
-
-    def here(self, steps: Steps[Any], place: Place | None = None) -> Conversation:
-        """Begin one at the collaborator's end."""
-        return Conversation(self.wire.end(C, place), steps)
-
-    def features(self, rows: int, seed: int) -> Any:
-        """This collaborator's batch."""
-        values = np.random.default_rng(seed + 100 * self.number).normal(size=(rows, self.spec.width_in))
-        return values.astype(np.float32)
 
 
 class Task:
