@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from benchmarks.harness.pump import pinned
 from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
@@ -36,7 +37,7 @@ from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as encrypted
 from protocols.schemes.registry import registered_scheme
-from protocols.task.agreement import make_manifest
+from protocols.task.agreement import HostPlan, make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
@@ -199,7 +200,9 @@ def agreement() -> tuple[Hello, Manifest]:
     hello = Hello(PROTOCOL_VERSION, "benchmark", "patient", "paillier", True, False, os.urandom(32))
     bounds = json.loads(LayerParameters().canonical())
     parameters = json.dumps({"encryption": next(iter(PARAMETER_SETS)), "layer": bounds})
-    return hello, make_manifest([hello], "hospital", parameters, [1], 30.0, OsRandomness())
+    known = pinned({"patient": "patient"})
+    plan = HostPlan("benchmark", "hospital", "paillier", parameters, False, 30.0, known)
+    return hello, make_manifest([hello], plan, [1], OsRandomness())
 
 
 def wire_bytes(size: int) -> bytes:

@@ -153,6 +153,11 @@ def fingerprint_of(certificate_pem: bytes) -> str:
     return _fingerprint(_der(_load(certificate_pem)))
 
 
+def digest_of(certificate_pem: bytes) -> bytes:
+    """The same fingerprint as 32 bytes."""
+    return sha256(_der(_load(certificate_pem))).digest()
+
+
 def check_certificate(certificate_pem: bytes) -> PartyCertificate:
     """What a peer's certificate says, if it is one that this project makes and is valid today.
 

@@ -8,7 +8,7 @@ converse((wire.end(H), steps), ...)            any number of conversations at on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,10 +20,11 @@ from protocols.core.sender import Sender
 from protocols.core.steps import Answer, Placed, Receive, ReceiveAnywhere, ReceiveMany, Send, Steps
 from protocols.task.live_order import LiveOrder
 from protocols.task.scheme_order import SchemeOrder
+from protocols.task.terms import Pinned
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.codec import decode, encode
-from secure_hfl.identity import Identity
+from secure_hfl.identity import Identity, digest_of
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
@@ -177,6 +178,12 @@ def replay(steps: Steps[Any], *answers: Message | Placed) -> Any:
 
 
 # A connection ---------------------------------------------------------------------------------------------------------
+
+
+def pinned(collaborators: Mapping[str, str], host: str = "host") -> Pinned:
+    """Certificates of these identities; `collaborators`: by feature key."""
+    digests = {key: digest_of(identity(name).certificate_pem) for key, name in collaborators.items()}
+    return Pinned(digest_of(identity(host).certificate_pem), digests)
 
 
 @lru_cache

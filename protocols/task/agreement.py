@@ -15,7 +15,7 @@ agree anew, and on the checkpoint to go on from: protocols/task/resumption.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from protocols.core.errors import (
     CallOutOfOrder,
@@ -29,6 +29,7 @@ from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import ResumePoint, newest_common
+from protocols.task.terms import Declared, Pinned
 
 ID_NORMALISATION = "UTF-8 of NFC"
 
@@ -66,7 +67,10 @@ class HostPlan:
     """What the host is about to run.
 
     Attributes:
+        pinned: the certificates of this host and of the collaborators, by what `HostAgreement` calls them.
         checkpoints: those that it has, the newest first; of a task that is not resumed, none.
+        declared: what it says of the whole run.
+        may_train: feature keys of those who may be shown gradients; None: all.
     """
 
     task_id: str
@@ -75,8 +79,15 @@ class HostPlan:
     scheme_parameters: str
     is_reproducible: bool
     calculation_timeout: float
+    pinned: Pinned
     is_resuming: bool = False
     checkpoints: tuple[tuple[bytes, ResumePoint], ...] = ()
+    declared: Declared = field(default_factory=Declared)
+    may_train: frozenset[str] | None = None
+
+    def lets_train(self, feature_key: str) -> bool:
+        """Whether this collaborator may be shown gradients."""
+        return self.may_train is None or feature_key in self.may_train
 
 
 class HostAgreement:
@@ -85,9 +96,14 @@ class HostAgreement:
     Args:
         plan: what we are about to run.
         names: what the collaborators are called until they have said their feature keys; their order is the manifest's.
+
+    Raises:
+        InvalidInput: the plan has not the certificates of just these.
     """
 
     def __init__(self, plan: HostPlan, names: Sequence[str]) -> None:
+        if list(plan.pinned.collaborators) != list(names):
+            raise InvalidInput("the certificates of all collaborators must be known, in the manifest's order")
         self._plan = plan
         self._hellos: dict[str, Hello | None] = dict.fromkeys(names)
         self._admitted: set[str] = set()
@@ -113,6 +129,7 @@ class HostAgreement:
         if hello is None:
             raise CallOutOfOrder(f"{name} has not introduced itself")
         check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
+        _check_training(plan, hello)
         self._admitted.add(name)
 
     def decide(
@@ -128,7 +145,8 @@ class HostAgreement:
             seams: by name, how far our last conversation with each went, if there was one.
 
         Raises:
-            WrongSession: we have been set up, but have no checkpoint that all have.
+            WrongSession: we have been set up, but have no checkpoint that all have; or a collaborator allows less than
+                the plan asks for.
             PeerViolation: two parties use the same feature key.
             CallOutOfOrder: some have not been admitted.
         """
@@ -138,12 +156,12 @@ class HostAgreement:
         if len(hellos) < len(self._hellos):
             raise CallOutOfOrder(f"{len(hellos)} of {len(self._hellos)} collaborators have been admitted")
         plan = self._plan
+        for at, hello in enumerate(hellos):
+            hello.limits.check(hello.feature_key, plan.declared, projection_widths[at] if projection_widths else 0)
         self._manifest = make_manifest(
             hellos,
-            plan.feature_key,
-            plan.scheme_parameters,
+            plan,
             projection_widths,
-            plan.calculation_timeout,
             randomness,
             newest_common(plan.checkpoints, {hello.feature_key: hello.checkpoints for hello in hellos}),
             [(seams or {}).get(name, b"") for name in self._hellos],
@@ -178,12 +196,22 @@ class CollaboratorAgreement:
     Args:
         hello: what we say of ourselves.
         scheme_parameters: what we run the scheme with; the host must say the same.
+        pinned: certificates of the host, of this party and of whoever else we know, by feature key.
         points: where the checkpoints that we offer were made, by tag.
     """
 
-    def __init__(self, hello: Hello, scheme_parameters: str, points: Mapping[bytes, ResumePoint] | None = None) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        scheme_parameters: str,
+        pinned: Pinned,
+        points: Mapping[bytes, ResumePoint] | None = None,
+    ) -> None:
+        if hello.feature_key not in pinned.collaborators:
+            raise InvalidInput("a party's own certificate must be known")
         self._hello = hello
         self._scheme_parameters = scheme_parameters
+        self._pinned = pinned
         self._points = dict(points or {})
         self._has_run = False
 
@@ -191,7 +219,8 @@ class CollaboratorAgreement:
         """Introduce ourselves, check the manifest, accept it.
 
         Raises:
-            WrongSession: the manifest is for another task, scheme or session than ours.
+            WrongSession: the manifest is for another task, scheme or session than ours, or for more than we allow.
+            VerificationFailed: it names other certificates than those that are pinned.
             RoleAlreadyUsed: a hello's nonce is good for one session.
         """
         if self._has_run:
@@ -206,7 +235,7 @@ class CollaboratorAgreement:
 
     def _check(self, manifest: Manifest) -> None:
         hello = self._hello
-        ours = (
+        wanted = (
             hello.protocol_version,
             hello.task_id,
             hello.scheme,
@@ -223,18 +252,31 @@ class CollaboratorAgreement:
             manifest.id_normalisation,
         )
         names = ("protocol version", "task", "scheme", "scheme parameters", "seed", "id normalisation")
-        for name, our, their in zip(names, ours, theirs):
+        for name, our, their in zip(names, wanted, theirs):
             if our != their:
                 raise WrongSession(f"{name}: the host's manifest says {their!r}, {hello.feature_key} runs {our!r}")
         if hello.feature_key not in manifest.feature_keys:
             raise WrongSession(f"the host's manifest does not list {hello.feature_key}")
         at = manifest.feature_keys.index(hello.feature_key)
-        if manifest.nonces[at] != hello.nonce or manifest.trainable[at] != hello.is_feature_trainable:
+        ours = hello.nonce, hello.is_feature_trainable, hello.limits
+        if ours != (manifest.nonces[at], manifest.trainable[at], manifest.limits(hello.feature_key)):
             raise WrongSession(f"the host's manifest misquotes the hello of {hello.feature_key}")
         expected = session_id(manifest.task_id, manifest.host_nonce, manifest.feature_keys, manifest.nonces)
         if manifest.session != expected:
             raise VerificationFailed("the host's manifest has a session id that its own nonces do not give")
+        self._check_certificates(manifest)
+        width = manifest.projection_widths[at] if manifest.has_projection else 0
+        hello.limits.check("this side", manifest.declared, width)
         self._check_resumption(manifest)
+
+    def _check_certificates(self, manifest: Manifest) -> None:
+        named = dict(zip(manifest.feature_keys, manifest.fingerprints))
+        others = [key for key, pinned in self._pinned.collaborators.items() if named.get(key) != pinned]
+        if manifest.host_fingerprint != self._pinned.host or others:
+            who = ", ".join(others) or "the host"
+            raise VerificationFailed(
+                f"the host's manifest has another certificate of {who} than the invite that this party joined with"
+            )
 
     def _check_resumption(self, manifest: Manifest) -> None:
         point = manifest.resume_point
@@ -245,12 +287,19 @@ class CollaboratorAgreement:
             raise WrongSession(f"the host goes on from {point}, which is not a checkpoint that we offered")
 
 
+def _check_training(plan: HostPlan, hello: Hello) -> None:
+    who = hello.feature_key
+    if hello.is_feature_trainable and not plan.lets_train(who):
+        raise WrongSession(
+            f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
+            f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds it to may_train"
+        )
+
+
 def make_manifest(
     hellos: Sequence[Hello],
-    host_feature_key: str,
-    scheme_parameters: str,
+    plan: HostPlan,
     projection_widths: Sequence[int] | None,
-    calculation_timeout: float,
     randomness: Randomness,
     resumed: tuple[bytes, ResumePoint] | None = None,
     seams: Sequence[bytes] = (),
@@ -258,25 +307,25 @@ def make_manifest(
     """The host's manifest over checked hellos.
 
     Args:
-        hellos: in the order that all per-collaborator fields have.
+        hellos: in the order that all per-collaborator fields have, which is that of the plan's certificates.
         projection_widths: 0 is "as wide as the features"; None: no layer.
         resumed: the checkpoint to go on from; None: from the beginning.
         seams: the host's, if there was a conversation before.
     """
     keys = tuple(hello.feature_key for hello in hellos)
-    if len(set(keys)) != len(keys) or host_feature_key in keys:
-        raise PeerViolation(f"two parties use the same feature_key among: {host_feature_key}, {', '.join(keys)}")
+    if len(set(keys)) != len(keys) or plan.feature_key in keys:
+        raise PeerViolation(f"two parties use the same feature_key among: {plan.feature_key}, {', '.join(keys)}")
     nonce = randomness.bytes(NONCE_BYTES)
     nonces = tuple(hello.nonce for hello in hellos)
-    task_id = hellos[0].task_id
+    task_id, declared = hellos[0].task_id, plan.declared
     return Manifest(
         protocol_version=PROTOCOL_VERSION,
         task_id=task_id,
         session=session_id(task_id, nonce, keys, nonces),
         scheme=hellos[0].scheme,
-        scheme_parameters=scheme_parameters,
+        scheme_parameters=plan.scheme_parameters,
         id_normalisation=ID_NORMALISATION,
-        host_feature_key=host_feature_key,
+        host_feature_key=plan.feature_key,
         host_nonce=nonce,
         feature_keys=keys,
         nonces=nonces,
@@ -284,10 +333,22 @@ def make_manifest(
         projection_widths=tuple(projection_widths or (0,) * len(keys)),
         has_projection=projection_widths is not None,
         is_reproducible=hellos[0].is_reproducible,
-        calculation_timeout=calculation_timeout,
+        calculation_timeout=plan.calculation_timeout,
         resumed_from=resumed[0] if resumed else b"",
         resumed_phase=int(resumed[1].phase) if resumed else 0,
         resumed_round=resumed[1].round if resumed else 0,
         resumed_batch=resumed[1].batch if resumed else 0,
         seams=tuple(seams) or (b"",) * len(keys),
+        max_rounds=declared.max_rounds,
+        max_batches=declared.max_batches,
+        projection_lr=declared.projection_lr,
+        label_epsilon=declared.label_epsilon,
+        may_train=tuple(map(plan.lets_train, keys)),
+        host_fingerprint=plan.pinned.host,
+        fingerprints=tuple(plan.pinned.collaborators.values()),
+        width_limits=tuple(hello.width_limit for hello in hellos),
+        round_limits=tuple(hello.round_limit for hello in hellos),
+        rate_limits=tuple(hello.rate_limit for hello in hellos),
+        row_limits=tuple(hello.row_limit for hello in hellos),
+        id_limits=tuple(hello.id_limit for hello in hellos),
     )

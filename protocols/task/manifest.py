@@ -6,7 +6,7 @@ The conversation that these belong to: protocols/task/agreement.py.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 
@@ -18,9 +18,10 @@ from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
+from protocols.task.terms import FINGERPRINT_BYTES, Declared, Limits
 from protocols.wire.sizes import data, number
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 NONCE_BYTES = 32
 MAX_NAME = 100
 MAX_PARTIES = 256
@@ -28,6 +29,12 @@ SESSION_BYTES = 32
 
 _SEAM, _NO_SEAM = 1 + data(POSITION_BYTES), 3
 """Bytes in a list: two of tag, and the length also of an empty one."""
+
+_LIMITS = 3 * (1 + 5) + (1 + 8) + (1 + 5)
+"""The most bytes of a collaborator's limits in its Hello."""
+
+_WITH_TERMS = 3
+"""The first version whose manifests say what holds for the whole run."""
 
 
 @lru_cache(256)
@@ -45,7 +52,7 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     texts = sum(map(_text, (agreed.task_id, agreed.collaborator, agreed.scheme)))
     flags = 2 * agreed.is_trainable + 2 * agreed.is_reproducible
     size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
-    return size, size
+    return size, size + (_LIMITS if agreed.protocol_version >= _WITH_TERMS else 0)
 
 
 def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
@@ -60,13 +67,26 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
     past = [data(len(agreed.resumed_from) // 2), *map(number, agreed.resumed_at)]
     size += sum(field + 1 for field in past if field) + (_SEAM if agreed.host_seam else _NO_SEAM)
     others = count - 1
-    return size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
+    low, high = size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
+    if agreed.protocol_version >= _WITH_TERMS:
+        terms = _terms_bounds(count)
+        low, high = low + terms[0], high + terms[1]
+    return low, high
+
+
+def _terms_bounds(count: int) -> Range:
+    """Of the fields that version 3 has brought; all their numbers have tags of two bytes."""
+    fixed = (1 + count) * (1 + data(FINGERPRINT_BYTES)) + 1 + data(count) + 1 + data(8 * count)
+    declared = (2 + 5) + (2 + 6) + 2 * (2 + 8)
+    counts = 4 * (1 + data(count)), 4 * (1 + data(5 * count))
+    return fixed + counts[0], fixed + counts[1] + declared
 
 
 @wire(
     17,
     ledger=public(
-        "the peer's feature key, scheme and whether its model is trained; after an interruption also its "
+        "the peer's feature key, scheme, whether its model is trained and what it allows at most; after an "
+        "interruption also its "
         "checkpoints' tags and how far its last conversation went",
         is_fresh=True,
     ),
@@ -82,6 +102,7 @@ class Hello(Message):
         is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
         checkpoints: tags of those it has, the newest first.
         seam: how far its last conversation with this host went (`TranscriptPosition`), or empty.
+        width_limit, round_limit, rate_limit, row_limit, id_limit: see `Limits`.
     """
 
     protocol_version: Uint32
@@ -94,6 +115,11 @@ class Hello(Message):
     is_resuming: bool = False
     checkpoints: tuple[bytes, ...] = ()
     seam: bytes = b""
+    width_limit: Uint32 = 0
+    round_limit: Uint32 = 0
+    rate_limit: float = 0.0
+    row_limit: Uint32 = 0
+    id_limit: Uint32 = 0
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -107,13 +133,19 @@ class Hello(Message):
         self.require(self.is_resuming or not (self.checkpoints or self.seam), "only a resumed task has a past")
         self.require_bytes("seam", POSITION_BYTES if self.seam else 0)
         check_positions(self, (self.seam,))
+        check_terms(self, lambda: self.limits)
+
+    @property
+    def limits(self) -> Limits:
+        """What this collaborator allows at most."""
+        return Limits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
 
 
 @wire(
     18,
     ledger=public(
-        "the parties' feature keys, the scheme and its parameters; after an interruption also how many "
-        "messages the host had exchanged with each collaborator"
+        "the parties' feature keys and certificates, the scheme and its parameters, what holds for the whole "
+        "run; after an interruption also how many messages the host had exchanged with each collaborator"
     ),
     bounds=_manifest_bounds,
 )
@@ -125,6 +157,10 @@ class Manifest(Message):
         resumed_from: tag of the checkpoint to go on from, or empty: from the beginning.
         resumed_phase, resumed_round, resumed_batch: its `ResumePoint`, or zeros.
         seams: how far the host's last conversation with each collaborator went (`TranscriptPosition`), or empty.
+        max_rounds, max_batches, projection_lr, label_epsilon: see `Declared`.
+        may_train: who may be shown gradients, as the host decides.
+        host_fingerprint, fingerprints: SHA-256 of the certificates (DER) of the host and of each collaborator.
+        width_limits, round_limits, rate_limits, row_limits, id_limits: what each allows at most, as its Hello says.
     """
 
     protocol_version: Uint32
@@ -147,6 +183,18 @@ class Manifest(Message):
     resumed_round: Uint32
     resumed_batch: Uint64
     seams: tuple[bytes, ...]
+    max_rounds: Uint32
+    max_batches: Uint64
+    projection_lr: float
+    label_epsilon: float
+    may_train: tuple[bool, ...]
+    host_fingerprint: bytes
+    fingerprints: tuple[bytes, ...]
+    width_limits: tuple[Uint32, ...]
+    round_limits: tuple[Uint32, ...]
+    rate_limits: tuple[float, ...]
+    row_limits: tuple[Uint32, ...]
+    id_limits: tuple[Uint32, ...]
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -157,7 +205,7 @@ class Manifest(Message):
         self.require_bytes("host_nonce", NONCE_BYTES)
         count = len(self.feature_keys)
         self.require(1 <= count <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators, not {count}")
-        lengths = {len(self.nonces), len(self.trainable), len(self.projection_widths), len(self.seams)}
+        lengths = {len(getattr(self, name)) for name in _PER_COLLABORATOR}
         self.require(lengths == {count}, "per-collaborator fields must have one entry each")
         keys = (self.host_feature_key, *self.feature_keys)
         self.require(len(set(keys)) == len(keys), "feature keys must differ")
@@ -178,6 +226,29 @@ class Manifest(Message):
         else:
             place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
             self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
+        self._check_terms()
+
+    def _check_terms(self) -> None:
+        certificates = (self.host_fingerprint, *self.fingerprints)
+        self.require(
+            all(isinstance(each, bytes) and len(each) == FINGERPRINT_BYTES for each in certificates),
+            f"fingerprints have {FINGERPRINT_BYTES} bytes",
+        )
+        self.require(len(set(certificates)) == len(certificates), "two parties have one certificate")
+        allowed = all(may for may, is_trained in zip(self.may_train, self.trainable) if is_trained)
+        self.require(allowed, "a bottom model is trained though the host does not let it (may_train)")
+        check_terms(self, lambda: (self.declared, *map(self.limits, self.feature_keys)))
+
+    @property
+    def declared(self) -> Declared:
+        """What the host says of the run."""
+        return Declared(self.max_rounds, self.max_batches, self.projection_lr, self.label_epsilon)
+
+    def limits(self, feature_key: str) -> Limits:
+        """What a collaborator allows at most."""
+        at = self.feature_keys.index(feature_key)
+        counts = self.width_limits[at], self.round_limits[at]
+        return Limits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at])
 
     @property
     def resume_point(self) -> ResumePoint | None:
@@ -188,13 +259,19 @@ class Manifest(Message):
 
     def digest(self) -> bytes:
         """SHA-256 over every field, length-prefixed, in the order of the fields."""
-        state = hashlib.sha256(b"secure-hfl manifest v2")
+        state = hashlib.sha256(b"secure-hfl manifest v3")
         for each in fields(self):
             value = getattr(self, each.name)
             for item in (len(value), *value) if isinstance(value, tuple) else (value,):
                 data = item if isinstance(item, bytes) else repr(item).encode()
                 state.update(len(data).to_bytes(8, "big") + data)
         return state.digest()
+
+
+_PER_COLLABORATOR = (
+    *("nonces", "trainable", "projection_widths", "seams", "may_train", "fingerprints"),
+    *("width_limits", "round_limits", "rate_limits", "row_limits", "id_limits"),
+)
 
 
 def check_positions(message: Message, seams: Sequence[bytes]) -> None:
@@ -205,6 +282,14 @@ def check_positions(message: Message, seams: Sequence[bytes]) -> None:
                 TranscriptPosition.decode(seam)
         except InvalidInput as error:
             raise message.fail(str(error)) from error
+
+
+def check_terms(message: Message, read: Callable[[], object]) -> None:
+    """Raise unless a message's terms, as `read` makes them, are in their ranges."""
+    try:
+        read()
+    except InvalidInput as error:
+        raise message.fail(str(error)) from error
 
 
 @wire(19, ledger=public(""), bounds=between(data(32), data(32)))

@@ -17,6 +17,7 @@ from protocols.task.alignment import CollaboratorAlignment, SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint
+from protocols.task.terms import Pinned
 from protocols.wire.codec import Catalogue
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import Assignment, find_assignment
@@ -32,6 +33,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import UserCodeError
 from secure_hfl.executor import LocalExecutor
+from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
 from secure_hfl.tasks import TaskRecord
 from secure_hfl.tasks.record import Participant
@@ -127,7 +129,10 @@ class Collaborator:
             seam=self._seam,
         )
         bench.peers.go_to(Phase.JOIN)
-        manifest = self._link.run(CollaboratorAgreement(hello, task.scheme.parameters(), points).run())
+        pinned = Pinned(
+            digest_of(host_of(task.record).certificate_pem), {task.party: digest_of(task.identity.certificate_pem)}
+        )
+        manifest = self._link.run(CollaboratorAgreement(hello, task.scheme.parameters(), pinned, points).run())
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(manifest.feature_keys)}; the scheme is {task.scheme.name}.")

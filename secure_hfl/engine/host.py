@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 
@@ -18,6 +18,7 @@ from protocols.task.alignment import HostAlignment, Misaligned, SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
+from protocols.task.terms import Declared, Pinned
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import find_assignment
 from secure_hfl.engine.contract import HostScheduler
@@ -34,6 +35,7 @@ from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
 from secure_hfl.executor import LocalExecutor
+from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
 from secure_hfl.privacy.randomized_response import LabelDraws
 
@@ -108,8 +110,10 @@ class Host:
             scheme_parameters=task.scheme.parameters(),
             is_reproducible=task.options.seed is not None,
             calculation_timeout=float(self._scheduler.calculation_timeout),
+            pinned=self._pinned(links),
             is_resuming=is_resuming,
             checkpoints=tuple(bench.checkpoints.offers().items()) if is_resuming else (),
+            declared=self._declared(),
         )
         agreement = HostAgreement(plan, list(links))
         peers.go_to(Phase.JOIN)
@@ -128,6 +132,25 @@ class Host:
         peers.sign()
         logger.info(f"All have joined: {', '.join(peers.links)}; the scheme is {task.scheme.name}.")
         return manifest
+
+    def _pinned(self, names: Iterable[str]) -> Pinned:
+        """The certificates by which everyone has come in."""
+        certificates = self._door.certificates
+        others = {name: digest_of(certificates[name]) for name in names}
+        return Pinned(digest_of(self._bench.assignment.identity.certificate_pem), others)
+
+    def _declared(self) -> Declared:
+        """What is said of the whole run before it begins."""
+        scheduler, options = self._scheduler, self._bench.assignment.options
+        rounds = options.rounds
+        if rounds is None:
+            rounds = 0 if scheduler.decides_when_finished else scheduler.max_rounds
+        privacy = scheduler.label_privacy if options.seed is None else None
+        return Declared(
+            max_rounds=rounds,
+            projection_lr=float(scheduler.projection_lr),
+            label_epsilon=0.0 if privacy is None else float(privacy.epsilon),
+        )
 
     # Preparing -------------------------------------------------------------------------------------------------------
 

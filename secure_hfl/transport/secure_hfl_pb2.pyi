@@ -173,7 +173,7 @@ class Abort(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam")
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +184,11 @@ class Hello(_message.Message):
     IS_RESUMING_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     SEAM_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ROUND_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ROW_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ID_LIMIT_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     feature_key: str
@@ -194,10 +199,15 @@ class Hello(_message.Message):
     is_resuming: bool
     checkpoints: _containers.RepeatedScalarFieldContainer[bytes]
     seam: bytes
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ...) -> None: ...
+    width_limit: int
+    round_limit: int
+    rate_limit: float
+    row_limit: int
+    id_limit: int
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams")
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -218,6 +228,18 @@ class Manifest(_message.Message):
     RESUMED_ROUND_FIELD_NUMBER: _ClassVar[int]
     RESUMED_BATCH_FIELD_NUMBER: _ClassVar[int]
     SEAMS_FIELD_NUMBER: _ClassVar[int]
+    MAX_ROUNDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCHES_FIELD_NUMBER: _ClassVar[int]
+    PROJECTION_LR_FIELD_NUMBER: _ClassVar[int]
+    LABEL_EPSILON_FIELD_NUMBER: _ClassVar[int]
+    MAY_TRAIN_FIELD_NUMBER: _ClassVar[int]
+    HOST_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINTS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ROW_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ID_LIMITS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     session: bytes
@@ -238,7 +260,19 @@ class Manifest(_message.Message):
     resumed_round: int
     resumed_batch: int
     seams: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    max_rounds: int
+    max_batches: int
+    projection_lr: float
+    label_epsilon: float
+    may_train: _containers.RepeatedScalarFieldContainer[bool]
+    host_fingerprint: bytes
+    fingerprints: _containers.RepeatedScalarFieldContainer[bytes]
+    width_limits: _containers.RepeatedScalarFieldContainer[int]
+    round_limits: _containers.RepeatedScalarFieldContainer[int]
+    rate_limits: _containers.RepeatedScalarFieldContainer[float]
+    row_limits: _containers.RepeatedScalarFieldContainer[int]
+    id_limits: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ManifestAccepted(_message.Message):
     __slots__ = ("digest",)

@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import pinned, pump
 from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
@@ -189,7 +189,8 @@ def _masked() -> list[_Stage]:
 
 def _host_agreement(expected: Hello) -> Steps[Manifest]:
     """What the engine does with a Hello."""
-    plan = HostPlan(expected.task_id, "hospital", expected.scheme, "", expected.is_reproducible, 30.0)
+    known = pinned({"patient": "patient"})
+    plan = HostPlan(expected.task_id, "hospital", expected.scheme, "", expected.is_reproducible, 30.0, known)
     host = HostAgreement(plan, ["patient"])
     yield from host.hello_from("patient")
     host.admit("patient")
@@ -201,10 +202,11 @@ def _clear() -> list[_Stage]:
     """What runs without keys: the agreement, the comparison of splits, and the plain scheme."""
     hello, manifest = (run("plain")[sender][0][0].message for sender in (Sender.COLLABORATOR, Sender.HOST))
     assert isinstance(hello, Hello)
+    known = pinned({"patient": "patient"})
     own = SplitDigest.of(bytes(32), ["id5", "id6"], ["id7"])
     agreement = [
         _Stage(lambda: _host_agreement(hello), (hello,)),
-        _Stage(lambda: CollaboratorAgreement(hello, parameters_of("plain")).run(), (manifest,)),
+        _Stage(lambda: CollaboratorAgreement(hello, parameters_of("plain"), known).run(), (manifest,)),
     ]
     split = _Ends(HostAlignment(own, "patient"), CollaboratorAlignment(own))
     split.do(lambda role: role.run(), lambda role: role.run())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.pump import C, H, Wire, complete
+from benchmarks.harness.pump import C, H, Wire, complete, pinned
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
@@ -177,9 +177,11 @@ class Task:
         points = {} if saved is None else {saved.tag: saved.point}
         parameters, is_resuming = parameters_of(case.scheme), self.before.conversations > 0
         offers = tuple(points.items())
-        plan = HostPlan("task", HOST, case.scheme, parameters, False, 30.0, is_resuming, offers)
+        known = {line.name: C.role if line is self.lines[0] else line.name for line in self.lines}
+        plan = HostPlan("task", HOST, case.scheme, parameters, False, 30.0, pinned(known), is_resuming, offers)
         host = HostAgreement(plan, case.names)
-        joining = [line.here(CollaboratorAgreement(self.hello(line), parameters, points).run()) for line in self.lines]
+        joins = [CollaboratorAgreement(self.hello(line), parameters, plan.pinned, points) for line in self.lines]
+        joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
         heard = [line.at_host(host.hello_from(line.name)) for line in self.lines]
         complete([*heard, *joining], heard)
         for name in case.names:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.pump import C, Conversation, H, Wire, complete, replay
+from benchmarks.harness.pump import C, Conversation, H, Wire, complete, pinned, replay
 from protocols.core.envelope import Phase
 from protocols.core.errors import (
     CallOutOfOrder,
@@ -40,24 +40,26 @@ def hello(key: str = "bank", **changes: Any) -> Hello:
 
 
 def manifest(*hellos: Hello, widths: list[int] | None = None) -> Manifest:
-    return make_manifest(hellos or (hello(),), "host", "", widths, 300.0, OsRandomness())
+    said = hellos or (hello(),)
+    return make_manifest(said, plan(*(each.feature_key for each in said)), widths, OsRandomness())
 
 
-def plan(**changes: Any) -> HostPlan:
+def plan(*names: str, **changes: Any) -> HostPlan:
     values: dict[str, Any] = {
         "task_id": "task1",
         "feature_key": "host",
         "scheme": "plain",
         "scheme_parameters": "",
         "is_reproducible": False,
-        "calculation_timeout": 30.0,
+        "calculation_timeout": 300.0,
+        "pinned": pinned({name: name for name in names}),
     }
     return HostPlan(**{**values, **changes})
 
 
 def introduced(*names: str, **changes: Any) -> HostAgreement:
     """A host that has heard and admitted these collaborators."""
-    host = HostAgreement(plan(**changes), names)
+    host = HostAgreement(plan(*names, **changes), names)
     for name in names:
         replay(host.hello_from(name), hello(name))
         host.admit(name)
@@ -66,10 +68,11 @@ def introduced(*names: str, **changes: Any) -> HostAgreement:
 
 def test_all_sides_agree() -> None:
     names = ("bank", "shop")
-    host = HostAgreement(plan(), names)
+    host = HostAgreement(plan(*names), names)
     wires = {name: Wire() for name in names}
     joining = {
-        name: Conversation(wire.end(C), CollaboratorAgreement(hello(name), "").run()) for name, wire in wires.items()
+        name: Conversation(wire.end(C), CollaboratorAgreement(hello(name), "", plan(*names).pinned).run())
+        for name, wire in wires.items()
     }
     hearing = [Conversation(wire.end(H), host.hello_from(name)) for name, wire in wires.items()]
     assert [each.feature_key for each in complete([*hearing, *joining.values()], hearing)] == list(names)
@@ -90,7 +93,7 @@ def test_all_sides_agree() -> None:
     ],
 )
 def test_the_host_admits_nobody_who_runs_something_else(changes: Any, hellos: dict[str, Any]) -> None:
-    host = HostAgreement(plan(**changes), tuple(hellos))
+    host = HostAgreement(plan(*hellos, **changes), tuple(hellos))
     last = list(hellos)[-1]
     for name, fields in hellos.items():
         replay(host.hello_from(name), hello(name, **fields))
@@ -107,7 +110,7 @@ def test_the_host_goes_on_from_the_newest_checkpoint_of_all() -> None:
         (b"o" * TAG_BYTES, ResumePoint(Phase.TRAIN, 1)),
         (b"n" * TAG_BYTES, ResumePoint(Phase.TRAIN, 2)),
     )
-    host = HostAgreement(plan(is_resuming=True, checkpoints=(new, old)), ("bank", "shop"))
+    host = HostAgreement(plan("bank", "shop", is_resuming=True, checkpoints=(new, old)), ("bank", "shop"))
     for name, tags in (("bank", (new[0], old[0])), ("shop", (old[0],))):
         replay(host.hello_from(name), hello(name, is_resuming=True, checkpoints=tags))
         host.admit(name)
@@ -115,7 +118,7 @@ def test_the_host_goes_on_from_the_newest_checkpoint_of_all() -> None:
 
 
 def test_two_collaborators_may_not_have_one_key() -> None:
-    host = HostAgreement(plan(), ("first", "second"))
+    host = HostAgreement(plan("first", "second"), ("first", "second"))
     for name in ("first", "second"):
         replay(host.hello_from(name), hello("bank"))
         host.admit(name)
@@ -143,7 +146,7 @@ def test_the_host_refuses_the_acceptance_of_another_manifest() -> None:
     ids=["hello-of-a-stranger", "admit-a-stranger", "admit-unheard", "hello-again", "decide-early", "conclude-early"],
 )
 def test_calls_that_the_host_may_not_make(call: Callable[[HostAgreement], Any], error: type[Exception]) -> None:
-    host = HostAgreement(plan(), ("bank", "shop"))
+    host = HostAgreement(plan("bank", "shop"), ("bank", "shop"))
     replay(host.hello_from("bank"), hello())
     host.admit("bank")
     with pytest.raises(error):
@@ -158,7 +161,7 @@ def test_every_part_is_done_once() -> None:
     replay(host.conclude("bank"), ManifestAccepted(made.digest()))
     with pytest.raises(RoleAlreadyUsed):
         replay(host.conclude("bank"), ManifestAccepted(made.digest()))
-    collaborator = CollaboratorAgreement(hello(), "")
+    collaborator = CollaboratorAgreement(hello(), "", plan("bank").pinned)
     assert replay(collaborator.run(), made) == made
     with pytest.raises(RoleAlreadyUsed):
         replay(collaborator.run(), made)
@@ -167,7 +170,7 @@ def test_every_part_is_done_once() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"protocol_version": 9}, "protocol version: the host speaks 2, bank speaks 9"),
+        ({"protocol_version": 9}, "protocol version: the host speaks 3, bank speaks 9"),
         ({"task_id": "task2"}, "task: the host runs task1, bank runs task2"),
         ({"scheme": "bfv"}, "scheme: the host asks for 'plain', bank for 'bfv'; no data was sent"),
         ({"is_reproducible": True}, "seed: only bank runs with a seed"),
@@ -202,7 +205,7 @@ def test_host_with_a_seed_refuses_one_without() -> None:
 )
 def test_collaborator_refuses_a_manifest_that_is_not_its_own(change: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        replay(CollaboratorAgreement(hello(), "").run(), replace(manifest(), **change))
+        replay(CollaboratorAgreement(hello(), "", plan("bank").pinned).run(), replace(manifest(), **change))
 
 
 def test_every_field_is_in_the_digest() -> None:
@@ -226,6 +229,18 @@ def test_every_field_is_in_the_digest() -> None:
         replace(base, is_reproducible=True),
         replace(base, calculation_timeout=299.0),
         replace(base, seams=(b"", bytes(POSITION_BYTES))),
+        replace(base, max_rounds=5),
+        replace(base, max_batches=5),
+        replace(base, projection_lr=0.5),
+        replace(base, label_epsilon=2.0),
+        replace(base, trainable=(True, False), may_train=(True, False)),
+        replace(base, host_fingerprint=bytes(32)),
+        replace(base, fingerprints=(bytes(32), base.fingerprints[1])),
+        replace(base, width_limits=(5, 0)),
+        replace(base, round_limits=(5, 0)),
+        replace(base, rate_limits=(5.0, 0.0)),
+        replace(base, row_limits=(5, 0)),
+        replace(base, id_limits=(5, 0)),
         resumed,
         replace(resumed, resumed_from=bytes(TAG_BYTES)),
         replace(resumed, resumed_phase=int(Phase.TEST), resumed_batch=0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.harness.pump import pinned
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import CallOutOfOrder, MessageOutOfOrder
 from protocols.core.message import Message
@@ -11,17 +12,18 @@ from protocols.core.randomness import SeededRandomness
 from protocols.core.sender import Sender
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
-from protocols.task.agreement import make_manifest
+from protocols.task.agreement import HostPlan, make_manifest
 from protocols.task.alignment import SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 
-HELLO = Hello(2, "task", "bank", "plain", True, False, bytes(32))
+HELLO = Hello(3, "task", "bank", "plain", True, False, bytes(32))
+PLAN = HostPlan("task", "clinic", "plain", "", False, 10.0, pinned({"bank": "bank"}))
 SPLIT = SplitDigest(1, bytes(32), bytes(32), 0, bytes(32), bytes(32))
 
 
 def manifest(*hellos: Hello) -> Manifest:
-    return make_manifest(hellos or [HELLO], "clinic", "", None, 10.0, SeededRandomness(1, "test"))
+    return make_manifest(hellos or [HELLO], PLAN, None, SeededRandomness(1, "test"))
 
 
 def at(phase: Phase, message: Message) -> tuple[Place, Message]:
@@ -61,7 +63,7 @@ def test_a_hello_comes_once() -> None:
 def test_the_manifest_lists_the_collaborator() -> None:
     order = live(Sender.COLLABORATOR)
     order.sent(*at(Phase.JOIN, HELLO))
-    other = Hello(2, "task", "shop", "plain", True, False, bytes(32))
+    other = Hello(3, "task", "shop", "plain", True, False, bytes(32))
     with pytest.raises(MessageOutOfOrder, match="does not list"):
         order.received(*at(Phase.JOIN, manifest(other)))
 

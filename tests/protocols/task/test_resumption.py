@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.harness.pump import pump, replay
+from benchmarks.harness.pump import pinned, pump, replay
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, WrongSession
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps
-from protocols.task.agreement import CollaboratorAgreement, check_hello, make_manifest
+from protocols.task.agreement import CollaboratorAgreement, HostPlan, check_hello, make_manifest
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
 from protocols.task.resumption import (
     MAX_COUNT,
@@ -272,20 +272,22 @@ def test_both_sides_resume_or_none_does() -> None:
         check_hello(hello(), "task1", "plain", False)
 
 
+PLAN = HostPlan("task1", "host", "plain", "", False, 300.0, pinned({"bank": "bank"}), is_resuming=True)
+
 # Manifest ---------------------------------------------------------------------------------------------------------
 
 
 def manifest(point: ResumePoint | None = NEW, said: Hello | None = None) -> Manifest:
     """The host's, for a collaborator that said this."""
     resumed = None if point is None else (TAGS[point], point)
-    return make_manifest([said or hello()], "host", "", None, 300.0, OsRandomness(), resumed, (SEAM.encode(),))
+    return make_manifest([said or hello()], PLAN, None, OsRandomness(), resumed, (SEAM.encode(),))
 
 
 POINTS_OF = {TAGS[point]: point for point in (NEW, OLD)}
 
 
 def agreement(said: Hello | None = None, points: dict[bytes, ResumePoint] | None = None) -> CollaboratorAgreement:
-    return CollaboratorAgreement(said or hello(), "", POINTS_OF if points is None else points)
+    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, POINTS_OF if points is None else points)
 
 
 @pytest.mark.parametrize("point", [NEW, OLD])
@@ -295,7 +297,7 @@ def test_both_agree_on_a_checkpoint(point: ResumePoint) -> None:
         assert isinstance(said, Hello)
         check_hello(said, "task1", "plain", False, is_resuming=True)
         chosen = newest_common(own(point), {"bank": said.checkpoints})
-        yield Send(make_manifest([said], "host", "", None, 300.0, OsRandomness(), chosen, (SEAM.encode(),)))
+        yield Send(make_manifest([said], PLAN, None, OsRandomness(), chosen, (SEAM.encode(),)))
         accepted = yield Receive(ManifestAccepted)
         assert isinstance(accepted, ManifestAccepted)
         return accepted.digest

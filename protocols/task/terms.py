@@ -1,0 +1,122 @@
+"""What holds for a whole run: what the host declares before it, what each collaborator allows, and who they are.
+
+A knob belongs to the party that it protects. The host says who may be shown gradients (`may_train`), because they say
+something about its labels. A collaborator has maxima, because every look at its features costs it something. Both are
+compared while the parties agree, before any id or feature moves, and refused with both numbers.
+
+During the run each side holds the other to rounds, widths, rows and ids (protocols/task/order.py). Nobody can hold the
+host to its learning rate: under encryption a collaborator sees neither dz nor lr dz. It is what the host signs for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from protocols.core.envelope import MAX_ROUND
+from protocols.core.errors import InvalidInput, WrongSession
+
+FINGERPRINT_BYTES = 32
+MAX_RATE = 1e6
+MAX_WIDTH_LIMIT = (1 << 16) - 1
+MAX_COUNT = (1 << 31) - 1
+MAX_BATCHES = 1 << 40
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the host says of the run that it leads. 0: it does not say.
+
+    Attributes:
+        max_rounds: of training.
+        max_batches: of training and of tests, over all rounds: how many projections of a batch it will have at most.
+        projection_lr: the largest learning rate of the projection layers.
+        label_epsilon: its labels are randomised with this epsilon for the whole run; 0: they are not.
+    """
+
+    max_rounds: int = 0
+    max_batches: int = 0
+    projection_lr: float = 0.0
+    label_epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_counts(self, max_rounds=MAX_ROUND, max_batches=MAX_BATCHES)
+        _check_rates(self, "projection_lr", "label_epsilon")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a collaborator allows at most, over the whole run. 0: as much as the host likes.
+
+    Attributes:
+        width: outputs of its projection layer.
+        rounds: of training.
+        projection_lr: learning rate of its projection layer.
+        rows: samples in a batch.
+        ids: samples in the intersection.
+    """
+
+    width: int = 0
+    rounds: int = 0
+    projection_lr: float = 0.0
+    rows: int = 0
+    ids: int = 0
+
+    def __post_init__(self) -> None:
+        _check_counts(self, width=MAX_WIDTH_LIMIT, rounds=MAX_ROUND, rows=MAX_COUNT, ids=MAX_COUNT)
+        _check_rates(self, "projection_lr")
+
+    def check(self, who: str, declared: Declared, width: int) -> None:
+        """Compare with what the host asks for.
+
+        Args:
+            who: the collaborator.
+            width: outputs of its layer; 0: as many as it has features, which is known later.
+
+        Raises:
+            WrongSession: the host asks for more, or does not say how much. Has both numbers.
+        """
+        asked = (
+            ("rounds", "max_rounds", self.rounds, declared.max_rounds, True),
+            ("projection_lr", "projection_lr", self.projection_lr, declared.projection_lr, False),
+            ("projection width", "projection", self.width, width, False),
+        )
+        for name, argument, most, wanted, must_say in asked:
+            if most and (wanted > most or (must_say and not wanted)):
+                said = f"asks for {wanted:g}" if wanted else "does not say how many"
+                raise WrongSession(
+                    f"{name}: {who} allows at most {most:g}, the host {said}; no data was sent. "
+                    f"The host sets {argument} to that or less, or {who} allows more"
+                )
+
+
+@dataclass(frozen=True)
+class Pinned:
+    """SHA-256 fingerprints of the certificates that a party knows its peers by.
+
+    Attributes:
+        host: the host's.
+        collaborators: theirs, by name.
+    """
+
+    host: bytes
+    collaborators: Mapping[str, bytes]
+
+    def __post_init__(self) -> None:
+        everyone = (self.host, *self.collaborators.values())
+        if any(not isinstance(each, bytes) or len(each) != FINGERPRINT_BYTES for each in everyone):
+            raise InvalidInput(f"a fingerprint has {FINGERPRINT_BYTES} bytes")
+
+
+def _check_counts(record: object, **most: int) -> None:
+    for name, high in most.items():
+        value = getattr(record, name)
+        if type(value) is not int or not 0 <= value <= high:
+            raise InvalidInput(f"{name} must be an integer from 0 to {high}")
+
+
+def _check_rates(record: object, *names: str) -> None:
+    for name in names:
+        value = getattr(record, name)
+        if not isinstance(value, float) or not 0 <= value < MAX_RATE:
+            raise InvalidInput(f"{name} must be a number from 0 to {MAX_RATE:g}")
