@@ -37,6 +37,7 @@ from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
+from secure_hfl.privacy.accounting import why_no_run_claim
 from secure_hfl.privacy.randomized_response import LabelDraws
 
 
@@ -178,11 +179,20 @@ class Host:
         randomness = OsRandomness() if seed is None else SeededRandomness(seed, "label privacy")
         key = bench.checkpoints.label_key.open({} if privacy is None else privacy.parameters, randomness)
         if privacy is None:
+            self._say_what_noise_bounds()
             return
         self._batches.draws = LabelDraws(privacy, key, bench.state.train_ids)
         bench.measurements.metrics.label_epsilon = float(privacy.epsilon) if seed is None else None
         if seed is not None:
             logger.warning("With a seed, label_privacy protects nothing: whoever knows the seed can undo it.")
+
+    def _say_what_noise_bounds(self) -> None:
+        """Where it is all that protects labels."""
+        noise = self._scheduler.gradient_noise
+        head = self.models.infer_model.parameters()
+        learns = self._bench.user.is_trainable or any(parameter.requires_grad for parameter in head)
+        if noise is not None and (reason := why_no_run_claim(noise, learns)):
+            logger.warning(f"gradient_noise: {reason}.")
 
     def set_up(self) -> None:
         """Learn how wide everyone's features are, and make the projection layers."""

@@ -54,14 +54,15 @@ class GaussianNoise(GradientNoise):
 
     What it guarantees, of one step, with all models and all other labels as they are: who sees every row of dz' tells
     two possible labels of one sample apart no better than N(0, 1) from N(2/sigma, 1), since another label moves one
-    row by at most 2 clip. In the words of Dong et al. the step is 2/sigma-GDP in one label; the AUC of telling them
-    apart is at most Phi(sqrt(2)/sigma): 0.92 at sigma 1, 0.76 at 2, 0.64 at 4. This needs a loss that is a sum or mean
-    over samples, and no layer in the top model that mixes samples (BatchNorm).
+    row by at most 2 clip. In the words of Dong et al. the step is 2/sigma-GDP in one label; in those of epsilon and
+    delta it is what `secure_hfl.privacy.accounting` says. The AUC of telling them apart in that step is at most
+    Phi(sqrt(2)/sigma): 0.92 at sigma 1, 0.76 at 2, 0.64 at 4. This needs a loss that is a sum or mean over samples, and
+    no layer in the top model that mixes samples (BatchNorm).
 
     What it does not guarantee: differential privacy of a run. Every round shows each sample again (T looks are at least
     2 sqrt(T)/sigma), and the top model, which later gradients are made with, learns from the labels without noise, so
     that one label moves many later rows. Nor is rounding to float32 part of the analysis. A clip that was chosen from
-    the gradients themselves says a little about them.
+    the gradients themselves says a little about them. `RandomizedResponse` has a bound for a run.
 
     Args:
         clip: largest norm of a sample's gradient, over all collaborators together.
@@ -140,7 +141,8 @@ class MarvellNoise(GradientNoise):
     differs by class, has the smallest sumKL between the classes of all noise with mean squared norm
     ratio * ||difference of the means||^2 (`secure_hfl.privacy.marvell`). With spreads that are small beside the
     difference and classes of one size, sumKL becomes 1/ratio, and the AUC Phi(1/sqrt(2 ratio)): 0.76 at ratio 1, 0.64
-    at 4. That is for gradients which are as the model says; it bounds nothing for others, nor over several rounds.
+    at 4. That is the score of an attack on gradients which are as the model says, and no guarantee: it bounds nothing
+    for others, nor over several rounds.
 
     A batch with one class only gets the noise of the last batch that had both. It belongs to one Host: it remembers
     that batch's means, also in checkpoints.

@@ -13,7 +13,7 @@ from benchmarks.harness.scripts.tiny import TEST_IDS, TRAIN_IDS, labels_of
 from protocols.core.envelope import Phase
 from protocols.task.alignment import BatchOpen
 from protocols.task.resumption import ResumePoint
-from secure_hfl import RandomizedResponse
+from secure_hfl import GaussianNoise, RandomizedResponse
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
@@ -138,3 +138,16 @@ def test_with_a_seed_no_bound_is_claimed(tmp_path: Path) -> None:
     assert not parties.errors
     assert seen.rounds[0] != TRUE
     assert parties.metrics(HOST).label_epsilon is None
+
+
+@pytest.mark.parametrize(
+    ("protection", "is_said"), [({}, True), ({"label_privacy": RandomizedResponse(1.0, 2)}, False)]
+)
+def test_noise_alone_bounds_no_run_and_the_log_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, protection: dict[str, Any], is_said: bool
+) -> None:
+    arguments = {"max_rounds": 1, "gradient_noise": GaussianNoise(0.1, 1.0), **protection}
+    parties = MemoryParties(tmp_path, cases={HOST: {"confirms_batches": True, "arguments": arguments}})
+    parties.execute()
+    assert not parties.errors
+    assert ("nothing bounds the run: the Host's own models learn" in caplog.text) is is_said
