@@ -35,7 +35,10 @@ def draw_curves(path: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_epsilons(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """What is left of each task where training labels are protected: a panel for each, epsilon from left to right."""
+    """What is left of each task where training labels are protected: a panel for each task, epsilon from left to right.
+
+    Shaded: from the least to the largest over seeds.
+    """
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(line["task"] for line in lines))
@@ -50,8 +53,12 @@ def draw_epsilons(path: Path, lines: Sequence[dict[str, Any]]) -> None:
                 (True, "label_privacy.loss", BLUE),
                 (False, "plain cross-entropy", ORANGE),
             ):
-                scores = {line["epsilon"]: line["score"] for line in own if line["corrected"] is corrected}
-                panel.plot(range(len(epsilons)), [scores[each] for each in epsilons], "o-", color=colour, label=label)
+                by_epsilon = {line["epsilon"]: line for line in own if line["corrected"] is corrected}
+                curve = [by_epsilon[each] for each in epsilons]
+                at, scores = range(len(curve)), [line["score"] for line in curve]
+                panel.plot(at, scores, "o-", color=colour, label=label)
+                limits = ([line[name] for line in curve] for name in ("least", "largest"))
+                panel.fill_between(at, *limits, color=colour, alpha=0.15, linewidth=0)
             panel.set_xticks(range(len(epsilons)), [f"{each:g}" for each in epsilons])
             panel.set(title=name, xlabel="epsilon for each training label", ylabel=own[0]["measure"])
             panel.grid(axis="y")

@@ -154,8 +154,8 @@ class LabelDraws:
         head = f"secure-hfl label privacy v1, {float(response.epsilon).hex()}, {response.classes} classes: "
         self._words = KeyedFunction(key, head.encode())
         self._train_ids = frozenset(map(str, train_ids))
-        self._known: dict[str, tuple[int, int]] = {}
-        """The true and the drawn label of each sample that has come, by id."""
+        self._known: dict[str, int] = {}
+        """The true label of each sample that has come, times the number of classes, plus the drawn one: by id."""
 
     def __call__(self, labels: Any, ids: Sequence[SampleId] | None, rows: int) -> torch.Tensor:
         """The labels that are trained on, like `labels` in shape, dtype and device.
@@ -198,16 +198,22 @@ class LabelDraws:
     def _draw(self, sample: str, label: int) -> int:
         known = self._known.get(sample)
         if known is None:
-            if sample not in self._train_ids:
-                raise UserCodeError(f"confirm_batch_ids named {sample!r}, which is not among the training ids")
-            word = int.from_bytes(self._words(label.to_bytes(4, "little") + sample.encode(), WORD_BYTES), "little")
-            known = self._known[sample] = label, self._response.answer(label, word)
-        if known[0] != label:
+            known = self._known[sample] = label * self._response.classes + self._draw_first(sample, label)
+        before, drawn = divmod(known, self._response.classes)
+        if before != label:
             raise UserCodeError(
                 f"sample {sample!r} has another label than before. label_privacy protects one label of each sample: "
                 "are the ids of confirm_batch_ids in the batch's order?"
             )
-        return known[1]
+        return drawn
+
+    def _draw_first(self, sample: str, label: int) -> int:
+        if sample not in self._train_ids:
+            raise UserCodeError(f"confirm_batch_ids named {sample!r}, which is not among the training ids")
+        # The label is part of what the word is drawn for: with one word for two labels of a sample, the difference of
+        # what is drawn would be the difference of the true ones.
+        word = self._words(label.to_bytes(4, "little") + sample.encode(), WORD_BYTES)
+        return self._response.answer(label, int.from_bytes(word, "little"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._response}, <secret>)"
