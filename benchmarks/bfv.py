@@ -21,6 +21,7 @@ from benchmarks.products import Units, add_shapes, describe, layer_products, mea
 from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.randomness import SeededRandomness, expand
 from protocols.he.bfv import BfvBackend
+from protocols.he.budget import bfv_distance
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
@@ -54,7 +55,7 @@ def noise(parameters: BfvParameters, label: str, layout: Layout) -> dict[str, An
         "tile": f"{layout.k_tile}x{layout.n_tile}",
         "noise_bound_bits": parameters.product_noise(layout.norm).bit_length(),
         "flood_bits": parameters.flood_bits,
-        "distance_bits": round(parameters.distance_bits(layout.norm), 1),
+        "distance_bits": round(bfv_distance(layout, parameters).bits, 1),
         "margin_bits": round(parameters.decryption_margin_bits, 2),
     }
 

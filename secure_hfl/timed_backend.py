@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
 from protocols.he.interface import Backend, CiphertextBundle, EncryptedOperand, MatrixShape, PublicSide, SecretSide
 from secure_hfl.work_clock import span
 
@@ -49,6 +50,9 @@ class TimedPublic(PublicSide):
         with span("product"):
             return self._public.multiply_add(factor, operand, addend, shape)
 
+    def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
+        return self._public.distance(operand, shape)
+
     def prepare(self, shape: MatrixShape) -> int:
         return self._public.prepare(shape)
 
@@ -64,6 +68,9 @@ class TimedBackend(Backend):
 
     def load_public(self, public_key: bytes) -> TimedPublic:
         return TimedPublic(self._backend.load_public(public_key))
+
+    def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
+        return self._backend.distance(shape, loaded)
 
     def check(self, shape: MatrixShape) -> None:
         self._backend.check(shape)

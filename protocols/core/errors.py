@@ -45,6 +45,10 @@ class PoolExhausted(LocalMisuse):
     """No triple of this kind is in stock. One-time masks are never used twice: wait until more have been made."""
 
 
+class BudgetSpent(LocalMisuse):
+    """One more message would show a peer more of this party's secrets than a whole run may. Nothing was sent."""
+
+
 class PeerViolation(ProtocolError):
     """The other side is to blame: what it sent is not what the protocol allows here."""
 

@@ -15,9 +15,9 @@ on randomness is made by `prepare`. Flooding is drawn for the coefficients that 
 
 **Leaks** (semi-honest): the evaluator sees ciphertexts under the owner's key, so nothing but sizes. The owner, who has
 the secret key, sees c1 and the noise of c0 at the results. c1 is an RLWE sample: X * c1 plus the c1 of a fresh
-public-key encryption of zero. The noise is flooded (`parameters`): within 2^-41 of uniform per result. Everything
-after the flooding is a function of the flooded ciphertext. An owner who sends malformed operands or keys is outside
-this model: what does not fit the format is refused, what fits but is not an encryption cannot be told apart.
+public-key encryption of zero. The noise is flooded: protocols/he/budget.py bounds what that leaves. Everything after
+the flooding is a function of the flooded ciphertext. An owner who sends malformed operands or keys is outside this
+model: what does not fit the format is refused, what fits but is not an encryption cannot be told apart.
 
 SEAL draws keys, and the seeds and errors of operands, from its own Blake2xb generator, seeded by the operating system;
 u, e2 and flooding come from `randomness`. How objects get in and out of SEAL: `seal_engine`.
@@ -34,10 +34,12 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import seal_wire as wire
+from protocols.he.budget import bfv_distance
 from protocols.he.interface import (
     RING_BITS,
     RING_MASK,
@@ -226,9 +228,10 @@ class BfvPublic(_Private, PublicSide):
         self, factor: NDArray[np.int64], operand: EncryptedOperand, addend: Ring, shape: MatrixShape
     ) -> CiphertextBundle:
         parameters = self._seal.parameters
-        if not isinstance(operand, BfvOperand) or operand.key_id != self._key_id:
-            raise InvalidInput("the operand was not loaded under this public key")
-        layout = self._check_product(factor, operand.layout, addend, shape)
+        loaded = self._loaded(operand)
+        layout = self._layout(loaded, shape)
+        shape.check_factor(factor)
+        _check_ring("the addend", addend, (shape.m, shape.n))
         stream = expand(self._randomness.seed())
         parts: list[bytes] = []
         for group in range(layout.groups):
@@ -236,7 +239,7 @@ class BfvPublic(_Private, PublicSide):
             for n_index in range(layout.n_tiles):
                 places = layout.places(group, n_index)
                 mask = self._stock.take() or self._make_mask()
-                hidden = self._accumulate(mask, tiles, operand.tiles(n_index))
+                hidden = self._accumulate(mask, tiles, loaded.tiles(n_index))
                 c0 = np.zeros_like(mask.error)
                 message = scaled_message(addend[layout.window(group, n_index)].reshape(-1), parameters)
                 c0[:, places] = add_residues(message, self._flooding(stream, len(places)), parameters)
@@ -247,24 +250,22 @@ class BfvPublic(_Private, PublicSide):
                 parts.append(header.to_bytes() + self._reply_body(hidden, places))
         return CiphertextBundle(tuple(parts))
 
-    def _check_product(self, factor: NDArray[np.int64], loaded: Layout, addend: Ring, shape: MatrixShape) -> Layout:
+    def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
+        return bfv_distance(self._layout(self._loaded(operand), shape), self._seal.parameters)
+
+    def _loaded(self, operand: EncryptedOperand) -> BfvOperand:
+        if not isinstance(operand, BfvOperand) or operand.key_id != self._key_id:
+            raise InvalidInput("the operand was not loaded under this public key")
+        return operand
+
+    def _layout(self, operand: BfvOperand, shape: MatrixShape) -> Layout:
+        """Of a product by this operand, whose owner chose the tiles."""
+        loaded = operand.layout
         if (loaded.shape.k, loaded.shape.n) != (shape.k, shape.n):
             raise InvalidInput(
                 f"the operand is [{loaded.shape.k}, {loaded.shape.n}], not [{shape.k}, {shape.n}] as the product asks"
             )
-        layout = layout_with_tiles(shape, self._seal.parameters, loaded.k_tile, loaded.n_tile)
-        check_array("the factor", factor, np.int64, 2, (shape.m, shape.k))
-        limit = (1 << shape.factor_bits) - 1
-        if factor.min() < -limit or factor.max() > limit:
-            raise OutOfRange(f"the factor has an entry of 2^{shape.factor_bits} or more; declare more factor_bits")
-        if shape.row_sum is not None:
-            capped = np.minimum(np.abs(factor), shape.row_sum + 1)  # so that the sums stay in a word
-            if capped.sum(axis=1).max() > shape.row_sum:
-                raise OutOfRange(
-                    f"a row of the factor sums to more in absolute values than the {shape.row_sum} declared"
-                )
-        _check_ring("the addend", addend, (shape.m, shape.n))
-        return layout
+        return layout_with_tiles(shape, self._seal.parameters, loaded.k_tile, loaded.n_tile)
 
     def _factor(self, polynomial: Ring) -> Any:
         """A factor tile in NTT form, or None where it is all zero, because SEAL refuses to multiply by that."""
@@ -325,6 +326,11 @@ class BfvBackend(Backend):
 
     def load_public(self, public_key: bytes) -> BfvPublic:
         return BfvPublic(self._seal, public_key, self._randomness)
+
+    def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
+        tiles = best_layout(shape if loaded is None else loaded, self.parameters)
+        layout = layout_with_tiles(shape, self.parameters, tiles.k_tile, tiles.n_tile)
+        return bfv_distance(layout, self.parameters)
 
     def check(self, shape: MatrixShape) -> None:
         best_layout(shape, self.parameters)

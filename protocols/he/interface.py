@@ -6,9 +6,9 @@
     secret.decrypt(reply, m, n)     <-- [X M + R] ----    public.multiply_add(X, [M], R)
 
 M: [k, n] in Z_{2^RING_BITS} (may fill the ring); X: [m, k] small signed integers, known to the evaluator; R: [m, n] in
-the ring. The key owner learns X M + R mod 2^RING_BITS and nothing else: replies are re-randomised, flooded by at least
-40 bits, and what carries no result is uniform or not sent. Secret and public sides are different types, so a
-secret key cannot be handed to code that sends things.
+the ring. The key owner learns X M + R mod 2^RING_BITS and nothing else, up to a statistical distance that adds up over
+a run (protocols/he/budget.py): replies are re-randomised and flooded, and what carries no result is not sent. Secret
+and public sides are different types, so a secret key cannot be handed to code that sends things.
 """
 
 from __future__ import annotations
@@ -19,12 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.message import Array, Message
+from protocols.core.distance import Distance
+from protocols.core.errors import OutOfRange
+from protocols.core.message import Array, Message, check_array
 
 RING_BITS = 59
 """Z_{2^59}: the largest power of two that SEAL takes as a BFV plain modulus."""
 
 RING_MASK = np.uint64((1 << RING_BITS) - 1)
+
+_ROUNDING = 1e-9
+"""More than what float64 loses in a sum of squares."""
 
 MAX_DIMENSION = 1 << 16
 """Longest side of a matrix in a product."""
@@ -39,6 +44,8 @@ class MatrixShape:
         factor_bits: |x| < 2^factor_bits for every entry of the plaintext factor.
         row_sum: bound on the sum of |x| over a row of the factor, where one is known that is below k 2^factor_bits:
             schemes whose noise grows with that sum then fit more rows into a reply. None: no such bound.
+        square_sum: bound on the sum of x^2 over the whole factor, where one is known that is below m k 4^factor_bits:
+            what a reply says of the factor grows with it (protocols/he/budget.py). None: no such bound.
     """
 
     m: int
@@ -46,6 +53,38 @@ class MatrixShape:
     n: int
     factor_bits: int
     row_sum: int | None = None
+    square_sum: int | None = None
+
+    @property
+    def largest(self) -> int:
+        """Bound on |x|."""
+        return (1 << self.factor_bits) - 1
+
+    def largest_row_sum(self, largest: int) -> int:
+        """Bound on the sum of |x| over a row, where no |x| is larger than that."""
+        most = self.k * largest
+        return most if self.row_sum is None else min(most, self.row_sum)
+
+    def largest_square_sum(self, largest: int) -> int:
+        """Bound on the sum of x^2 over the factor, where no |x| is larger than that."""
+        most = self.m * self.k * largest**2
+        return most if self.square_sum is None else min(most, self.square_sum)
+
+    def check_factor(self, factor: Array) -> None:
+        """Raise unless a factor is [m, k] int64 and within all bounds; `OutOfRange` says which it breaks."""
+        check_array("the factor", factor, np.int64, 2, (self.m, self.k))
+        if factor.min() < -self.largest or factor.max() > self.largest:
+            raise OutOfRange(f"the factor has an entry of 2^{self.factor_bits} or more; declare more factor_bits")
+        if self.row_sum is not None:
+            capped = np.minimum(np.abs(factor), self.row_sum + 1)  # so that the sums stay in a word
+            if capped.sum(axis=1).max() > self.row_sum:
+                raise OutOfRange(
+                    f"a row of the factor sums to more in absolute values than the {self.row_sum} declared"
+                )
+        if self.square_sum is not None:
+            entries = factor.reshape(-1).astype(np.float64)
+            if float(entries @ entries) > self.square_sum * (1 + _ROUNDING):
+                raise OutOfRange(f"the squares of the factor sum to more than the {self.square_sum} declared")
 
 
 @dataclass(frozen=True)
@@ -92,6 +131,10 @@ class PublicSide(ABC):
         """[X M + R], re-randomised and flooded. X: [m, k] int64; R: [m, n] ring elements."""
 
     @abstractmethod
+    def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
+        """How much of the factor one `multiply_add` with this operand shows to the key owner."""
+
+    @abstractmethod
     def prepare(self, shape: MatrixShape) -> int:
         """Make one unit of precomputed randomness (encryptions of zero, flooding, r^n) for products of this shape.
 
@@ -115,6 +158,15 @@ class Backend(ABC):
     @abstractmethod
     def load_public(self, public_key: bytes) -> PublicSide:
         """Check a peer's public key against this parameter set. Raises `InvalidCiphertext` if it does not fit."""
+
+    @abstractmethod
+    def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
+        """How much of the factor a product shows to the key owner.
+
+        Args:
+            shape: of the product.
+            loaded: the shape that its operand was encrypted for, if it was another.
+        """
 
     @abstractmethod
     def check(self, shape: MatrixShape) -> None:

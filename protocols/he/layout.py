@@ -72,7 +72,7 @@ class Layout:
     @property
     def norm(self) -> int:
         """Bound on the sum of |x| over the factor coefficients behind one reply: what the noise bound counts."""
-        return self.rows * _row_norm(self.shape)
+        return self.rows * self.shape.largest_row_sum(largest_lifted(self.shape))
 
     def operand(self, matrix: Ring) -> Ring:
         """M [k, n] as the first k_tile * n_tile coefficients of polynomials, [operand_parts, k_tile * n_tile]."""
@@ -112,10 +112,9 @@ def _places(rows: int, columns: int, k_tile: int, n_tile: int) -> Places:
     return places
 
 
-def _row_norm(shape: MatrixShape) -> int:
-    """Bound on the sum of |x| over one row of the factor, whose entries are lifted centred."""
-    largest = shape.k * min((1 << shape.factor_bits) - 1, 1 << (RING_BITS - 1))
-    return largest if shape.row_sum is None else min(largest, shape.row_sum)
+def largest_lifted(shape: MatrixShape) -> int:
+    """Bound on |x| once a factor is lifted from the ring, centred."""
+    return min(shape.largest, 1 << (RING_BITS - 1))
 
 
 def _check_shape(shape: MatrixShape) -> None:
@@ -127,6 +126,8 @@ def _check_shape(shape: MatrixShape) -> None:
         raise InvalidInput(f"factor_bits must be an integer from 1 to {RING_BITS}, not {shape.factor_bits!r}")
     if shape.row_sum is not None and (type(shape.row_sum) is not int or not 1 <= shape.row_sum <= MAX_ROW_SUM):
         raise InvalidInput(f"row_sum must be None or an integer from 1 to 2^46, not {shape.row_sum!r}")
+    if shape.square_sum is not None and (type(shape.square_sum) is not int or shape.square_sum < 1):
+        raise InvalidInput(f"square_sum must be None or a positive integer, not {shape.square_sum!r}")
 
 
 def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int, n_tile: int) -> Layout:
@@ -144,7 +145,7 @@ def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int
 
 
 def _quiet_rows(shape: MatrixShape, parameters: BfvParameters) -> int:
-    rows = parameters.max_norm // _row_norm(shape)
+    rows = parameters.max_norm // shape.largest_row_sum(largest_lifted(shape))
     if not rows:
         raise InvalidInput(
             f"a product over k = {shape.k} with a factor of {shape.factor_bits} bits is noisier than {parameters.name} "

@@ -88,8 +88,9 @@ class PaillierLengths(CiphertextLengths):
 
 def ciphertext_lengths(name: object) -> CiphertextLengths:
     """Of the parameter set of this name. Raises `InvalidInput` if there is none."""
-    if name in parameters.PARAMETER_SETS:
-        return BfvLengths(parameters.PARAMETER_SETS[str(name)])
+    for known in (parameters.PARAMETER_SETS, parameters.RETIRED_SETS):
+        if name in known:
+            return BfvLengths(known[str(name)])
     if name in paillier_parameters.PARAMETER_SETS:
         return PaillierLengths(paillier_parameters.PARAMETER_SETS[str(name)])
     raise InvalidInput(f"there is no parameter set {name!r}")

@@ -10,11 +10,12 @@ The n columns of a row lie in the slots of one plaintext, as many as fit (`paill
 
 **Leaks**: the key owner decrypts every slot as an integer and can take the n-th root of what is left, so both must
 hide X.
-* Slots: r_i is uniform and 40 bits longer than what it hides; the argument is in `paillier_parameters`.
+* Slots: r_i is 64 bits longer than what it hides; the argument is in `paillier_parameters`.
 * Roots: the owner finds h^E with E = sum_k b_k x_ik + a_i and, since it knows p and q, might even find E (discrete
-  logarithms modulo p and q are only as hard as their 1536 bits). a_i is uniform and 132 bits longer than any b_k, the
-  sum's range at most 79, so E is within statistical distance 2^-53 of one that does not depend on X. No assumption is
-  needed, other than that the owner made [M] as written (semi-honest).
+  logarithms modulo p and q are only as hard as their 1536 bits). a_i is uniform and 132 bits longer than any b_k, and
+  the sum is at most K b_k, so E is within statistical distance 2^-132 K of one that does not depend on X. No assumption
+  is needed, other than that the owner made [M] as written (semi-honest).
+What both add up to over a run: protocols/he/budget.py.
 
 The evaluator sees encryptions only. Their secrecy rests on decisional composite residuosity and on this: powers of h
 with exponents of half the length of n cannot be told from random elements of what h generates. Goldreich and Rosen
@@ -44,10 +45,12 @@ import numpy as np
 from gmpy2 import mpz
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput, MissingExtra, OutOfRange
 from protocols.core.mapper import Mapper
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, Randomness
+from protocols.he.budget import paillier_distance
 from protocols.he.interface import (
     RING_BITS,
     Backend,
@@ -70,11 +73,7 @@ from protocols.he.paillier_math import (
     pack_masked,
     unpack,
 )
-from protocols.he.paillier_parameters import PAILLIER_3072, PaillierLayout, PaillierParameters
-
-COVER_DIGITS = 22
-"""The evaluator's exponents are longer than the owner's by 22 digits of 6 bits, 132 bits; k 2^(factor_bits + 1) takes
-at most 79 of them."""
+from protocols.he.paillier_parameters import COVER_DIGITS, PAILLIER_3072, PaillierLayout, PaillierParameters
 
 
 class PaillierBackend(Backend):
@@ -114,8 +113,11 @@ class PaillierBackend(Backend):
     def load_public(self, public_key: bytes) -> PaillierPublicSide:
         return PaillierPublicSide(PublicKey(self.parameters, public_key), self._randomness)
 
+    def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
+        return paillier_distance(self.parameters.layout(shape), self.parameters)
+
     def check(self, shape: MatrixShape) -> None:
-        """Slots fit for every shape in range: the widest has 179 bits, the shortest plaintext 2047."""
+        """Slots fit for every shape in range: the widest has 203 bits, the shortest plaintext 2047."""
         self.parameters.layout(shape)
 
 
@@ -275,6 +277,11 @@ class PaillierPublicSide(Guarded, PublicSide):
         )
         return PaillierOperand(self._key.id, layout, tables)
 
+    def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
+        layout = self._key.parameters.layout(shape)
+        self._tables(operand, layout)
+        return paillier_distance(layout, self._key.parameters)
+
     def prepare(self, shape: MatrixShape) -> int:
         return self._pool.add(self._key.parameters.layout(shape).row_products)
 
@@ -295,7 +302,7 @@ class PaillierPublicSide(Guarded, PublicSide):
         """
         layout = self._key.parameters.layout(shape)
         tables = self._tables(operand, layout)
-        _check_factor(factor, shape)
+        shape.check_factor(factor)
         _check_ring("addend", addend, (shape.m, shape.n))
         replies = [
             self._chunk(factor, table, addend[:, columns], layout) for table, columns in zip(tables, layout.chunks)
@@ -308,6 +315,8 @@ class PaillierPublicSide(Guarded, PublicSide):
         loaded, wanted = operand.layout.shape, layout.shape
         if (loaded.k, loaded.n, loaded.factor_bits) != (wanted.k, wanted.n, wanted.factor_bits):
             raise InvalidInput("the operand was loaded for another k, n or factor_bits than this product's")
+        if operand.layout.slot_bytes != layout.slot_bytes:
+            raise InvalidInput("the operand was loaded for another row_sum than this product's: its slots are others")
         return operand.tables
 
     def _chunk(
@@ -335,10 +344,3 @@ def _check_ring(where: str, matrix: Array, shape: tuple[int, int]) -> None:
     check_array(where, matrix, np.uint64, 2, shape)
     if int(matrix.max()) >> RING_BITS:
         raise OutOfRange(f"{where} must hold ring elements, below 2^{RING_BITS}")
-
-
-def _check_factor(factor: Array, shape: MatrixShape) -> None:
-    check_array("factor", factor, np.int64, 2, (shape.m, shape.k))
-    limit = 1 << shape.factor_bits
-    if not (-limit < int(factor.min()) and int(factor.max()) < limit):
-        raise OutOfRange(f"the factor's entries must be smaller than 2^{shape.factor_bits} in size")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ from protocols.core.errors import InvalidCiphertext, InvalidInput, LocalMisuse
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
 from protocols.he.interface import RING_BITS, RING_MASK, CiphertextBundle
-from protocols.he.paillier_parameters import PaillierLayout, PaillierParameters
+from protocols.he.paillier_parameters import ROOM_BITS, PaillierLayout, PaillierParameters
 
 KEY_ID_BYTES = 16
 OPERAND, REPLY = 1, 2
@@ -250,15 +251,21 @@ def pack(slots: NDArray[np.uint64], slot_bytes: int) -> list[mpz]:
 
 
 def pack_masked(slots: NDArray[np.uint64], layout: PaillierLayout, randomness: Randomness) -> list[mpz]:
-    """As `pack`, plus K + r above the ring's bits of every slot: r is uniform and leaves the slot's top bit free."""
-    wide = _wide(slots, layout.slot_bytes)
-    mask = np.frombuffer(randomness.bytes(wide.size), dtype=np.uint8).reshape(wide.shape).copy()
-    mask[..., :7] = 0
-    mask[..., 7] &= 0xFF & -(1 << (RING_BITS - 56))
-    mask[..., -1] &= 0x7F
+    """As `pack`, plus K + r1 + r2 + r3 above the ring's bits of every slot, each r uniform in mask_bits."""
     repeat = sum(mpz(1) << (8 * layout.slot_bytes * i) for i in range(slots.shape[1]))
     offset = (mpz(layout.offset) << RING_BITS) * repeat
-    return [value + offset for value in _integers(wide | mask)]
+    masks = zip(*(_integers(_mask(slots.shape, layout, randomness)) for _ in range(3)))
+    return [value + offset + sum(three) for value, three in zip(pack(slots, layout.slot_bytes), masks, strict=True)]
+
+
+def _mask(shape: tuple[int, ...], layout: PaillierLayout, randomness: Randomness) -> NDArray[np.uint8]:
+    """Slots that are uniform in their mask_bits above the ring's, little-endian bytes [rows, slots, slot_bytes]."""
+    size = (*shape, layout.slot_bytes)
+    mask = np.frombuffer(randomness.bytes(math.prod(size)), dtype=np.uint8).reshape(size).copy()
+    mask[..., : RING_BITS // 8] = 0
+    mask[..., RING_BITS // 8] &= 0xFF & -(1 << (RING_BITS % 8))
+    mask[..., -1] &= 0xFF >> ROOM_BITS
+    return mask
 
 
 def unpack(plaintexts: Sequence[mpz], slots: int, slot_bytes: int) -> NDArray[np.uint64]:

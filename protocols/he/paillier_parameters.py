@@ -2,16 +2,17 @@
 
 A plaintext holds the columns of one row, each in a slot of whole bytes. A slot of a reply holds the integer
 
-    X M + R + 2^59 (K + r),     K = k 2^factor_bits,  r uniform in [0, 2^mask_bits),
-    mask_bits >= factor_bits + ceil(log2 k) + 1 + FLOODING_BITS
+    X M + R + 2^59 (K + r),     r = r1 + r2 + r3, each uniform in [0, 2^mask_bits)
+    K                           bound on the sum of |x| over a row of X: k (2^factor_bits - 1), or the row_sum declared
+    mask_bits >= bits of K + FLOODING_BITS
 
-K makes it non-negative, since |X M| <= 2^59 K; it stays below 2^(slot bits), since 2 K 2^FLOODING_BITS <=
-2^mask_bits. So slots never carry into each other, and the ring element is the low 59 bits of the slot.
+K makes it non-negative, since |X M| <= 2^59 K; it stays below 2^(slot bits), since 2 K + 1 + 3 2^mask_bits <=
+2^(mask_bits + 2). So slots never carry into each other, and the ring element is the low 59 bits of the slot.
 
 **Leaks**: the low 59 bits are X M + R mod 2^59, what the key owner may learn. The rest of the slot is
-floor((X M + R) / 2^59) + K + r. For two factors with the same low bits the first term differs by at most 2 K, so the
-distributions of what a slot shows are within statistical distance 2 K / 2^mask_bits <= 2^-FLOODING_BITS of each other,
-and a reply of m x n results within m n 2^-FLOODING_BITS. Rounding a slot up to bytes only lengthens r.
+floor((X M + R) / 2^59) + K + r. The first term is at most K + 1 in size, so one slot is within statistical distance
+3/4 (K + 1) / 2^mask_bits <= 2^-FLOODING_BITS of one that does not depend on X; what a run adds up to is
+protocols/he/budget.py's matter, and why there are three r. Rounding a slot up to bytes only lengthens them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,15 @@ from dataclasses import dataclass
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape
 
-FLOODING_BITS = 40
-"""What hides is larger by this many bits than all that depends on the evaluator's secrets."""
+FLOODING_BITS = 64
+"""What hides is longer by this many bits than all that depends on the evaluator's secrets. That carries 2^47 results in
+a run; at 128 x 20 x 20 they lie in as many ciphertexts as with 40 bits."""
+
+COVER_DIGITS = 22
+"""The evaluator's exponents are longer than the owner's by 22 digits of 6 bits, 132 bits."""
+
+ROOM_BITS = 2
+"""Above the masks, for the sum of three and for K."""
 
 MIN_KEY_BITS = 2048
 MAX_KEY_BITS = 8192
@@ -81,8 +89,8 @@ class PaillierParameters:
                 raise InvalidInput(f"{self.name}: a product's {side} must be from 1 to {MAX_DIMENSION}, not {length}")
         if type(shape.factor_bits) is not int or not 1 <= shape.factor_bits <= MAX_FACTOR_BITS:
             raise InvalidInput(f"{self.name}: factor_bits must be from 1 to {MAX_FACTOR_BITS}, not {shape.factor_bits}")
-        mask_bits = shape.factor_bits + (shape.k - 1).bit_length() + 1 + FLOODING_BITS
-        return PaillierLayout(shape, -(-(RING_BITS + mask_bits + 1) // 8), self.key_bits - 1)
+        mask_bits = shape.largest_row_sum(shape.largest).bit_length() + FLOODING_BITS
+        return PaillierLayout(shape, -(-(RING_BITS + mask_bits + ROOM_BITS) // 8), self.key_bits - 1)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class PaillierLayout:
 
     Args:
         shape: the product.
-        slot_bytes: bytes of a slot; the top bit is room for K.
+        slot_bytes: bytes of a slot.
         plaintext_bits: a plaintext is less than 2^plaintext_bits.
     """
 
@@ -121,7 +129,12 @@ class PaillierLayout:
     @property
     def offset(self) -> int:
         """K: added above the ring's bits, so that slots are not negative."""
-        return self.shape.k << self.shape.factor_bits
+        return self.shape.largest_row_sum(self.shape.largest)
+
+    @property
+    def mask_bits(self) -> int:
+        """Of each of the three numbers that hide what is above the ring's bits."""
+        return 8 * self.slot_bytes - RING_BITS - ROOM_BITS
 
     @property
     def row_products(self) -> int:

@@ -15,12 +15,14 @@ A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer po
     zero encryption   (b u, a u + e2) for the public key b = -(a s + e) and ternary u: the phase is e2 s - e u, so
                       |v| <= 2 * 21 N, as s and u are ternary. The error that textbooks add to b u is the flooding.
     addend            one more rounding, 1/2.
-    flooding          uniform in [-2^flood_bits, 2^flood_bits), the same for every product under one set.
+    flooding          the sum of three integers uniform in [0, 2^flood_bits), centred: at most 3/2 of 2^flood_bits, the
+                      same for every product under one set. Why three: protocols/he/budget.py.
     a prime dropped   |v| is divided by it; rounding both halves adds (1 + N) / 2, as the key is ternary.
 
 **Leaks**: every v above depends on X or u, so flooding covers their sum: it is refused unless product_noise(...) times
-2^FLOODING_BITS <= 2^flood_bits. A coefficient then lies within statistical distance product_noise / 2^(flood_bits + 1)
-<= 2^-41 of one whose noise does not depend on X, and a reply of m x n results within m n 2^-41.
+2^FLOODING_BITS <= 2^flood_bits. No density of the flooding is above 3/4 of 2^-flood_bits, so one coefficient, in the
+worst case of all errors, lies within statistical distance 3/4 product_noise / 2^flood_bits < 2^-40 of one whose noise
+does not depend on X. What many results add up to, over a whole run, is protocols/he/budget.py's matter.
 
 Reference: Albrecht et al., Homomorphic Encryption Standard (2018), table 1 (ternary secret, 128 bits, classical);
 Halevi, Polyakov, Shoup (CT-RSA 2019) for BFV with rational scaling; Asharov et al. (EUROCRYPT 2012) for flooding.
@@ -37,10 +39,13 @@ from protocols.core.errors import InvalidInput
 from protocols.he.interface import RING_BITS
 
 FLOODING_BITS = 40
-"""Flooding is larger by this many bits than all noise that depends on the evaluator's secrets."""
+"""For every single result, flooding is wider by so many bits than all noise that depends on the evaluator's secrets."""
 
 ERROR_BOUND = 21
 """SEAL's error is a centred binomial of 2 x 21 bits: never larger."""
+
+MIN_FLOOD_BITS, MAX_FLOOD_BITS = 64, 124
+"""Two words hold one of the three integers, and their sum."""
 
 MAX_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438, 32768: 881}
 """Largest total modulus by degree for 128-bit security, special prime included."""
@@ -65,7 +70,7 @@ class BfvParameters:
         primes: data primes in the order SEAL keeps them (a reply drops from the end), then the one that SEAL sets apart
             for key switching, which is never done here: no value is modulo that prime.
         reply_levels: how many of the first primes a reply keeps.
-        flood_bits: flooding noise is uniform in [-2^flood_bits, 2^flood_bits).
+        flood_bits: flooding noise is the centred sum of three integers uniform in [0, 2^flood_bits).
     """
 
     name: str
@@ -87,8 +92,10 @@ class BfvParameters:
         self._check_primes()
         if not 1 <= self.reply_levels < len(self.data_primes):
             raise InvalidInput(f"{self.name}: a reply keeps at least one data prime and drops at least one")
-        if not 64 <= self.flood_bits < 127:
-            raise InvalidInput(f"{self.name}: flood_bits must be from 64 to 126, not {self.flood_bits}")
+        if not MIN_FLOOD_BITS <= self.flood_bits <= MAX_FLOOD_BITS:
+            raise InvalidInput(
+                f"{self.name}: flood_bits must be from {MIN_FLOOD_BITS} to {MAX_FLOOD_BITS}, not {self.flood_bits}"
+            )
         if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
             raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
 
@@ -131,9 +138,14 @@ class BfvParameters:
         room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - 1
         return max(0, 2 * room // (2 * ERROR_BOUND + 1))
 
+    @property
+    def largest_flood(self) -> int:
+        """Bound on the flooding."""
+        return 3 << (self.flood_bits - 1)
+
     def reply_noise(self) -> int:
         """Bound on the noise of a flooded reply after its primes are dropped: the same for every product."""
-        noise = (1 << self.flood_bits) + (1 << (self.flood_bits - FLOODING_BITS))
+        noise = self.largest_flood + (1 << (self.flood_bits - FLOODING_BITS))
         for prime in reversed(self.data_primes[self.reply_levels :]):
             noise = -(-noise // prime) + (self.degree + 2) // 2
         return noise
@@ -144,35 +156,55 @@ class BfvParameters:
         limit = math.prod(self.reply_primes) >> (RING_BITS + 1)
         return math.log2(limit / self.reply_noise()) if limit else -math.inf
 
-    def distance_bits(self, norm: int) -> float:
-        """-log2 of the statistical distance, per revealed coefficient, from a view that is independent of X."""
-        return self.flood_bits + 1 - math.log2(self.product_noise(norm))
-
 
 TRAINING = BfvParameters(
-    name="bfv-8192-138",
-    identifier=1,
+    name="bfv-8192-142",
+    identifier=3,
     degree=8192,
-    primes=(1152921504606830593, 163841, 1152921504606748673, 65537),
+    primes=(1152921504606830593, 4079617, 1152921504606748673, 65537),
     reply_levels=2,
-    flood_bits=77,
+    flood_bits=81,
 )
-"""Small factors: sums of 32 bits in a reply. 60+18+60 bits of data, 155 in all: 63 bits inside the 128-bit limit.
+"""Small factors: sums of 36 bits in a reply. 60+22+60 bits of data, 159 in all: 59 bits inside the 128-bit limit.
 
-Three data primes are the fewest: 59 bits of message, 40 of flooding and 32 of factors do not go into two. The kept ones
-are 60+18 rather than 39+39 because SEAL compresses what it saves, and full and short words are faster than half-full
-ones over a batch.
+Three data primes are the fewest: 59 bits of message, 82 of flooding and what decryption leaves do not go into two. The
+kept ones are 60+22 rather than 41+41 because SEAL compresses what it saves, and full and short words are faster than
+half-full ones over a batch. Every bit of flooding is a bit of each residue sent, and carries four times as many
+batches: 81 carries 100,000 of 128 x 20 x 20, and 8,000 of 1024 x 512 x 64 (protocols/he/budget.py).
 """
 
 TRIPLES = BfvParameters(
-    name="bfv-8192-180",
-    identifier=2,
+    name="bfv-8192-186",
+    identifier=4,
     degree=8192,
-    primes=(144115188075593729, 114689, 9007199254429697, 9007199254364161, 65537),
+    primes=(144115188075593729, 114689, 72057594037616641, 72057594037370881, 65537),
     reply_levels=2,
-    flood_bits=118,
+    flood_bits=124,
 )
-"""Factors that fill the ring (offline triples): 59 bits and 48,000 of them. 57+17+53+53 bits of data, 197 in all."""
+"""Factors that fill the ring (offline triples): 59 bits. 57+17+56+56 bits of data, 203 in all."""
 
 PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, TRIPLES)}
 """Every set by its name."""
+
+RETIRED_SETS = {
+    parameters.name: parameters
+    for parameters in (
+        BfvParameters(
+            name="bfv-8192-138",
+            identifier=1,
+            degree=8192,
+            primes=(1152921504606830593, 163841, 1152921504606748673, 65537),
+            reply_levels=2,
+            flood_bits=76,
+        ),
+        BfvParameters(
+            name="bfv-8192-180",
+            identifier=2,
+            degree=8192,
+            primes=(144115188075593729, 114689, 9007199254429697, 9007199254364161, 65537),
+            reply_levels=2,
+            flood_bits=117,
+        ),
+    )
+}
+"""Of version 0.1, whose flooding was too narrow for a whole run. For sizes in its transcripts; no task runs them."""

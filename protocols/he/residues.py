@@ -24,6 +24,7 @@ Residues = NDArray[np.uint64]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
+_HIGH_BITS = 62
 _ONE_BITS = np.array([value.bit_count() for value in range(1 << 16)], np.int8)
 _TERNARY = np.array([0, 1, (1 << RING_BITS) - 1], np.uint64)
 
@@ -73,18 +74,19 @@ def add_residues(left: Residues, right: Residues, parameters: BfvParameters) -> 
 
 
 def flooding_noise(stream: Randomness, parameters: BfvParameters, count: int) -> Residues:
-    """`count` integers uniform in [-2^flood_bits, 2^flood_bits)."""
-    low_bits = parameters.flood_bits + 1 - 64
-    high, low = stream.ring((count,), 64), stream.ring((count,), low_bits)
+    """`count` sums of three integers uniform in [0, 2^flood_bits), less 3/2 of 2^flood_bits."""
+    low_bits = parameters.flood_bits - _HIGH_BITS
+    # Three numbers of 62 bits add up in a word.
+    high = stream.ring((3, count), _HIGH_BITS).sum(axis=0)
+    low = stream.ring((3, count), low_bits).sum(axis=0)
     out = np.empty((len(parameters.data_primes), count), np.uint64)
     for row, prime in zip(out, parameters.data_primes, strict=True):
         p, room = np.uint64(prime), 64 - prime.bit_length()
         row[:] = high % p
-        for shift in range(low_bits, 0, -room):  # Horner: as many bits at a time as fit above the residue
-            take = min(room, shift)
-            chunk = (low >> np.uint64(shift - take)) & np.uint64((1 << take) - 1)
-            row[:] = ((row << np.uint64(take)) | chunk) % p
-        row[:] = (row + np.uint64(-(1 << parameters.flood_bits) % prime)) % p
+        for shift in range(low_bits, 0, -room):  # times 2^low_bits, as many bits at a time as fit above the residue
+            row[:] = (row << np.uint64(min(room, shift))) % p
+        centre = np.uint64(-parameters.largest_flood % prime)
+        row[:] = (row + low % p + centre) % p
     return out
 
 

@@ -18,11 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from protocols.core.distance import DistanceBudget
 from protocols.core.errors import MalformedMessage, WrongSession
 from protocols.core.fixed_point import FACTOR_BITS
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide, as_ring
+from protocols.he.metered import MeteredPublic
 from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.reference import orthogonal_factor
 from protocols.layer.shapes import Ring, subtract
@@ -36,8 +38,13 @@ class Keys(NamedTuple):
     public: PublicSide
 
 
-def exchange_keys(backend: Backend, label: str) -> Steps[Keys]:
+def exchange_keys(backend: Backend, label: str, budget: DistanceBudget) -> Steps[Keys]:
     """Make a key pair and swap public keys; both sides run this.
+
+    Args:
+        backend: the encryption scheme.
+        label: of a repeatable run.
+        budget: what products under the peer's key may still show of this party's secrets.
 
     Raises:
         WrongSession: the peer reflected our own key.
@@ -48,7 +55,7 @@ def exchange_keys(backend: Backend, label: str) -> Steps[Keys]:
     peer = received((yield Receive(ProjectionKey)), ProjectionKey)
     if hmac.compare_digest(peer.public_key, secret.public_key()):
         raise WrongSession("the peer sent our own public key back")
-    return Keys(secret, backend.load_public(peer.public_key))
+    return Keys(secret, MeteredPublic(backend.load_public(peer.public_key), budget))
 
 
 def host_initial_share(own: WeightShare, masks: Randomness, keys: Keys) -> Steps[Ring]:

@@ -25,6 +25,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.distance import DistanceBudget
 from protocols.core.errors import InvalidInput, MalformedMessage, ProtocolError
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
@@ -44,6 +45,7 @@ class LayerSpec:
         trainable: does the collaborator receive da?
         session: 32-byte session id.
         seed: None, or the number of a reproducible run, which is NOT SECRET.
+        budget: what this side may still show the other of its secrets. Default: a whole run's.
     """
 
     feature_key: str
@@ -53,6 +55,7 @@ class LayerSpec:
     trainable: bool
     session: bytes = field(repr=False)
     seed: int | None = None
+    budget: DistanceBudget = field(default_factory=DistanceBudget, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("width_in", "width_out"):

@@ -33,27 +33,34 @@ class LayerShapes:
         # Cauchy-Schwarz on a sample's norm, and half a step of rounding for each of its features.
         largest = math.ceil(parameters.feature_norm * 2**FEATURE_BITS)
         self._row_sum = math.isqrt(self.d * largest**2) + self.d
+        self._row_squares = _rounded_square(largest, self.d)
+        self._gradient_row_squares = _rounded_square(
+            math.ceil(parameters.feature_norm * 2**GRADIENT_FEATURE_BITS), self.d
+        )
 
     @property
     def initial(self) -> MatrixShape:
         """A [o, m] times [B]_C [m, d], m = min(o, d)."""
-        return MatrixShape(self.o, min(self.o, self.d), self.d, FACTOR_BITS + 1)
+        inner = min(self.o, self.d)
+        squares = _rounded_square(math.isqrt(inner << 2 * FACTOR_BITS) + 1, self.o * inner)
+        return MatrixShape(self.o, inner, self.d, FACTOR_BITS + 1, square_sum=squares)
 
     def forward(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T]_H [d, o]."""
-        return MatrixShape(rows, self.d, self.o, self._bits, self._row_sum)
+        return MatrixShape(rows, self.d, self.o, self._bits, self._row_sum, rows * self._row_squares)
 
     def feature_gradient(self, rows: int) -> MatrixShape:
         """dz [rows, o] times [V]_C [o, d]."""
-        return MatrixShape(rows, self.o, self.d, BLOCK_BITS)
+        return MatrixShape(rows, self.o, self.d, BLOCK_BITS, square_sum=rows * self.o << 2 * (BLOCK_BITS - 1))
 
     def weight_gradient(self, rows: int) -> MatrixShape:
         """a^T [d, rows] times [lr dz]_H [rows, o]."""
-        return MatrixShape(self.d, rows, self.o, self._bits - FEATURE_BITS + GRADIENT_FEATURE_BITS)
+        bits = self._bits - FEATURE_BITS + GRADIENT_FEATURE_BITS
+        return MatrixShape(self.d, rows, self.o, bits, square_sum=rows * self._gradient_row_squares)
 
     def check(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T r]_H [d, 1]."""
-        return MatrixShape(rows, self.d, 1, self._bits, self._row_sum)
+        return MatrixShape(rows, self.d, 1, self._bits, self._row_sum, rows * self._row_squares)
 
     def check_budget(self, backend: Backend, rows: int) -> None:
         """Raise `InvalidInput` unless every product of such a batch leaves noise budget to flood and decrypt."""
@@ -65,6 +72,11 @@ class LayerShapes:
             self.check(rows),
         ):
             backend.check(shape)
+
+
+def _rounded_square(norm: int, entries: int) -> int:
+    """Bound on the squared norm of so many entries of at most this norm, each rounded by half a step."""
+    return (norm + math.isqrt(entries) + 1) ** 2
 
 
 def matmul(left: NDArray[np.int64] | Ring, right: Ring) -> Ring:

@@ -43,7 +43,7 @@ class LayerStart:
     def setup(self) -> Steps[Keys]:
         """As `LayerSide.setup`, up to where the keys are exchanged and the share is there."""
         self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._share.label)
+        keys = yield from exchange_keys(self._backend, self._share.label, self._share.budget)
         self._share.values = yield from self._first_share(keys)
         return keys
 
@@ -51,7 +51,7 @@ class LayerStart:
         """As `LayerSide.resume`, up to there."""
         self._life.begin_setup()
         self._share.restore(state)
-        return (yield from exchange_keys(self._backend, self._share.label))
+        return (yield from exchange_keys(self._backend, self._share.label, self._share.budget))
 
     def state(self) -> dict[str, Array]:
         """As `LayerSide.state`: see `WeightShare.state`."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from protocols.core.distance import DistanceBudget
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, check_array
@@ -74,6 +75,11 @@ class WeightShare:
         self.checks = CheckSchedule(parameters.check_every)
         self.randomness = layer_randomness(spec, role)
         self.noise = VersionedNoise(SmoothingNoise(layer_randomness(spec, f"{role}, noise")))
+
+    @property
+    def budget(self) -> DistanceBudget:
+        """What this side may still show the other of its secrets."""
+        return self._spec.budget
 
     def __repr__(self) -> str:
         return f"<WeightShare of {self._spec.feature_key} at {self._role}, version {self.version}>"

@@ -15,6 +15,7 @@ class AbortCode(str, Enum):
     ROLE_ALREADY_USED = "RoleAlreadyUsed"
     CALL_OUT_OF_ORDER = "CallOutOfOrder"
     POOL_EXHAUSTED = "PoolExhausted"
+    BUDGET_SPENT = "BudgetSpent"
     LOCAL_MISUSE = "LocalMisuse"
     PEER_VIOLATION = "PeerViolation"
     MALFORMED_MESSAGE = "MalformedMessage"

@@ -19,6 +19,7 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
     core.RoleAlreadyUsed: AbortCode.ROLE_ALREADY_USED,
     core.CallOutOfOrder: AbortCode.CALL_OUT_OF_ORDER,
     core.PoolExhausted: AbortCode.POOL_EXHAUSTED,
+    core.BudgetSpent: AbortCode.BUDGET_SPENT,
     core.LocalMisuse: AbortCode.LOCAL_MISUSE,
     core.PeerViolation: AbortCode.PEER_VIOLATION,
     core.MalformedMessage: AbortCode.MALFORMED_MESSAGE,

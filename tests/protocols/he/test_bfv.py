@@ -123,7 +123,7 @@ def test_two_threads_at_once_lose_and_share_no_mask():
 
 
 def test_the_bytes_of_a_training_batch():
-    """Operands and replies of the three products of one batch: 1.86 MB, where 3 MB is the most that is acceptable."""
+    """Operands and replies of the three products of one batch: 1.93 MB, where 3 MB is the most that is acceptable."""
     total = 0
     for m, k, n, bits in ((128, 20, 20, 23), (128, 20, 20, 18), (20, 128, 20, 17)):
         shape = MatrixShape(m, k, n, bits)
@@ -131,7 +131,7 @@ def test_the_bytes_of_a_training_batch():
         bundle = secret().encrypt(matrix, shape)
         reply = public().multiply_add(factor, public().load_operand(bundle, shape), addend, shape)
         total += sum(len(part) for part in (*bundle.parts, *reply.parts))
-    assert total < 1_900_000
+    assert total < 1_940_000
 
 
 # ---- misuse
@@ -319,16 +319,17 @@ def test_a_forked_process_inherits_no_stock(monkeypatch):
     assert (len(stock), stock.take(), len(stock)) == (1, "own", 0)
 
 
-def test_flooding_is_uniform_over_its_whole_range():
+def test_flooding_is_the_sum_of_three_uniform_integers():
     for parameters in (TRAINING, TRIPLES):
         noise = compose(flooding_noise(SeededRandomness(1, "flood"), parameters, 8192), parameters.data_primes)
         modulus = np.prod(np.array(parameters.data_primes, object))
         scaled = np.where(noise > modulus // 2, noise - modulus, noise) / 2.0**parameters.flood_bits
         scaled = scaled.astype(float)
-        assert -1 <= scaled.min() < -0.99
-        assert 0.99 < scaled.max() <= 1
+        assert -1.5 <= scaled.min() < -1.3
+        assert 1.3 < scaled.max() <= 1.5
         assert abs(scaled.mean()) < 0.03
-        assert abs(scaled.std() - 3**-0.5) < 0.03
+        assert abs(scaled.std() - 0.5) < 0.02  # each has a variance of 1/12
+        assert abs((np.abs(scaled) < 0.5).mean() - 2 / 3) < 0.02
         low = noise % 2**20  # negative values wrap at q, which is odd
         assert len(set(low.tolist())) > 0.99 * len(low)
 
@@ -342,8 +343,9 @@ def test_flooding_residues_are_those_of_one_integer():
         stream = Words(2, "words")
         stream.kept = {}
         residues = flooding_noise(stream, parameters, 500)
-        low = parameters.flood_bits + 1 - 64
-        exact = stream.kept[64].astype(object) * 2**low + stream.kept[low] - 2**parameters.flood_bits
+        low = parameters.flood_bits - 62
+        three = stream.kept[62].astype(object) * 2**low + stream.kept[low]
+        exact = three.sum(axis=0) - 3 * 2 ** (parameters.flood_bits - 1)
         for row, prime in zip(residues, parameters.data_primes, strict=True):
             assert (row == exact % prime).all()
 

@@ -29,6 +29,8 @@ from protocols.he.paillier_parameters import (
     PARAMETER_SETS,
     PaillierParameters,
 )
+from protocols.layer.parameters import LayerParameters
+from protocols.layer.shapes import LayerShapes
 from tests.protocols.he.paillier_helpers import (
     ConstantRandomness,
     draw,
@@ -94,9 +96,9 @@ def test_an_operand_serves_products_of_any_m() -> None:
 
 
 def test_bytes_of_a_training_batch_at_3072_bits() -> None:
-    forward, backward = MatrixShape(128, 20, 20, 26), MatrixShape(128, 20, 20, 19)
-    weights = MatrixShape(20, 128, 20, 20)
-    layouts = [PAILLIER_3072.layout(shape) for shape in (forward, backward, weights)]
+    shapes = LayerShapes(20, 20, LayerParameters())
+    products = shapes.forward(128), shapes.feature_gradient(128), shapes.weight_gradient(128)
+    layouts = [PAILLIER_3072.layout(shape) for shape in products]
     assert [(x.operand_ciphertexts, x.reply_ciphertexts) for x in layouts] == [(20, 128), (20, 128), (128, 20)]
     total = sum(x.operand_ciphertexts + x.reply_ciphertexts for x in layouts) * PAILLIER_3072.ciphertext_bytes
     assert total < 400_000
@@ -104,7 +106,7 @@ def test_bytes_of_a_training_batch_at_3072_bits() -> None:
 
 def test_narrow_rows_share_ciphertexts() -> None:
     layout = PAILLIER_3072.layout(MatrixShape(128, 20, 1, 17))
-    assert (layout.row_products, layout.reply_ciphertexts) == (128, 6)
+    assert (layout.row_products, layout.reply_ciphertexts) == (128, 7)
 
 
 @settings(max_examples=200)
@@ -120,11 +122,11 @@ def test_narrow_rows_share_ciphertexts() -> None:
 def test_layouts_hide_and_hold_the_worst_case(shape: MatrixShape) -> None:
     layout = PAILLIER_2048.layout(shape)
     slot_bits = 8 * layout.slot_bytes
-    mask_values = 1 << (slot_bits - 1 - RING_BITS)
+    mask_values = 3 * ((1 << layout.mask_bits) - 1)
     largest_product = shape.k * ((1 << shape.factor_bits) - 1) << RING_BITS
     assert largest_product <= layout.offset << RING_BITS
     assert largest_product + ((layout.offset + mask_values) << RING_BITS) < 1 << slot_bits
-    assert 2 * layout.offset << FLOODING_BITS <= mask_values
+    assert layout.offset << FLOODING_BITS <= 1 << layout.mask_bits
     columns = [column for chunk in layout.chunks for column in range(shape.n)[chunk]]
     assert columns == list(range(shape.n))
     assert all(chunk.stop - chunk.start <= layout.slots for chunk in layout.chunks)

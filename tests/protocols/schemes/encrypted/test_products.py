@@ -61,6 +61,6 @@ def test_short_batches_do_not_grow_the_real_stock():
     for number in range(6):
         while layer.host.prepare() or layer.collaborator.prepare():
             pass
-        sizes.append(len(layer.collaborator._products._public._stock))
+        sizes.append(len(layer.collaborator._products._public._public._stock))
         layer.forward(normal(number, 1, 20), training=False)
     assert max(sizes) <= sizes[0] + 3
