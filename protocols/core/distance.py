@@ -47,7 +47,7 @@ class Distance:
     def __add__(self, other: Distance) -> Distance:
         return Distance(self.squares + other.squares, self.linear + other.linear)
 
-    def __mul__(self, times: int) -> Distance:
+    def __mul__(self, times: float) -> Distance:
         """Of so many messages like this one."""
         return Distance(self.squares * times, self.linear * times)
 

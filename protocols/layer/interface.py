@@ -45,6 +45,7 @@ class LayerSpec:
         trainable: does the collaborator receive da?
         session: 32-byte session id.
         seed: None, or the number of a reproducible run, which is NOT SECRET.
+        batches: of training and tests in the whole run, at most, as it was declared; None: nobody says.
         budget: what this side may still show the other of its secrets. Default: a whole run's.
     """
 
@@ -55,6 +56,7 @@ class LayerSpec:
     trainable: bool
     session: bytes = field(repr=False)
     seed: int | None = None
+    batches: int | None = None
     budget: DistanceBudget = field(default_factory=DistanceBudget, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -20,8 +20,12 @@ from protocols.core.randomness import SEED_BYTES
 from protocols.he.interface import RING_BITS
 from protocols.layer.interface import LayerSpec, check_names, layer_randomness
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, LayerShapes, Ring, add, matmul, noise_in_ring, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
+
+HOST, COLLABORATOR = "host", "collaborator"
+"""Roles."""
 
 
 class CheckSchedule:
@@ -35,6 +39,11 @@ class CheckSchedule:
     def __init__(self, every: int, batches: int = 0) -> None:
         self._every = every
         self.batches = batches
+
+    @property
+    def rate(self) -> float:
+        """The share of batches that are verified."""
+        return 1 / self._every if self._every else 0.0
 
     @property
     def is_due(self) -> bool:
@@ -54,9 +63,10 @@ class WeightShare:
     Args:
         spec: the layer.
         parameters: the bounds that both sides agreed on.
-        role: "host" or "collaborator".
+        role: `HOST` or `COLLABORATOR`.
 
     Attributes:
+        role: as above.
         shapes: of the layer's products.
         values: the share, once `start` or `restore` has run.
         version: how many steps W has made.
@@ -68,7 +78,7 @@ class WeightShare:
     values: Ring
 
     def __init__(self, spec: LayerSpec, parameters: LayerParameters, role: str) -> None:
-        self._spec, self._role = spec, role
+        self._spec, self.role = spec, role
         self.shapes = LayerShapes(spec.width_in, spec.width_out, parameters)
         self._sigma = parameters.smoothing_sigma(max(self.shapes.d, self.shapes.o)) * 2.0**WEIGHT_BITS
         self.version = 0
@@ -82,12 +92,16 @@ class WeightShare:
         return self._spec.budget
 
     def __repr__(self) -> str:
-        return f"<WeightShare of {self._spec.feature_key} at {self._role}, version {self.version}>"
+        return f"<WeightShare of {self._spec.feature_key} at {self.role}, version {self.version}>"
 
     @property
     def label(self) -> str:
         """Whose features the layer is for."""
         return self._spec.feature_key
+
+    def check_run(self, run: RunDistance) -> None:
+        """Raise `InvalidInput` unless the run that was declared shows no more than it may of this side's secrets."""
+        run.check(f"{self._spec.feature_key}'s layer at the {self.role}", self._spec.batches)
 
     def subtract(self, step: Ring) -> None:
         """Our part of a step of W. `next_version` once it is all there."""
@@ -146,5 +160,5 @@ class WeightShare:
             raise InvalidInput(f"{where}: version and batches must not be negative")
         self.values, self.version = np.array(share, order="C"), version
         self.checks.batches = batches
-        self.randomness = layer_randomness(self._spec, f"{self._role}, resumed at version {version}")
+        self.randomness = layer_randomness(self._spec, f"{self.role}, resumed at version {version}")
         self.noise = VersionedNoise(SmoothingNoise.with_key(key.tobytes()), later=SmoothingNoise(self.randomness))

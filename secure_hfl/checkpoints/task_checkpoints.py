@@ -20,6 +20,7 @@ from protocols.task.resumption import ResumePoint, checkpoint_tag
 from secure_hfl.checkpoints.label_key import LabelKey
 from secure_hfl.checkpoints.resume_count import ResumeCount
 from secure_hfl.checkpoints.snapshot import Snapshot
+from secure_hfl.checkpoints.spent_distance import SpentDistance
 from secure_hfl.checkpoints.store import CheckpointStore
 from secure_hfl.errors import CheckpointRefused
 from secure_hfl.files import write_private
@@ -45,6 +46,7 @@ class TaskCheckpoints:
 
     Attributes:
         label_key: the Host's, if it protects training labels.
+        spent: what this party has shown of its secrets.
         seconds: spent on making checkpoints so far.
     """
 
@@ -53,6 +55,7 @@ class TaskCheckpoints:
         self._store = CheckpointStore(directory, owner)
         self._resumes = ResumeCount(directory)
         self.label_key = LabelKey(directory)
+        self.spent = SpentDistance(directory)
         self._settled = directory / "settled"
         self._last_seconds = 0.0
         self.seconds = 0.0
@@ -125,6 +128,7 @@ class TaskCheckpoints:
         self._store.clear()
         self._resumes.clear()
         self.label_key.clear()
+        self.spent.clear()
         self._settled.unlink(missing_ok=True)
 
     @property

@@ -181,8 +181,9 @@ class Collaborator:
         self._begun = self._bench.go_on(snapshot, lambda: self._features.iterate(training=True))
 
     def _new_layer(self, rows: int, width: int) -> CollaboratorLayer:
-        task = self._bench.assignment
-        spec = layer_spec(self._bench.state.manifest, task.party, rows, width, task.options.seed)
+        task, state = self._bench.assignment, self._bench.state
+        budget = self._bench.checkpoints.spent.budget(task.party, "collaborator")
+        spec = layer_spec(state.manifest, task.party, rows, width, task.options.seed, state.samples, budget)
         self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
         return self._layer
 

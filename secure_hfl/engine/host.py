@@ -228,7 +228,10 @@ class Host:
         self._begun = self._bench.go_on(snapshot, lambda: self._batches.iterate(training=True))
 
     def _spec(self, key: str, rows: int, width: int) -> LayerSpec:
-        return layer_spec(self._bench.state.manifest, key, rows, width, self._bench.assignment.options.seed)
+        bench = self._bench
+        budget = bench.checkpoints.spent.budget(key, "host")
+        seed = bench.assignment.options.seed
+        return layer_spec(bench.state.manifest, key, rows, width, seed, bench.state.samples, budget)
 
     def _new_layer(self, spec: LayerSpec) -> HostLayer:
         return self._layers.add(spec, self._bench.assignment.scheme.host_layer(spec))

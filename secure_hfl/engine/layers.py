@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
+from protocols.core.distance import DistanceBudget
 from protocols.core.message import Array
 from protocols.layer.interface import LayerSide, LayerSpec
 from protocols.task.manifest import Manifest
@@ -47,8 +48,36 @@ class Layers(Generic[LayerT]):
         return {key: layer.weights() for key, layer in self.by_key.items()}
 
 
-def layer_spec(manifest: Manifest, key: str, rows: int, width: int, seed: int | None) -> LayerSpec:
-    """A collaborator's layer, as the manifest fixes it, for features [rows, width]."""
+def declared_batches(manifest: Manifest, samples: tuple[int, int], rows: int, is_trained: bool) -> int | None:
+    """How many batches the run has at most, tests included, as far as it was declared; None: it was not.
+
+    Args:
+        manifest: says for how many rounds the host means to train.
+        samples: of training, and of testing. Both are gone through once a round at most.
+        rows: of a batch.
+        is_trained: whether the bottom model is. A frozen one's features cross once.
+    """
+    if not manifest.max_rounds:
+        return manifest.max_batches or None
+    once = sum(-(-count // rows) for count in samples)
+    most = once * manifest.max_rounds if is_trained else once
+    return min(most, manifest.max_batches or most)
+
+
+def layer_spec(
+    manifest: Manifest,
+    key: str,
+    rows: int,
+    width: int,
+    seed: int | None,
+    samples: tuple[int, int],
+    budget: DistanceBudget,
+) -> LayerSpec:
+    """A collaborator's layer, as the manifest fixes it, for features [rows, width]; `samples` as above.
+
+    Args:
+        budget: what this party may still show in it.
+    """
     at = manifest.feature_keys.index(key)
     return LayerSpec(
         feature_key=key,
@@ -58,4 +87,6 @@ def layer_spec(manifest: Manifest, key: str, rows: int, width: int, seed: int | 
         trainable=manifest.trainable[at],
         session=manifest.session,
         seed=seed,
+        budget=budget,
+        batches=declared_batches(manifest, samples, rows, manifest.trainable[at]),
     )

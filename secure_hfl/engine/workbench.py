@@ -66,6 +66,11 @@ class TaskState:
         self.results: list[Path] = []
         self._kept: tuple[object, NDArray[np.uint8]] | None = None
 
+    @property
+    def samples(self) -> tuple[int, int]:
+        """How many there are of training, and of testing."""
+        return len(self.train_ids), len(self.test_ids)
+
     def intersection_blob(self) -> NDArray[np.uint8]:
         """As a snapshot keeps it. Made once: it may be millions of ids."""
         if self._kept is None or self._kept[0] is not self.intersection:

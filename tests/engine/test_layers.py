@@ -7,9 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from protocols.core.distance import DistanceBudget
 from protocols.layer.interface import LayerSpec
-from secure_hfl.engine.layers import Layers, layer_spec
+from secure_hfl.engine.layers import Layers, declared_batches, layer_spec
 
 SPEC = LayerSpec("bank", 4, 3, 32, True, bytes(32))
 
@@ -32,6 +34,22 @@ def test_a_layer_that_is_made_again_takes_the_place_of_the_first() -> None:
     assert layers.weights()["shop"]["weight"] == 2.0
 
 
+def spec_of(manifest: Any, key: str, width: int, seed: int | None) -> LayerSpec:
+    return layer_spec(manifest, key, 32, width, seed, (100, 33), DistanceBudget())
+
+
+@pytest.mark.parametrize(
+    ("rounds", "batches", "is_trained", "wanted"),
+    [(10, 0, True, 10 * (4 + 2)), (10, 0, False, 4 + 2), (0, 0, True, None), (0, 9, True, 9), (10, 9, True, 9)],
+    ids=["rounds of both", "frozen: once", "nobody says", "batches only", "the smaller"],
+)
+def test_the_declared_run_is_rounds_of_training_and_of_tests(
+    rounds: int, batches: int, is_trained: bool, wanted: int | None
+) -> None:
+    manifest: Any = SimpleNamespace(max_rounds=rounds, max_batches=batches)
+    assert declared_batches(manifest, (100, 33), 32, is_trained) == wanted
+
+
 def test_a_layer_is_as_the_manifest_fixes_it() -> None:
     manifest: Any = SimpleNamespace(
         feature_keys=("bank", "shop"),
@@ -39,9 +57,11 @@ def test_a_layer_is_as_the_manifest_fixes_it() -> None:
         has_projection=True,
         trainable=(True, False),
         session=bytes(32),
+        max_rounds=0,
+        max_batches=0,
     )
-    assert layer_spec(manifest, "bank", 32, 4, None) == SPEC
-    shop = layer_spec(manifest, "shop", 32, 5, 9)
+    assert spec_of(manifest, "bank", 4, None) == SPEC
+    shop = spec_of(manifest, "shop", 5, 9)
     assert (shop.width_out, shop.trainable, shop.seed) == (5, False, 9), "0 is as wide as the features"
     manifest.has_projection = False
-    assert layer_spec(manifest, "bank", 32, 4, None).width_out is None
+    assert spec_of(manifest, "bank", 4, None).width_out is None

@@ -33,7 +33,7 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.products import CollaboratorProducts
+from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
 
 
 class EncryptedCollaborator(CollaboratorLayer):
@@ -45,7 +45,7 @@ class EncryptedCollaborator(CollaboratorLayer):
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
         self._spec, self._parameters = spec, parameters
         self._share = WeightShare(spec, parameters, "collaborator")
-        self._share.shapes.check_budget(backend, spec.rows)
+        check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(collaborator_initial_share, self._share)

@@ -69,7 +69,7 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.products import HostProducts
+from protocols.schemes.encrypted.products import HostProducts, check_products
 
 
 class EncryptedHost(HostLayer):
@@ -90,7 +90,7 @@ class EncryptedHost(HostLayer):
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
         self._spec, self._parameters = spec, parameters
         self._share = WeightShare(spec, parameters, "host")
-        self._share.shapes.check_budget(backend, spec.rows)
+        check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(host_initial_share, self._share, self._masks)

@@ -17,14 +17,37 @@ from collections.abc import Callable
 
 import numpy as np
 
-from protocols.he.interface import CiphertextBundle, EncryptedOperand, MatrixShape, as_ring
+from protocols.core.distance import Distance
+from protocols.he.interface import Backend, CiphertextBundle, EncryptedOperand, MatrixShape, as_ring
 from protocols.layer.initial import Keys
+from protocols.layer.interface import LayerSpec
+from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, LayerShapes, Ring, subtract
+from protocols.layer.weight_share import HOST, WeightShare
 
 Parts = tuple[bytes, ...]
 
 STOCK = 2
 """Products' worth of precomputed randomness that is kept ready for each kind of product."""
+
+
+def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> None:
+    """Raise `InvalidInput` unless the encryption carries every product of a batch, and the declared run of them."""
+    share.shapes.check_budget(backend, spec.rows)
+    share.check_run(run_distance(spec, backend, share))
+
+
+def run_distance(spec: LayerSpec, backend: Backend, share: WeightShare) -> RunDistance:
+    """What the side that holds this share shows in a run."""
+    shapes, rows = share.shapes, spec.rows
+    if share.role == HOST:
+        batch = backend.distance(shapes.feature_gradient(rows)) if spec.trainable else Distance()
+        return RunDistance(backend.distance(shapes.initial), batch)
+    check = backend.distance(shapes.check(rows))
+    batch = backend.distance(shapes.forward(rows)) + check * share.checks.rate
+    if spec.trainable:
+        batch += backend.distance(shapes.weight_gradient(rows))
+    return RunDistance(check, batch)
 
 
 class PrecomputedRandomness:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from protocols.core.distance import Distance
 from protocols.core.errors import MalformedMessage
 from protocols.he.interface import Backend, as_ring
 from protocols.layer.interface import LayerSpec
+from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, Ring
-from protocols.layer.weight_share import WeightShare
+from protocols.layer.weight_share import HOST, WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -17,15 +19,28 @@ from protocols.schemes.masked.messages import (
     MaskedShare,
     MaskedStep,
 )
-from protocols.schemes.masked.triples import Triple, TripleShapes
+from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
 
 UsesTriple = MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck
 
 
 def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> None:
-    """Raise `InvalidInput` unless every product of the set-up and of a triple fits the backend."""
-    TripleShapes(spec, backend)
+    """Raise `InvalidInput` unless the backend carries the products of set-up and triples, and the declared run."""
+    shapes = TripleShapes(spec, backend)
     backend.check(share.shapes.initial)
+    share.check_run(run_distance(shapes, backend, share))
+
+
+def run_distance(shapes: TripleShapes, backend: Backend, share: WeightShare) -> RunDistance:
+    """What the side that holds this share shows of its masks in a run."""
+    is_host = share.role == HOST
+    once = backend.distance(share.shapes.initial) if is_host else Distance()
+
+    def triple(kind: str) -> Distance:
+        own = (each for each in shapes.products(kind) if each.host_evaluates == is_host)
+        return sum((backend.distance(each.shape) for each in own), Distance())
+
+    return RunDistance(once + triple(TEST), triple(TRAIN) + triple(TEST) * share.checks.rate)
 
 
 def pieces_of(rows: int, size: int) -> list[slice]:

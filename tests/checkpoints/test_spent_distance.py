@@ -1,0 +1,46 @@
+"""What a party has shown is kept beside the checkpoints, ahead of what is used, and is damaged loudly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from protocols.core.distance import Distance
+from protocols.core.errors import BudgetSpent
+from secure_hfl.checkpoints.spent_distance import SpentDistance
+from secure_hfl.checkpoints.task_checkpoints import TaskCheckpoints
+from secure_hfl.errors import CheckpointRefused
+
+HALF = Distance(2.0**-81)
+
+
+def test_what_is_spent_stays_spent_when_the_process_ends_without_a_word(tmp_path: Path) -> None:
+    SpentDistance(tmp_path).budget("bank", "host").spend(HALF)
+    again = SpentDistance(tmp_path).budget("bank", "host")
+    assert HALF.squares <= again.spent.squares < 1.01 * HALF.squares
+    with pytest.raises(BudgetSpent, match="bank's layer at the host"):
+        again.spend(HALF)
+
+
+def test_layers_of_one_task_have_a_budget_each(tmp_path: Path) -> None:
+    kept = SpentDistance(tmp_path)
+    kept.budget("bank", "host").spend(HALF)
+    kept.budget("shop", "host").spend(Distance(2.0**-90))
+    assert kept.budget("bank", "host").spent.squares > kept.budget("shop", "host").spent.squares > 0
+
+
+def test_only_a_task_that_begins_or_is_over_forgets(tmp_path: Path) -> None:
+    checkpoints = TaskCheckpoints(tmp_path, {"task": "one"})
+    checkpoints.spent.budget("bank", "host").spend(HALF)
+    checkpoints.begin(b"", is_resuming=True)
+    assert checkpoints.spent.budget("bank", "host").spent.squares >= HALF.squares
+    checkpoints.begin(b"", is_resuming=False)
+    assert checkpoints.spent.budget("bank", "host").spent == Distance()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"bank": 1}', '{"bank": {"squares": -1, "linear": 0}}', '{"bank": {}}'])
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "spent.json").write_text(text)
+    with pytest.raises(CheckpointRefused, match=r"spent\.json among the checkpoints is damaged"):
+        SpentDistance(tmp_path).budget("bank", "host")
