@@ -33,7 +33,7 @@ _SEAM, _NO_SEAM = 1 + data(POSITION_BYTES), 3
 _LIMITS = 3 * (1 + 5) + (1 + 8) + (1 + 5)
 """The most bytes of a collaborator's limits in its Hello."""
 
-_WITH_TERMS = 3
+WITH_TERMS = 3
 """The first version whose manifests say what holds for the whole run."""
 
 
@@ -52,7 +52,7 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     texts = sum(map(_text, (agreed.task_id, agreed.collaborator, agreed.scheme)))
     flags = 2 * agreed.is_trainable + 2 * agreed.is_reproducible
     size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
-    return size, size + (_LIMITS if agreed.protocol_version >= _WITH_TERMS else 0)
+    return size, size + (_LIMITS if agreed.protocol_version >= WITH_TERMS else 0)
 
 
 def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
@@ -68,7 +68,7 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
     size += sum(field + 1 for field in past if field) + (_SEAM if agreed.host_seam else _NO_SEAM)
     others = count - 1
     low, high = size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
-    if agreed.protocol_version >= _WITH_TERMS:
+    if agreed.protocol_version >= WITH_TERMS:
         terms = _terms_bounds(count)
         low, high = low + terms[0], high + terms[1]
     return low, high

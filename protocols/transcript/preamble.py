@@ -17,8 +17,9 @@ from typing import Any, ClassVar, TypeVar
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
-from protocols.task.manifest import MAX_NAME, MAX_PARTIES, Manifest
+from protocols.task.manifest import MAX_NAME, MAX_PARTIES, WITH_TERMS, Manifest
 from protocols.task.resumption import POSITION_BYTES, ResumePoint, TranscriptPosition
+from protocols.task.terms import Declared
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
@@ -28,14 +29,20 @@ MAX_SOFTWARE = 64
 T = TypeVar("T", bound="_PreambleText")
 
 
+def _spelled(values: Mapping[str, object]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
 @dataclass(frozen=True)
 class _PreambleText:
     line_name: ClassVar[str]
     """What the line begins with; also tells the digests of the two apart."""
+    newer: ClassVar[frozenset[str]] = frozenset()
+    """Fields that older texts do not have."""
 
     def text(self) -> str:
         """The JSON in its one spelling."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return _spelled(asdict(self))
 
     def line(self) -> bytes:
         """The text of its line."""
@@ -53,7 +60,7 @@ class _PreambleText:
         except (ValueError, RecursionError) as error:
             raise InvalidInput("not JSON") from error
         names = {each.name for each in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
+        if not isinstance(values, dict) or not names - cls.newer <= set(values) <= names:
             raise InvalidInput(f"must have exactly the fields {', '.join(sorted(names))}")
         parsed = cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
         if parsed.text() != text:
@@ -92,9 +99,11 @@ class AgreedTerms(_PreambleText):
         host_seam, collaborator_seam: how far each one's transcript of its conversation before goes
             (`TranscriptPosition`, hexadecimal), or empty.
         host_certificate, collaborator_certificate: PEM.
+        label_epsilon: as the host declares it (`Declared`); before protocol version 3: 0, and not in the text.
     """
 
     line_name: ClassVar[str] = "agreed"
+    newer: ClassVar[frozenset[str]] = frozenset({"label_epsilon"})
 
     protocol_version: int
     task_id: str
@@ -116,6 +125,14 @@ class AgreedTerms(_PreambleText):
     collaborator_seam: str
     host_certificate: str
     collaborator_certificate: str
+    label_epsilon: float = 0.0
+
+    def text(self) -> str:
+        """See the base."""
+        values = asdict(self)
+        if self.protocol_version < WITH_TERMS:
+            values = {name: value for name, value in values.items() if name not in self.newer}
+        return _spelled(values)
 
     def __post_init__(self) -> None:
         for name in ("task_id", "scheme", "id_normalisation", "host", "collaborator"):
@@ -132,6 +149,8 @@ class AgreedTerms(_PreambleText):
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
         self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
+        self.require(type(self.label_epsilon) is float, "label_epsilon must be a number with a point")
+        Declared(label_epsilon=self.label_epsilon)
         self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
@@ -204,6 +223,7 @@ class AgreedTerms(_PreambleText):
             collaborator_seam=last_position.hex(),
             host_certificate=host.pem.decode(),
             collaborator_certificate=other.pem.decode(),
+            label_epsilon=manifest.label_epsilon,
         )
 
 

@@ -128,6 +128,7 @@ class AuditReport:
         traffic: what crossed the wire, in order of first appearance.
         ledger: who learned what.
         resumes: where the run went on after interruptions.
+        label_epsilon: the bound for each training label over the whole task, as the host declared it; 0: none.
     """
 
     task_id: str
@@ -139,6 +140,7 @@ class AuditReport:
     traffic: tuple[Traffic, ...]
     ledger: RunLedger | None
     resumes: tuple[Resume, ...] = ()
+    label_epsilon: float = 0.0
 
     @property
     def holds(self) -> bool:

@@ -29,8 +29,9 @@ _LABELS = (
     "adds no noise to gradients, and no bound holds for a run where it does"
 )
 _RANDOMISED = (
-    "randomised labels of training samples, from gradients in {rounds}. Each true label is {epsilon:g}-differentially "
-    "private for the whole run, also against all collaborators together"
+    "randomised labels of training samples, from gradients in {rounds}. As {{host}} declares, each true label is "
+    "{epsilon:g}-differentially private for the whole run, also against all collaborators together; that holds if its "
+    "own code uses true training labels nowhere else"
 )
 
 

@@ -102,6 +102,13 @@ def scheme_name(report: AuditReport) -> str:
     return report.scheme + (" (NOT ENCRYPTED)" if is_plaintext(report.scheme) else "")
 
 
+def label_protection(report: AuditReport) -> str:
+    """The bound for training labels; empty where none was declared."""
+    if not report.label_epsilon:
+        return ""
+    return f"epsilon {report.label_epsilon:g} for each, over the whole task, as the host declares"
+
+
 def checks(audited: Audited) -> list[Check]:
     """What was looked at, and what came of it."""
     report = audited.report

@@ -17,6 +17,7 @@ from secure_hfl.audit.report_text import (
     fingerprint,
     headline,
     interruptions,
+    label_protection,
     party_ledgers,
     remarks,
     resume_rows,
@@ -68,6 +69,8 @@ def _print_run(out: Console, report: AuditReport) -> None:
     grid.add_row("Scheme", plain(scheme_name(report)))
     if report.scheme_parameters:
         grid.add_row("Parameters", plain(report.scheme_parameters))
+    if label_protection(report):
+        grid.add_row("Training labels", plain(label_protection(report)))
     for party in report.parties:
         grid.add_row(party.role.capitalize(), plain(party.name))
         grid.add_row("", plain(fingerprint(party.fingerprint)))

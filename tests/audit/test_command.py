@@ -87,6 +87,19 @@ def test_a_file_in_which_one_byte_was_changed_is_named_with_its_line(tmp_path: P
     assert f"up to line {line - 1} of plain-host.transcript" in result.stdout
 
 
+def test_a_bound_for_labels_is_shown(tmp_path: Path) -> None:
+    path, out = tmp_path / "host.transcript", tmp_path / "audit.html"
+    path.write_bytes(forged(BFV, label_epsilon=2.5))
+    shown = " ".join(run(path, "--html", out).stdout.split())
+    said = "epsilon 2.5 for each, over the whole task, as the host declares"
+    assert f"Training labels {said}" in shown
+    assert "As hospital declares, each true label is 2.5-differentially private for the whole run" in shown
+    assert said in out.read_text()
+    path.write_bytes(transcripts(BFV)[0])
+    assert "Training labels" not in run(path).stdout
+    assert "no bound holds for a run" in " ".join(run(path).stdout.split())
+
+
 def test_json_has_everything_and_is_ascii(tmp_path: Path) -> None:
     host, patient = write(tmp_path, BFV)
     out = tmp_path / "audit.json"

@@ -14,6 +14,7 @@ from protocols.core.envelope import Phase
 from protocols.task.alignment import BatchOpen
 from protocols.task.resumption import ResumePoint
 from secure_hfl import GaussianNoise, RandomizedResponse
+from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
@@ -74,6 +75,12 @@ def test_all_rounds_train_on_the_same_drawn_labels_and_tests_see_the_true_ones(t
     assert seen.test == labels_of(list(TEST_IDS)).tolist()
     assert parties.metrics(HOST).label_epsilon == 1.0
     assert parties.metrics(COLLABORATOR).label_epsilon is None
+    audited = audit_files(
+        *(next(parties.runs[name].bench.assignment.transcripts.iterdir()) for name in (HOST, COLLABORATOR))
+    )
+    assert audited.report.label_epsilon == 1.0
+    assert audited.report.ledger is not None
+    assert "each true label is 1-differentially private" in str(audited.report.ledger.collaborator_may_infer)
     directory = parties.runs[HOST].bench.assignment.directory
     assert not list(directory.rglob("label-key*")), "the key is gone with the task"
 
@@ -138,6 +145,7 @@ def test_with_a_seed_no_bound_is_claimed(tmp_path: Path) -> None:
     assert not parties.errors
     assert seen.rounds[0] != TRUE
     assert parties.metrics(HOST).label_epsilon is None
+    assert parties.runs[COLLABORATOR].bench.state.manifest.label_epsilon == 0.0
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,29 @@ def test_records_are_read_in_one_spelling_only() -> None:
         assert changed != text
         with pytest.raises(InvalidInput):
             AgreedTerms.parse(changed)
+
+
+def test_an_older_text_says_nothing_of_labels_and_a_newer_one_does() -> None:
+    values = json.loads(texts_of(transcripts(Case())[0])[1].partition(b" ")[2])
+    assert values["label_epsilon"] == 0.0
+
+    def parsed(**changed: object) -> AgreedTerms:
+        told = {name: value for name, value in {**values, **changed}.items() if value is not None}
+        return AgreedTerms.parse(json.dumps(told, sort_keys=True, separators=(",", ":")))
+
+    assert parsed(label_epsilon=2.5).label_epsilon == 2.5
+    assert parsed(protocol_version=2, label_epsilon=None).label_epsilon == 0.0
+    wrong: list[dict[str, object]] = [
+        {"label_epsilon": None},
+        {"protocol_version": 2},
+        {"label_epsilon": 3},
+        {"label_epsilon": -1.0},
+        {"label_epsilon": math.inf},
+        {"label_epsilon": "3.0"},
+    ]
+    for changed in wrong:
+        with pytest.raises(InvalidInput):
+            parsed(**changed)
 
 
 WRONG_WRITERS: dict[str, dict[str, object]] = {

@@ -221,6 +221,7 @@ OTHER_TERMS = {
     "projection_width": 3,
     "host": "clinic",
     "is_reproducible": True,
+    "label_epsilon": 3.0,
     "collaborators": ["patient", "third"],
     "host_certificate": identity("stranger").certificate_pem.decode(),
 }

@@ -55,7 +55,7 @@ def test_gradients_tell_labels_and_without_them_nothing_does(gradient: type[Mess
 
 def test_randomised_labels_are_named_with_their_epsilon() -> None:
     (inferred,) = ledger((H, FeatureGradient, 1), steps=StepGradient, epsilon=2.5).collaborator_may_infer
-    assert "Each true label is 2.5-differentially private for the whole run" in inferred
+    assert "As bank declares, each true label is 2.5-differentially private for the whole run" in inferred
 
 
 def test_features_in_the_clear_need_no_inference() -> None:
