@@ -140,6 +140,17 @@ def test_it_goes_on_from_a_checkpoint_without_sending_anything_again(scheme: str
     assert again.host.rows_shown == 8
 
 
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_row_that_crosses_again_shows_nothing_more(scheme: str) -> None:
+    """After going back to before it crossed: the weights and the noise are those of the first time, to the last bit."""
+    ends, a = Ends(scheme), normal(14, ROWS, D)
+    states = ends.states()
+    first = ends.forward(a)
+    again = Ends(scheme, O, states)
+    assert (again.forward(a[::-1]) == first[::-1]).all()
+    assert any(isinstance(message, SHOWING) for message in again.sent[0])
+
+
 def test_a_checkpoint_of_before_the_first_batch() -> None:
     again = Ends().resumed()
     assert again.host.rows_shown == again.collaborator.rows_shown == 0
