@@ -42,7 +42,7 @@ class Running:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path, listens: bool) -> None:
         self._output = output
         reader, writer = os.pipe()
-        self._lines = os.fdopen(reader, "rb")
+        self._lines = os.fdopen(reader, "rb", buffering=0)  # `wait_for` asks the pipe whether there is more
         progress = {"SECURE_HFL_PROGRESS": str(writer)} if listens else {}
         with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
             self.process = subprocess.Popen(
