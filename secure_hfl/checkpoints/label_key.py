@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from protocols.core.randomness import SEED_BYTES, Randomness
 from secure_hfl.errors import CheckpointRefused, ConfigurationError
@@ -23,7 +23,13 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     protection: dict[str, float]
-    key: str = Field(min_length=2 * SEED_BYTES, max_length=2 * SEED_BYTES, pattern="^[0-9a-f]*$", repr=False)
+    key: str = Field(pattern=f"^([0-9a-f]{{{2 * SEED_BYTES}}})?$", repr=False)
+
+    @model_validator(mode="after")
+    def _has_a_key_if_protected(self) -> _Record:
+        if bool(self.key) != bool(self.protection):
+            raise ValueError("a key belongs to a protection")
+        return self
 
 
 class LabelKey:
@@ -37,7 +43,7 @@ class LabelKey:
         self._path = directory / "label-key.json"
 
     def open(self, protection: Mapping[str, float], randomness: Randomness) -> bytes:
-        """The key; made when the task asks for it for the first time.
+        """The key; made when the task asks for it for the first time. Empty if labels are not protected.
 
         Args:
             protection: how labels are protected, in numbers; empty: not at all, which is recorded too.
@@ -48,7 +54,7 @@ class LabelKey:
             CheckpointRefused: the file is damaged.
         """
         if not self._path.exists():
-            record = _Record(protection=dict(protection), key=randomness.seed().hex())
+            record = _Record(protection=dict(protection), key=randomness.seed().hex() if protection else "")
             make_private_directory(self._path.parent)
             write_private(self._path, record.model_dump_json().encode())
             return bytes.fromhex(record.key)

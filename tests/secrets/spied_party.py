@@ -21,11 +21,13 @@ from torch import nn
 from protocols.he.paillier import PaillierBackend
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.schemes.encrypted.scheme import Paillier
+from secure_hfl import RandomizedResponse
 from secure_hfl.errors import TaskFailed
 from secure_hfl.log import logger
 from secure_hfl.run_options import RunOptions, activate
 
 FIRST_ID = 730_000_000_000  # long enough that no other number looks like an id
+PROTECTED = {"label_privacy": RandomizedResponse(1.0, 2)}
 IDS = {0: range(0, 128), 1: range(32, 160)}
 
 
@@ -72,7 +74,8 @@ def main() -> None:
         progress = os.open(side / row["name"] / "progress", os.O_WRONLY | os.O_CREAT, 0o600)
         activate(RunOptions(progress=progress))
         case = tiny.Case(**row["case"])
-        case.arguments.update({} if case.index else {"max_rounds": row["rounds"], "log_rounds": 1})
+        case.arguments.update({} if case.index else {"max_rounds": row["rounds"], "log_rounds": 1, **PROTECTED})
+        case.confirms_batches = not case.index
         kind = _watched(tiny.TinyCollaborator if case.index else tiny.TinyHost)
         try:
             kind(case).launch_task(row["task"])

@@ -33,6 +33,7 @@ class Permit:
 
 ENCRYPTED = "(bfv|masked|paillier)"
 NONCE = r"bytes of the system for (engine\.collaborator|task\.agreement)\..*"
+LABEL_KEY = r"bytes of the system for checkpoints\.label_key\.open"
 CHECKPOINT = r"home/{own}/tasks/failing/checkpoints/checkpoint-\d+\.bin"
 PERMITS = (
     Permit("identity key", r"home/{own}/identity/key\.pem", "it is kept here"),
@@ -56,6 +57,11 @@ PERMITS = (
         r"(smoothing key|bytes of a stream for layer\.smoothing\.__init__)",
         CHECKPOINT,
         "a question that was answered before the interruption must get the same noise after it",
+    ),
+    Permit(
+        LABEL_KEY,
+        r"home/party0/tasks/failing/checkpoints/label-key\.json",
+        "labels that were drawn stay drawn while the task is unfinished",
     ),
     Permit(NONCE, r"\w+/wire/party1/Hello", "the collaborator's nonce goes to the host"),
     Permit(NONCE, r"\w+/wire/party0/Manifest", "both nonces go to everybody"),
@@ -122,6 +128,13 @@ def test_everything_was_there_to_be_searched(evidence: Evidence, run: str) -> No
         commands = [f"command/{name}/{what}" for what in ("--help", "doctor", f"task show {run}", f"audit {run}")]
         for place in [*files, *process, *commands, f"stderr/{name}", f"{run}/tcp", f"{run}/wire/{name}/PsiPoints"]:
             assert len(evidence.places[place]) > 20, place
+
+
+def test_the_key_of_drawn_labels_is_gone_with_its_task(evidence: Evidence, found: set[Finding]) -> None:
+    labels = Counter(secret.label for secret in evidence.secrets if re.fullmatch(f"party0 {LABEL_KEY}", secret.label))
+    assert labels.total() == len(RUNS), "one for each"
+    places = {finding.place for finding in found if re.fullmatch(f"party0 {LABEL_KEY}", finding.label)}
+    assert places == {"home/party0/tasks/failing/checkpoints/label-key.json"}
 
 
 def test_no_secret_stands_where_it_may_not(found: set[Finding]) -> None:
