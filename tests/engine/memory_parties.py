@@ -97,7 +97,11 @@ class MemoryParties:
             scheduler.build_feature_model = lambda model=model: model
         head = top(2)
         self.schedulers[HOST].build_infer_model = lambda: head
-        self.runs = {name: self._run(name, options or RunOptions()) for name in self.heard}
+        self.begin(options or RunOptions())
+
+    def begin(self, options: RunOptions) -> None:
+        """Make runs that know only what is on the disk, as those of new processes do."""
+        self.runs = {name: self._run(name, options) for name in self.heard}
         self.errors: dict[str, BaseException] = {}
 
     def _run(self, name: str, options: RunOptions) -> Run:

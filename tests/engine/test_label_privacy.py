@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.harness.scripts.cases import Method
 from benchmarks.harness.scripts.tiny import TEST_IDS, TRAIN_IDS, labels_of
 from protocols.core.envelope import Phase
 from protocols.task.alignment import BatchOpen
@@ -112,6 +113,46 @@ def test_labels_are_the_same_after_an_interruption(tmp_path: Path, loses_newest:
     assert before[0].keys() == TRUE.keys()
     assert all(each == before[0] for each in seen.rounds)
     assert parties.metrics(HOST).label_epsilon == 1.0
+
+
+def test_new_processes_draw_as_before(tmp_path: Path) -> None:
+    parties = parties_with(tmp_path)
+    scheduler: Any = parties.schedulers[HOST]
+
+    def run(**options: Any) -> list[dict[int, int]]:
+        parties.begin(RunOptions(**options))
+        seen = Seen(parties)
+        parties.execute()
+        return seen.rounds
+
+    scheduler.case.raises = Method.ITERATE_TRAIN_FEATURE_LATER
+    first, *_ = run()
+    assert first.keys() == TRUE.keys()
+    scheduler.case.raises = None
+    for other in (RandomizedResponse(0.5, 2), None):
+        scheduler.label_privacy = other
+        assert run(resume=True) == []
+        assert isinstance(parties.errors[HOST], TaskFailed)
+        assert "this task began with label_privacy of epsilon 1, classes 2" in parties.errors[HOST].detail
+    scheduler.label_privacy = RandomizedResponse(1.0, 2)
+    done, *rest = run(resume=True)
+    assert (done, rest) == ({}, [first] * (ROUNDS - 1)), "round 1 was over"
+    assert not parties.errors
+
+
+def test_a_task_that_begins_anew_draws_anew(tmp_path: Path) -> None:
+    parties = parties_with(tmp_path)
+    scheduler: Any = parties.schedulers[HOST]
+    drawn = []
+    for raises in (Method.ITERATE_TRAIN_FEATURE_LATER, None):
+        scheduler.case.raises = raises
+        parties.begin(RunOptions())
+        seen = Seen(parties)
+        parties.execute()
+        drawn.append(dict(seen.rounds[0]))
+    assert not parties.errors
+    assert drawn[0].keys() == drawn[1].keys() == TRUE.keys()
+    assert drawn[0] != drawn[1]
 
 
 @pytest.mark.parametrize(
