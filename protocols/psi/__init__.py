@@ -1,6 +1,7 @@
 """Private set intersection by ECDH over Curve25519. The diagram: receiver.py; who learns what: messages.py."""
 
-from protocols.psi.hashed import HashedIds, hash_ids
+from protocols.psi.encode import pair_id
+from protocols.psi.hashed import HashedIds, hash_checked, hash_ids
 from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids
 from protocols.psi.messages import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.receiver import PsiReceiver
@@ -21,5 +22,7 @@ __all__ = [
     "PsiResult",
     "PsiSender",
     "check_ids",
+    "hash_checked",
     "hash_ids",
+    "pair_id",
 ]

@@ -95,12 +95,12 @@ def check_points(points: bytes) -> None:
         raise InvalidPoint(f"point {first} has low order: refused (RFC 7748, section 6.1)")
 
 
-def digest(session: bytes, points: bytes) -> bytes:
-    """16 bytes for each point: SHA-256 of a tag, the session id and the point, truncated.
+def digest(pair: bytes, points: bytes) -> bytes:
+    """16 bytes for each point: SHA-256 of a tag, the id of the pair and the point, truncated.
 
     Two of 2^27 x 2^27 ids agree by chance with a probability of 2^-74.
     """
-    tagged = hashlib.sha256(b"secure-hfl-psi-v1:shared-point".ljust(32, b"\0") + session)  # one block, hashed once
+    tagged = hashlib.sha256(b"secure-hfl-psi-v2:shared-point".ljust(32, b"\0") + pair)  # one block, hashed once
     digests = []
     for (point,) in iter_unpack(f"{POINT_BYTES}s", points):
         state = tagged.copy()
@@ -110,15 +110,15 @@ def digest(session: bytes, points: bytes) -> bytes:
     return whole[:, :DIGEST_BYTES].tobytes()
 
 
-def encode_ids(session: bytes, ids: Sequence[str]) -> bytes:
+def encode_ids(pair: bytes, ids: Sequence[str]) -> bytes:
     """Q.x for every checked id, 32 bytes each."""
-    return encode_to_curve(domain(session), canonical(ids))
+    return encode_to_curve(domain(pair), canonical(ids))
 
 
-def raise_points(session: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
+def raise_points(pair: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
     """The digests of a chunk of the peer's points times our scalar, in their order."""
     try:
         shared = multiply(scalar, message.points)
     except InvalidPoint as error:
         raise InvalidPoint(f"PsiPoints {message.index}: {error}") from None
-    return PsiDigests(message.index, digest(session, shared))
+    return PsiDigests(message.index, digest(pair, shared))

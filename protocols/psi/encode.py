@@ -35,7 +35,7 @@ from protocols.psi import elligator
 
 SUITE = "curve25519_XOF:SHAKE256_ELL2_NU_"
 POINT_BYTES = 32
-SESSION_BYTES = 32
+PAIR_BYTES = 32
 
 P = mpz(2**255 - 19)
 J = mpz(486662)
@@ -46,11 +46,26 @@ _FIELD_BYTES = 48
 """L: ceil((255 + 128) / 8), so that the reduction mod p has a bias below 2^-128."""
 
 
-def domain(session: bytes) -> bytes:
-    """The domain separation tag (DST) of a task: protocol, version, suite, and the 32 bytes of its session id."""
-    if not isinstance(session, bytes) or len(session) != SESSION_BYTES:
-        raise InvalidInput(f"a session id has {SESSION_BYTES} bytes")
-    return b"secure-hfl-psi-v1:" + SUITE.encode() + b":" + session
+def pair_id(session: bytes, host: bytes, collaborator: bytes) -> bytes:
+    """What stands for a session and a pair of its parties: SHA-256 of the session id and both certificates' digests.
+
+    Points of one pair mean nothing in another. Else a host that relays them could compare two collaborators' sets with
+    each other, ids that it does not hold included (tests/attacks/test_relayed_points.py).
+
+    Raises:
+        InvalidInput: one of them has not 32 bytes.
+    """
+    parts = (session, host, collaborator)
+    if any(not isinstance(each, bytes) or len(each) != PAIR_BYTES for each in parts):
+        raise InvalidInput(f"a session id and the digest of a certificate have {PAIR_BYTES} bytes")
+    return hashlib.sha256(b"secure-hfl-psi-v2:pair".ljust(32, b"\0") + b"".join(parts)).digest()
+
+
+def domain(pair: bytes) -> bytes:
+    """The domain separation tag (DST) of a pair: protocol, version, suite, and its `pair_id`."""
+    if not isinstance(pair, bytes) or len(pair) != PAIR_BYTES:
+        raise InvalidInput(f"the id of a pair has {PAIR_BYTES} bytes")
+    return b"secure-hfl-psi-v2:" + SUITE.encode() + b":" + pair
 
 
 def encode_to_curve(dst: bytes, messages: Iterable[bytes]) -> bytes:

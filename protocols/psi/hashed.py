@@ -1,6 +1,6 @@
-"""A party's ids, checked and hashed to the curve once, for all its PSI runs of a task.
+"""A party's ids, checked, and hashed to the curve for one pair of parties.
 
-ids  --check_ids-->  HashedIds  -->  a role for each peer, with a scalar and an order of its own
+ids  --check_ids-->  --hash_checked, for each pair-->  HashedIds  -->  a role, with a scalar and an order of its own
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class HashedIds:
     id to whoever can guess ids.
 
     Attributes:
-        session: the task's session id, 32 bytes.
+        pair: `pair_id` of the two parties, 32 bytes.
         ids: as `check_ids` accepts them.
         points: H(id) for every id, in their order, 32 bytes each.
     """
 
-    session: bytes
+    pair: bytes
     ids: tuple[str, ...]
     points: bytes
 
@@ -34,18 +34,23 @@ class HashedIds:
         return f"{type(self).__name__}({len(self.ids)} ids)"
 
 
-def hash_ids(session: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> HashedIds:
+def hash_ids(pair: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> HashedIds:
     """Check ids and hash them.
 
     Args:
-        session: the task's session id, 32 bytes, the same for all pairs of the task.
+        pair: `pair_id` of the two parties, 32 bytes; the same at both.
         ids: this party's sample ids, distinct str.
         mapper: where the work runs; see protocols/psi/role.py.
         chunk: ids in a piece of work.
 
     Raises:
-        InvalidInput: `check_ids` refuses the ids, or the session id has another length.
+        InvalidInput: `check_ids` refuses the ids, or the id of the pair has another length.
     """
     check_ids(ids)
+    return hash_checked(pair, ids, mapper, chunk)
+
+
+def hash_checked(pair: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> HashedIds:
+    """The same for ids that `check_ids` has accepted, as those of a host that meets several collaborators."""
     chunks = (ids[at : at + chunk] for at in range(0, len(ids), chunk))
-    return HashedIds(session, tuple(ids), b"".join(mapper(partial(encode_ids, session), chunks)))
+    return HashedIds(pair, tuple(ids), b"".join(mapper(partial(encode_ids, pair), chunks)))

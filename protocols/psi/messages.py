@@ -1,6 +1,6 @@
 """What crosses the wire in a PSI run. H = Host (receiver), C = collaborator (sender); n and m their set sizes.
 
-    both     PsiOpen(set_size, chunk, session, suite)
+    both     PsiOpen(set_size, chunk, pair, suite)
     H -> C   PsiPoints   H(x)^h, shuffled            n points in chunks
     C -> H   PsiPoints   H(y)^c, shuffled            m points in chunks
     C -> H   PsiDigests  digest(H(x)^hc), in H's order   a chunk for each of H's
@@ -19,7 +19,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Uint32, Uint64, wire
-from protocols.psi.encode import POINT_BYTES, SESSION_BYTES, SUITE
+from protocols.psi.encode import PAIR_BYTES, POINT_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
 from protocols.wire.sizes import data, number, varint
 
@@ -37,7 +37,7 @@ _DDH = "Decisional Diffie-Hellman on Curve25519, with fresh scalars and orders f
 def _open_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     if not all(recorded):
         raise InvalidInput("an empty set or chunk")
-    size = sum(map(number, recorded)) + data(SESSION_BYTES) + data(len(SUITE))
+    size = sum(map(number, recorded)) + data(PAIR_BYTES) + data(len(SUITE))
     return size, size
 
 
@@ -77,13 +77,13 @@ class PsiOpen(Message):
 
     set_size: Uint64
     chunk: Uint32
-    session: bytes = field(repr=False)
+    pair: bytes = field(repr=False)
     suite: str = SUITE
 
     def __post_init__(self) -> None:
         self.require_int("set_size", 1, MAX_IDS)
         self.require_int("chunk", 1, MAX_CHUNK)
-        self.require_bytes("session", SESSION_BYTES)
+        self.require_bytes("pair", PAIR_BYTES)
         self.require_text("suite", 64)
 
 

@@ -78,7 +78,7 @@ class PsiReceiver(Role):
             InvalidPoint: a point is not canonical or has low order; names the chunk and the position in it.
         """
         with self._peer_to_blame():
-            work = partial(raise_points, self._session, self._scalar)
+            work = partial(raise_points, self._pair, self._scalar)
             for reply in self._mapper(work, self._accept_all(messages, PsiPoints)):
                 self._theirs.append(reply.digests)
 

@@ -1,6 +1,6 @@
 """What both PSI roles do: open, mask their own ids, and take the peer's opening.
 
-    hash_ids(session, ids)     -> HashedIds, for the roles of one task
+    hash_ids(pair, ids)        -> HashedIds, for one role
     role.send()                -> Steps: PsiOpen, PsiPoints x chunks
                                   [i] = H(ids[order[i]])^scalar, order and scalar fresh and secret
     role.receive(), answer()   -> Steps: what the peer sends, and what answers it
@@ -42,7 +42,7 @@ class Role:
     """One party of one run. Base of `PsiReceiver` and `PsiSender`; its states are kept per direction.
 
     Args:
-        hashed: this party's ids, hashed with the task's session id, which is equal at both sides.
+        hashed: this party's ids, hashed for this pair of parties.
         randomness: draws the scalar and the order, here and nowhere else.
         mapper: where heavy work runs; see the module's docstring.
         chunk: points in a message.
@@ -64,7 +64,7 @@ class Role:
     ) -> None:
         if not 1 <= chunk <= MAX_CHUNK:
             raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} points, not {chunk}")
-        self._session, self._ids, self._chunk, self._mapper = hashed.session, hashed.ids, chunk, mapper
+        self._pair, self._ids, self._chunk, self._mapper = hashed.pair, hashed.ids, chunk, mapper
         self._hashed = np.frombuffer(hashed.points, np.uint8).reshape(-1, POINT_BYTES)
         self._scalar = Scalar(randomness)
         self._order = randomness.permutation(len(hashed.ids))
@@ -97,7 +97,7 @@ class Role:
         """The first message of this side. Once."""
         self._sent.claim(PsiOpen, "open")
         self._sent.step(PsiOpen, "open")
-        return PsiOpen(len(self._ids), self._chunk, self._session)
+        return PsiOpen(len(self._ids), self._chunk, self._pair)
 
     def masked_points(self) -> Iterator[PsiPoints]:
         """This party's masked ids, shuffled, chunk by chunk as they are ready. Once, after `open`."""
@@ -122,7 +122,10 @@ class Role:
             WrongSession: it belongs to another task, or to another version of the protocol.
         """
         self._received.accept(message, PsiOpen)
-        for what, ours, theirs in (("session id", self._session, message.session), ("suite", SUITE, message.suite)):
+        for what, ours, theirs in (
+            ("pair of parties or session", self._pair, message.pair),
+            ("suite", SUITE, message.suite),
+        ):
             if ours != theirs:
                 self._received.fail()
                 raise WrongSession(f"the peer's PSI run has another {what}: start one task, and one version, on both")

@@ -58,7 +58,7 @@ class PsiSender(Role):
             InvalidPoint: a point is not canonical or has low order; names the chunk and the position in it.
         """
         with self._peer_to_blame():
-            work = partial(raise_points, self._session, self._scalar)
+            work = partial(raise_points, self._pair, self._scalar)
             for reply in self._mapper(work, self._accept_all(messages, PsiPoints)):
                 if reply.index == 0:  # the Host's size is known now; planned here, in the thread that sends
                     self._sent.plan(PsiDigests, Stream(self._peer_size, self._peer_chunk))

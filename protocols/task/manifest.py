@@ -17,6 +17,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.encode import pair_id
 from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
 from protocols.task.terms import FINGERPRINT_BYTES, Declared, Limits
 from protocols.wire.sizes import data, number
@@ -238,6 +239,10 @@ class Manifest(Message):
         allowed = all(may for may, is_trained in zip(self.may_train, self.trainable) if is_trained)
         self.require(allowed, "a bottom model is trained though the host does not let it (may_train)")
         check_terms(self, lambda: (self.declared, *map(self.limits, self.feature_keys)))
+
+    def pair(self, feature_key: str) -> bytes:
+        """What stands for this session of the host and a collaborator in their PSI."""
+        return pair_id(self.session, self.host_fingerprint, self.fingerprints[self.feature_keys.index(feature_key)])
 
     @property
     def declared(self) -> Declared:

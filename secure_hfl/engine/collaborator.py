@@ -143,7 +143,7 @@ class Collaborator:
     def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
-        work = PsiWork(bench.state.manifest.session, ids, executor, bench.progress)
+        work = PsiWork(bench.state.manifest, ids, executor, bench.progress)
         return run_collaborator_psi(self._link, bench.assignment.party, work)
 
     def align(self) -> None:

@@ -157,7 +157,7 @@ class Host:
 
     def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
-        work = PsiWork(self._bench.state.manifest.session, ids, executor, self._bench.progress)
+        work = PsiWork(self._bench.state.manifest, ids, executor, self._bench.progress)
         return run_host_psi(self._bench.peers.links.values(), work)
 
     def align(self) -> None:

@@ -7,10 +7,12 @@ other to read. A collaborator sends first and answers then; the channels hold wh
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from protocols.core import multi_buffer
@@ -25,9 +27,11 @@ from protocols.psi import (
     PsiPoints,
     PsiReceiver,
     PsiSender,
-    hash_ids,
+    check_ids,
+    hash_checked,
 )
 from protocols.task.abort import AbortCode
+from protocols.task.manifest import Manifest
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted
 from secure_hfl.executor import Executor
@@ -58,31 +62,37 @@ class PsiWork:
     """One party's ids, and the means to work on them.
 
     Args:
-        session: of the task.
+        manifest: of the task.
         ids: this party's.
         executor: where heavy work runs.
         progress: hears how far it is.
     """
 
-    def __init__(self, session: bytes, ids: Sequence[str], executor: Executor, progress: Progress) -> None:
+    def __init__(self, manifest: Manifest, ids: Sequence[str], executor: Executor, progress: Progress) -> None:
         self.ids = ids
         self.progress = progress
         self.chunk = chunk_size(len(ids))
-        self._session = session
+        self._manifest = manifest
+        self._hashing = threading.Lock()
         self._started = time.perf_counter()
         has_kernels = multi_buffer.available()
         # Pieces of work that are each about as long as a chunk of `PSI_CHUNK` is with the fast kernels.
         pieces = -(-len(ids) // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
         self.mapper: Mapper = executor.mapper(pieces, releases_lock=has_kernels)
 
-    def hashed(self) -> HashedIds:
-        """Hashed before anything is sent, by all parties at the same time: in the order in which ids lie in memory."""
+    def hashed(self, collaborator: str) -> HashedIds:
+        """Hashed for the host and this collaborator, in the order in which ids lie in memory.
+
+        All parties do it at the same time. A host does it for one collaborator after the other, so that the first can
+        begin, and the others' ids are hashed while it waits for that one's points.
+        """
         total = -(-len(self.ids) // self.chunk)
 
         def counting(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
             return _counted(self.mapper(function, items), self.progress, "hashing ids", total)
 
-        return hash_ids(self._session, self.ids, counting, self.chunk)
+        with self._hashing:
+            return hash_checked(self._manifest.pair(collaborator), self.ids, counting, self.chunk)
 
     def outcome(
         self,
@@ -120,10 +130,8 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
         PeerFault: a collaborator broke the protocol.
     """
     before = _traffic(links)
-    hashed = work.hashed()
-    pairs = [
-        _HostPair(link, PsiReceiver(hashed, _fresh(), work.mapper, chunk=work.chunk), work.progress) for link in links
-    ]
+    check_ids(work.ids)
+    pairs = [_HostPair(link, partial(_receiver, work, link.name), work.progress) for link in links]
     with ThreadPoolExecutor(len(pairs), thread_name_prefix="psi") as pool:
         pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
     final = frozenset.intersection(*pairwise)
@@ -138,16 +146,25 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
     return work.outcome(final, len(work.ids), sizes, _since(before, links))
 
 
-class _HostPair:
-    """The host with one collaborator."""
+def _receiver(work: PsiWork, collaborator: str) -> PsiReceiver:
+    return PsiReceiver(work.hashed(collaborator), _fresh(), work.mapper, chunk=work.chunk)
 
-    def __init__(self, link: Link, role: PsiReceiver, progress: Progress) -> None:
-        self.link, self.role, self._progress = link, role, progress
+
+class _HostPair:
+    """The host with one collaborator. `make_role` is called when both directions may begin."""
+
+    role: PsiReceiver
+
+    def __init__(self, link: Link, make_role: Callable[[], PsiReceiver], progress: Progress) -> None:
+        self.link, self._make_role, self._progress = link, make_role, progress
         self._common: frozenset[str] = frozenset()
         self._first_error: BaseException | None = None
 
     def run(self) -> frozenset[str]:
         """Both directions; the pairwise intersection. What goes wrong in one direction first ends the other."""
+        self._until_it_fails(self._begin)
+        if self._first_error is not None:
+            raise self._first_error
         with ThreadPoolExecutor(1, thread_name_prefix="psi-send") as sender:
             sender.submit(of_this_task(self._until_it_fails), self._send)
             self._until_it_fails(self._receive)
@@ -165,6 +182,9 @@ class _HostPair:
             cause = error if isinstance(error, SecureHflError) else LocalMisuse(f"PSI: {type(error).__name__}")
             self.link.channel.fail(cause)
 
+    def _begin(self) -> None:
+        self.role = self._make_role()
+
     def _send(self) -> None:
         self.link.run(self.role.send())
 
@@ -176,7 +196,8 @@ class _HostPair:
 def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     before = _traffic([link])
-    role = PsiSender(work.hashed(), _fresh(), work.mapper, chunk=work.chunk)
+    check_ids(work.ids)
+    role = PsiSender(work.hashed(party), _fresh(), work.mapper, chunk=work.chunk)
     link.run(_watched(role.send(), work.progress, "own points", -(-len(work.ids) // work.chunk)))
     link.run(_watched(role.answer(), work.progress, f"points of {link.name}"))
     try:

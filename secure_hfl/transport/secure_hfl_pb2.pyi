@@ -281,16 +281,16 @@ class ManifestAccepted(_message.Message):
     def __init__(self, digest: _Optional[bytes] = ...) -> None: ...
 
 class PsiOpen(_message.Message):
-    __slots__ = ("set_size", "chunk", "session", "suite")
+    __slots__ = ("set_size", "chunk", "pair", "suite")
     SET_SIZE_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
-    SESSION_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
     SUITE_FIELD_NUMBER: _ClassVar[int]
     set_size: int
     chunk: int
-    session: bytes
+    pair: bytes
     suite: str
-    def __init__(self, set_size: _Optional[int] = ..., chunk: _Optional[int] = ..., session: _Optional[bytes] = ..., suite: _Optional[str] = ...) -> None: ...
+    def __init__(self, set_size: _Optional[int] = ..., chunk: _Optional[int] = ..., pair: _Optional[bytes] = ..., suite: _Optional[str] = ...) -> None: ...
 
 class PsiPoints(_message.Message):
     __slots__ = ("index", "points")

@@ -34,7 +34,8 @@ def mapper_that_raises(error: BaseException) -> Callable[..., Iterator[Any]]:
 def pair_with_a_silent_peer(mapper: Any) -> _HostPair:
     link = Link(Channel("bank", known_catalogue(), lambda: None), PATIENCE)
     link.place = Place(Phase.PSI)
-    return _HostPair(link, PsiReceiver(hash_ids(bytes(32), ["a", "b"]), OsRandomness(), mapper), Silent())
+    role = PsiReceiver(hash_ids(bytes(32), ["a", "b"]), OsRandomness(), mapper)
+    return _HostPair(link, lambda: role, Silent())
 
 
 @pytest.mark.parametrize("error", [InvalidInput("a point is bad"), RuntimeError("a worker has died")])

@@ -212,10 +212,10 @@ class Task:
     def intersect(self) -> None:
         """PSI of the host with all, both directions of each at once."""
         self.go_to(Phase.PSI)
-        session = self.manifest.session
-        hashed = hash_ids(session, ids_of(0))
-        hosts = [PsiReceiver(hashed, OsRandomness(), chunk=4) for _ in self.lines]
-        others = [PsiSender(hash_ids(session, ids_of(line.number)), OsRandomness(), chunk=4) for line in self.lines]
+        pairs = [self.manifest.pair(line.name) for line in self.lines]
+        hosts = [PsiReceiver(hash_ids(pair, ids_of(0)), OsRandomness(), chunk=4) for pair in pairs]
+        own = [hash_ids(pair, ids_of(line.number)) for pair, line in zip(pairs, self.lines, strict=True)]
+        others = [PsiSender(hashed, OsRandomness(), chunk=4) for hashed in own]
         receiving = [line.at_host(role.receive()) for line, role in zip(self.lines, hosts, strict=True)]
         sending = [line.at_host(role.send()) for line, role in zip(self.lines, hosts, strict=True)]
         answering = [line.here(_answers(role)) for line, role in zip(self.lines, others, strict=True)]

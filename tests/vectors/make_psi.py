@@ -17,7 +17,7 @@ from protocols.core.randomness import SeededRandomness
 
 FILE = Path(__file__).with_name("psi.json")
 P, A = 2**255 - 19, 486662
-SESSION = hashlib.sha256(b"psi vector").digest()
+PAIR = hashlib.sha256(b"psi vector").digest()
 HOST_IDS = ["alice", "bob", "id-0003", "Zo\u00eb", "7", "007", "only host"]
 COLLABORATOR_IDS = ["007", "carol", "Zoe\u0308", "dave", "id-0003", "erin", "0x7", "frank", "only collaborator"]
 CHUNK = 3
@@ -80,15 +80,15 @@ def in_chunks(items: list[bytes]) -> list[str]:
 
 def make() -> dict[str, Any]:
     """The whole file."""
-    dst = b"secure-hfl-psi-v1:curve25519_XOF:SHAKE256_ELL2_NU_:" + SESSION
+    dst = b"secure-hfl-psi-v2:curve25519_XOF:SHAKE256_ELL2_NU_:" + PAIR
 
     def masked(ids: list[str], scalar: bytes, order: list[int]) -> list[int]:
         points = [encode(unicodedata.normalize("NFC", name).encode(), dst) for name in ids]
         return [x25519(scalar, points[i]) for i in order]
 
     def digest(u: int) -> bytes:
-        tag = b"secure-hfl-psi-v1:shared-point\x00\x00"
-        return hashlib.sha256(tag + SESSION + u.to_bytes(32, "little")).digest()[:16]
+        tag = b"secure-hfl-psi-v2:shared-point\x00\x00"
+        return hashlib.sha256(tag + PAIR + u.to_bytes(32, "little")).digest()[:16]
 
     h, host_order = draw("psi host", len(HOST_IDS))
     c, collaborator_order = draw("psi collaborator", len(COLLABORATOR_IDS))
@@ -98,7 +98,7 @@ def make() -> dict[str, Any]:
     theirs = [digest(x25519(h, u)) for u in collaborator_points]
     bits = sum(1 << j for j, d in enumerate(theirs) if d in ours)
     return {
-        "session": SESSION.hex(),
+        "pair": PAIR.hex(),
         "chunk": CHUNK,
         "host_ids": HOST_IDS,
         "collaborator_ids": COLLABORATOR_IDS,

@@ -114,7 +114,7 @@ def swapped(one: int, two: int) -> Change:
 
 
 TO_HOST: list[tuple[str, Change, type[PeerViolation]]] = [
-    ("another session", at(0, session=bytes(32)), WrongSession),
+    ("another pair", at(0, pair=bytes(32)), WrongSession),
     ("another suite", at(0, suite="other"), WrongSession),
     ("points out of order", swapped(1, 2), MessageOutOfOrder),
     ("points again", at(2, index=0), MessageOutOfOrder),
@@ -136,7 +136,7 @@ def test_what_the_host_refuses(change: Change, error: type[PeerViolation]) -> No
 
 
 TO_OTHER: list[tuple[str, Change, type[PeerViolation]]] = [
-    ("another session", at(0, session=bytes(32)), WrongSession),
+    ("another pair", at(0, pair=bytes(32)), WrongSession),
     ("points out of order", swapped(1, 3), MessageOutOfOrder),
     ("a short chunk", at(1, points=bytes(32)), MalformedMessage),
 ]

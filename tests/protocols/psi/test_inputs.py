@@ -21,7 +21,7 @@ from protocols.psi import (
     hash_ids,
     ids,
 )
-from protocols.psi.encode import domain, hash_to_field
+from protocols.psi.encode import domain, hash_to_field, pair_id
 
 SESSION = bytes(range(32))
 
@@ -64,10 +64,26 @@ def test_too_many_ids(monkeypatch: pytest.MonkeyPatch) -> None:
         check_ids(["a", "b", "c", "d"])
 
 
-@pytest.mark.parametrize("session", [bytes(31), "x" * 32])
-def test_session_ids(session: Any) -> None:
-    with pytest.raises(InvalidInput, match="a session id has 32 bytes"):
-        hash_ids(session, ["a", "b"])
+@pytest.mark.parametrize("wrong", [bytes(31), "x" * 32])
+def test_ids_of_pairs(wrong: Any) -> None:
+    with pytest.raises(InvalidInput, match="the id of a pair has 32 bytes"):
+        hash_ids(wrong, ["a", "b"])
+    for at in range(3):
+        parts = [wrong if at == each else bytes(32) for each in range(3)]
+        with pytest.raises(InvalidInput, match="have 32 bytes"):
+            pair_id(*parts)
+
+
+def test_a_pair_is_its_session_and_both_certificates() -> None:
+    session, host, collaborator, other = (bytes([value]) * 32 for value in range(4))
+    pairs = [
+        (session, host, collaborator),
+        (session, collaborator, host),
+        (session, host, other),
+        (session, other, collaborator),
+        (other, host, collaborator),
+    ]
+    assert len({pair_id(*pair) for pair in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("chunk", [0, (1 << 15) + 1])
@@ -87,7 +103,7 @@ def test_domain_separation_tags(dst: bytes) -> None:
         hash_to_field(dst, [b""])
 
 
-def test_the_tag_separates_sessions() -> None:
+def test_the_tag_separates_pairs() -> None:
     assert hash_ids(SESSION, ["a"]).points != hash_ids(bytes(32), ["a"]).points
     with pytest.raises(InvalidInput):
         domain(bytes(16))

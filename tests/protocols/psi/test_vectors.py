@@ -189,10 +189,10 @@ def test_the_file_is_what_its_generator_makes() -> None:
 @pytest.mark.usefixtures("path")
 def test_the_product_reproduces_the_file() -> None:
     vector = json.loads(make_psi.FILE.read_text(encoding="ascii"))
-    session, chunk = bytes.fromhex(vector["session"]), vector["chunk"]
+    pair, chunk = bytes.fromhex(vector["pair"]), vector["chunk"]
     host_ids, collaborator_ids = vector["host_ids"], vector["collaborator_ids"]
-    host = PsiReceiver(hash_ids(session, host_ids), SeededRandomness(1, "psi host"), chunk=chunk)
-    collaborator = PsiSender(hash_ids(session, collaborator_ids), SeededRandomness(1, "psi collaborator"), chunk=chunk)
+    host = PsiReceiver(hash_ids(pair, host_ids), SeededRandomness(1, "psi host"), chunk=chunk)
+    collaborator = PsiSender(hash_ids(pair, collaborator_ids), SeededRandomness(1, "psi collaborator"), chunk=chunk)
     run = run_psi(host, collaborator)
 
     def points(key: str) -> list[PsiPoints]:
@@ -200,8 +200,8 @@ def test_the_product_reproduces_the_file() -> None:
 
     digests = [PsiDigests(i, bytes.fromhex(text)) for i, text in enumerate(vector["digests"])]
     result = PsiResult(bytes.fromhex(vector["result"]), len(vector["host_learns"]))
-    assert run.from_host == [PsiOpen(len(host_ids), chunk, session), *points("host_points"), result]
-    opening = PsiOpen(len(collaborator_ids), chunk, session)
+    assert run.from_host == [PsiOpen(len(host_ids), chunk, pair), *points("host_points"), result]
+    opening = PsiOpen(len(collaborator_ids), chunk, pair)
     assert run.from_collaborator == [opening, *points("collaborator_points"), *digests]
     assert sorted(run.host_learns) == vector["host_learns"]
     assert sorted(run.collaborator_learns) == vector["collaborator_learns"]

@@ -36,7 +36,7 @@ def aborted(case: Case, after: int, overtakes: bool) -> tuple[bytes, bytes]:
     task.join()
     wire = task.wire
     wire.place = Place(Phase.PSI)
-    role = PsiReceiver(hash_ids(task.manifest.session, [f"id{i}" for i in range(10)]), OsRandomness(), chunk=1)
+    role = PsiReceiver(hash_ids(task.manifest.pair("patient"), [f"id{i}" for i in range(10)]), OsRandomness(), chunk=1)
     wire.send(H, role.open())
     for points in list(role.masked_points())[:after]:
         wire.send(H, points)
