@@ -14,7 +14,6 @@ from enum import Enum
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.core.wire_format import wire_format
 from protocols.layer.messages import BatchClosed, FrozenRows
 from protocols.task.alignment import BatchOpen, EpochEnd
 from protocols.task.rounds import RoundStart
@@ -36,7 +35,7 @@ _ROUNDS = (Phase.TRAIN, Phase.TEST)
 
 
 class FrozenRules(SchemeRules):
-    """A scheme's messages come for the new rows of a batch, only if there are any, and about weights of version 0.
+    """A scheme's messages come for the new rows of a batch, only if there are any.
 
     Args:
         inner: the scheme's own, for which every batch is one of a test.
@@ -49,9 +48,6 @@ class FrozenRules(SchemeRules):
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
-        names = wire_format(message_type).recorded
-        if "version" in names and recorded[names.index("version")]:
-            refuse(sender, message_type, "the weights of a frozen bottom model's layer have no version but 0")
         if message_type is BatchOpen or message_type is EpochEnd:
             self._end_batch(sender, message_type)
             self._rows, self._new, self._is_closed = (recorded[0], 0, False)
@@ -110,6 +106,7 @@ def frozen_order(inner: SchemeOrder) -> SchemeOrder:
         answers={**inner.answers, (H, BatchClosed): (FrozenRows,)},
         once_a_batch=frozenset({BatchClosed, *inner.once_a_batch}),
         steps=inner.steps,
+        keeps_weights=True,
         offline=inner.offline,
         rules=lambda: FrozenRules(inner.rules()),
     )

@@ -109,6 +109,7 @@ class SchemeOrder:
         once_a_batch: what the tables alone would let come again.
         steps: with these the host moves the weights to their next version (messages that record a `version`).
         behind_step: about the version that the batch's step has just left.
+        keeps_weights: they stay at version 0, also in a conversation that goes on from a checkpoint.
         offline: the tables of the offline lane, which begin in START.
         rules: makes what counts beyond the tables.
     """
@@ -126,6 +127,7 @@ class SchemeOrder:
     once_a_batch: frozenset[MessageType] = frozenset()
     steps: tuple[MessageType, ...] = ()
     behind_step: tuple[MessageType, ...] = ()
+    keeps_weights: bool = False
     offline: Mapping[Sender, Table] = field(default_factory=lambda: _NO_LANE)
     rules: Callable[[], SchemeRules] = SchemeRules
 

@@ -102,7 +102,7 @@ EDITS: dict[str, tuple[Edit, str]] = {
     "more new rows than the batch has": (new_rows(0, 5), "5 new rows in a batch of 4"),
     "a check behind the batch": (late_query, "has no new rows, or is closed"),
     "a batch that is closed too early": (closed_first, "have not come"),
-    "weights that have moved": (moved, "no version but 0"),
+    "weights that have moved": (moved, "weights, which are at version 0"),
 }
 
 

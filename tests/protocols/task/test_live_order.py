@@ -72,7 +72,7 @@ def test_a_phase_is_not_left_out() -> None:
     order = live(Sender.HOST)
     order.received(*at(Phase.JOIN, HELLO))
     order.sent(*at(Phase.JOIN, manifest()))
-    with pytest.raises(MessageOutOfOrder, match="without a checkpoint"):
+    with pytest.raises(MessageOutOfOrder, match="without a signed head"):
         order.received(*at(Phase.ALIGN, SPLIT))
 
 

@@ -16,7 +16,8 @@ from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.history import History
-from protocols.task.order import TaskOrder, after_join, boundaries_of, tables_of
+from protocols.task.order import TaskOrder, boundaries_of, tables_of
+from protocols.task.resumed_order import after_join
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder, State
 from protocols.transcript.format import Entry, parse
@@ -277,15 +278,16 @@ def test_every_state_refuses_every_type_that_its_table_lacks(case: Case) -> None
         for sender in Sender:
             for kind in MESSAGE_TYPES:
                 table = scheme.offline[sender] if entry.phase == Phase.OFFLINE else tables[sender]
-                state = (order._offline_states if entry.phase == Phase.OFFLINE else order._states)[sender]
+                direction = order._directions[sender]
+                state = order._offline._states[sender] if entry.phase == Phase.OFFLINE else direction.state
                 if (state, entry.phase, kind) in table or kind in (Abort, Checkpoint, Countersignature):
                     continue
                 tried += 1
-                before = dict(order._at)
+                before = direction.stretch
                 recorded = (0,) * len(wire_format(kind).recorded)
                 with pytest.raises(MessageOutOfOrder):
                     order.step(sender, kind, place, recorded)
-                order._at = before
+                direction.stretch = before
         take(order, entry)
     assert tried > 1000
 
