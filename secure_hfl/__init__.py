@@ -15,6 +15,7 @@ from secure_hfl.version import __version__
 if TYPE_CHECKING:
     from secure_hfl.data_checker import DataChecker
     from secure_hfl.engine.supervisor import launch_tasks
+    from secure_hfl.limits import OperatorLimits
     from secure_hfl.log import logger
     from secure_hfl.optimizer import SecureOptimizer
     from secure_hfl.privacy.defence import GaussianNoise, MarvellNoise, MaxNormNoise
@@ -32,6 +33,7 @@ _HOMES = {
     "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
     "MarvellNoise": "secure_hfl.privacy.defence",
     "MaxNormNoise": "secure_hfl.privacy.defence",
+    "OperatorLimits": "secure_hfl.limits",
     "RandomizedResponse": "secure_hfl.privacy.randomized_response",
     "Scheme": "secure_hfl.schemes",
     "SecureHeteroNNCollaboratorScheduler": "secure_hfl.schedulers.alphamed",
@@ -50,6 +52,7 @@ __all__ = [
     "HeteroNNHostScheduler",
     "MarvellNoise",
     "MaxNormNoise",
+    "OperatorLimits",
     "RandomizedResponse",
     "Scheme",
     "SecureHeteroNNCollaboratorScheduler",

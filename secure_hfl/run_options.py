@@ -8,6 +8,7 @@ SECURE_HFL_SEED         a reproducible run, for tests and comparisons; NOT SECRE
 SECURE_HFL_PROJECTION   1 or 0: with or without the projection layer (host)
 SECURE_HFL_RESUME       1: go on from the last checkpoint that all parties have
 SECURE_HFL_CHECKPOINT_EVERY   batches of training between two checkpoints (host); default: about ten seconds' worth
+SECURE_HFL_LIMITS       what peers may ask of this machine: "ids=20000000,width=8192" (secure_hfl/limits.py)
 SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
 """
 
@@ -35,6 +36,7 @@ class RunOptions(BaseModel):
     projection: bool | None = None
     resume: bool | None = None
     checkpoint_every: int | None = Field(default=None, ge=1, lt=1 << 31)
+    limits: str | None = None
     progress: int | None = Field(default=None, ge=0)
 
 

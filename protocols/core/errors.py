@@ -81,5 +81,21 @@ class VerificationFailed(PeerViolation):
     """A digest, a signature or a consistency check does not hold."""
 
 
+class LimitExceeded(PeerViolation):
+    """A peer asks for more than the operator of this party lets it. Nothing was done for it.
+
+    Args:
+        limit: its name.
+        asked, most: numbers.
+    """
+
+    def __init__(self, limit: str, asked: int, most: int) -> None:
+        super().__init__(
+            f"limit {limit}: this would take {asked:,}, and the operator of the party that stops here lets a peer have "
+            f"{most:,}. Agree on less, or that operator raises {limit} (docs/operations.md)"
+        )
+        self.limit, self.asked, self.most = limit, asked, most
+
+
 class MissingExtra(SecureHflError):
     """An optional dependency is not installed. Says which, and the command that installs it."""

@@ -32,6 +32,9 @@ from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness
 from protocols.core.steps import Steps
 from protocols.layer.messages import MAX_ROWS, MAX_WIDTH
 
+STOCK_BYTES = 64 << 20
+"""Memory for units of one kind that lie unused at one party, unless its operator says otherwise."""
+
 
 @dataclass(frozen=True)
 class LayerSpec:
@@ -46,6 +49,7 @@ class LayerSpec:
         session: 32-byte session id.
         seed: None, or the number of a reproducible run, which is NOT SECRET.
         batches: of training and tests in the whole run, at most, as it was declared; None: nobody says.
+        stock_bytes: memory for what the peer has made ahead of time and not used, of one kind.
         budget: what this side may still show the other of its secrets. Default: a whole run's.
     """
 
@@ -57,6 +61,7 @@ class LayerSpec:
     session: bytes = field(repr=False)
     seed: int | None = None
     batches: int | None = None
+    stock_bytes: int = STOCK_BYTES
     budget: DistanceBudget = field(default_factory=DistanceBudget, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +123,15 @@ class LayerSide(ABC):
     def prepare(self) -> bool:
         """Make a little of what can be made ahead of time; False when there is enough. Called from one other thread."""
         return False
+
+
+UNITS_AT_ONCE = 8
+"""Units made in one conversation: while one side decrypts, the other works on the next."""
+
+
+def most_units(stock_bytes: int, bytes_per_unit: int) -> int:
+    """How many units of one kind a host keeps in stock: as fit into that memory, and a conversation's in any case."""
+    return max(UNITS_AT_ONCE, stock_bytes // bytes_per_unit)
 
 
 class HostOfflinePhase(Protocol):

@@ -24,8 +24,7 @@ from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, LayerShapes, Ring, add, matmul, noise_in_ring, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 
-HOST, COLLABORATOR = "host", "collaborator"
-"""Roles."""
+ROLES = HOST, COLLABORATOR = "host", "collaborator"
 
 
 class CheckSchedule:
@@ -99,9 +98,12 @@ class WeightShare:
         """Whose features the layer is for."""
         return self._spec.feature_key
 
-    def check_run(self, run: RunDistance) -> None:
-        """Raise `InvalidInput` unless the run that was declared shows no more than it may of this side's secrets."""
-        run.check(f"{self._spec.feature_key}'s layer at the {self.role}", self._spec.batches)
+    def check_run(self, role: str, run: RunDistance) -> None:
+        """Raise `InvalidInput` unless the run that was declared shows no more than it may of a role's secrets.
+
+        Each side checks both roles, so that both have the numbers.
+        """
+        run.check(f"{self._spec.feature_key}'s layer at the {role}", self._spec.batches)
 
     def subtract(self, step: Ring) -> None:
         """Our part of a step of W. `next_version` once it is all there."""

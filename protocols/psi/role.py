@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from protocols.core.errors import InvalidInput, PeerViolation, WrongSession
+from protocols.core.errors import InvalidInput, LimitExceeded, PeerViolation, WrongSession
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.core.randomness import Randomness
@@ -32,6 +32,7 @@ from protocols.core.steps import Receive, Send, Steps, received
 from protocols.psi.curve import Scalar, multiply
 from protocols.psi.encode import POINT_BYTES, SUITE
 from protocols.psi.hashed import HashedIds
+from protocols.psi.ids import MAX_IDS
 from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
 from protocols.psi.transitions import Receiving, Sending, Stream, Table
 
@@ -46,6 +47,7 @@ class Role:
         randomness: draws the scalar and the order, here and nowhere else.
         mapper: where heavy work runs; see the module's docstring.
         chunk: points in a message.
+        max_peer_ids: how large the peer's set may be.
 
     Raises:
         InvalidInput: `chunk` is out of its range.
@@ -61,6 +63,7 @@ class Role:
         mapper: Mapper = map,
         *,
         chunk: int = PSI_CHUNK,
+        max_peer_ids: int = MAX_IDS,
     ) -> None:
         if not 1 <= chunk <= MAX_CHUNK:
             raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} points, not {chunk}")
@@ -72,6 +75,7 @@ class Role:
         self._sent.plan(PsiPoints, Stream(len(hashed.ids), chunk))
         self._received = Receiving(self._receives)
         self._peer_size = self._peer_chunk = 0
+        self._max_peer_ids = max_peer_ids
 
     def __repr__(self) -> str:
         states = f"sent={self._sent.state.name}, received={self._received.state.name}"
@@ -120,6 +124,7 @@ class Role:
         Raises:
             MessageOutOfOrder: it is not one.
             WrongSession: it belongs to another task, or to another version of the protocol.
+            LimitExceeded: the peer's set is larger than this party's operator allows.
         """
         self._received.accept(message, PsiOpen)
         for what, ours, theirs in (
@@ -129,6 +134,9 @@ class Role:
             if ours != theirs:
                 self._received.fail()
                 raise WrongSession(f"the peer's PSI run has another {what}: start one task, and one version, on both")
+        if message.set_size > self._max_peer_ids:
+            self._received.fail()
+            raise LimitExceeded("ids", message.set_size, self._max_peer_ids)
         self._peer_size = message.set_size
         self._peer_chunk = message.chunk
         self._received.plan(PsiPoints, Stream(message.set_size, message.chunk))

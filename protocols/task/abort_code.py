@@ -25,6 +25,7 @@ class AbortCode(str, Enum):
     INVALID_POINT = "InvalidPoint"
     INVALID_CIPHERTEXT = "InvalidCiphertext"
     VERIFICATION_FAILED = "VerificationFailed"
+    LIMIT_EXCEEDED = "LimitExceeded"
     MISALIGNED = "Misaligned"
     MISSING_EXTRA = "MissingExtra"
     CONFIGURATION_ERROR = "ConfigurationError"

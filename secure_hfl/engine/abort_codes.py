@@ -29,6 +29,7 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
     core.InvalidPoint: AbortCode.INVALID_POINT,
     core.InvalidCiphertext: AbortCode.INVALID_CIPHERTEXT,
     core.VerificationFailed: AbortCode.VERIFICATION_FAILED,
+    core.LimitExceeded: AbortCode.LIMIT_EXCEEDED,
     core.MissingExtra: AbortCode.MISSING_EXTRA,
     core.ProtocolError: AbortCode.PROTOCOL_ERROR,
     core.SecureHflError: AbortCode.SECURE_HFL_ERROR,

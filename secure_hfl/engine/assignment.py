@@ -11,6 +11,7 @@ from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.errors import ConfigurationError, SchemeMismatch
 from secure_hfl.home import home_directory
 from secure_hfl.identity import Identity
+from secure_hfl.limits import DEFAULT_LIMITS, OperatorLimits
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
@@ -23,6 +24,7 @@ class Assignment:
     Attributes:
         role: "host" or "collaborator".
         party: this party's feature key.
+        limits: what its operator lets a peer ask of it.
     """
 
     role: str
@@ -32,6 +34,7 @@ class Assignment:
     identity: Identity = field(repr=False)
     scheme: Scheme
     options: RunOptions
+    limits: OperatorLimits = DEFAULT_LIMITS
 
     @property
     def directory(self) -> Path:
@@ -87,4 +90,7 @@ def find_assignment(scheduler: PartyScheduler, role: str, reference: str) -> Ass
             f"task {record.name!r} was agreed on with scheme {record.scheme!r}: a run cannot make it "
             f"{scheme.name!r}, which encrypts nothing. Create a task with --scheme {scheme.name}"
         )
-    return Assignment(role, scheduler.feature_key, record, store, identity, scheme, options)
+    limits = scheduler.limits or DEFAULT_LIMITS
+    if options.limits is not None:
+        limits = limits.changed(options.limits)
+    return Assignment(role, scheduler.feature_key, record, store, identity, scheme, options, limits)

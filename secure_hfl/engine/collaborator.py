@@ -143,7 +143,7 @@ class Collaborator:
     def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
-        work = PsiWork(bench.state.manifest, ids, executor, bench.progress)
+        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.assignment.limits.ids)
         return run_collaborator_psi(self._link, bench.assignment.party, work)
 
     def align(self) -> None:
@@ -183,7 +183,9 @@ class Collaborator:
     def _new_layer(self, rows: int, width: int) -> CollaboratorLayer:
         task, state = self._bench.assignment, self._bench.state
         budget = self._bench.checkpoints.spent.budget(task.party, "collaborator")
-        spec = layer_spec(state.manifest, task.party, rows, width, task.options.seed, state.samples, budget)
+        seed, limits = task.options.seed, task.limits
+        spec = layer_spec(state.manifest, task.party, rows, width, seed, state.samples, budget, limits.stock_bytes)
+        limits.check_layer(spec)
         self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
         return self._layer
 

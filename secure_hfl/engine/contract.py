@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from protocols.task.alignment import SampleId
+from secure_hfl.limits import OperatorLimits
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
 
@@ -21,6 +22,7 @@ class PartyScheduler(Protocol):
     schedule_timeout: float
     is_feature_trainable: bool
     scheme: str | None
+    limits: OperatorLimits | None
     _context_is_valid: bool
     """Whether those checks of `validate_context` that are not the user's have passed."""
 

@@ -157,8 +157,9 @@ class Host:
 
     def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
-        work = PsiWork(self._bench.state.manifest, ids, executor, self._bench.progress)
-        return run_host_psi(self._bench.peers.links.values(), work)
+        bench = self._bench
+        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.assignment.limits.ids)
+        return run_host_psi(bench.peers.links.values(), work)
 
     def align(self) -> None:
         """See `Role`."""
@@ -212,6 +213,7 @@ class Host:
                 raise Misaligned(
                     f"the host's first batch has {rows} samples, {key}'s has {shape.rows}. Use the same batch size"
                 )
+            self._bench.assignment.limits.check_features(shape.rows, shape.width)
             self._scheduler.check_feature_width(key, shape.width)
             link.run(self._new_layer(self._spec(key, shape.rows, shape.width)).setup())
 
@@ -230,8 +232,11 @@ class Host:
     def _spec(self, key: str, rows: int, width: int) -> LayerSpec:
         bench = self._bench
         budget = bench.checkpoints.spent.budget(key, "host")
-        seed = bench.assignment.options.seed
-        return layer_spec(bench.state.manifest, key, rows, width, seed, bench.state.samples, budget)
+        seed, limits = bench.assignment.options.seed, bench.assignment.limits
+        samples = bench.state.samples
+        spec = layer_spec(bench.state.manifest, key, rows, width, seed, samples, budget, limits.stock_bytes)
+        limits.check_layer(spec)
+        return spec
 
     def _new_layer(self, spec: LayerSpec) -> HostLayer:
         return self._layers.add(spec, self._bench.assignment.scheme.host_layer(spec))

@@ -96,10 +96,11 @@ class HostTraining:
         train, test = (-(-len(ids) // rows) for ids in (state.train_ids, state.test_ids))
         limit = self._options.batches
         batches = train if limit is None else min(train, limit), test if self._scheduler.log_rounds else 0
+        stock = self._bench.assignment.limits.stock_bytes
         left = self._rounds_left()
         if left is None:
-            return Outlook(rows, batches, (None, None))
-        return Outlook(rows, batches, (len(left), sum(self._is_test_due(n) or n == left[-1] for n in left)))
+            return Outlook(rows, batches, (None, None), stock)
+        return Outlook(rows, batches, (len(left), sum(self._is_test_due(n) or n == left[-1] for n in left)), stock)
 
     def _rounds_left(self) -> range | None:
         """Their numbers, if the user does not decide as they go. One that is over may still have its test before it."""

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from protocols.core.distance import DistanceBudget
 from protocols.core.message import Array
-from protocols.layer.interface import LayerSide, LayerSpec
+from protocols.layer.interface import STOCK_BYTES, LayerSide, LayerSpec
 from protocols.task.manifest import Manifest
 
 LayerT = TypeVar("LayerT", bound=LayerSide)
@@ -72,11 +72,13 @@ def layer_spec(
     seed: int | None,
     samples: tuple[int, int],
     budget: DistanceBudget,
+    stock_bytes: int = STOCK_BYTES,
 ) -> LayerSpec:
     """A collaborator's layer, as the manifest fixes it, for features [rows, width]; `samples` as above.
 
     Args:
         budget: what this party may still show in it.
+        stock_bytes: memory for what a peer has made and not used.
     """
     at = manifest.feature_keys.index(key)
     return LayerSpec(
@@ -88,5 +90,6 @@ def layer_spec(
         session=manifest.session,
         seed=seed,
         budget=budget,
+        stock_bytes=stock_bytes,
         batches=declared_batches(manifest, samples, rows, manifest.trainable[at]),
     )

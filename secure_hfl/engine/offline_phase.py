@@ -13,16 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from protocols.core.errors import SecureHflError
-from protocols.layer.interface import CollaboratorOfflinePhase, HostLayer, HostOfflinePhase
+from protocols.layer.interface import (
+    STOCK_BYTES,
+    UNITS_AT_ONCE,
+    CollaboratorOfflinePhase,
+    HostLayer,
+    HostOfflinePhase,
+    most_units,
+)
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import PeerTimeout
 from secure_hfl.log import logger, of_this_task
-
-POOL_BYTES = 64 << 20
-"""Most memory that the pools of one link may take at one party, about."""
-
-BATCH = 8
-"""Triples made in one conversation: while one side decrypts, the other works on the next."""
 
 
 @dataclass
@@ -40,15 +41,17 @@ class Demand:
     capacity: int
 
     @classmethod
-    def of(cls, bytes_per_unit: int, a_round: Mapping[str, int], rounds: Mapping[str, int | None]) -> Demand:
+    def of(
+        cls, bytes_per_unit: int, a_round: Mapping[str, int], rounds: Mapping[str, int | None], stock_bytes: int
+    ) -> Demand:
         """For a task of so many training and test batches a round, and so many rounds of each."""
         in_all: dict[str, int | None] = {}
         for kind, count in a_round.items():
             times = rounds[kind]
             # One more triple in a thousand, and one to begin with, is for the checks.
             in_all[kind] = None if times is None else times * count + times * count // 1000 + 1
-        most = 2 * max(a_round.values()) + BATCH
-        return cls(dict(a_round), in_all, min(most, max(2 * BATCH, POOL_BYTES // bytes_per_unit)))
+        most = 2 * max(a_round.values()) + UNITS_AT_ONCE
+        return cls(dict(a_round), in_all, min(most, most_units(stock_bytes, bytes_per_unit)))
 
 
 class OfflineWorker(ABC):
@@ -125,6 +128,7 @@ class HostOfflineWork(OfflineWorker):
             if total is not None:  # the user's iterator has more batches than ids / batch size
                 demand.in_all[kind] = max(total, made + count)
                 demand.a_round[kind] = max(demand.a_round[kind], 1)
+            demand.capacity = max(demand.capacity, count)  # or it would never come
         self._wait(pool, kind, count, self._timeout)
 
     def _notify(self) -> None:
@@ -186,7 +190,7 @@ class HostOfflineWork(OfflineWorker):
                 if total is not None:
                     wanted = min(wanted, total - made[kind])
                 if wanted > 0 and a_round:
-                    jobs.append((stock / a_round, at, kind, min(wanted, BATCH)))
+                    jobs.append((stock / a_round, at, kind, min(wanted, UNITS_AT_ONCE)))
         return min(jobs)[1:] if jobs else None
 
 
@@ -223,21 +227,23 @@ class Outlook:
         rows: of a batch.
         batches: of training, and of testing, in a round.
         rounds: of training, and tests, that are left; None: the user decides as they go.
+        stock_bytes: memory for what one link has in stock of one kind.
     """
 
     rows: int
     batches: tuple[int, int]
     rounds: tuple[int | None, int | None]
+    stock_bytes: int = STOCK_BYTES
 
     def demand(self, layer: HostLayer, phase: HostOfflinePhase) -> Demand:
         """What a layer will need of its offline phase."""
         kinds, shown = (phase.kind(True), phase.kind(False)), layer.rows_shown
-        if shown is None:
-            return Demand.of(phase.bytes_per_unit, dict(zip(kinds, self.batches)), dict(zip(kinds, self.rounds)))
-        # Of a frozen bottom model each row is shown once. Where it gives more rows than there are ids, more is made
-        # when it is asked for.
-        left = max(0, sum(self.batches) - shown // self.rows)
-        return Demand.of(phase.bytes_per_unit, {kinds[0]: left}, {kinds[0]: 1})
+        a_round, rounds = dict(zip(kinds, self.batches)), dict(zip(kinds, self.rounds))
+        if shown is not None:
+            # Of a frozen bottom model each row is shown once. Where it gives more rows than there are ids, more is made
+            # when it is asked for.
+            a_round, rounds = {kinds[0]: max(0, sum(self.batches) - shown // self.rows)}, {kinds[0]: 1}
+        return Demand.of(phase.bytes_per_unit, a_round, rounds, self.stock_bytes)
 
 
 def host_offline_work(

@@ -35,6 +35,7 @@ from protocols.task.manifest import Manifest
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted
 from secure_hfl.executor import Executor
+from secure_hfl.limits import DEFAULT_LIMITS
 from secure_hfl.log import logger, of_this_task
 from secure_hfl.metrics import PsiMetrics
 from secure_hfl.progress import Progress
@@ -66,11 +67,19 @@ class PsiWork:
         ids: this party's.
         executor: where heavy work runs.
         progress: hears how far it is.
+        max_peer_ids: how large a peer's set may be.
     """
 
-    def __init__(self, manifest: Manifest, ids: Sequence[str], executor: Executor, progress: Progress) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        ids: Sequence[str],
+        executor: Executor,
+        progress: Progress,
+        max_peer_ids: int = DEFAULT_LIMITS.ids,
+    ) -> None:
         self.ids = ids
-        self.progress = progress
+        self.progress, self.max_peer_ids = progress, max_peer_ids
         self.chunk = chunk_size(len(ids))
         self._manifest = manifest
         self._hashing = threading.Lock()
@@ -147,7 +156,9 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
 
 
 def _receiver(work: PsiWork, collaborator: str) -> PsiReceiver:
-    return PsiReceiver(work.hashed(collaborator), _fresh(), work.mapper, chunk=work.chunk)
+    return PsiReceiver(
+        work.hashed(collaborator), _fresh(), work.mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids
+    )
 
 
 class _HostPair:
@@ -197,7 +208,7 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     """The ids that all parties of the task hold. Raises as `run_host_psi`; the host says so if there is none."""
     before = _traffic([link])
     check_ids(work.ids)
-    role = PsiSender(work.hashed(party), _fresh(), work.mapper, chunk=work.chunk)
+    role = PsiSender(work.hashed(party), _fresh(), work.mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
     link.run(_watched(role.send(), work.progress, "own points", -(-len(work.ids) // work.chunk)))
     link.run(_watched(role.answer(), work.progress, f"points of {link.name}"))
     try:

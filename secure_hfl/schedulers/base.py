@@ -15,6 +15,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.engine.running import RunningParty
 from secure_hfl.engine.supervisor import launch
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.limits import OperatorLimits
 from secure_hfl.mocking import active_mock
 from secure_hfl.schedulers.other_names import accept_other_names
 
@@ -35,6 +36,7 @@ class HeteroNNScheduler(ABC):
         schedule_timeout: seconds to wait for the other parties to join.
         is_feature_trainable: whether this party's bottom model is trained. If not, it is shown no gradient.
         scheme: how features and gradients are protected; default what the task record says.
+        limits: what peers may ask of this machine; default `OperatorLimits()`. $SECURE_HFL_LIMITS changes single ones.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class HeteroNNScheduler(ABC):
         schedule_timeout: float = 30,
         is_feature_trainable: bool = True,
         scheme: str | None = None,
+        limits: OperatorLimits | None = None,
     ) -> None:
         self.feature_key = feature_key
         self.name = name
         self.schedule_timeout = schedule_timeout
         self.is_feature_trainable = is_feature_trainable
         self.scheme = scheme
+        self.limits = limits
         self._run: RunningParty | None = None
         self._context_is_valid = False
 
@@ -94,6 +98,8 @@ class HeteroNNScheduler(ABC):
             raise ConfigurationError(f"feature_key must be printable text of at most {MAX_NAME} characters")
         if not 0 < self.schedule_timeout < MAX_TIMEOUT:
             raise ConfigurationError(f"schedule_timeout must be positive seconds, not {self.schedule_timeout}")
+        if self.limits is not None and not isinstance(self.limits, OperatorLimits):
+            raise ConfigurationError(f"limits must be OperatorLimits(...) or None, not {self.limits!r}")
         self._context_is_valid = True
 
     def get_extra_state(self) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from secure_hfl.engine.host import host_run
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.limits import OperatorLimits
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
@@ -43,6 +44,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             sample and wrong by chance, which bounds what a whole task tells of any true one. Batches must be named by
             `confirm_batch_ids`, and labels be class numbers; take `self.label_privacy.loss` for the loss. `test` gets
             the true labels. Default: the true labels in training too.
+        limits: see `HeteroNNScheduler`.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         scheme: str | None = None,
         gradient_noise: GradientNoise | None = None,
         label_privacy: RandomizedResponse | None = None,
+        limits: OperatorLimits | None = None,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -66,6 +69,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             schedule_timeout=schedule_timeout,
             is_feature_trainable=is_feature_trainable,
             scheme=scheme,
+            limits=limits,
         )
         self.max_rounds = max_rounds
         self.calculation_timeout = calculation_timeout

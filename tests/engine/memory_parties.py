@@ -19,6 +19,7 @@ from secure_hfl.engine.host import Host
 from secure_hfl.engine.run import Run
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerRefused
+from secure_hfl.limits import DEFAULT_LIMITS, OperatorLimits
 from secure_hfl.metrics import RunMetrics
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
@@ -69,6 +70,7 @@ class MemoryParties:
         scheme: of the task.
         options: of both runs.
         cases: fields of `Case`, by party.
+        limits: of a party's operator.
 
     Attributes:
         heard: what each run tells.
@@ -81,10 +83,12 @@ class MemoryParties:
         scheme: str = "plain",
         options: RunOptions | None = None,
         cases: dict[str, dict[str, Any]] | None = None,
+        limits: dict[str, OperatorLimits] | None = None,
     ) -> None:
         self._parties = Parties(directory)
         self._task = self._parties.new_task(scheme=scheme)
         self._scheme = scheme
+        self._limits = limits or {}
         self._arrivals: SimpleQueue[Channel] = SimpleQueue()
         self.channels: tuple[Channel, Channel]
         self.heard = {name: Heard() for name in (HOST, COLLABORATOR)}
@@ -109,7 +113,8 @@ class MemoryParties:
         record = store.get(self._task)
         role = "host" if name == HOST else "collaborator"
         identity = self._parties.identities[name]
-        assignment = Assignment(role, name, record, store, identity, load_scheme(self._scheme), options)
+        limits = self._limits.get(name, DEFAULT_LIMITS)
+        assignment = Assignment(role, name, record, store, identity, load_scheme(self._scheme), options, limits)
         scheduler: Any = self.schedulers[name]
         bench = Workbench(scheduler, assignment)
         bench.progress.listener = self.heard[name]

@@ -14,11 +14,10 @@ from benchmarks.harness.limits import Limit
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import InvalidInput
 from protocols.core.steps import Receive, Send, Steps
+from protocols.layer.interface import STOCK_BYTES, UNITS_AT_ONCE
 from protocols.task.alignment import EpochEnd
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.offline_phase import (
-    BATCH,
-    POOL_BYTES,
     CollaboratorOfflineWork,
     Demand,
     HostOfflineWork,
@@ -129,7 +128,7 @@ def test_what_is_needed_is_made_and_no_more(pairs: list[Pair]) -> None:
     time.sleep(0.1)  # for more, if there were more
     pair.host.stop()
     assert pair.phase.made == {"train": 10, "test": 2}
-    assert max(pair.serving.served) <= BATCH
+    assert max(pair.serving.served) <= UNITS_AT_ONCE
     assert pair.host.seconds > 0
 
 
@@ -193,14 +192,14 @@ def test_a_collaborator_that_fails_ends_the_connection() -> None:
 
 @pytest.mark.parametrize(
     ("size", "a_round", "capacity"),
-    [(1 << 10, 100, 200 + BATCH), (POOL_BYTES // 50, 100, 50), (POOL_BYTES, 100, 2 * BATCH)],
+    [(1 << 10, 100, 200 + UNITS_AT_ONCE), (STOCK_BYTES // 50, 100, 50), (STOCK_BYTES, 100, UNITS_AT_ONCE)],
 )
 def test_memory_bounds_a_pool(size: int, a_round: int, capacity: int) -> None:
-    assert Demand.of(size, {"train": a_round}, {"train": None}).capacity == capacity
+    assert Demand.of(size, {"train": a_round}, {"train": None}, STOCK_BYTES).capacity == capacity
 
 
 def test_checks_take_one_unit_in_a_thousand() -> None:
-    demand = Demand.of(1, {"train": 100, "test": 0}, {"train": 20, "test": None})
+    demand = Demand.of(1, {"train": 100, "test": 0}, {"train": 20, "test": None}, STOCK_BYTES)
     assert demand.in_all == {"train": 2003, "test": None}
 
 

@@ -23,7 +23,7 @@ from protocols.layer.initial import Keys
 from protocols.layer.interface import LayerSpec
 from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, LayerShapes, Ring, subtract
-from protocols.layer.weight_share import HOST, WeightShare
+from protocols.layer.weight_share import HOST, ROLES, WeightShare
 
 Parts = tuple[bytes, ...]
 
@@ -34,13 +34,14 @@ STOCK = 2
 def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> None:
     """Raise `InvalidInput` unless the encryption carries every product of a batch, and the declared run of them."""
     share.shapes.check_budget(backend, spec.rows)
-    share.check_run(run_distance(spec, backend, share))
+    for role in ROLES:
+        share.check_run(role, run_distance(role, spec, backend, share))
 
 
-def run_distance(spec: LayerSpec, backend: Backend, share: WeightShare) -> RunDistance:
-    """What the side that holds this share shows in a run."""
+def run_distance(role: str, spec: LayerSpec, backend: Backend, share: WeightShare) -> RunDistance:
+    """What a role shows in a run of the layer that this share is of."""
     shapes, rows = share.shapes, spec.rows
-    if share.role == HOST:
+    if role == HOST:
         batch = backend.distance(shapes.feature_gradient(rows)) if spec.trainable else Distance()
         return RunDistance(backend.distance(shapes.initial), batch)
     check = backend.distance(shapes.check(rows))

@@ -10,7 +10,7 @@ from protocols.he.interface import Backend, as_ring
 from protocols.layer.interface import LayerSpec
 from protocols.layer.run_distance import RunDistance
 from protocols.layer.shapes import Integers, Ring
-from protocols.layer.weight_share import HOST, WeightShare
+from protocols.layer.weight_share import HOST, ROLES, WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
     MaskedFeatures,
@@ -28,12 +28,13 @@ def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> Non
     """Raise `InvalidInput` unless the backend carries the products of set-up and triples, and the declared run."""
     shapes = TripleShapes(spec, backend)
     backend.check(share.shapes.initial)
-    share.check_run(run_distance(shapes, backend, share))
+    for role in ROLES:
+        share.check_run(role, run_distance(role, shapes, backend, share))
 
 
-def run_distance(shapes: TripleShapes, backend: Backend, share: WeightShare) -> RunDistance:
-    """What the side that holds this share shows of its masks in a run."""
-    is_host = share.role == HOST
+def run_distance(role: str, shapes: TripleShapes, backend: Backend, share: WeightShare) -> RunDistance:
+    """What a role shows of its masks in a run of the layer that this share is of."""
+    is_host = role == HOST
     once = backend.distance(share.shapes.initial) if is_host else Distance()
 
     def triple(kind: str) -> Distance:

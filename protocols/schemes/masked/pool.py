@@ -26,12 +26,12 @@ from collections import deque
 
 import numpy as np
 
-from protocols.core.errors import InvalidInput, MalformedMessage, PoolExhausted
+from protocols.core.errors import InvalidInput, LimitExceeded, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
-from protocols.layer.interface import LayerSpec
+from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, most_units
 from protocols.layer.shapes import Ring, subtract
 from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
@@ -53,7 +53,7 @@ class _Triples:
     _is_host: bool
 
     def __init__(self, spec: LayerSpec, backend: Backend, secret: SecretSide, public: PublicSide) -> None:
-        self._key = spec.feature_key
+        self._spec, self._key = spec, spec.feature_key
         self._shapes = TripleShapes(spec, backend)
         self._secret, self._public = secret, public
         self._stock: dict[str, deque[Triple]] = {kind: deque() for kind in KINDS}
@@ -180,12 +180,14 @@ class CollaboratorTriples(_Triples):
 
         Raises:
             MessageOutOfOrder: it is not a `TripleRequest`.
+            LimitExceeded: more would lie unused than the operator allows, or than the declared run can use.
             MalformedMessage: the request does not go on where the last one ended.
         """
         request = received(request, TripleRequest)
         kind, expected = request.kind, self._made[request.kind]
         if request.index != expected:
             raise MalformedMessage(f"TripleRequest is of {kind} triple {request.index}; the next here is {expected}")
+        self._check_stock(kind, request.count)
         owned, evaluated = self._split(kind)
         for index in range(request.index, request.index + request.count):
             masks, halves, replies = self._draw(kind), {}, []
@@ -201,3 +203,17 @@ class CollaboratorTriples(_Triples):
             self._store(kind, index, halves)
             for reply in replies:
                 yield Send(reply)
+
+    def _check_stock(self, kind: str, count: int) -> None:
+        """Unused triples cost this side all the work, so a host must use some before it gets more."""
+        wanted, most = self.stock(kind) + count, most_unused(self._spec, self.bytes_per_triple)
+        if wanted > most:
+            raise LimitExceeded("stock_bytes", wanted * self.bytes_per_triple, most * self.bytes_per_triple)
+
+
+def most_unused(spec: LayerSpec, bytes_per_triple: int) -> int:
+    """How many triples of one kind a collaborator holds for its host: a stock, and a conversation that is under way."""
+    most = most_units(spec.stock_bytes, bytes_per_triple)
+    if spec.batches is not None:
+        most = min(most, 2 * spec.batches)  # a batch that is verified takes two
+    return most + UNITS_AT_ONCE
