@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from math import exp, sqrt
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from benchmarks.privacy.inversion import known_features, separation
 from benchmarks.privacy.label_inference import gradient_attacks
 from benchmarks.privacy.views import OTHER, Run, Setting, Task, Views
 from protocols.schemes.plain.host import PlainHost
-from secure_hfl import GaussianNoise, MarvellNoise, MaxNormNoise
+from secure_hfl import GaussianNoise, MarvellNoise, MaxNormNoise, RandomizedResponse
 
 WIDTH = 4
 LAYER = Setting(projection=WIDTH)
@@ -67,6 +68,30 @@ def test_noise_takes_most_of_it_away(noise: object) -> None:
     scores = attacks(Run(task(), replace(LAYER, noise=noise)).train())  # type: ignore[arg-type]
     assert scores["norm"] < 0.7
     assert scores["cosine"] < 0.8
+
+
+@lru_cache
+def labels_by_a_coin() -> Task:
+    """Columns say nothing of them, so that all that is found of one is found in training."""
+    random = torch.Generator().manual_seed(2)
+    return replace(task(), labels=torch.randint(0, 2, (400,), generator=random))
+
+
+@pytest.mark.parametrize("epsilon", [None, 2.0, 1.0])
+def test_attacks_over_all_epochs_find_drawn_labels_and_no_more(epsilon: float | None) -> None:
+    """Of true ones no attack can have an AUC of more than e^epsilon / (1 + e^epsilon), give or take 320 draws."""
+    privacy = None if epsilon is None else RandomizedResponse(epsilon, 2)
+    views = Run(labels_by_a_coin(), replace(LAYER, privacy=privacy)).train()
+    found = {
+        name: max(score for attack, score in gradient_attacks(views, labels).items() if not attack.endswith("95%"))
+        for name, labels in (("drawn", views.labels), ("true", labels_by_a_coin().labels.numpy()))
+    }
+    assert found["drawn"] > 0.95
+    if epsilon is None:
+        assert found["true"] > 0.95
+        return
+    bound = 1 / (1 + exp(-epsilon))
+    assert bound - 0.1 < found["true"] < bound + 4 * sqrt(bound * (1 - bound) / 320)
 
 
 def test_a_frozen_bottom_model_shows_nothing_to_attack() -> None:

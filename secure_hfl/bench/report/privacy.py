@@ -89,8 +89,9 @@ def _labels(found: Found) -> Markup:
         return completed
     explained = (
         "A collaborator that trains its bottom model sees gradients, and gradients tell labels, under every scheme "
-        "alike. Encryption does not help here; noise that the Host adds does (gradient_noise), and so does a frozen "
-        "bottom model, which is shown no gradient. AUC of an attack: 0.5 is guessing, 1 is knowing."
+        "alike. Encryption does not help here. Noise that the Host adds (gradient_noise) lowers what these attacks "
+        "score, and a frozen bottom model is shown no gradient. Only drawn labels (label_privacy, not in this table) "
+        "have a bound for a whole run. AUC of an attack is a score: 0.5 is guessing, 1 is knowing."
     )
     shown = pieces.group("plots", pieces.many(drawn))
     return pieces.many([pieces.paragraph(explained), shown, _label_table(lines, tasks), completed])
