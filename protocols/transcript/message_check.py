@@ -13,6 +13,7 @@ from protocols.core.sizes import Bounds, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
+from protocols.task.frozen_order import FROZEN_ONCE
 from protocols.task.history import History
 from protocols.task.order import TaskOrder
 from protocols.task.resumption import ResumePoint
@@ -84,7 +85,8 @@ class MessageCheck:
         try:
             scheme = registered_scheme(terms.scheme)
             self._may_be_plaintext = scheme.is_plaintext
-            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point)
+            order_of = scheme.task_order if terms.protocol_version >= FROZEN_ONCE else scheme.order
+            self._order.begin(order_of(terms.is_trainable), terms.resume_point)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
         except InvalidInput as error:
             self._history.is_whole = False
