@@ -32,6 +32,7 @@ from benchmarks.privacy.figures import draw_curves, draw_pictures, encoded
 from benchmarks.privacy.inversion import decoder, known_features, ridge, separation
 from benchmarks.privacy.label_inference import completion, gradient_attacks
 from benchmarks.privacy.scores import nmse, ssim
+from benchmarks.privacy.tables import print_lines
 from benchmarks.privacy.views import Run, Setting, Task, Views
 from protocols.core.randomness import SeededRandomness
 from protocols.layer.reference import orthogonal_factor
@@ -59,7 +60,7 @@ def main() -> None:
     labels = label_leakage(options.quick)
     _print_labels(console, labels)
     completed = model_completion(options.quick)
-    _print_lines(console, "Model completion, MNIST halves: accuracy with four known labels of each digit", completed)
+    print_lines(console, "Model completion, MNIST halves: accuracy with four known labels of each digit", completed)
     inverted, pictures = feature_inversion(options.quick)
     _print_inversion(console, inverted)
     found: dict[str, Any] = {"anchors": anchors(), "bfv beside plain": spot_check()}
@@ -224,17 +225,7 @@ def spot_check() -> Scores:
 def _print_labels(console: Console, lines: list[Scores]) -> None:
     keys = ("task", "defence", "task AUC", "accuracy", *ATTACKS, "strongest")
     shown = [{key: line[key] for key in keys if key in line} for line in lines]
-    _print_lines(console, "Labels: AUC of each attack (0.5 is nothing, 1 is all), and of the task itself", shown)
-
-
-def _print_lines(console: Console, title: str, lines: list[Scores]) -> None:
-    table = Table(title=title)
-    for key in lines[0]:
-        table.add_column(key)
-    for line in lines:
-        cells = (line.get(key, "-") for key in lines[0])
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else cell for cell in cells))
-    console.print(table)
+    print_lines(console, "Labels: AUC of each attack (0.5 is nothing, 1 is all), and of the task itself", shown)
 
 
 def _print_inversion(console: Console, lines: list[Scores]) -> None:

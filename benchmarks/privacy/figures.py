@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from secure_hfl.bench.report.plots import draw_tradeoff
-from secure_hfl.bench.report.svg import BLUE, GREY, INK, ORANGE, style
+from secure_hfl.bench.report.svg import BLUE, GREEN, GREY, INK, ORANGE, style
 
 GAP = 3
 """Pixels between two pictures of a strip, of its border's grey."""
@@ -63,6 +63,30 @@ def draw_epsilons(path: Path, lines: Sequence[dict[str, Any]]) -> None:
             panel.set(title=name, xlabel="epsilon for each training label", ylabel=own[0]["measure"])
             panel.grid(axis="y")
             panel.legend(loc="lower left", labelcolor=INK)
+        figure.savefig(path, dpi=90)
+
+
+def draw_rounds(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """What the Host has after each round: the error of features with some rows known, and inner products with none."""
+    from matplotlib.figure import Figure
+
+    runs = {(line["bottom model"], line["layer"]): [] for line in lines}  # type: dict[tuple[str, str], list[Any]]
+    for line in lines:
+        runs[line["bottom model"], line["layer"]].append(line)
+    colours = dict(zip(dict.fromkeys(bottom for bottom, _ in runs), (BLUE, ORANGE, GREEN), strict=False))
+    with style():
+        figure = Figure(figsize=(12, 4.2), layout="constrained", facecolor="white")
+        panels = figure.subplots(1, 2)
+        for panel, score in zip(panels, ("error, 50 rows known", "inner products, none known"), strict=True):
+            for (bottom, layer), own in runs.items():
+                dashes = "-" if layer.endswith(" 5") else ":"
+                at, values = [line["rounds"] for line in own], [line[score] for line in own]
+                panel.plot(at, values, dashes, color=colours[bottom], label=f"{bottom}, {layer}")
+            panel.set(xlabel="rounds", ylim=(-0.03, 1.03))
+            panel.grid(axis="y")
+        panels[0].set(title="features: error with 50 of 1,000 rows known", ylabel="0 is everything, 1 the mean row")
+        panels[1].set(title="inner products of features, no row known", ylabel="correlation with the true ones")
+        panels[1].legend(labelcolor=INK, fontsize=9)
         figure.savefig(path, dpi=90)
 
 

@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.privacy import tasks
 from benchmarks.privacy.figures import draw_epsilons
 from benchmarks.privacy.label_inference import completion, gradient_attacks
 from benchmarks.privacy.scores import auc
+from benchmarks.privacy.tables import print_lines
 from benchmarks.privacy.views import Run, Setting, Task, Views
 from secure_hfl.bench.machine import machine
 from secure_hfl.privacy.randomized_response import RandomizedResponse
@@ -54,7 +54,7 @@ def main() -> None:
     found = {"task": curves(options.quick), "attacks": attacks(options.quick), "completion": completed(options.quick)}
     seconds = time.process_time() - started
     for title, lines in found.items():
-        _print(title, lines)
+        print_lines(Console(width=150), title, lines)
     if options.json:
         options.json.write_text(json.dumps({"machine": about, "seconds": seconds, **found}, indent=1) + "\n")
     if options.png:
@@ -146,15 +146,6 @@ def completed(quick: bool) -> list[Scores]:
         views = Run(task, setting(task, epsilon)).train()
         lines.append({"epsilon": epsilon, "task accuracy": views.accuracy, **completion(views, task, per_class=4)})
     return lines
-
-
-def _print(title: str, lines: list[Scores]) -> None:
-    table = Table(title=title)
-    for key in lines[0]:
-        table.add_column(key)
-    for line in lines:
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in line.values()))
-    Console(width=150).print(table)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What each party sees of a training run: a scheme's real roles, the real `SecureOptimizer` and `HostBatch`.
 
 Both parties are in this process and their messages go through memory. Kept are the gradients da that the collaborator
-received, batch by batch, and the projections z that the Host received of every sample in a test round at the end.
+received and the Host's z and dz, batch by batch; z of every sample in a test round at the end; and where a setting asks
+for it, z of the test rows after every round.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from secure_hfl.privacy.randomized_response import LabelDraws, RandomizedRespons
 from secure_hfl.schemes import load_scheme
 
 HOST, OTHER = "host", "collaborator"
+PROJECTION_LR = 0.01
+"""Of the layer, a scheduler's default."""
+
 Array = NDArray[Any]
 Bottom = Callable[[], nn.Module]
 
@@ -79,6 +83,9 @@ class Setting:
         corrects: whether the loss is the one that it provides.
         seed: of everything.
         batches: stop after so many; 0: train all epochs.
+        every_round: a test round after each epoch.
+        stands_still: a bottom model in eval mode that is trained at a learning rate of 0. Its features stay, and the
+            layer moves: what a frozen one's did up to protocol version 2.
     """
 
     scheme: str = "plain"
@@ -89,6 +96,8 @@ class Setting:
     corrects: bool = True
     seed: int = 1
     batches: int = 0
+    every_round: bool = False
+    stands_still: bool = False
 
 
 @dataclass
@@ -98,6 +107,8 @@ class Views:
     Attributes:
         batches: for each training batch, its rows and the gradient that the collaborator received, or None.
         dz: the gradients before noise, batch by batch.
+        projections: batch by batch, z [B, o] and the truth behind it [B, d].
+        rounds: the same of the test rows after each epoch, if `Setting.every_round`.
         labels: what was trained on, in place of the task's [n].
         z: the Host's view of all rows in a test round [n, o].
         a: the truth behind it [n, d].
@@ -107,6 +118,8 @@ class Views:
 
     batches: list[tuple[Array, Array | None]] = field(default_factory=list)
     dz: list[Array] = field(default_factory=list)
+    projections: list[tuple[Array, Array]] = field(default_factory=list)
+    rounds: list[tuple[Array, Array]] = field(default_factory=list)
     labels: Array = field(default_factory=lambda: np.empty(0))
     z: Array = field(default_factory=lambda: np.empty(0))
     a: Array = field(default_factory=lambda: np.empty(0))
@@ -159,7 +172,9 @@ class Run:
         pump(self.layer.setup(), self.far.setup())
         layers = [] if setting.projection is None else [OTHER]
         sgd = [SGD(model.parameters(), task.learning_rate, momentum=0.9) for model in (self.own, self.top, self.other)]
-        self.optimizer, self.other_optimizer = SecureOptimizer(sgd[0], sgd[1], layers, 0.01), sgd[2]
+        self.optimizer, self.other_optimizer = SecureOptimizer(sgd[0], sgd[1], layers, PROJECTION_LR), sgd[2]
+        if setting.stands_still:
+            sgd[2].param_groups[0]["lr"] = 0.0
 
     def _labels(self) -> torch.Tensor:
         """Those of the training rows as they are drawn, the others as they are."""
@@ -180,6 +195,7 @@ class Run:
                     break
                 self._batch(rows, f"round {epoch}, batch {batches}")
                 batches += 1
+            self._test_round()
         self._test()
         self.views.bottom = self.other
         return self.views
@@ -187,9 +203,10 @@ class Run:
     def _batch(self, rows: torch.Tensor, place: str) -> None:
         task = self.task
         self.own.train()
-        self.other.train(self.setting.trainable)
+        self.other.train(self.setting.trainable and not self.setting.stands_still)
         features = self.other(task.other[rows])
         z = self._project(features, training=True)
+        self.views.projections.append((z, features.detach().numpy()))
         wire, labels = Wire(self.far), self.labels[rows]
         noise = BatchNoise(self.noise, labels, [OTHER] if self.setting.trainable else [], self.setting.seed, place)
         own = self.own(task.host[rows])
@@ -220,6 +237,19 @@ class Run:
             self.layer.forward(len(values), training), self.far.forward(values, training)
         ).left
         return z
+
+    @torch.no_grad()
+    def _test_round(self) -> None:
+        """Over the test rows, if asked for."""
+        if not self.setting.every_round:
+            return
+        self.other.eval()
+        shown = []
+        for rows in torch.arange(self.task.train, len(self.task.labels)).split(self.task.rows):
+            features = self.other(self.task.other[rows])
+            shown.append((self._project(features, training=False), features.numpy()))
+        z, a = zip(*shown, strict=True)
+        self.views.rounds.append((np.concatenate(z), np.concatenate(a)))
 
     @torch.no_grad()
     def _test(self) -> None:

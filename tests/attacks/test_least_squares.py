@@ -7,9 +7,14 @@ Weight gradients   With D_t = (lr dz_t)^T a_t known, D_t W_t^T = (lr dz_t)^T z_t
                    equally well, with one choice of R for each.
 Known samples      With the features of d samples known, z = a W^T is linear in W. This works against *any* scheme that
                    shows z, ours included. It is documented leakage of the ideal functionality, asserted here so that
-                   the documentation stays true. For one look, o < d prevents it; over a run it does not, since every
-                   round shows another projection of the same rows (docs/privacy-measured.md).
-Inner products     W starts orthogonal, so z z^T is a a^T until training has moved W. Also documented leakage.
+                   the documentation stays true. In one look o < d leaves the rest unknown. While the layer moves,
+                   that holds for one look only: every round shows another projection of the same rows
+                   (tests/attacks/test_frozen_rounds.py, which also shows that a frozen bottom model's rows are shown
+                   once).
+Inner products     W starts orthogonal, so z z^T is a a^T until training has moved W, and the host can follow how it
+                   moves (tests/attacks/test_whole_run.py). Also documented leakage.
+
+Known samples and inner products are judged from one look here, with the first W.
 """
 
 from __future__ import annotations
@@ -62,7 +67,7 @@ def test_the_hosts_own_decryptions_are_uniform() -> None:
 
 
 def known_samples(width_out: int, known: int) -> tuple[Matrix, Matrix]:
-    """(the unknown samples' features by regression, the truth)."""
+    """(the unknown samples' features by regression from one look, the truth)."""
     layer, a = Layer(D, width_out, 40, trainable=False), normal(3, 40, D)
     layer.forward(a)
     z = layer.exact_projection() * Z_STEP
@@ -75,8 +80,9 @@ def test_documented_leakage_known_samples_give_the_weights() -> None:
     assert np.abs(guess - truth).max() < 0.1
 
 
-def test_fewer_outputs_than_features_keep_the_rest_hidden() -> None:
-    """The recommendation: with o = d / 3 even the true W leaves two thirds of the features' energy unknown."""
+def test_one_look_through_fewer_outputs_than_features_leaves_the_rest_unknown() -> None:
+    """With o = d / 3 even the true W leaves two thirds of the features' energy unknown: what a frozen bottom model's
+    layer shows in a whole run, and a trained one's in its first batch only."""
     guess, truth = known_samples(D // 3, D + 3)
     assert closeness(guess, truth) < 0.85
     assert np.linalg.norm(guess - truth) > 0.5 * np.linalg.norm(truth)
