@@ -22,7 +22,7 @@ from secure_hfl.errors import LocalRunFailed
 from secure_hfl.examples.catalogue import Script
 from secure_hfl.executor import usable_cores
 from secure_hfl.identity import Identity
-from secure_hfl.tasks import TaskStore, create_task, join_task
+from secure_hfl.tasks import TaskStore, check_fingerprint, create_task, join_task
 
 STOP_SECONDS = 20.0
 HOST = "host"
@@ -114,6 +114,7 @@ class LocalParties:
         for party in self.parties[1:]:
             address = _loopback(port if self._relay is None else self._relay(port))
             own = invite.model_copy(update={"address": address})
+            check_fingerprint(own, self.fingerprints[0])
             join_task(TaskStore(party.home), identities[party.name], own, self.settings.scheme)
 
     def run(self) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -129,6 +129,7 @@ class HostAgreement:
         if hello is None:
             raise CallOutOfOrder(f"{name} has not introduced itself")
         check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
+        _check_name(plan.pinned, name, hello.feature_key)
         _check_training(plan, hello)
         self._admitted.add(name)
 
@@ -196,7 +197,8 @@ class CollaboratorAgreement:
     Args:
         hello: what we say of ourselves.
         scheme_parameters: what we run the scheme with; the host must say the same.
-        pinned: certificates of the host, of this party and of whoever else we know, by feature key.
+        pinned: the certificates of all parties, as the invite has them.
+        name: what the invite calls this party.
         points: where the checkpoints that we offer were made, by tag.
     """
 
@@ -205,13 +207,14 @@ class CollaboratorAgreement:
         hello: Hello,
         scheme_parameters: str,
         pinned: Pinned,
+        name: str,
         points: Mapping[bytes, ResumePoint] | None = None,
     ) -> None:
-        if hello.feature_key not in pinned.collaborators:
+        if name not in pinned.collaborators:
             raise InvalidInput("a party's own certificate must be known")
         self._hello = hello
         self._scheme_parameters = scheme_parameters
-        self._pinned = pinned
+        self._pinned, self._name = pinned, name
         self._points = dict(points or {})
         self._has_run = False
 
@@ -270,12 +273,17 @@ class CollaboratorAgreement:
         self._check_resumption(manifest)
 
     def _check_certificates(self, manifest: Manifest) -> None:
-        named = dict(zip(manifest.feature_keys, manifest.fingerprints))
-        others = [key for key, pinned in self._pinned.collaborators.items() if named.get(key) != pinned]
-        if manifest.host_fingerprint != self._pinned.host or others:
-            who = ", ".join(others) or "the host"
+        named, known = dict(zip(manifest.feature_keys, manifest.fingerprints)), self._pinned.collaborators
+        wanted = {**known, self._hello.feature_key: known[self._name]}
+        others = [key for key, pinned in wanted.items() if key in named and named[key] != pinned]
+        if manifest.host_fingerprint != self._pinned.host:
+            others = ["the host", *others]
+        if not others and set(named.values()) != set(known.values()):
+            others = ["some collaborators"]
+        if others:
             raise VerificationFailed(
-                f"the host's manifest has another certificate of {who} than the invite that this party joined with"
+                f"the host's manifest has other certificates of {', '.join(others)} than the invite that this party "
+                "joined with"
             )
 
     def _check_resumption(self, manifest: Manifest) -> None:
@@ -285,6 +293,15 @@ class CollaboratorAgreement:
                 raise WrongSession("the host begins anew, but we have checkpoints of its training to go on from")
         elif self._points.get(manifest.resumed_from) != point:
             raise WrongSession(f"the host goes on from {point}, which is not a checkpoint that we offered")
+
+
+def _check_name(pinned: Pinned, name: str, feature_key: str) -> None:
+    """Raise unless this is a feature key that the owner of this certificate may use: a name belongs to its owner."""
+    if feature_key != name and feature_key in pinned.collaborators:
+        raise WrongSession(
+            f"feature_key: {name} calls itself {feature_key}, which in this task is the name of another certificate's "
+            f"owner; no data was sent. {name} sets feature_key={name!r}"
+        )
 
 
 def _check_training(plan: HostPlan, hello: Hello) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from secure_hfl.identity import Identity
-    from secure_hfl.tasks import Participant, TaskRecord, TaskStore
+    from secure_hfl.tasks import Invite, Participant, TaskRecord, TaskStore
 
 MAX_CERTIFICATE_FILE = 16 * 1024
 DEFAULT_SCHEME = "bfv"
@@ -40,6 +40,17 @@ AddressOption = Annotated[
 SchemeOption = Annotated[str, typer.Option("--scheme", help="How projections are protected: bfv, paillier, ...")]
 JoinScheme = Annotated[
     str | None, typer.Option("--scheme", help="Accept this scheme only. Needed for plain, which does not encrypt.")
+]
+HostFingerprint = Annotated[
+    str | None,
+    typer.Option(
+        "--host-fingerprint",
+        metavar="HEX",
+        help="What `secure-hfl identity` prints at the host, told by telephone. This or --pairing-code is needed.",
+    ),
+]
+PairingCode = Annotated[
+    str | None, typer.Option("--pairing-code", metavar="CODE", help="What `task create` printed at the host.")
 ]
 InviteOption = Annotated[Path, typer.Option("--invite", dir_okay=False, help="The invite file to write.")]
 InviteArgument = Annotated[Path, typer.Argument(metavar="INVITE", help="The invite file that the host sent.")]
@@ -74,18 +85,33 @@ def create(
         collaborators=certificates,
     )
     made.write(invite)
-    out = console()
-    out.print(plain(f"Created task {record.task_id} ({record.name})"))
-    out.print(plain(f"Invite for the collaborators: {invite}"))
-    _print_parties(record.participants)
+    console().print(plain(f"Created task {record.task_id} ({record.name})"))
+    _print_invite(made, invite)
 
 
 @tasks.command()
-def join(invite: InviteArgument, scheme: JoinScheme = None) -> None:
-    """Join a task that another party hosts."""
-    from secure_hfl.tasks import Invite, join_task
+def join(
+    invite: InviteArgument,
+    host_fingerprint: HostFingerprint = None,
+    pairing_code: PairingCode = None,
+    scheme: JoinScheme = None,
+) -> None:
+    """Join a task that another party hosts, once the host has told you its fingerprint or the pairing code."""
+    from secure_hfl.tasks import Invite, check_fingerprint, check_pairing_code, join_task
 
-    record = join_task(_store(), _identity(), Invite.read(invite), scheme)
+    read = Invite.read(invite)
+    if host_fingerprint is None and pairing_code is None:
+        # What the file says is not shown: a copy of it would confirm nothing.
+        raise TaskError(
+            f"an invite proves nothing about who wrote it: ask {read.host.name}, by telephone, what `secure-hfl "
+            "identity` prints there and give it with --host-fingerprint, or for the pairing code that `task create` "
+            "printed, with --pairing-code"
+        )
+    if host_fingerprint is not None:
+        check_fingerprint(read, host_fingerprint)
+    if pairing_code is not None:
+        check_pairing_code(read, pairing_code)
+    record = join_task(_store(), _identity(), read, scheme)
     out = console()
     out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))
     _print_parties(record.participants)
@@ -99,9 +125,9 @@ def write_invite(reference: Reference, file: NewInvite) -> None:
     record = _store().get(reference)
     if record.role != "host":
         raise TaskError(f"task {record.task_id} is hosted by {record.host.name!r}; only the host gives invites")
-    Invite.of(record).write(file)
-    console().print(plain(f"Invite for the collaborators: {file}"))
-    _print_parties(record.participants)
+    invite = Invite.of(record)
+    invite.write(file)
+    _print_invite(invite, file)
 
 
 @tasks.command("list")
@@ -246,6 +272,16 @@ def _read_certificates(options: Iterable[str]) -> dict[str, bytes]:
         if len(certificates[name]) > MAX_CERTIFICATE_FILE:
             raise TaskError(f"--collaborator {option}: the file is too large for a certificate")
     return certificates
+
+
+def _print_invite(invite: Invite, file: Path) -> None:
+    from secure_hfl.tasks import pairing_code
+
+    out = console()
+    out.print(plain(f"Invite for the collaborators: {file}"))
+    out.print(plain(f"Pairing code: {pairing_code(invite)}"))
+    _print_parties(invite.participants)
+    out.print("Tell the collaborators the pairing code, or your fingerprint: task join asks for one of them.")
 
 
 def _print_parties(parties: Iterable[Participant]) -> None:

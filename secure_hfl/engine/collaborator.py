@@ -129,10 +129,10 @@ class Collaborator:
             seam=self._seam,
         )
         bench.peers.go_to(Phase.JOIN)
-        pinned = Pinned(
-            digest_of(host_of(task.record).certificate_pem), {task.party: digest_of(task.identity.certificate_pem)}
-        )
-        manifest = self._link.run(CollaboratorAgreement(hello, task.scheme.parameters(), pinned, points).run())
+        others = {each.name: digest_of(each.certificate_pem) for each in task.record.collaborators}
+        pinned = Pinned(digest_of(host_of(task.record).certificate_pem), others)
+        agreement = CollaboratorAgreement(hello, task.scheme.parameters(), pinned, task.record.party, points)
+        manifest = self._link.run(agreement.run())
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(manifest.feature_keys)}; the scheme is {task.scheme.name}.")

@@ -4,7 +4,8 @@
     Host  ◀─fingerprints─▶  Collaborator        read out over the telephone, as with ssh keys
 
 An invite holds no secret: names, addresses and certificates are public. What matters is that nobody changes it on
-the way, because each party pins the certificates it finds there. So compare the fingerprints before you train.
+the way, because each party pins the certificates it finds there. So nobody joins without having been told the host's
+fingerprint, or the invite's pairing code (secure_hfl/tasks/confirmation.py).
 """
 
 from __future__ import annotations
@@ -168,7 +169,8 @@ def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str 
     Args:
         store: this party's tasks.
         identity: this party's key and certificate; the invite must have it among the collaborators.
-        invite: what the host sent.
+        invite: what the host sent; the caller has compared it with what the host told
+            (`secure_hfl.tasks.confirmation`).
         scheme: the scheme this party agrees to. None accepts any that is installed and encrypts; "plain" must
             be said.
 

@@ -1,12 +1,14 @@
 """`secure-hfl task`: from two certificates to a joined task, and what is shown of it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+from typer.testing import Result
 
 from secure_hfl.identity import Identity
-from secure_hfl.tasks import TaskStore
+from secure_hfl.tasks import Invite, TaskStore, create_task, join_task
 from tests.cli.helpers import User, fails, fingerprints
 
 CREATE = ("task", "create", "digits", "--collaborator", "bank=bank.pem", "--address", "localhost:50051")
@@ -22,11 +24,16 @@ def _fingerprints(*users: User) -> list[str]:
     return [Identity.load_or_create(user.home).fingerprint for user in users]
 
 
+def _join(user: User, *options: str, invite: str = "invite.json", host: User) -> Result:
+    told = Identity.load_or_create(host.home).fingerprint
+    return user.run("task", "join", invite, "--host-fingerprint", told, *options)
+
+
 def test_create_and_join_show_the_fingerprints_to_compare(clinic: User, bank: User):
     created = clinic.run(*CREATE, "--invite", "invite.json")
     assert created.exit_code == 0
     assert fingerprints(created.stdout) == _fingerprints(clinic, bank)
-    joined = bank.run("task", "join", "invite.json")
+    joined = _join(bank, host=clinic)
     assert joined.exit_code == 0
     assert fingerprints(joined.stdout) == _fingerprints(clinic, bank)
     theirs, ours = TaskStore(clinic.home).list()[0], TaskStore(bank.home).list()[0]
@@ -38,9 +45,9 @@ def test_create_and_join_show_the_fingerprints_to_compare(clinic: User, bank: Us
 
 def test_a_plain_task_needs_both_sides_to_say_so(clinic: User, bank: User):
     _create(clinic, "--scheme", "plain")
-    fails(bank.run("task", "join", "invite.json"), "unencrypted", "--scheme plain")
-    fails(bank.run("task", "join", "invite.json", "--scheme", "bfv"), "agree with the host")
-    assert bank.run("task", "join", "invite.json", "--scheme", "plain").exit_code == 0
+    fails(_join(bank, host=clinic), "unencrypted", "--scheme plain")
+    fails(_join(bank, "--scheme", "bfv", host=clinic), "agree with the host")
+    assert _join(bank, "--scheme", "plain", host=clinic).exit_code == 0
     assert "NOT ENCRYPTED" in bank.run("task", "show", "digits").stdout
 
 
@@ -78,13 +85,56 @@ def test_an_invite_is_never_overwritten_and_can_be_written_again(clinic: User, b
     assert len(TaskStore(clinic.home).list()) == 1
     assert clinic.run("task", "invite", task_id, "again.json").exit_code == 0
     assert (clinic.directory / "again.json").read_bytes() == (clinic.directory / "invite.json").read_bytes()
-    assert bank.run("task", "join", "again.json").exit_code == 0
+    assert _join(bank, invite="again.json", host=clinic).exit_code == 0
     fails(bank.run("task", "invite", task_id, "third.json"), "only the host gives invites")
 
 
 def test_a_bad_invite_is_one_line(clinic: User, bank: User):
     fails(bank.run("task", "join", bank.write("bad.json", '{"version": 1')), "bad.json: Invalid JSON")
     fails(bank.run("task", "join", "none.json"), "none.json: No such file")
+
+
+def _pairing_code(text: str) -> str:
+    (code,) = re.findall(r"Pairing code: ([a-z2-7-]+)", text)
+    return str(code)
+
+
+def test_nobody_joins_without_having_been_told_who_wrote_the_invite(clinic: User, bank: User):
+    _create(clinic)
+    result = bank.run("task", "join", "invite.json")
+    fails(result, "--host-fingerprint", "--pairing-code", "ask clinic, by telephone")
+    assert not fingerprints(result.output), "what the file says would be copied, and confirm nothing"
+    assert TaskStore(bank.home).list() == ()
+
+
+def test_a_pairing_code_will_do(clinic: User, bank: User):
+    created = clinic.run(*CREATE, "--invite", "invite.json")
+    code = _pairing_code(created.stdout)
+    assert len(code.replace("-", "")) == 16
+    assert _pairing_code(clinic.run("task", "invite", "digits", "again.json").stdout) == code
+    wrong = "aaaa" + code[4:]
+    fails(bank.run("task", "join", "invite.json", "--pairing-code", wrong), wrong, "do not join", "by telephone")
+    assert bank.run("task", "join", "invite.json", "--pairing-code", code.upper().replace("-", " ")).exit_code == 0
+
+
+def test_a_swapped_invite_is_refused(clinic: User, bank: User, tmp_path: Path):
+    """Somebody on the way makes himself the host of a task of his own, with all names as they were."""
+    created = clinic.run(*CREATE, "--invite", "invite.json")
+    swapped = tmp_path / "swapped.json"
+    invite = Invite.read(clinic.directory / "invite.json")
+    mallory = Identity.create(invite.host.name)
+    collaborators = {each.name: each.certificate_pem for each in invite.collaborators}
+    task = (TaskStore(tmp_path / "mallory"), mallory, invite.name, invite.address, invite.scheme, collaborators)
+    create_task(*task)[1].write(swapped)
+    fails(_join(bank, invite=str(swapped), host=clinic), mallory.fingerprint, "do not join", "by telephone")
+    code = _pairing_code(created.stdout)
+    fails(bank.run("task", "join", str(swapped), "--pairing-code", code), code, "do not join", "by telephone")
+    fails(bank.run("task", "join", str(swapped), "--host-fingerprint", "AB:CD"), "64 hexadecimal digits")
+    assert TaskStore(bank.home).list() == ()
+    # What succeeded before: the file alone was believed.
+    assert join_task(TaskStore(bank.home), Identity.load_or_create(bank.home), Invite.read(swapped)).host.name == (
+        invite.host.name
+    )
 
 
 def test_list_shows_every_task_and_its_state(clinic: User, bank: User):

@@ -27,7 +27,10 @@ TASKS: dict[str, tuple[dict[int, Case], str]] = {
         {3: Case(split=Split.FEWER_TO_TRAIN)},
         "^party3: split_dataset differs: the host has 64 training ids, party3 has 48",
     ),
-    "two have one key": ({3: Case(arguments={"feature_key": "party1"})}, "^two parties use the same feature_key"),
+    "two have one key": (
+        {3: Case(arguments={"feature_key": "party1"})},
+        "^feature_key: party3 calls itself party1, .* sets feature_key=.party3.$",
+    ),
     "one has no common ids": ({1: Case(ids=["a"])}, "^no id is held by all .* party1 1, party2 128, party3 128$"),
     "host fails": (
         {0: Case(raises=Method.TRAIN_A_BATCH)},

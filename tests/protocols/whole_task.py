@@ -180,7 +180,9 @@ class Task:
         known = {line.name: C.role if line is self.lines[0] else line.name for line in self.lines}
         plan = HostPlan("task", HOST, case.scheme, parameters, False, 30.0, pinned(known), is_resuming, offers)
         host = HostAgreement(plan, case.names)
-        joins = [CollaboratorAgreement(self.hello(line), parameters, plan.pinned, points) for line in self.lines]
+        joins = [
+            CollaboratorAgreement(self.hello(line), parameters, plan.pinned, line.name, points) for line in self.lines
+        ]
         joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
         heard = [line.at_host(host.hello_from(line.name)) for line in self.lines]
         complete([*heard, *joining], heard)

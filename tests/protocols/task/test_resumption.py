@@ -287,7 +287,7 @@ POINTS_OF = {TAGS[point]: point for point in (NEW, OLD)}
 
 
 def agreement(said: Hello | None = None, points: dict[bytes, ResumePoint] | None = None) -> CollaboratorAgreement:
-    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, POINTS_OF if points is None else points)
+    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, "bank", POINTS_OF if points is None else points)
 
 
 @pytest.mark.parametrize("point", [NEW, OLD])

@@ -37,7 +37,7 @@ def manifest(said: Hello, asked: HostPlan, width: int = 0) -> Manifest:
 
 
 def accepts(said: Hello, shown: Manifest, known: Pinned = KNOWN) -> Manifest:
-    result: Manifest = replay(CollaboratorAgreement(said, "", known).run(), shown)
+    result: Manifest = replay(CollaboratorAgreement(said, "", known, "bank").run(), shown)
     return result
 
 
@@ -120,16 +120,37 @@ def test_the_certificates_are_those_of_the_invite() -> None:
     assert (shown.host_fingerprint, shown.fingerprints) == (KNOWN.host, (KNOWN.collaborators["bank"],))
     another = bytes(32)
     for changed in ({"host_fingerprint": another}, {"fingerprints": (another,)}):
-        with pytest.raises(VerificationFailed, match="another certificate"):
+        with pytest.raises(VerificationFailed, match=r"other certificates of (the host|bank)"):
             accepts(hello(), replace(shown, **changed))
-    with pytest.raises(VerificationFailed, match="another certificate of shop"):
+    with pytest.raises(VerificationFailed, match="other certificates of some collaborators"):
         accepts(hello(), shown, Pinned(KNOWN.host, {**KNOWN.collaborators, "shop": another}))
     with pytest.raises(InvalidInput, match="two parties have one certificate"):
         replace(shown, fingerprints=(KNOWN.host,))
     with pytest.raises(InvalidInput, match="own certificate"):
-        CollaboratorAgreement(hello(), "", Pinned(KNOWN.host, {}))
+        CollaboratorAgreement(hello(), "", Pinned(KNOWN.host, {}), "bank")
     with pytest.raises(InvalidInput, match="certificates of all"):
         HostAgreement(plan(), ["shop"])
+
+
+def test_a_name_of_the_invite_belongs_to_its_certificate() -> None:
+    """Before, whoever had any certificate of the task could call itself what it liked, if it came first."""
+    known = pinned({"bank": "bank", "shop": "shop"})
+    host = HostAgreement(plan(pinned=known), ["bank", "shop"])
+    replay(host.hello_from("bank"), hello(feature_key="shop"))
+    with pytest.raises(WrongSession, match=r"bank calls itself shop, .*no data was sent. bank sets feature_key='bank'"):
+        host.admit("bank")
+    replay(host.hello_from("shop"), hello(feature_key="a key that nobody has as a name", nonce=b"s" * NONCE_BYTES))
+    host.admit("shop")
+
+
+def test_a_collaborator_finds_its_peers_names_at_their_certificates() -> None:
+    known = pinned({"bank": "bank", "shop": "shop"})
+    said = hello(), hello(feature_key="shop", nonce=b"s" * NONCE_BYTES)
+    shown = make_manifest(said, plan(pinned=known), None, OsRandomness())
+    assert accepts(said[0], shown, known) == shown
+    swapped = replace(shown, fingerprints=shown.fingerprints[::-1])
+    with pytest.raises(VerificationFailed, match="other certificates of bank, shop"):
+        accepts(said[0], swapped, known)
 
 
 @pytest.mark.parametrize(
