@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
+from protocols.core.distance import Distance
 from protocols.core.sender import Sender
 
 Recorded: TypeAlias = tuple[int, ...]
@@ -81,6 +82,10 @@ Bounds: TypeAlias = Callable[[TaskSizes, Sender, Recorded], Range | None]
 
 Raises `InvalidInput` if what the message says of itself is impossible in this task.
 """
+
+
+Measure: TypeAlias = Callable[[TaskSizes, Sender, Recorded], Distance | None]
+"""(task, sender, recorded fields) -> what such a message shows its receiver of the sender's secrets; None: unknown."""
 
 
 def exactly(size: Callable[[Recorded], int]) -> Bounds:

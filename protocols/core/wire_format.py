@@ -29,7 +29,7 @@ import numpy as np
 from protocols.core.errors import InvalidInput
 from protocols.core.ledger import LedgerEntry
 from protocols.core.message import Message
-from protocols.core.sizes import Bounds, Recorded
+from protocols.core.sizes import Bounds, Measure, Recorded
 
 Uint32: TypeAlias = Annotated[int, "uint32"]
 Uint64: TypeAlias = Annotated[int, "uint64"]
@@ -74,6 +74,7 @@ class WireFormat:
             lengths know these anyway.
         record: reads them from a message.
         bounds: how long its body can be; None: unknown.
+        distance: what it shows statistically, where that is more than nothing; None: nothing.
     """
 
     name: str
@@ -83,6 +84,7 @@ class WireFormat:
     recorded: tuple[str, ...]
     record: Callable[[Any], Recorded]
     bounds: Bounds | None
+    distance: Measure | None
 
 
 def wire(
@@ -92,6 +94,7 @@ def wire(
     recorded: tuple[str, ...] = (),
     record: Callable[[Any], Recorded] | None = None,
     bounds: Bounds | None = None,
+    distance: Measure | None = None,
 ) -> Callable[[M], M]:
     """Class decorator, above that of the dataclass: messages of this type may travel.
 
@@ -100,7 +103,7 @@ def wire(
         ledger: see `WireFormat`.
         recorded: names of the recorded values.
         record: reads them from a message; by default they are fields of it (int or bool).
-        bounds: see `protocols.core.sizes`.
+        bounds, distance: see `protocols.core.sizes`.
 
     Raises:
         InvalidInput: the class is no message, or it, a field or the number cannot travel. A mistake in the program,
@@ -116,7 +119,7 @@ def wire(
         if not low <= number <= high:
             raise InvalidInput(f"{name}: its number must be from {low} to {high}, not {number}")
         reader = _reader(message_type, recorded) if record is None else record
-        declared = WireFormat(name, number, _fields(message_type), ledger, recorded, reader, bounds)
+        declared = WireFormat(name, number, _fields(message_type), ledger, recorded, reader, bounds, distance)
         setattr(message_type, _FORMAT, declared)
         return message_type
 

@@ -39,7 +39,7 @@ from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import seal_wire as wire
-from protocols.he.budget import bfv_distance
+from protocols.he.budget import bfv_distance, bfv_product
 from protocols.he.interface import (
     RING_BITS,
     RING_MASK,
@@ -328,9 +328,7 @@ class BfvBackend(Backend):
         return BfvPublic(self._seal, public_key, self._randomness)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
-        tiles = best_layout(shape if loaded is None else loaded, self.parameters)
-        layout = layout_with_tiles(shape, self.parameters, tiles.k_tile, tiles.n_tile)
-        return bfv_distance(layout, self.parameters)
+        return bfv_product(shape, loaded, self.parameters)
 
     def check(self, shape: MatrixShape) -> None:
         best_layout(shape, self.parameters)

@@ -39,7 +39,8 @@ from __future__ import annotations
 import math
 
 from protocols.core.distance import Distance
-from protocols.he.layout import Layout, largest_lifted
+from protocols.he.interface import MatrixShape
+from protocols.he.layout import Layout, best_layout, largest_lifted, layout_with_tiles
 from protocols.he.multi_exponentiation import DIGIT_BITS
 from protocols.he.paillier_parameters import COVER_DIGITS, PaillierLayout, PaillierParameters
 from protocols.he.parameters import ERROR_BOUND, BfvParameters
@@ -63,6 +64,12 @@ def bfv_distance(layout: Layout, parameters: BfvParameters) -> Distance:
     zeros = shape.m * shape.n * (2 * ERROR_VARIANCE * parameters.degree + 2)
     ternary = layout.reply_parts * parameters.degree * TERNARY_SQUARES
     return Distance(smooth_squares(factor + zeros, parameters.flood_bits) + ternary)
+
+
+def bfv_product(shape: MatrixShape, loaded: MatrixShape | None, parameters: BfvParameters) -> Distance:
+    """Of one product in the best tiles for `loaded`, the shape that its operand was encrypted for; None: the same."""
+    tiles = best_layout(shape if loaded is None else loaded, parameters)
+    return bfv_distance(layout_with_tiles(shape, parameters, tiles.k_tile, tiles.n_tile), parameters)
 
 
 def paillier_distance(layout: PaillierLayout, parameters: PaillierParameters) -> Distance:

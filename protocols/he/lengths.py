@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.he import paillier_parameters, parameters, seal_wire
+from protocols.he.budget import bfv_product, paillier_distance
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.paillier_parameters import PaillierParameters
@@ -31,6 +33,10 @@ class CiphertextLengths(ABC):
     def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
         """Of a product of this shape. `loaded`: the shape that its operand was encrypted for, which sets the tiles."""
 
+    @abstractmethod
+    def distance(self, shape: MatrixShape, loaded: MatrixShape) -> Distance:
+        """What such a product shows of its factor. Arguments as `reply`."""
+
 
 class BfvLengths(CiphertextLengths):
     """Of one BFV parameter set."""
@@ -54,6 +60,9 @@ class BfvLengths(CiphertextLengths):
         # Only the last group of rows and the last tile of columns are smaller than the others.
         whole, last = (self._row(layout, group, columns) for group in (0, groups - 1))
         return whole * (groups - 1) + last
+
+    def distance(self, shape: MatrixShape, loaded: MatrixShape) -> Distance:
+        return bfv_product(shape, loaded, self._set)
 
     def _row(self, layout: Layout, group: int, columns: int) -> Parts:
         """The parts of one group of rows."""
@@ -84,6 +93,9 @@ class PaillierLengths(CiphertextLengths):
 
     def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
         return (self.HEADER + self._set.layout(shape).reply_ciphertexts * self._set.ciphertext_bytes,)
+
+    def distance(self, shape: MatrixShape, loaded: MatrixShape) -> Distance:
+        return paillier_distance(self._set.layout(shape), self._set)
 
 
 def ciphertext_lengths(name: object) -> CiphertextLengths:

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.ledger import BOTH, COLLABORATOR_KEY, Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
-from protocols.core.sizes import Bounds, Range, Recorded, TaskSizes, between
+from protocols.core.sizes import Bounds, Measure, Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.he.interface import MatrixShape
 from protocols.layer.sizes import LaidOut, LayerSizes
@@ -62,7 +64,7 @@ def _width_out(task: TaskSizes, width: int) -> int:
     return (task.agreed.projection_width if task.agreed.has_projection else 0) or width
 
 
-def _laid_out(task: TaskSizes) -> LaidOut | None:
+def laid_out(task: TaskSizes) -> LaidOut | None:
     """None if the task's scheme has no ciphertexts, or before the features' shape was announced."""
     shape = task.announced(FeatureShape, Sender.COLLABORATOR)
     if shape is None or not isinstance(task.scheme, LayerSizes):
@@ -75,7 +77,7 @@ def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)
     """Bounds from the layer's sizes and the recorded fields; `extra`: what a field that is not recorded can take."""
 
     def bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
-        layer = _laid_out(task)
+        layer = laid_out(task)
         if layer is None:
             return None
         length = size(layer, recorded)
@@ -93,18 +95,42 @@ def operand_bounds(shape: Callable[[LaidOut], MatrixShape], more: Callable[[Laid
     return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.once(size, lambda: size(layer)))
 
 
-def reply_bounds(
+class ProductTerms(TypedDict):
+    """What `@wire` is told of a message that carries a product."""
+
+    bounds: Bounds
+    distance: Measure
+
+
+def of_product(
     shape: Callable[[LaidOut], MatrixShape],
     loaded: Callable[[LaidOut], MatrixShape] | None = None,
     more: Callable[[LaidOut], int] = lambda layer: 0,
     extra: Range = (0, 0),
-) -> Bounds:
+) -> ProductTerms:
     """Of a version, a product by an operand of that shape or of another one that was `loaded`, and `more`."""
 
-    def size(layer: LaidOut) -> int:
-        return layer.sizes.reply(shape(layer), None if loaded is None else loaded(layer)) + more(layer)
+    def shapes(layer: LaidOut) -> tuple[MatrixShape, MatrixShape | None]:
+        return shape(layer), None if loaded is None else loaded(layer)
 
-    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.once(size, lambda: size(layer)), extra)
+    def size(layer: LaidOut) -> int:
+        return layer.once(size, lambda: layer.sizes.reply(*shapes(layer)) + more(layer))
+
+    def distance(layer: LaidOut, recorded: Recorded) -> Distance:
+        return layer.once(distance, lambda: layer.sizes.distance(*shapes(layer)))
+
+    bounds = layer_bounds(lambda layer, recorded: number(recorded[0]) + size(layer), extra)
+    return ProductTerms(bounds=bounds, distance=layer_distance(distance))
+
+
+def layer_distance(distance: Callable[[LaidOut, Recorded], Distance]) -> Measure:
+    """What the layer's sizes and the recorded fields say."""
+
+    def measure(task: TaskSizes, sender: Sender, recorded: Recorded) -> Distance | None:
+        layer = laid_out(task)
+        return None if layer is None else distance(layer, recorded)
+
+    return measure
 
 
 def _shape_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
@@ -240,7 +266,7 @@ class InitialFactor(CiphertextMessage):
     58,
     ledger=ciphertext(COLLABORATOR_KEY, FLOODED + " What it decrypts to is a uniform share."),
     recorded=("version",),
-    bounds=reply_bounds(lambda layer: layer.shapes.initial),
+    **of_product(lambda layer: layer.shapes.initial),
 )
 @dataclass(frozen=True)
 class InitialShare(CiphertextMessage):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import MatrixShape
 from protocols.he.lengths import CiphertextLengths, ciphertext_lengths
@@ -14,6 +16,8 @@ from protocols.layer.shapes import LayerShapes
 from protocols.wire.sizes import data
 
 MAX_KEPT = 4096
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -31,18 +35,18 @@ class LaidOut:
     width_out: int
     first_rows: int
     rows: int
-    _known: dict[object, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _known: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def shapes(self) -> LayerShapes:
         """Of the layer's products."""
         return self.sizes.shapes(self.width_in, self.width_out)
 
-    def once(self, key: object, size: Callable[[], int]) -> int:
-        """A size that only the layer decides, worked out once: an auditor asks for every message."""
-        known = self._known.get(key)
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """What only the layer decides, worked out once: an auditor asks for every message."""
+        known: T | None = self._known.get(key)
         if known is None:
-            known = self._known[key] = size()
+            known = self._known[key] = make()
         return known
 
 
@@ -102,3 +106,7 @@ class LayerSizes:
     def reply(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> int:
         """Of all fields that hold a product. `loaded`: what its operand was encrypted for, if for another shape."""
         return sum(map(data, self._lengths.reply(shape, shape if loaded is None else loaded)))
+
+    def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
+        """What a product shows. Arguments as `reply`."""
+        return self._lengths.distance(shape, shape if loaded is None else loaded)

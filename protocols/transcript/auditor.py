@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from protocols.core.distance import RUN_BITS, Distance
 from protocols.core.sender import Sender
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.transcript.compare_ends import EndComparison
-from protocols.transcript.errors import InvalidTranscriptSignature, TranscriptsDisagree
+from protocols.transcript.errors import InvalidTranscriptSignature, ShownTooMuch, TranscriptsDisagree
 from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.message_check import FreshTags
 from protocols.transcript.opened_transcript import OpenedTranscript, named_heads, open_transcript
@@ -82,7 +83,7 @@ def audit_run(
     known = {fingerprint.replace(":", "").lower() for fingerprint in trusted}
     findings = [finding for end in ends for finding in end.all_findings()] + findings
     findings += [finding for end in ends for file in end.files for finding in _strangers(file, known)]
-    return _report(ends, findings)
+    return _report(ends, [*findings, *_too_much(ends[0])])
 
 
 def _read(end: RunAtOneEnd, transcript: OpenedTranscript) -> FileAuditor:
@@ -179,7 +180,26 @@ def _report(ends: list[RunAtOneEnd], findings: list[Finding]) -> AuditReport:
         _ledger(terms, traffic),
         tuple(ends[0].resumes),
         terms.label_epsilon,
+        _shown(ends[0]),
     )
+
+
+def _shown(end: RunAtOneEnd) -> dict[str, Distance]:
+    """By role, over all conversations."""
+    shown: dict[str, Distance] = {}
+    for file in end.files:
+        if file.terms is not None and file.shown is None:
+            return {}
+        for sender, distance in (file.shown or {}).items():
+            shown[sender.role] = shown.get(sender.role, Distance()) + distance
+    return shown
+
+
+def _too_much(end: RunAtOneEnd) -> Iterator[Finding]:
+    for role, distance in _shown(end).items():
+        if not distance.fits:
+            problem = f"what the {role} sent has a statistical distance of {distance} over the whole run"
+            yield Finding.of(ShownTooMuch(problem, f"2^-{RUN_BITS} at most"), end.files[-1].name)
 
 
 def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:

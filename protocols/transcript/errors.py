@@ -105,6 +105,12 @@ class RepeatedContent(TranscriptError):
     )
 
 
+class ShownTooMuch(TranscriptError):
+    """The run's statistical distance is beyond what a run may have."""
+
+    meaning = "A party went on though what it had shown of its secrets was used up: its program was changed."
+
+
 class PlaintextInSecureTask(TranscriptError):
     """Data in the clear in a task that was agreed on as encrypted."""
 

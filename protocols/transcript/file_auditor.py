@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
 from protocols.task.abort import Abort
@@ -187,6 +188,11 @@ class FileAuditor:
     def is_unanswered(self) -> bool:
         """Whether nothing shows that the peer has seen the manifest, or that anything but the joining was sent."""
         return self.traffic.is_joining_only(None if self.writer is None else self.writer.sender)
+
+    @property
+    def shown(self) -> dict[Sender, Distance] | None:
+        """What each party's messages show of its secrets, as a statistical distance; None: nobody here can say."""
+        return self._messages.shown
 
     def finish(self, is_followed: bool = False) -> None:
         """There are no more lines.

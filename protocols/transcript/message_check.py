@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.ledger import Content
 from protocols.core.message import Message
 from protocols.core.sender import Sender
-from protocols.core.sizes import Bounds, TaskSizes
+from protocols.core.sizes import Bounds, Measure, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
@@ -30,6 +31,9 @@ from protocols.transcript.finding_log import FindingLog
 from protocols.transcript.format import NONE, Entry
 from protocols.transcript.preamble import AgreedTerms
 from protocols.wire.sizes import body, header
+
+_SMOOTHLY_FLOODED = 3
+"""The first protocol version whose noise is what protocols/he/budget.py counts."""
 
 
 class FreshTags:
@@ -52,13 +56,15 @@ class TypeRule(NamedTuple):
     is_fresh: bool
     is_plaintext: bool
     bounds: Bounds | None
+    distance: Measure | None
 
     @classmethod
     def of(cls, message_type: type[Message]) -> TypeRule:
         """That of one type."""
         declared = wire_format(message_type)
         is_plaintext = declared.ledger.content is Content.PLAINTEXT
-        return cls(message_type, len(declared.recorded), declared.ledger.is_fresh, is_plaintext, declared.bounds)
+        recorded, is_fresh = len(declared.recorded), declared.ledger.is_fresh
+        return cls(message_type, recorded, is_fresh, is_plaintext, declared.bounds, declared.distance)
 
 
 class MessageCheck:
@@ -88,6 +94,9 @@ class MessageCheck:
             order_of = scheme.task_order if terms.protocol_version >= FROZEN_ONCE else scheme.order
             self._order.begin(order_of(terms.is_trainable), terms.resume_point)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
+            has_noise = any(wire_format(each).distance is not None for each in scheme.messages())
+            if has_noise and terms.protocol_version >= _SMOOTHLY_FLOODED:
+                self._sizes.shown = dict.fromkeys(Sender, Distance())
         except InvalidInput as error:
             self._history.is_whole = False
             meaning = "Another version of the program, or a scheme from elsewhere: order and sizes are not checked."
@@ -125,6 +134,11 @@ class MessageCheck:
                 self._log.report(RepeatedContent(problem, entry=str(entry)))
         if rule.message_type is FeatureShape:
             self._history.shape = entry.recorded[0], entry.recorded[1]
+
+    @property
+    def shown(self) -> dict[Sender, Distance] | None:
+        """See `SizeCheck`."""
+        return self._sizes.shown
 
     def finish(self) -> None:
         """There are no more messages."""
@@ -179,11 +193,15 @@ class SizeCheck:
 
     Args:
         log: takes what is wrong.
+
+    Attributes:
+        shown: what each party's messages show of its secrets under noise; None: it is not counted.
     """
 
     def __init__(self, log: FindingLog) -> None:
         self._log = log
         self._sizes: TaskSizes | None = None
+        self.shown: dict[Sender, Distance] | None = None
 
     def begin(self, sizes: TaskSizes, shape: tuple[int, int] | None) -> None:
         """The task's sizes, and the features' shape if an earlier conversation has announced it."""
@@ -197,6 +215,8 @@ class SizeCheck:
             return
         sender, recorded = entry.sender, entry.recorded
         try:
+            if rule.distance is not None and self.shown is not None:
+                self.shown[sender] += rule.distance(self._sizes, sender, recorded) or Distance()
             bounds = None if rule.bounds is None else rule.bounds(self._sizes, sender, recorded)
             self._sizes.note(sender, rule.message_type, recorded)
         except InvalidInput as error:

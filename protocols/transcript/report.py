@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from protocols.core.distance import Distance
 from protocols.transcript.errors import Severity, TranscriptError
 from protocols.transcript.run_ledger import RunLedger
 
@@ -128,6 +129,8 @@ class AuditReport:
         traffic: what crossed the wire, in order of first appearance.
         ledger: who learned what.
         resumes: where the run went on after interruptions.
+        shown: by role, the statistical distance of what it sent from something that does not depend on its secrets;
+            empty: nothing was hidden by noise, or by noise that is not known here.
         label_epsilon: the bound for each training label over the whole task, as the host declared it; 0: none.
     """
 
@@ -141,6 +144,7 @@ class AuditReport:
     ledger: RunLedger | None
     resumes: tuple[Resume, ...] = ()
     label_epsilon: float = 0.0
+    shown: dict[str, Distance] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from rich.filesize import decimal
 
+from protocols.core.distance import RUN_BITS
 from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import is_plaintext, known_types, registered_names
 from protocols.transcript.errors import Severity
@@ -59,6 +60,7 @@ _CHECKS = (
     ("IllegalOrder", "Only messages that the protocol allows, in its order"),
     ("ImpossibleSize", "Every length is what the parameters imply"),
     ("RepeatedContent", "Nothing one-time was used twice"),
+    ("ShownTooMuch", f"The noise on all results together hides as much as a run must: 2^-{RUN_BITS}"),
     ("PlaintextInSecureTask", "No data in the clear"),
     ("IncompleteTranscript", "The run has its end, signed by both"),
 )
@@ -144,6 +146,10 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
     is_known = not any(f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings)
     if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
         return State.SKIPPED, "this version does not know the scheme or its parameters"
+    if kind == "ShownTooMuch":
+        if not report.shown:
+            return State.SKIPPED, "no noise that this version knows"
+        return State.HOLDS, ", ".join(f"{role} {distance}" for role, distance in report.shown.items())
     if kind == "RepeatedContent":
         return State.HOLDS, f"also compared with {_count(len(audited.others), 'other run')}" if audited.others else ""
     return State.HOLDS, ""

@@ -22,8 +22,8 @@ from protocols.layer.messages import (
     SEMANTIC,
     SMOOTHED,
     CiphertextMessage,
+    of_product,
     operand_bounds,
-    reply_bounds,
 )
 from protocols.wire.sizes import tensor
 
@@ -62,9 +62,7 @@ class CollaboratorShare(CiphertextMessage):
         HOST_KEY, f"{FLOODED} {SMOOTHED}", host=PROJECTION_LEARNED, infers=frozenset({Inference.FEATURES})
     ),
     recorded=("version",),
-    bounds=reply_bounds(
-        lambda layer: layer.shapes.forward(layer.rows), lambda layer: layer.shapes.forward(layer.first_rows)
-    ),
+    **of_product(lambda layer: layer.shapes.forward(layer.rows), lambda layer: layer.shapes.forward(layer.first_rows)),
 )
 @dataclass(frozen=True)
 class Projection(CiphertextMessage):
@@ -98,7 +96,7 @@ class StepGradient(CiphertextMessage):
         infers=frozenset({Inference.LABELS}),
     ),
     recorded=("version",),
-    bounds=reply_bounds(
+    **of_product(
         lambda layer: layer.shapes.feature_gradient(layer.rows),
         lambda layer: layer.shapes.feature_gradient(layer.first_rows),
         extra=EXPONENT,
@@ -125,7 +123,7 @@ class FeatureGradient(Message):
     64,
     ledger=ciphertext(HOST_KEY, FLOODED + " What it decrypts to is masked by a fresh uniform matrix."),
     recorded=("version",),
-    bounds=reply_bounds(lambda layer: layer.shapes.weight_gradient(layer.rows)),
+    **of_product(lambda layer: layer.shapes.weight_gradient(layer.rows)),
 )
 @dataclass(frozen=True)
 class WeightGradient(CiphertextMessage):
@@ -159,7 +157,7 @@ class CheckQuery(CiphertextMessage):
     66,
     ledger=ciphertext(HOST_KEY, "Both halves are uniform, and add up to z r, which {host} knows (Freivalds 1977)."),
     recorded=("version",),
-    bounds=reply_bounds(lambda layer: layer.shapes.check(layer.rows), more=lambda layer: tensor((layer.rows,))),
+    **of_product(lambda layer: layer.shapes.check(layer.rows), more=lambda layer: tensor((layer.rows,))),
 )
 @dataclass(frozen=True)
 class CheckReply(CiphertextMessage):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.ledger import Inference, KeptFromCollaborator, ciphertext, masked, public
@@ -33,6 +34,7 @@ from protocols.layer.messages import (
     SEMANTIC,
     SMOOTHED,
     layer_bounds,
+    layer_distance,
 )
 from protocols.layer.sizes import LaidOut
 from protocols.schemes.masked.triples import KINDS, PRODUCTS
@@ -72,15 +74,24 @@ def _triple_part(message: _TriplePart) -> Recorded:
     return message.index, PRODUCTS.index(message.product)
 
 
-def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[MatrixShape], int]) -> int:
-    index, product = recorded
+def _triple_shape(layer: LaidOut, product: int) -> MatrixShape:
     rows, d, o = layer.first_rows, layer.width_in, layer.width_out
     dimensions = ((rows, d, o), (d, rows, o), (rows, o, d))  # in the order of PRODUCTS
     if product >= len(dimensions):
         raise InvalidInput("there is no such product")
-    shape = MatrixShape(*dimensions[product], RING_BITS)
+    return MatrixShape(*dimensions[product], RING_BITS)
+
+
+def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[MatrixShape], int]) -> int:
+    index, product = recorded
+    shape = _triple_shape(layer, product)
     size = layer.once((ciphertexts.__name__, product), lambda: ciphertexts(shape))
     return size + number(index) + data(len(PRODUCTS[product]))
+
+
+def _triple_distance(layer: LaidOut, recorded: Recorded) -> Distance:
+    product = recorded[1]
+    return layer.once(("distance", product), lambda: layer.sizes.distance(_triple_shape(layer, product)))
 
 
 class _RingMessage(Message):
@@ -151,6 +162,7 @@ class TripleOperand(_TriplePart):
     recorded=("index", "product"),
     record=_triple_part,
     bounds=layer_bounds(lambda layer, recorded: _triple_size(layer, recorded, layer.sizes.reply)),
+    distance=layer_distance(_triple_distance),
 )
 @dataclass(frozen=True)
 class TripleProduct(_TriplePart):
