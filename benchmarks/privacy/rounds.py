@@ -114,7 +114,7 @@ def _products(views: Views, rounds: int, setting: Setting) -> float:
         own = slice(per_round * (rounds - 1), per_round * rounds)
         steps = [PROJECTION_LR * dz for dz in views.dz]
         batches = zip([z for z, _ in views.projections], steps, strict=True)
-        turned = np.concatenate(list(up_to_a_rotation(batches, z.shape[1]))[own])
+        turned = np.concatenate(list(up_to_a_rotation(batches, np.eye(z.shape[1])))[own])
         return agreement(turned @ turned.T, np.concatenate([a for _, a in views.projections[own]]).astype(float))
     one_look = agreement(z @ z.T, truth)
     if setting.stands_still and rounds > 1:

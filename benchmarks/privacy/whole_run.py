@@ -2,9 +2,9 @@
 
     known rows      Each look at a row is another linear map of its features: maps fitted to rows that the Host knows
                     otherwise, then for every other row the most likely features, given all looks.
-    rotation        For o = d. W starts orthogonal, so Q_t = W_t W_0^T starts as the identity, and
-                        a_t W_0^T = z_t Q_t^-T    and    Q_{t+1} = Q_t - lr dz_t^T (a_t W_0^T):
-                    all features of all rows and rounds, up to the one rotation W_0. No row is known, and whether the
+    rotation        For o >= d. W starts as A B, B orthogonal [d, d], A the Host's own. So W_t = Q_t B with
+                        Q_0 = A,    a_t B^T = z_t (Q_t^T)^+    and    Q_{t+1} = Q_t - lr dz_t^T (a_t B^T):
+                    all features of all rows and rounds, up to the one rotation B. No row is known, and whether the
                     bottom model is trained makes no difference.
     inner products  For o < d, of features that stand still. All rounds' z side by side are B V: rows B of the features
                     in unknown coordinates, a = B M, and V_r = M W_r^T. What moves V is linear in S = M M^T,
@@ -68,16 +68,16 @@ def from_known_rows(looks: Sequence[Array], known: Array) -> Array:
     return guess
 
 
-def up_to_a_rotation(batches: Iterable[tuple[Array, Array]], width: int) -> Iterator[Array]:
-    """For a layer as wide as the features: a W_0^T [B, d] of each training batch.
+def up_to_a_rotation(batches: Iterable[tuple[Array, Array]], first: Array) -> Iterator[Array]:
+    """For a layer as wide as the features or wider: a B^T [B, d] of each training batch.
 
     Args:
-        batches: z [B, d], and lr dz [B, d].
-        width: d.
+        batches: z [B, o], and lr dz [B, o].
+        first: the Host's own factor A [o, d] of the first W. For o = d any other orthogonal matrix will do.
     """
-    moved = np.eye(width)
+    moved = first
     for z, step in batches:
-        features: Array = np.linalg.solve(moved, z.astype(float).T).T
+        features: Array = np.linalg.lstsq(moved, z.astype(float).T, rcond=None)[0].T
         yield features
         moved = moved - step.astype(float).T @ features
 

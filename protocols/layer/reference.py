@@ -5,6 +5,16 @@
     update      W -= lr dz^T a           to nobody
 
 a: [B, d], W: [o, d], z and dz: [B, o]. Scheme "plain" runs this code itself, at the host.
+
+**Leaks** what the z of a whole run say together, to a semi-honest host (tests/attacks/test_whole_run.py):
+
+* At most the features of all rounds, as one rotation shows them: W and W R are equally likely at the start, and with
+  a R in place of a they give the same z in every batch. That is for a host that knows nothing else of the features.
+* For o >= d just that, whether or not the bottom model is trained: with A and B as in `initial_factors`, the host knows
+  A, and W_t B^T = Q_t follows from z, dz and lr; with it a_t B^T does, up to the noise. So it has norms and inner
+  products of all rows.
+* For o < d one z leaves d - o directions unknown. While W moves, later rounds show other directions of the same rows
+  (tests/attacks/test_frozen_rounds.py). A frozen bottom model's layer does not move: protocols/layer/frozen.py.
 """
 
 from __future__ import annotations

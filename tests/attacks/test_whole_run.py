@@ -1,8 +1,8 @@
 """Features from a whole run, with no row known to the host: what a layer that moves adds to one look, and what not.
 
 Rotation        No layer shows more in a run than one rotation of all features: the bound. One that is as wide as the
-                features shows that much, trained or not: documented leakage. The host that takes the first W for the
-                identity computes every later one, and has all features of all rounds up to the first W.
+                features shows that much, trained or not: documented leakage. The host follows how W moves from its own
+                factor of the first W, and has all features of all rounds up to the collaborator's factor.
 Inner products  Of features that stand still under a narrow layer that moves, as frozen ones did up to protocol version
                 2: how z moves from round to round is linear in the Gram matrix of all features. A frozen bottom model's
                 layer does not move, so there is nothing to solve, however many rounds there are.
@@ -27,7 +27,8 @@ from benchmarks.privacy.clouds import aligned
 from benchmarks.privacy.scores import nmse
 from benchmarks.privacy.views import Run, Setting, Task, Views
 from benchmarks.privacy.whole_run import agreement, inner_products, smoothed, up_to_a_rotation
-from protocols.layer.reference import ReferenceLayer
+from protocols.layer.interface import layer_randomness
+from protocols.layer.reference import ReferenceLayer, initial_factors
 from tests.attacks.split_training import train
 from tests.protocols.layer.helpers import Layer
 
@@ -60,13 +61,18 @@ def test_a_whole_run_shows_no_more_than_one_rotation_of_all_features(width: int)
         other.update(dz, a @ rotation, 0.05)
 
 
-def test_documented_leakage_a_square_layer_shows_every_round_up_to_one_rotation() -> None:
+@pytest.mark.parametrize("width", [D, D + 4])
+def test_documented_leakage_a_layer_that_is_not_narrow_shows_every_round_up_to_one_rotation(width: int) -> None:
     """Between encrypted ends, with features that differ in every batch, as those of a trained bottom model do."""
-    view = train(Layer(D, D, 20, trainable=True), 12, 20, learning_rate=0.1)
-    first, last = view[0].weights, view[-1]
-    turned = list(up_to_a_rotation([(seen.z, seen.dz) for seen in view], D))
-    assert nmse(turned[-1] @ first, last.a) < 0.01
-    assert nmse(last.z @ first, last.a) > 0.1, "the layer has moved: one look at the last batch says less"
+    layer = Layer(D, width, 20, trainable=True)
+    own, rotation = initial_factors(
+        *(layer_randomness(layer.spec, role) for role in ("host", "collaborator")), width, D
+    )
+    view = train(layer, 12, 20, learning_rate=0.1)
+    last = view[-1]
+    turned = list(up_to_a_rotation([(seen.z, seen.dz) for seen in view], own))
+    assert nmse(turned[-1] @ rotation, last.a) < 0.01
+    assert nmse(last.z @ own @ rotation, last.a) > 0.1, "the layer has moved: one look at the last batch says less"
 
 
 def population(count: int, decay: float = 0.9) -> np.ndarray:

@@ -28,9 +28,9 @@ probability 2^(j - 59); errors that large leave the range. What the check cannot
 and 4: those change W or da, and z still fits the shares.
 
 **Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
-nothing. W starts orthogonal, so for o >= d the first z show norms and inner products of features, if not the features.
-Noise repeats while the weights' version does; a host that steps with lr dz = 0 makes new versions of the same W, and
-sees a row of a frozen bottom model under fresh noise each time.
+nothing. What the z of a whole run say together: protocols/layer/reference.py. Noise repeats while the weights' version
+does; a host that steps with lr dz = 0 makes new versions of the same W, and sees a row of a bottom model that is
+trained, but stands still, under fresh noise each time. Of a frozen one it is shown each row once: it has one version.
 
 **Reference** the ideal functionality: protocols/layer/reference.py. Packing and flooding: protocols/he/. Check:
 Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
