@@ -62,18 +62,28 @@ class TaskSizes:
     Args:
         agreed: what the parties agreed on.
         scheme: what the task's scheme makes of its parameters (`Scheme.sizes`), for its own messages' bounds.
+
+    Attributes:
+        worked_out: what bounds keep of their work from one message to the next, each under a key of its own. Emptied
+            when something is announced that differs from the last time, and that a bound has asked for.
     """
 
     def __init__(self, agreed: Agreement, scheme: Any = None) -> None:
         self.agreed, self.scheme = agreed, scheme
+        self.worked_out: dict[object, Any] = {}
         self._announced: tuple[dict[type, Recorded], dict[type, Recorded]] = ({}, {})
+        self._asked_for: set[type] = set()
 
     def note(self, sender: Sender, message_type: type, recorded: Recorded) -> None:
         """Keep what a message announces."""
-        self._announced[sender is Sender.HOST][message_type] = recorded
+        announced = self._announced[sender is Sender.HOST]
+        if message_type in self._asked_for and announced.get(message_type) != recorded:
+            self.worked_out.clear()
+        announced[message_type] = recorded
 
     def announced(self, message_type: type, sender: Sender) -> Recorded | None:
         """What the last message of this type and sender announced; None before the first."""
+        self._asked_for.add(message_type)
         return self._announced[sender is Sender.HOST].get(message_type)
 
 

@@ -66,11 +66,16 @@ def _width_out(task: TaskSizes, width: int) -> int:
 
 def laid_out(task: TaskSizes) -> LaidOut | None:
     """None if the task's scheme has no ciphertexts, or before the features' shape was announced."""
+    known: LaidOut | None = task.worked_out.get(laid_out)
+    if known is not None:
+        return known
     shape = task.announced(FeatureShape, Sender.COLLABORATOR)
     if shape is None or not isinstance(task.scheme, LayerSizes):
         return None
     first_rows, width = shape
-    return task.scheme.laid_out(width, _width_out(task, width), first_rows, evaluated_rows(task))
+    layer = task.scheme.laid_out(width, _width_out(task, width), first_rows, evaluated_rows(task))
+    task.worked_out[laid_out] = layer
+    return layer
 
 
 def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)) -> Bounds:
@@ -86,13 +91,25 @@ def layer_bounds(size: Callable[[LaidOut, Recorded], int], extra: Range = (0, 0)
     return bounds
 
 
+def _versioned_bounds(size: Callable[[LaidOut], int], extra: Range = (0, 0)) -> Bounds:
+    """Of a version of the weights, and of what only the layer decides: worked out once, not for every message."""
+
+    def bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
+        length = task.worked_out.get(size)
+        if length is None:
+            layer = laid_out(task)
+            if layer is None:
+                return None
+            length = task.worked_out[size] = layer.once(size, lambda: size(layer))
+        length += number(recorded[0])
+        return length + extra[0], length + extra[1]
+
+    return bounds
+
+
 def operand_bounds(shape: Callable[[LaidOut], MatrixShape], more: Callable[[LaidOut], int] = lambda layer: 0) -> Bounds:
     """Of a version of the weights, an encrypted operand, and `more`."""
-
-    def size(layer: LaidOut) -> int:
-        return layer.sizes.operand(shape(layer)) + more(layer)
-
-    return layer_bounds(lambda layer, recorded: number(recorded[0]) + layer.once(size, lambda: size(layer)))
+    return _versioned_bounds(lambda layer: layer.sizes.operand(shape(layer)) + more(layer))
 
 
 class ProductTerms(TypedDict):
@@ -114,13 +131,12 @@ def of_product(
         return shape(layer), None if loaded is None else loaded(layer)
 
     def size(layer: LaidOut) -> int:
-        return layer.once(size, lambda: layer.sizes.reply(*shapes(layer)) + more(layer))
+        return layer.sizes.reply(*shapes(layer)) + more(layer)
 
     def distance(layer: LaidOut, recorded: Recorded) -> Distance:
         return layer.once(distance, lambda: layer.sizes.distance(*shapes(layer)))
 
-    bounds = layer_bounds(lambda layer, recorded: number(recorded[0]) + size(layer), extra)
-    return ProductTerms(bounds=bounds, distance=layer_distance(distance))
+    return ProductTerms(bounds=_versioned_bounds(size, extra), distance=layer_distance(distance))
 
 
 def layer_distance(distance: Callable[[LaidOut, Recorded], Distance]) -> Measure:

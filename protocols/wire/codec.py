@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from protocols.core.envelope import Envelope, Phase
@@ -20,6 +19,7 @@ from protocols.wire.values import BoolKind, BytesKind, FloatKind, IntKind, Kind,
 from protocols.wire.varint import (
     FIXED64,
     LENGTH,
+    MAX_VARINT_BYTES,
     VARINT,
     Buffer,
     is_zero,
@@ -33,6 +33,7 @@ MAX_ELEMENTS = 1 << 17
 """Most elements of one repeated field: bounds the memory and time that a message of tiny elements can take."""
 
 _HEADER = ((1, "sequence"), (2, "phase"), (3, "round"), (4, "batch"))
+_HEADER_TAGS = tuple(number << 3 | VARINT for number, _ in _HEADER)  # a byte each
 
 _KINDS: Mapping[str, Kind] = {
     "bool": BoolKind(),
@@ -232,11 +233,20 @@ def decode(data: Buffer, catalogue: Catalogue) -> Envelope:
 
 
 def peek(data: Buffer, catalogue: Catalogue) -> type[Message] | None:
-    """The type of the message in an envelope, without decoding it; None if `decode` would refuse it."""
+    """The type of the message in an envelope that `decode` would take, without decoding it.
+
+    For other bytes None, or the type that their first field behind the header is of: they are not looked at.
+    """
+    at = 0
     try:
-        for number, _, _ in islice(read_fields(memoryview(data)), len(_HEADER) + 1):
-            if number in catalogue.by_number:
-                return catalogue.by_number[number].type
-    except MalformedMessage:
+        for tag in _HEADER_TAGS:
+            if data[at] == tag:
+                at, longest = at + 1, at + MAX_VARINT_BYTES
+                while data[at] >= 0x80 and at < longest:
+                    at += 1
+                at += 1
+        tag, _ = read_varint(data, at)
+    except (IndexError, MalformedMessage):
         return None
-    return None
+    plan = catalogue.by_number.get(tag >> 3)
+    return None if plan is None else plan.type

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from protocols.core.errors import AnnouncedTooLarge, MalformedMessage
+from protocols.wire.sizes import varint
 from protocols.wire.varint import LENGTH, VARINT, Buffer, read_fields, write_tag, write_varint
 
 CHUNK_BYTES = 1 << 18
@@ -28,6 +29,7 @@ END_FRAME = write_tag(3, VARINT) + write_varint(True)
 
 _LENGTH_TAG = write_tag(*_LENGTH)
 _CHUNK_TAG = write_tag(*_CHUNK)
+_LENGTH_TAG_BYTES, _CHUNK_HEAD_BYTES = len(_LENGTH_TAG), GRPC_PREFIX_BYTES + len(_CHUNK_TAG)
 
 
 def cut(message: bytes) -> Iterator[bytes]:
@@ -42,11 +44,11 @@ def cut(message: bytes) -> Iterator[bytes]:
 
 def wire_size(length: int) -> int:
     """Bytes that a message of this length takes in frames with gRPC's prefix; HTTP/2, TLS and TCP add 1 to 2 %."""
-    full, rest = divmod(length, CHUNK_BYTES)
-    size = len(_LENGTH_TAG) + len(write_varint(length)) + length
-    for count, chunk in ((full, CHUNK_BYTES), (1 if rest else 0, rest)):
-        size += count * (GRPC_PREFIX_BYTES + len(_CHUNK_TAG) + len(write_varint(chunk)))
-    return size
+    size = _LENGTH_TAG_BYTES + varint(length) + length
+    rest = length % CHUNK_BYTES
+    if rest != length:
+        size += length // CHUNK_BYTES * (_CHUNK_HEAD_BYTES + varint(CHUNK_BYTES))
+    return size + _CHUNK_HEAD_BYTES + varint(rest) if rest else size
 
 
 class Assembler:

@@ -23,8 +23,10 @@ def test_what_cannot_be_an_envelope_is_not_read_to_its_end() -> None:
     catalogue = known_catalogue()
     data = encode(Envelope(0, Phase.TRAIN, 0, 0, TaskFinished(1)), catalogue)
     assert data.startswith(FIELD)
-    assert peek(FIELD * 3 + data, catalogue) is TaskFinished
-    assert peek(FIELD * 4 + data, catalogue) is None
+    assert peek(data, catalogue) is TaskFinished
+    assert peek(FIELD + data, catalogue) is None
+    assert peek(data[:1] + b"\xff" * 9 + b"\1" + data[2:], catalogue) is TaskFinished  # a number of ten bytes
+    assert peek(data[:1] + b"\xff" * 10 + b"\1" + data[2:], catalogue) is None
 
 
 def test_tls_is_configured_anew_only_when_the_certificates_change(monkeypatch: pytest.MonkeyPatch) -> None:
