@@ -43,8 +43,8 @@ from tests.protocols.whole_task import Case, Task
 def examples() -> dict[type[Message], Message]:
     """A message of every type, out of real runs, with its ciphertexts cut short: the codec does not look into them."""
     found: dict[type[Message], Message] = {Abort: Abort("stopped by its user", "host", "Stopped")}
-    for scheme in ("plain", "bfv", "masked"):
-        for envelope in (envelope for sent in run(scheme).values() for envelope, _ in sent):
+    for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
+        for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):
             found.setdefault(type(envelope.message), _cut_short(envelope.message))
     return found
 
@@ -127,10 +127,10 @@ class _KeptWire(Wire):
 
 
 @lru_cache
-def run(scheme: str = "plain") -> dict[Sender, list[tuple[Envelope, bytes]]]:
+def run(scheme: str = "plain", trainable: bool = True) -> dict[Sender, list[tuple[Envelope, bytes]]]:
     """What both ends of a whole task sent."""
     wire = _KeptWire()
-    Task(Case(scheme, rounds=1, batches=(4, 2), skip=1), wires=[wire]).run()
+    Task(Case(scheme, trainable, rounds=1, batches=(4, 2), skip=1), wires=[wire]).run()
     return wire.sent
 
 

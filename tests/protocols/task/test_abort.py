@@ -33,6 +33,7 @@ VALUES = [
     "InvalidInput",
     "InvalidInvite",
     "InvalidPoint",
+    "LimitExceeded",
     "LocalMisuse",
     "LocalRunFailed",
     "MalformedMessage",
