@@ -22,6 +22,7 @@ from protocols.core.sender import Sender
 from protocols.core.steps import ReceiveMany, Send, Steps
 from protocols.he.bfv import BfvBackend, BfvSecret
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
+from protocols.layer.frozen import FrozenCollaborator, FrozenHost
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
 from protocols.psi import PsiPoints, PsiReceiver, PsiSender, hash_ids
@@ -199,7 +200,7 @@ def _host_agreement(expected: Hello) -> Steps[Manifest]:
 
 @lru_cache
 def _clear() -> list[_Stage]:
-    """What runs without keys: the agreement, the comparison of splits, and the plain scheme."""
+    """What runs without keys: the agreement, the comparison of splits, and the plain scheme, also for frozen models."""
     hello, manifest = (run("plain")[sender][0][0].message for sender in (Sender.COLLABORATOR, Sender.HOST))
     assert isinstance(hello, Hello)
     known = pinned({"patient": "patient"})
@@ -211,11 +212,14 @@ def _clear() -> list[_Stage]:
     split = _Ends(HostAlignment(own, "patient"), CollaboratorAlignment(own))
     split.do(lambda role: role.run(), lambda role: role.run())
     ends = _Ends(PlainHost(_spec(True)), PlainCollaborator(_spec(True)))
-    return [*agreement, *split.stages, *_batches(ends.do(_set_up, _set_up)).stages]
+    frozen, layer = _spec(False), (PlainHost(_spec(False)), PlainCollaborator(_spec(False)))
+    once = _Ends(FrozenHost(frozen, layer[0]), FrozenCollaborator(frozen, layer[1]))
+    stages = [stage for each in (ends, once) for stage in _batches(each.do(_set_up, _set_up)).stages]
+    return [*agreement, *split.stages, *stages]
 
 
 def clear_roles(data: bytes) -> None:
-    """Agreement, alignment, and the ends of scheme plain."""
+    """Agreement, alignment, and the ends of scheme plain, also around a frozen bottom model."""
     recipe = Recipe(data)
     _converse(recipe.pick(_clear()), recipe)
 

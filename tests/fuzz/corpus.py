@@ -146,6 +146,7 @@ TRANSCRIPTS = (
     Case("plain", rounds=1, batches=(4, 2)),
     Case("masked", rounds=1, batches=(4,)),
     Case("bfv", rounds=1, batches=(4,)),
+    Case("plain", trainable=False, rounds=2, batches=(4, 2)),
 )
 
 
