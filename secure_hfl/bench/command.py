@@ -261,7 +261,7 @@ def assemble(measurement: Measurement, request: Request, runs: int, command: str
         rounds=measurement.rounds,
         cases=cases,
         recommendations=recommend(cases, links, measurement.plan.epoch_batches),
-        notes=measurement.plan.notes,
+        notes=measurement.notes(),
     )
 
 

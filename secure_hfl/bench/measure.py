@@ -36,6 +36,12 @@ Listener = Callable[[str, dict[str, Any]], None]
 Events = Generator[tuple[str, dict[str, Any]], None, None]
 
 
+FROZEN = (
+    "A bottom model is frozen: its features cross in the first epoch alone, and later ones take less time and fewer "
+    "bytes. With --rounds, figures are medians over all epochs."
+)
+
+
 class Refused(Exception):
     """A scheme cannot run at this point. The text says why."""
 
@@ -93,6 +99,10 @@ class Measurement:
                         refused=self._refused.get(at, ""),
                         batches=job.batches,
                     )
+
+    def notes(self) -> tuple[str, ...]:
+        """The plan's, and what the runs have shown."""
+        return (*self.plan.notes, *([FROZEN] if any(case.has_frozen_model for case in self.cases()) else []))
 
     def _measure(self, job: Job, directory: Path, listen: Listener) -> Sample:
         rounds = job.rounds or (self.rounds if job.is_repeated else 1)

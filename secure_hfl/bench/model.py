@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from protocols.layer.messages import FrozenRows
 from secure_hfl.schemes import is_plaintext, offline_messages
 from secure_hfl.work_clock import WORK as KINDS_OF_WORK
 
@@ -174,6 +175,11 @@ class Case(Frozen):
     def is_whole(self) -> bool:
         """Whether its epochs are whole ones."""
         return self.batches is None
+
+    @property
+    def has_frozen_model(self) -> bool:
+        """Whether a collaborator's bottom model is frozen, so that its features cross in the first round alone."""
+        return any(message.type == FrozenRows.__name__ for sample in self.samples for message in sample.messages)
 
     @property
     def rounds(self) -> list[RoundSample]:

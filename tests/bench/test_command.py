@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from benchmarks.harness.parties import SCRIPTS
 from secure_hfl.bench.command import parse_link, spelled_out
-from secure_hfl.bench.measure import Measurement, one_process
+from secure_hfl.bench.measure import FROZEN, Measurement, one_process
 from secure_hfl.bench.model import LINKS, Benchmark, Point, Sample
 from secure_hfl.bench.numbers import parity
 from secure_hfl.bench.plan import Job, Plan
@@ -133,6 +133,20 @@ def test_rounds_that_follow_each_other_without_a_test_are_told_apart(tmp_path: P
     assert isinstance(found, Sample)
     assert phases[-3:] == [("train", 1), ("train", 2), ("finish", 0)]
     assert [(len(each.batch_seconds), each.test_seconds) for each in found.rounds] == [(2, None), (2, None)]
+
+
+def test_later_rounds_of_a_frozen_model_cost_less_and_the_reader_is_told(tmp_path: Path):
+    frozen = {"index": 1, "arguments": {"is_feature_trainable": False}}
+    environments = [{"TINY_CASE": json.dumps(each)} for each in ({"index": 0}, frozen)]
+    scripts = tuple(Script(SCRIPTS / "tiny_party.py", each) for each in environments)
+    job = Job("bfv", Point(task="script"), None, scripts, ("schemes",))
+    measurement = Measurement(Plan((job,), ("what was planned",), None), 2, 7)
+    assert measurement.notes() == ("what was planned",)
+    ((_, found),) = measurement.run(tmp_path, lambda *_: None, lambda _: None)
+    assert isinstance(found, Sample)
+    first, second = found.rounds
+    assert second.train_bytes < first.train_bytes / 10
+    assert measurement.notes() == ("what was planned", FROZEN)
 
 
 def test_a_party_that_fails_is_named_with_its_reason_and_its_output_is_kept(tmp_path: Path, bench: Bench):
