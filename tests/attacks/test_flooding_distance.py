@@ -2,7 +2,7 @@
 
 The owner knows its own errors e, so from a guess of X it knows the noise v = X e that the guess would leave, and looks
 whether what it sees leans that way: the sum of (noise x v) over many results, in deviations of what flooding alone
-would give. Small flooding is added here to the true noise of replies without any; the library's own is 2^81 wide.
+would give. Small flooding is added here to the true noise of replies without any; the library's own is 2^83 wide.
 
 Uniform flooding has a weakness of its own: a result outside of the flooding's range. One is found in a run as soon as
 results times v reach that range, however small each single distance is.

@@ -123,7 +123,7 @@ def test_two_threads_at_once_lose_and_share_no_mask():
 
 
 def test_the_bytes_of_a_training_batch():
-    """Operands and replies of the three products of one batch: 1.93 MB, where 3 MB is the most that is acceptable."""
+    """Operands and replies of the three products of one batch: 1.98 MB, where 3 MB is the most that is acceptable."""
     total = 0
     for m, k, n, bits in ((128, 20, 20, 23), (128, 20, 20, 18), (20, 128, 20, 17)):
         shape = MatrixShape(m, k, n, bits)
@@ -131,7 +131,7 @@ def test_the_bytes_of_a_training_batch():
         bundle = secret().encrypt(matrix, shape)
         reply = public().multiply_add(factor, public().load_operand(bundle, shape), addend, shape)
         total += sum(len(part) for part in (*bundle.parts, *reply.parts))
-    assert total < 1_940_000
+    assert total < 1_980_000
 
 
 # ---- misuse
@@ -294,7 +294,7 @@ def test_prepared_operands_are_used_once_and_share_no_seed():
 
 
 def test_a_bound_on_rows_saves_replies_and_is_exact():
-    wide, bounded = MatrixShape(128, 20, 1, 26), MatrixShape(128, 20, 1, 26, 20 << 19)
+    wide, bounded = MatrixShape(128, 20, 1, 32), MatrixShape(128, 20, 1, 32, 20 << 19)
     assert best_layout(bounded, TRAINING).reply_parts == 1 < best_layout(wide, TRAINING).reply_parts
     factor, matrix, addend = inputs(MatrixShape(128, 20, 1, 19))
     factor[5] = 0

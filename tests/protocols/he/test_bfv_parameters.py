@@ -25,7 +25,7 @@ SETS = list(PARAMETER_SETS.values())
         {"identifier": 0},
         {"identifier": 1 << 16},
         {"degree": 8191},
-        {"degree": 4096},  # 159 bits of modulus where 109 are safe
+        {"degree": 4096},  # 161 bits of modulus where 109 are safe
         {"primes": (*TRIPLES.primes[:-1], 144115188075134977)},  # 237 bits
         {"primes": (*TRAINING.primes[:-1], TRAINING.primes[0])},  # a prime twice
         {"primes": (*TRAINING.primes[:-1], 65537 + 16384)},  # not prime
@@ -37,7 +37,7 @@ SETS = list(PARAMETER_SETS.values())
         {"reply_levels": 1},  # 60 bits do not hold 59 and noise
         {"flood_bits": 63},
         {"flood_bits": 125},
-        {"flood_bits": 82},  # no room to decrypt
+        {"flood_bits": 84},  # no room to decrypt
     ],
 )
 def test_insecure_or_useless_literals_are_refused(change):

@@ -39,12 +39,12 @@ def test_unpacking_refuses_other_lengths_and_stray_bits(data):
 
 def test_a_residue_at_its_prime_is_refused_and_below_it_is_not():
     primes = TRAINING.reply_primes
-    for residue, good in ((primes[1] - 1, True), (primes[1], False), ((1 << 22) - 1, False)):
-        packed = wire.pack(np.array([5], np.uint64), 60) + wire.pack(np.array([residue], np.uint64), 22)
+    for residue, good in ((primes[1] - 1, True), (primes[1], False), ((1 << 24) - 1, False)):
+        packed = wire.pack(np.array([5], np.uint64), 60) + wire.pack(np.array([residue], np.uint64), 24)
         if good:
             assert wire.unpack_residues(packed, primes, 1).tolist() == [[5], [residue]]
         else:
-            with pytest.raises(InvalidCiphertext, match="below its 22-bit prime"):
+            with pytest.raises(InvalidCiphertext, match="below its 24-bit prime"):
                 wire.unpack_residues(packed, primes, 1)
 
 

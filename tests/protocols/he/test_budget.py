@@ -121,7 +121,7 @@ def batch(shapes: LayerShapes, scheme: Backend, rows: int) -> tuple[Distance, Di
     [
         (backend(TRAINING), 20, 20, 128, 10 * (469 + 79)),
         (backend(TRAINING), 20, 20, 128, 100 * (469 + 79)),
-        (backend(TRAINING), 512, 64, 1024, 8_000),
+        (backend(TRAINING), 512, 512, 1024, 10_000),
         (PaillierBackend(), 20, 20, 128, 1_000_000),
         (PaillierBackend(), 512, 512, 1024, 10_000),
     ],

@@ -72,7 +72,7 @@ def test_no_tiling_sends_less(m, k, n):
     shape = MatrixShape(m, k, n, 26)
 
     def cost(layout):
-        return layout.operand_parts * 142 + layout.reply_parts * 82
+        return layout.operand_parts * 144 + layout.reply_parts * 84
 
     best = cost(best_layout(shape, TRAINING))
     assert best == min(cost(layout_with_tiles(shape, TRAINING, a, b)) for a in range(1, k + 1) for b in range(1, n + 1))
