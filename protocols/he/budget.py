@@ -8,7 +8,8 @@ three integers uniform in [0, w) has a density p that falls to zero smoothly, an
 
 by the triangle inequality for v shifts of p^1/2 by 1. (I w^2 is 4.56 for large w; nothing on the same range has less
 than 4.39, a cosine squared.) So a run is within (5/4 E sum of v^2)^1/2 / w: summed over all results of all replies,
-expected over what the owner drew itself (e below), since it is semi-honest and drew it as it should.
+expected over what the owner drew itself (e below), since it is semi-honest and drew it as it should, and over X where X
+is a mask.
 
 BFV, per result (protocols/he/parameters.py has the terms):
 

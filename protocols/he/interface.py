@@ -46,6 +46,7 @@ class MatrixShape:
             schemes whose noise grows with that sum then fit more rows into a reply. None: no such bound.
         square_sum: bound on the sum of x^2 over the whole factor, where one is known that is below m k 4^factor_bits:
             what a reply says of the factor grows with it (protocols/he/budget.py). None: no such bound.
+        is_uniform: the factor is a fresh mask, uniform in the ring. Then its squares are what they are on average.
     """
 
     m: int
@@ -54,6 +55,7 @@ class MatrixShape:
     factor_bits: int
     row_sum: int | None = None
     square_sum: int | None = None
+    is_uniform: bool = False
 
     @property
     def largest(self) -> int:
@@ -66,7 +68,9 @@ class MatrixShape:
         return most if self.row_sum is None else min(most, self.row_sum)
 
     def largest_square_sum(self, largest: int) -> int:
-        """Bound on the sum of x^2 over the factor, where no |x| is larger than that."""
+        """Bound on the sum of x^2 over the factor, or its expectation, where no |x| is larger than that."""
+        if self.is_uniform:
+            return self.m * self.k * -(-(1 << 2 * RING_BITS) // 12)
         most = self.m * self.k * largest**2
         return most if self.square_sum is None else min(most, self.square_sum)
 

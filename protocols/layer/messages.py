@@ -38,7 +38,7 @@ MAX_FROZEN_ROWS = (1 << 31) - 1
 """Rows of a frozen bottom model that can be numbered in one task."""
 
 SEMANTIC = "Semantic security: BFV parameters by the Homomorphic Encryption Standard (2018); Paillier (EUROCRYPT '99)."
-FLOODED = "Re-randomised and flooded by 40 bits over all noise that depends on the sender (protocols/he/)."
+FLOODED = "Re-randomised and flooded: over a whole run within 2^-40 of what says nothing of the sender (protocols/he/)."
 SMOOTHED = "Gaussian noise above the smoothing parameter of the weights' lattice (Micciancio, Regev 2007)."
 PROJECTION_LEARNED = (
     "the smoothed projection z + e of each batch of {collaborator}'s features, by weights that nobody knows"

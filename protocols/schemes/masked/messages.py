@@ -37,7 +37,7 @@ from protocols.layer.messages import (
     layer_distance,
 )
 from protocols.layer.sizes import LaidOut
-from protocols.schemes.masked.triples import KINDS, PRODUCTS
+from protocols.schemes.masked.triples import KINDS, PRODUCTS, mask_product
 from protocols.wire.sizes import data, number, tensor
 
 MAX_INDEX = (1 << 63) - 1
@@ -79,7 +79,7 @@ def _triple_shape(layer: LaidOut, product: int) -> MatrixShape:
     dimensions = ((rows, d, o), (d, rows, o), (rows, o, d))  # in the order of PRODUCTS
     if product >= len(dimensions):
         raise InvalidInput("there is no such product")
-    return MatrixShape(*dimensions[product], RING_BITS)
+    return mask_product(*dimensions[product])
 
 
 def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[MatrixShape], int]) -> int:

@@ -93,6 +93,11 @@ class Product:
         return np.ascontiguousarray(matrix.T) if which in self.transposed else matrix
 
 
+def mask_product(m: int, k: int, n: int) -> MatrixShape:
+    """A product of two masks: [m, k] times [k, n]."""
+    return MatrixShape(m, k, n, RING_BITS, is_uniform=True)
+
+
 class TripleShapes:
     """The products of one layer's triples.
 
@@ -112,19 +117,19 @@ class TripleShapes:
             raise InvalidInput(f"{spec.feature_key}: scheme masked needs the projection layer")
         rows, d, o = spec.rows, spec.width_in, spec.width_out
         products = [
-            Product(PROJECTION, False, (o, d), (rows, d), MatrixShape(rows, d, o, RING_BITS), frozenset({"operand"})),
+            Product(PROJECTION, False, (o, d), (rows, d), mask_product(rows, d, o), frozenset({"operand"})),
             # G^T A' as the transpose of A'^T G.
             Product(
                 WEIGHT_GRADIENT,
                 False,
                 (rows, o),
                 (rows, d),
-                MatrixShape(d, rows, o, RING_BITS),
+                mask_product(d, rows, o),
                 frozenset({"factor", "result"}),
             ),
         ]
         if spec.trainable:
-            shape = MatrixShape(rows, o, d, RING_BITS)
+            shape = mask_product(rows, o, d)
             products.append(Product(FEATURE_GRADIENT, True, (rows, o), (o, d), shape, frozenset()))
         for product in products:
             backend.check(product.shape)
