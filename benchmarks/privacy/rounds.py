@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ BOTTOMS = {
     "frozen": Setting(every_round=True, trainable=False),
 }
 
+UNMOVED = {
+    "trained, projection_lr=0": Setting(every_round=True, projection_lr=0.0),
+    "stands still, projection_lr=0": Setting(every_round=True, projection_lr=0.0, stands_still=True),
+}
+
 
 def main() -> None:
     """Run, print, save."""
@@ -62,7 +67,8 @@ def main() -> None:
     torch.set_num_threads(1)
     about, started = machine(), time.process_time()
     found = {
-        "rounds": over_rounds(options.quick),
+        "rounds": over_rounds(BOTTOMS, WIDTHS, options.quick),
+        "layers that do not move": over_rounds(UNMOVED, (5,), options.quick),
         "clouds": clouds(options.quick),
         "sums": summed_scores(options.quick),
     }
@@ -81,12 +87,12 @@ def main() -> None:
 # Over the rounds -----------------------------------------------------------------------------------------------------
 
 
-def over_rounds(quick: bool) -> list[Scores]:
-    """Each bottom model under each layer, after each round."""
+def over_rounds(bottoms: Mapping[str, Setting], widths: Sequence[int], quick: bool) -> list[Scores]:
+    """Each bottom model under a layer of each width, after each round."""
     task = replace(tasks.halves(tutorial=False, train=1000, test=1000, epochs=3 if quick else 15), rows=50)
     lines: list[Scores] = []
-    for bottom, setting in BOTTOMS.items():
-        for width in WIDTHS:
+    for bottom, setting in bottoms.items():
+        for width in widths:
             run = Run(task, replace(setting, projection=width))
             views = smoothed(run.train(), is_frozen=not setting.trainable)
             about = {"bottom model": bottom, "layer": f"20 to {width}", "accuracy": views.accuracy}
@@ -97,10 +103,11 @@ def over_rounds(quick: bool) -> list[Scores]:
 def _each_round(views: Views, setting: Setting) -> Iterator[Scores]:
     for rounds in range(1, len(views.rounds) + 1):
         truth = views.rounds[rounds - 1][1].astype(float)
-        guess = from_known_rows([z for z, _ in views.rounds[:rounds]], truth[:KNOWN])
+        looks = [z for z, _ in views.rounds[:rounds]]
+        guesses = [from_known_rows(each, truth[:KNOWN]) for each in (looks, looks[-1:])]
         yield {
             "rounds": rounds,
-            "error, 50 rows known": nmse(guess[KNOWN:], truth[KNOWN:]),
+            "error, 50 rows known": min(nmse(guess[KNOWN:], truth[KNOWN:]) for guess in guesses),
             "inner products, none known": _products(views, rounds, setting),
         }
 
@@ -117,7 +124,7 @@ def _products(views: Views, rounds: int, setting: Setting) -> float:
         turned = np.concatenate(list(up_to_a_rotation(batches, np.eye(z.shape[1])))[own])
         return agreement(turned @ turned.T, np.concatenate([a for _, a in views.projections[own]]).astype(float))
     one_look = agreement(z @ z.T, truth)
-    if setting.stands_still and rounds > 1:
+    if setting.stands_still and setting.projection_lr and rounds > 1:
         return max(one_look, agreement(inner_products(views, rounds), truth))
     return one_look
 

@@ -84,6 +84,7 @@ class Setting:
         seed: of everything.
         batches: stop after so many; 0: train all epochs.
         every_round: a test round after each epoch.
+        projection_lr: of the layer.
         stands_still: a bottom model in eval mode that is trained at a learning rate of 0. Its features stay, and the
             layer moves: what a frozen one's did up to protocol version 2.
     """
@@ -97,6 +98,7 @@ class Setting:
     seed: int = 1
     batches: int = 0
     every_round: bool = False
+    projection_lr: float = PROJECTION_LR
     stands_still: bool = False
 
 
@@ -172,7 +174,7 @@ class Run:
         pump(self.layer.setup(), self.far.setup())
         layers = [] if setting.projection is None else [OTHER]
         sgd = [SGD(model.parameters(), task.learning_rate, momentum=0.9) for model in (self.own, self.top, self.other)]
-        self.optimizer, self.other_optimizer = SecureOptimizer(sgd[0], sgd[1], layers, PROJECTION_LR), sgd[2]
+        self.optimizer, self.other_optimizer = SecureOptimizer(sgd[0], sgd[1], layers, setting.projection_lr), sgd[2]
         if setting.stands_still:
             sgd[2].param_groups[0]["lr"] = 0.0
 
