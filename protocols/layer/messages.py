@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
-from protocols.core.ledger import BOTH, COLLABORATOR_KEY, Content, LedgerEntry, ciphertext, public
+from protocols.core.ledger import COLLABORATOR_KEY, ciphertext, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Bounds, Measure, Range, Recorded, TaskSizes, between
@@ -193,11 +193,8 @@ def _frozen_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range
 
 @wire(
     43,
-    ledger=LedgerEntry(
-        Content.PUBLIC,
-        BOTH,
-        "which rows of a batch of {collaborator}'s it was shown before, and which are the same",
-        "",
+    ledger=public(
+        "which rows of {collaborator}'s batches are equal, and which {host} was shown before",
         "The results for equal rows are equal: {collaborator}'s bottom model and the weights stay as they are.",
     ),
     recorded=("new",),
