@@ -126,6 +126,8 @@ class Channel:
     def close(self, flush_timeout: float) -> None:
         """Let what is queued reach the peer, then end the stream. What the peer still sends is dropped.
 
+        A peer that has closed its side wants nothing more: what is queued may have reached it or not.
+
         Raises:
             PeerTimeout: The peer did not take it in time. (Not if the channel has failed before.)
             ConnectionLost: The stream broke while messages were queued. (Likewise.)
@@ -137,7 +139,8 @@ class Channel:
             had_failed = state.error is not None
             state.close()
             self._inbound.clear()
-            is_over, is_complete = state.wait_for_end_of_stream(flush_timeout), self._outbound.is_complete
+            is_over = state.wait_for_end_of_stream(flush_timeout)
+            is_complete = self._outbound.is_complete or state.is_closed_by_peer
         self._hang_up()
         if is_complete or had_failed:
             return

@@ -30,6 +30,7 @@ class ChannelState:
         lock: whoever reads or changes anything here holds it, except to call `fail`, `on_failure` or `end_stream`.
         error: what the channel failed with.
         is_closed: on this side.
+        is_closed_by_peer: the stream is over because the peer has closed it, with nothing left to say.
         is_stream_over: nothing more goes either way.
     """
 
@@ -38,6 +39,7 @@ class ChannelState:
         self.lock = threading.Lock()
         self.error: SecureHflError | None = None
         self.is_closed = False
+        self.is_closed_by_peer = False
         self.is_stream_over = False
         self._conditions: list[threading.Condition] = []
         self._finished = self.condition()
@@ -99,10 +101,10 @@ class ChannelState:
         self.is_closed = True
         self._wake_all()
 
-    def end_stream(self) -> None:
-        """Nothing more goes either way."""
+    def end_stream(self, is_closed_by_peer: bool) -> None:
+        """Nothing more goes either way, because the peer has closed it or for another reason."""
         with self.lock:
-            self.is_stream_over = True
+            self.is_stream_over, self.is_closed_by_peer = True, is_closed_by_peer
             self._wake_all()
 
     def wait_for_end_of_stream(self, timeout: float) -> bool:

@@ -11,7 +11,7 @@ from protocols.core.envelope import Envelope
 from protocols.core.errors import AnnouncedTooLarge, MessageOutOfOrder, PeerViolation, SecureHflError
 from protocols.task.abort import Abort
 from protocols.wire.codec import Catalogue, decode, peek
-from protocols.wire.frames import Assembler
+from protocols.wire.frames import END_FRAME, Assembler
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.channel_state import ChannelState, MessageQueue
@@ -76,8 +76,10 @@ class Inbound:
         """See `Channel.read_from`."""
         state, assembler = self._state, Assembler(self._max_message_bytes)
         cause: SecureHflError = ConnectionLost(f"the connection to {state.peer} broke; is it still running?")
+        is_closed_by_peer = False
         try:
             for frame in frames:
+                is_closed_by_peer = frame == END_FRAME
                 if state.error is None and not state.is_closed:
                     self._take(assembler, frame)
         except TransportError as error:
@@ -85,7 +87,7 @@ class Inbound:
         finally:
             if not assembler.ended:
                 state.fail(cause)
-            state.end_stream()
+            state.end_stream(is_closed_by_peer)
 
     def _take(self, assembler: Assembler, frame: bytes) -> None:
         state = self._state

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.harness.limits import seconds
 from benchmarks.harness.scripts.tiny import train_in_one_process
 from protocols.core.envelope import Phase
+from protocols.transcript.messages import Countersignature
+from protocols.wire.codec import decode
+from protocols.wire.frames import Assembler
 from secure_hfl.errors import TaskFailed
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tasks import TaskState
+from secure_hfl.transport.outbound import Outbound
 from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 
@@ -44,6 +51,33 @@ def test_a_task_runs_to_its_end(tmp_path: Path, scheme: str) -> None:
         assert shown.feature_model is parties.runs[name].view.models.feature_model
     if scheme == "plain":
         assert host.batch_losses == LOSSES
+
+
+def test_a_peer_that_goes_after_the_last_signature_ends_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it is gone before the host's writer comes back from handing over that signature."""
+    original, is_over = Outbound.frames, threading.Event()
+
+    def frames(outbound: Outbound) -> Iterator[bytes]:
+        for frame in original(outbound):
+            yield frame
+            data = Assembler(1 << 20).add(frame)
+            sent = data and decode(data, outbound._catalogue)
+            is_last = sent and sent.phase is Phase.FINISH and isinstance(sent.message, Countersignature)
+            if is_last and outbound._state.peer == COLLABORATOR:
+                assert is_over.wait(seconds(30))
+
+    def react(event: str, values: dict[str, Any]) -> None:
+        if event in ("end", "interrupted"):
+            is_over.set()
+
+    monkeypatch.setattr(Outbound, "frames", frames)
+    parties = MemoryParties(tmp_path)
+    parties.heard[HOST].react = react
+    parties.execute()
+    assert not parties.errors
+    assert not parties.heard[HOST].named("interrupted")
 
 
 def test_an_interruption_is_outlived_and_changes_no_loss(tmp_path: Path) -> None:

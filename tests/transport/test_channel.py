@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -342,6 +343,31 @@ def test_close_says_what_was_not_taken() -> None:
     with pytest.raises(PeerTimeout, match="bob did not read"):
         wire.channel.close(0)
     assert wire.hung_up.is_set()
+
+
+@pytest.mark.parametrize("closes_first", [True, False])
+def test_a_peer_that_has_closed_takes_nothing_more(pool: ThreadPoolExecutor, closes_first: bool) -> None:
+    """It can be gone before the stream's writer comes back from its last message, which the peer has received."""
+    wire = Wire()
+    put(wire.channel, Note(1))
+    next(wire.outgoing)
+    if closes_first:
+        wire.end()
+    closing = pool.submit(wire.channel.close, TIMEOUT)
+    while wire.channel.is_usable:
+        time.sleep(0.001)
+    wire.end()
+    closing.result(TIMEOUT)
+    assert wire.hung_up.is_set()
+
+
+def test_close_says_that_the_stream_broke() -> None:
+    wire = Wire()
+    put(wire.channel, Note(1))
+    closing = threading.Timer(0.2, wire.incoming.put, [None])
+    closing.start()
+    with pytest.raises(ConnectionLost, match="broke before everything was sent"):
+        wire.channel.close(TIMEOUT)
 
 
 def test_close_after_a_failure_is_quiet() -> None:

@@ -54,7 +54,7 @@ def test_nobody_waits_for_room_in_a_channel_that_is_over() -> None:
 
 
 def test_an_end_wakes_whoever_waits() -> None:
-    ends: list[Callable[[ChannelState], None]] = [lambda state: state.fail(BROKEN), ChannelState.end_stream]
+    ends: list[Callable[[ChannelState], None]] = [lambda state: state.fail(BROKEN), lambda state: state.end_stream(True)]
     for end in ends:
         state = ChannelState("bob")
         queue = queue_of(state)
@@ -76,7 +76,7 @@ def test_only_an_abort_may_be_sent_after_a_failure_and_nothing_after_the_end() -
     state.check_sendable(is_last=True)
     with pytest.raises(SecureHflError, match="broken"):
         state.check_sendable(is_last=False)
-    state.end_stream()
+    state.end_stream(False)
     with pytest.raises(ConnectionLost, match="cannot be sent anything"):
         state.check_sendable(is_last=True)
 
