@@ -185,7 +185,7 @@ class SyntheticTask:
                 steps[sender].send(self._receive(sender))
             except StopIteration:
                 continue
-            raise RuntimeError("an exchange of checkpoints has four messages")
+            raise RuntimeError("an exchange of signed heads has four messages")
 
 
 def sent(step: Send | Receive) -> Message:

@@ -215,7 +215,7 @@ class FileAuditor:
             ended = "was aborted" if self.traffic.has_abort else "is not finished"
             left = sum(self.chains.count(sender) - self.signatures.covered[sender] for sender in Sender)
             problem = f"the task {ended}; {left} messages are not yet signed by both"
-            self._log.report(IncompleteTranscript(problem, "TaskFinished, and the last checkpoint"))
+            self._log.report(IncompleteTranscript(problem, "TaskFinished, and the last signed heads"))
         if not self.is_sealed:
             problem = f"{lines - sealed} lines follow the writer's last seal"
             self._log.report(IncompleteTranscript(problem, "a seal at the end"))

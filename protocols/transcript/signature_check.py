@@ -74,13 +74,13 @@ class SignatureCheck:
         sender, digest = signed.sender, signed.writer_digest or b""
         self._signed_last[sender] = signed
         if head is None or not compare_digest(head, signed.head):
-            problem = f"the {sender.role}'s checkpoint over {signed.messages} messages is not about those listed here"
+            problem = f"the {sender.role}'s signed head over {signed.messages} messages is not about those listed here"
             self._log.report(BrokenChain(problem, f"head {head.hex()}" if head else "the messages before it"))
             return
         if not compare_digest(self.writer_digests.setdefault(sender, digest), digest):
             problem = f"what the {sender.role}'s transcript says of its writer has changed"
             self._log.report(InvalidTranscriptSignature(problem, self.writer_digests[sender].hex()))
-        if self.verify(sender, self._statement(signed, digest), signed.signature, "a checkpoint's signature"):
+        if self.verify(sender, self._statement(signed, digest), signed.signature, "a signed head's signature"):
             self.signed_by[sender][sender] = signed.messages
 
     def countersigned(self, signed: SignedHead) -> None:
@@ -88,7 +88,7 @@ class SignatureCheck:
         sender, own = signed.sender, self._signed_last.get(signed.sender)
         if own is None or own[:4] != signed[:4] or not compare_digest(own.head, signed.head):
             problem = f"the {sender.other.role} countersigned other messages than the {sender.role} had signed"
-            self._log.report(BrokenChain(problem, "the checkpoint's count and head"))
+            self._log.report(BrokenChain(problem, "the same count and head"))
             return
         data = self._statement(signed, own.writer_digest or b"")
         if self.verify(sender.other, data, signed.signature, "a countersignature"):

@@ -67,7 +67,7 @@ class HeadSigner:
         """
         head = self._signable.get(count)
         if head is None:
-            raise VerificationFailed("the peer's checkpoint leaves out messages that it has sent, or has not yet sent")
+            raise VerificationFailed("the peer's signed head leaves out messages that it has sent, or has not yet sent")
         return head
 
     def countersign(self, phase: Phase, round_number: int, theirs: Checkpoint) -> Countersignature:
@@ -78,13 +78,13 @@ class HeadSigner:
                 says something else of itself than before.
         """
         if not compare_digest(theirs.head, self.received_head(theirs.count)):
-            raise VerificationFailed("the peer's checkpoint is about other messages than were received from it")
+            raise VerificationFailed("the peer's signed head is about other messages than were received from it")
         signed = self._statement(self._party.other, phase, round_number, theirs)
         self._peer.verify(signed, theirs.signature)
         if self._peer_writer_digest is None:
             self._peer_writer_digest = theirs.record
         if not compare_digest(self._peer_writer_digest, theirs.record):
-            raise VerificationFailed("the peer's checkpoint is about another transcript than its first one")
+            raise VerificationFailed("the peer's signed head is about another transcript than its first one")
         return Countersignature(theirs.count, theirs.head, self._sign(signed))
 
     def check_answer(self, phase: Phase, round_number: int, own: Checkpoint, answer: Countersignature) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from protocols.he.bfv import BfvBackend, BfvSecret
-from protocols.he.paillier import PaillierBackend, PaillierSecretSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.frozen import FrozenCollaborator, FrozenHost
@@ -17,7 +15,7 @@ from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.registry import registered_scheme
-from tests.protocols.he import bfv_helpers, paillier_helpers
+from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 BOUNDS = LayerParameters(check_every=2)
 
@@ -42,32 +40,8 @@ def _scheme_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
     if scheme not in ("bfv", "masked", "paillier"):
         known = registered_scheme(scheme)
         return known.host(spec), known.collaborator(spec)
-    backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(scheme, pair)
     if scheme == "masked":
-        return MaskedHost(spec, backend, BOUNDS), MaskedCollaborator(spec, backend, BOUNDS)
+        triples = KeptBfv(TRIPLES, pair)
+        return MaskedHost(spec, triples, BOUNDS), MaskedCollaborator(spec, triples, BOUNDS)
+    backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(pair=pair)
     return EncryptedHost(spec, backend, BOUNDS), EncryptedCollaborator(spec, backend, BOUNDS)
-
-
-class KeptBfv(BfvBackend):
-    """BFV whose two key pairs, one for each party, are those of a number: made once for all tests."""
-
-    def __init__(self, scheme: str, pair: int) -> None:
-        self._set = TRIPLES if scheme == "masked" else TRAINING
-        vars(self).update(vars(bfv_helpers.backend(self._set)))
-        self._count = 2 * pair
-
-    def generate(self, randomness_label: str = "") -> BfvSecret:
-        self._count += 1
-        return bfv_helpers.secret(self._set, self._count - 1)
-
-
-class KeptPaillier(PaillierBackend):
-    """Paillier, 2048 bits, likewise."""
-
-    def __init__(self, pair: int) -> None:
-        super().__init__(PAILLIER_2048)
-        self._count = 2 * pair
-
-    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
-        self._count += 1
-        return paillier_helpers.secret(number=self._count - 1)

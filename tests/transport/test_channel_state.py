@@ -54,7 +54,10 @@ def test_nobody_waits_for_room_in_a_channel_that_is_over() -> None:
 
 
 def test_an_end_wakes_whoever_waits() -> None:
-    ends: list[Callable[[ChannelState], None]] = [lambda state: state.fail(BROKEN), lambda state: state.end_stream(True)]
+    ends: list[Callable[[ChannelState], None]] = [
+        lambda state: state.fail(BROKEN),
+        lambda state: state.end_stream(True),
+    ]
     for end in ends:
         state = ChannelState("bob")
         queue = queue_of(state)

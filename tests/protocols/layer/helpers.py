@@ -16,10 +16,8 @@ from benchmarks.harness.pump import Talk, pump
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, Message
 from protocols.core.steps import Send, Steps
-from protocols.he.bfv import BfvBackend, BfvSecret
+from protocols.he.bfv import BfvBackend
 from protocols.he.interface import Backend, as_signed
-from protocols.he.paillier import PaillierBackend, PaillierSecretSide
-from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.layer.interface import LayerSpec, layer_randomness
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
@@ -27,36 +25,11 @@ from protocols.layer.shapes import add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import FeatureGradient, Projection
-from tests.protocols.he import bfv_helpers, paillier_helpers
+from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 Floats = NDArray[np.float32]
 States = tuple[Mapping[str, Array], Mapping[str, Array]]
 QUIET = LayerParameters(check_every=0)
-
-
-class KeptBfv(BfvBackend):
-    """BFV whose two key pairs are made once a run: the first that asks gets one, the next the other."""
-
-    def __init__(self) -> None:
-        engine = bfv_helpers.backend()
-        self.parameters, self._seal, self._randomness = engine.parameters, engine._seal, engine._randomness
-        self._made = 0
-
-    def generate(self, randomness_label: str = "") -> BfvSecret:
-        self._made += 1
-        return bfv_helpers.secret(number=1 - self._made % 2)
-
-
-class KeptPaillier(PaillierBackend):
-    """Paillier, 2048 bits, likewise."""
-
-    def __init__(self) -> None:
-        super().__init__(PAILLIER_2048)
-        self._made = 0
-
-    def generate(self, randomness_label: str = "") -> PaillierSecretSide:
-        self._made += 1
-        return paillier_helpers.secret(number=1 - self._made % 2)
 
 
 @lru_cache
