@@ -10,6 +10,7 @@ it, as in training. The result is checked against integers.
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,8 @@ def random_factor(shape: MatrixShape, stream: SeededRandomness) -> np.ndarray[tu
     limit = (1 << shape.factor_bits) - 1
     if shape.row_sum is not None:
         limit = min(limit, shape.row_sum // shape.k)
+    if shape.square_sum is not None:
+        limit = min(limit, math.isqrt(shape.square_sum // (shape.m * shape.k)))
     return np.rint((2 * stream.uniform((shape.m, shape.k)) - 1) * limit).astype(np.int64)
 
 
