@@ -3,6 +3,7 @@
     every scheme                                                    FeatureShape, StepSkipped
     every scheme, frozen bottom model (protocols/layer/frozen.py)   FrozenRows, BatchClosed
     secret-shared weights (protocols/layer/initial.py)              ProjectionKey, InitialFactor, InitialShare
+    checks of secret-shared weights (protocols/layer/equality.py)   EqualityProof, EqualityConfirmation
 
 `parts` are ciphertexts in the scheme's own checked format; `version` counts the updates of W, so that a ciphertext of
 old weights cannot be taken for one of the new.
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
-from protocols.core.ledger import COLLABORATOR_KEY, ciphertext, public
+from protocols.core.ledger import COLLABORATOR_KEY, ciphertext, masked, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Bounds, Measure, Range, Recorded, TaskSizes, between
@@ -36,6 +37,8 @@ MAX_KEY_BYTES = 1 << 24
 MAX_VERSION = (1 << 63) - 1
 MAX_FROZEN_ROWS = (1 << 31) - 1
 """Rows of a frozen bottom model that can be numbered in one task."""
+ELEMENT_BYTES = TAG_BYTES = 32
+"""Of a comparison: an element of the group, and a digest."""
 
 SEMANTIC = "Semantic security: BFV parameters by the Homomorphic Encryption Standard (2018); Paillier (EUROCRYPT '99)."
 FLOODED = "Re-randomised and flooded: over a whole run within 2^-40 of what says nothing of the sender (protocols/he/)."
@@ -287,3 +290,37 @@ class InitialShare(CiphertextMessage):
 
     **Leaks** nothing: U is uniform, so V is.
     """
+
+
+_ELEMENT, _TAG = data(ELEMENT_BYTES), data(TAG_BYTES)
+COMPARED = "A comparison: elements of Curve25519 under fresh scalars say nothing of the values (CPace, ASIACRYPT 2021)."
+
+
+@wire(67, ledger=masked(COMPARED), bounds=between(_ELEMENT + _TAG, _ELEMENT + _TAG))
+@dataclass(frozen=True)
+class EqualityProof(Message):
+    """The host's element of a comparison, and its proof that it holds the value that the collaborator's stands for.
+
+    **Leaks** that the two values are equal; nothing of a value that is not.
+    """
+
+    element: bytes
+    tag: bytes
+
+    def __post_init__(self) -> None:
+        self.require_bytes("element", ELEMENT_BYTES)
+        self.require_bytes("tag", TAG_BYTES)
+
+
+@wire(68, ledger=masked(COMPARED), bounds=between(_TAG, _TAG))
+@dataclass(frozen=True)
+class EqualityConfirmation(Message):
+    """The collaborator's proof of the same, once it has checked the host's.
+
+    **Leaks** that the two values are equal.
+    """
+
+    tag: bytes
+
+    def __post_init__(self) -> None:
+        self.require_bytes("tag", TAG_BYTES)

@@ -105,6 +105,11 @@ class WeightShare:
         """
         run.check(f"{self._spec.feature_key}'s layer at the {role}", self._spec.batches)
 
+    def place(self, what: str) -> bytes:
+        """Where a value is compared: the session, the layer, the version of W and the batch; the same at both sides."""
+        spec = self._spec
+        return spec.session + f"{what}|{self.version}|{self.checks.batches}|{spec.feature_key}".encode()
+
     def subtract(self, step: Ring) -> None:
         """Our part of a step of W. `next_version` once it is all there."""
         self.values = subtract(self.values, step)

@@ -30,9 +30,6 @@ from protocols.task.scheme_order import (
 )
 from protocols.task.scheme_order import State as S
 
-FROZEN_ONCE = 3
-"""The protocol version since which this holds. Before, such features crossed in every round, as those of others do."""
-
 H, C = Sender.HOST, Sender.COLLABORATOR
 _ROUNDS = (Phase.TRAIN, Phase.TEST)
 

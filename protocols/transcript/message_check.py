@@ -14,8 +14,8 @@ from protocols.core.sizes import Bounds, Measure, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
-from protocols.task.frozen_order import FROZEN_ONCE
 from protocols.task.history import History
+from protocols.task.manifest import PROTOCOL_VERSION
 from protocols.task.order import TaskOrder
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder
@@ -91,8 +91,9 @@ class MessageCheck:
         try:
             scheme = registered_scheme(terms.scheme)
             self._may_be_plaintext = scheme.is_plaintext
-            order_of = scheme.task_order if terms.protocol_version >= FROZEN_ONCE else scheme.order
-            self._order.begin(order_of(terms.is_trainable), terms.resume_point)
+            if terms.protocol_version != PROTOCOL_VERSION:
+                raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
+            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
             has_noise = any(wire_format(each).distance is not None for each in scheme.messages())
             if has_noise and terms.protocol_version >= _SMOOTHLY_FLOODED:

@@ -1,4 +1,4 @@
-"""Transcripts that version 0.1 recorded still hold: format 2 has not changed."""
+"""Recorded transcripts of versions 2 and 3 of the protocol still hold: format 2 has not changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from secure_hfl.cli.app import app
 
 VECTORS = Path(__file__).parent.parent / "vectors"
-RUNS = sorted((VECTORS / "transcripts").iterdir())
+RUNS = [run for folder in ("transcripts", "transcripts-3") for run in sorted((VECTORS / folder).iterdir())]
 
 
 def ends(run: Path) -> tuple[list[Path], list[Path]]:
@@ -20,15 +20,19 @@ def ends(run: Path) -> tuple[list[Path], list[Path]]:
     return host, collaborator
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}: {run.name}")
 def test_the_audit_holds(run: Path) -> None:
+    """Of version 2 as far as it is still known: the audit says that order and sizes were not checked."""
     host, collaborator = ends(run)
     result = CliRunner().invoke(app, ["audit", str(host[-1]), str(collaborator[-1])])
-    assert result.exit_code == 0, result.output
-    assert "at both ends" in result.stdout
+    is_old = run.parent.name == "transcripts"
+    assert result.exit_code == is_old, result.output
+    assert "error:" not in result.output
+    assert ("order and sizes are not checked" in " ".join(result.output.split())) == is_old
+    assert "at both ends" in result.stdout or is_old
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}: {run.name}")
 def test_the_second_verifier_agrees(run: Path) -> None:
     host, collaborator = ends(run)
     command = [sys.executable, str(VECTORS / "verify_transcript.py"), *map(str, host), "--", *map(str, collaborator)]
@@ -36,7 +40,7 @@ def test_the_second_verifier_agrees(run: Path) -> None:
     assert (done.stdout, done.stderr) == ("valid\n", "")
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.parent.name}: {run.name}")
 def test_one_changed_byte_is_found(run: Path, tmp_path: Path) -> None:
     host, _ = ends(run)
     data = bytearray(host[0].read_bytes())

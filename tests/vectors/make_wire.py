@@ -14,6 +14,8 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message
 from protocols.layer.messages import (
     BatchClosed,
+    EqualityConfirmation,
+    EqualityProof,
     FeatureShape,
     FrozenRows,
     InitialFactor,
@@ -34,6 +36,7 @@ from protocols.schemes.encrypted.messages import (
 )
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -137,7 +140,9 @@ EXAMPLES: tuple[Message, ...] = (
     FeatureGradient(4, -3, _PARTS),
     WeightGradient(5, _PARTS),
     CheckQuery(6, _PARTS, _ring(4)),
-    CheckReply(7, _PARTS, _ring(5)),
+    CheckReply(7, _PARTS, _bytes(32, 24)),
+    EqualityProof(_bytes(32, 25), _bytes(32, 26)),
+    EqualityConfirmation(_bytes(32, 27)),
     TripleRequest("train", 8, 16),
     TripleOperand(9, "projection", _PARTS),
     TripleProduct(10, "weight_gradient", _PARTS),
@@ -147,6 +152,7 @@ EXAMPLES: tuple[Message, ...] = (
     MaskedGradient(14, 4, 5, _ring(4, 2), _ring(4, 3)),
     MaskedStep(15, 5, True, _ring(4, 2)),
     MaskedCheck(16, 6, _ring(2), _ring(3)),
+    MaskedCheckReply(17, 7, _ring(4, 3), _bytes(32, 28)),
     Checkpoint(20, _bytes(32, 20), _bytes(32, 21), _bytes(70, 22)),
     Countersignature(20, _bytes(32, 20), _bytes(71, 23)),
     FrozenRows(2, np.array([300, 1, 301], np.int32)),

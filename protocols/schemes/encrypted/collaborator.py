@@ -13,6 +13,7 @@ from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, EncryptedOperand
+from protocols.layer.equality import CollaboratorComparison, wrong_projection
 from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -22,7 +23,7 @@ from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.shapes import Integers, Ring, matmul, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.host import check_reply
+from protocols.schemes.encrypted.host import check_combination
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
@@ -108,12 +109,14 @@ class EncryptedCollaborator(CollaboratorLayer):
 
     def _answer_check(self, features: Integers, own: Ring) -> Steps[None]:
         query = received((yield Receive(CheckQuery)), CheckQuery)
-        check_reply(query.combination, self._share.shapes.o)
+        check_combination(query.combination, self._share.shapes.o)
         self._share.check_version("CheckQuery", query.version)
         mask = self._masks.ring((len(features), 1), RING_BITS)
         parts = self._products.check(features, query.parts, mask)
-        masked = subtract(matmul(own, query.combination[:, None]), mask)
-        yield Send(CheckReply(self._share.version, parts, masked[:, 0].copy()))
+        value = subtract(matmul(own, query.combination[:, None]), mask)
+        comparison = CollaboratorComparison(self._share.place("check"), value)
+        yield Send(CheckReply(self._share.version, parts, comparison.element))
+        yield from comparison.run(wrong_projection(self._share.label))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         features = self._pending.take()

@@ -21,11 +21,25 @@ Two round trips a batch. Each product has one small plaintext factor (a or dz) a
 Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
 bottom model while the host refreshes its share. Evaluation is `Projection` alone.
 
-One batch in `check_every`, the first included, the host asks for a random linear combination of z under a fresh mask
-(CheckQuery, CheckReply) and compares with z = a U^T + own, own the collaborator's part: an error of the encryption
-library, or a product with an old [U], is not silent. A row of z that is wrong by a multiple of 2^j passes with
-probability 2^(j - 59); errors that large leave the range. What the check cannot see are wrong products of messages 3
-and 4: those change W or da, and z still fits the shares.
+One batch in `check_every`, the first included, the host checks a random linear combination of z, and shows that it does
+not ask for anything else. Both compute c, s being fresh and uniform and own the collaborator's part of z:
+
+    check                                <------------------- CheckQuery r, [U^T r]_H
+            c = own r - s, X             -------------------> c = z r - decrypt([a U^T r + s]_H)
+            CheckReply [a U^T r + s]_H, X
+                                         <------------------- EqualityProof            (protocols/layer/equality.py)
+            EqualityConfirmation         ------------------->
+
+For the host: an error of the encryption library, or a product with an old [U], is not silent. A row of z that is wrong
+by a multiple of 2^j passes with probability 2^(j - 59); errors that large leave the range. What the check cannot see
+are wrong products of messages 3 and 4: those change W or da, and z still fits the shares.
+
+For the collaborator: the operand q of the query may be anything that a malicious host likes. With W' = U' + V where U'
+is what it sent as [U], the host's c is that of the collaborator exactly if a (U'^T r - q) = g mod 2^59, where g is what
+the host takes for it. It knows g = 0 if it asks for z r again. For any other q it must have guessed these B numbers
+before, one guess a check, and a wrong one ends the task. What it decrypts is uniform. So a check tells it nothing but
+whether its guess is right: it is a theorem for malformed messages too, but for ciphertexts outside of the format's
+promises (noise beyond a fresh encryption's, see protocols/he/), of which nothing is proven.
 
 **Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
 nothing. What the z of a whole run say together: protocols/layer/reference.py. Noise repeats while the weights' version
@@ -38,25 +52,25 @@ Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import CallOutOfOrder, MalformedMessage, VerificationFailed
+from protocols.core.errors import CallOutOfOrder, MalformedMessage
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend
+from protocols.layer.equality import HostComparison, wrong_projection
 from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedGradient, decode_projection
-from protocols.layer.shapes import Ring, add, matmul
+from protocols.layer.shapes import Ring, matmul, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (
@@ -153,14 +167,9 @@ class EncryptedHost(HostLayer):
         query = self._products.encrypt_combination(column, rows)
         yield Send(CheckQuery(share.version, query, combination[:, 0].copy()))
         reply = received((yield Receive(CheckReply)), CheckReply)
-        check_reply(reply.masked, rows)
         share.check_version("CheckReply", reply.version)
-        ours = self._products.decrypt_check(reply.parts, rows)
-        if not hmac.compare_digest(add(ours, reply.masked).tobytes(), matmul(projection, combination)[:, 0].tobytes()):
-            raise VerificationFailed(
-                f"the projection of {self._spec.feature_key} is not a W^T: the shares of the weights, or the "
-                "encryption, are broken. Nothing can be trusted from here on"
-            )
+        theirs = subtract(matmul(projection, combination), self._products.decrypt_check(reply.parts, rows))
+        yield from HostComparison(share.place("check"), theirs).run(reply.element, wrong_projection(share.label))
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))
@@ -194,8 +203,8 @@ class EncryptedHost(HostLayer):
         self._life.skip_batch()
 
 
-def check_reply(values: Ring, length: int) -> None:
+def check_combination(combination: Ring, length: int) -> None:
     """Raise `MalformedMessage` unless these are `length` ring elements."""
-    check_array("a check's values", values, np.uint64, 1)
-    if len(values) != length or int(values.max()) >> RING_BITS:
+    check_array("a check's combination", combination, np.uint64, 1)
+    if len(combination) != length or int(combination.max()) >> RING_BITS:
         raise MalformedMessage(f"a check must carry {length} ring elements")

@@ -15,6 +15,8 @@ from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, Inference, KeptFro
 from protocols.core.message import Message
 from protocols.core.wire_format import Int32, Uint64, wire
 from protocols.layer.messages import (
+    COMPARED,
+    ELEMENT_BYTES,
     EXPONENT,
     FLOODED,
     GRADIENT_LEARNED,
@@ -25,7 +27,7 @@ from protocols.layer.messages import (
     of_product,
     operand_bounds,
 )
-from protocols.wire.sizes import tensor
+from protocols.wire.sizes import data, tensor
 
 
 @wire(
@@ -155,19 +157,20 @@ class CheckQuery(CiphertextMessage):
 
 @wire(
     66,
-    ledger=ciphertext(HOST_KEY, "Both halves are uniform, and add up to z r, which {host} knows (Freivalds 1977)."),
+    ledger=ciphertext(HOST_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform vector. {COMPARED}"),
     recorded=("version",),
-    **of_product(lambda layer: layer.shapes.check(layer.rows), more=lambda layer: tensor((layer.rows,))),
+    **of_product(lambda layer: layer.shapes.check(layer.rows), more=lambda layer: data(ELEMENT_BYTES)),
 )
 @dataclass(frozen=True)
 class CheckReply(CiphertextMessage):
-    """[a U^T r + s]_H and (a V^T + e) r - s in the clear, s uniform and fresh.
+    """[a U^T r + s]_H, s uniform and fresh, and the collaborator's element of a comparison, for (a V^T + e) r - s.
 
-    **Leaks** nothing: the two add up to z r, which the host knows, and each alone is uniform.
+    **Leaks** nothing: what it decrypts to is uniform, and so is the element. The host knows the compared value if z is
+    a W^T + e: it is z r less what it decrypts.
     """
 
-    masked: NDArray[np.uint64]
+    element: bytes
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require_array("masked", np.uint64, 1)
+        self.require_bytes("element", ELEMENT_BYTES)

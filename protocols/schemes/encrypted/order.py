@@ -1,11 +1,11 @@
 """Which message of schemes "bfv" and "paillier" may follow which. "(...)": only if the bottom model is trainable.
 
 host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare-> READY
-                TRAINING (-CheckQuery-> CHECKING) -StepGradient-> STEPPED (-FeatureGradient-> GRADIENT) -HostShare->
-                TRAINING; or -StepSkipped-> TRAINING
+                TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
+                (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
 collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED (-CollaboratorShare->) READY
-                OPENED -Projection-> PROJECTED (-CheckReply-> CHECKED) -WeightGradient-> GRADIENT
-                (-CollaboratorShare->) STEPPED
+                OPENED -Projection-> PROJECTED (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
+                -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
 resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
 """
 
@@ -15,7 +15,14 @@ from enum import auto
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey, StepSkipped
+from protocols.layer.messages import (
+    EqualityConfirmation,
+    EqualityProof,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+    StepSkipped,
+)
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
@@ -39,6 +46,7 @@ class EncryptedState(OrderState):
     WEIGHTED = auto()
     PROJECTED = auto()
     CHECKING = auto()
+    ANSWERED = auto()
     CHECKED = auto()
     STEPPED = auto()
     GRADIENT = auto()
@@ -52,6 +60,8 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, CheckQuery): (Projection,),
     (C, CheckReply): (CheckQuery,),
+    (H, EqualityProof): (CheckReply,),
+    (C, EqualityConfirmation): (EqualityProof,),
     (H, StepGradient): (Projection,),
     (C, WeightGradient): (StepGradient,),
     (H, HostShare): (InitialFactor, ProjectionKey, WeightGradient),
@@ -60,7 +70,6 @@ _ANSWERS = {
 
 
 def _host(trainable: bool) -> Moves:
-    open_batch = (S.TRAINING, E.CHECKING)
     return {
         **moves(
             Phase.SETUP,
@@ -72,17 +81,22 @@ def _host(trainable: bool) -> Moves:
         **moves(
             Phase.TRAIN,
             (S.TRAINING, CheckQuery, E.CHECKING),
-            (open_batch, StepSkipped, S.TRAINING),
-            (open_batch, StepGradient, E.STEPPED),
+            (E.CHECKING, EqualityProof, S.TRAINING),
+            (S.TRAINING, StepSkipped, S.TRAINING),
+            (S.TRAINING, StepGradient, E.STEPPED),
             *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
             (E.GRADIENT if trainable else E.STEPPED, HostShare, S.TRAINING),
         ),
-        **moves(Phase.TEST, (S.TESTING, CheckQuery, S.TESTING)),
+        **moves(Phase.TEST, (S.TESTING, CheckQuery, E.CHECKING), (E.CHECKING, EqualityProof, S.TESTING)),
     }
 
 
 def _collaborator(trainable: bool) -> Moves:
-    forward = ((S.OPENED, Projection, E.PROJECTED), (E.PROJECTED, CheckReply, E.CHECKED))
+    forward = (
+        (S.OPENED, Projection, E.PROJECTED),
+        (E.PROJECTED, CheckReply, E.ANSWERED),
+        (E.ANSWERED, EqualityConfirmation, E.CHECKED),
+    )
     return {
         **moves(
             Phase.SETUP,

@@ -113,8 +113,8 @@ class HostProducts:
         return self._secret.encrypt(column, self._shapes.check(rows)).parts
 
     def decrypt_check(self, parts: Parts, rows: int) -> Ring:
-        """a U^T r + mask, [rows]."""
-        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.check(rows))[:, 0]
+        """a U^T r + mask, [rows, 1]."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.check(rows))
 
     def encrypt_step(self, step: Integers) -> Parts:
         """[lr dz]_H of lr dz [B, o]."""

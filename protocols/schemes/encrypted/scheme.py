@@ -9,7 +9,13 @@ from functools import cached_property
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
-from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.messages import (
+    EqualityConfirmation,
+    EqualityProof,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+)
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.sizes import LayerSizes
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
@@ -78,6 +84,8 @@ class EncryptedScheme(Scheme):
             WeightGradient,
             CheckQuery,
             CheckReply,
+            EqualityProof,
+            EqualityConfirmation,
         )
 
 

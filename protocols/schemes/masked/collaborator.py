@@ -13,6 +13,7 @@ from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOf
 from protocols.core.message import Array
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import Backend
+from protocols.layer.equality import CollaboratorComparison, wrong_projection
 from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -24,6 +25,7 @@ from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedGradient,
     MaskedShare,
     MaskedStep,
@@ -157,7 +159,10 @@ class MaskedCollaborator(CollaboratorLayer):
         check_shape("MaskedCheck.combination", query.combination, (self._share.shapes.o,))
         check_shape("MaskedCheck.share", query.share, (self._share.shapes.d,))
         combined = matmul(own, query.combination[:, None])
-        yield Send(self._products.projection(features, combined, triple, query.share[None, :]))
+        reply = self._products.projection(features, combined, triple, query.share[None, :])
+        comparison = CollaboratorComparison(self._share.place("check"), reply.projection)
+        yield Send(MaskedCheckReply(triple.index, self._share.version, reply.features, comparison.element))
+        yield from comparison.run(wrong_projection(self._share.label))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         batch = self._pending.take()

@@ -19,10 +19,22 @@ with A M^T = P_C + P_H, G^T A' = T_C + T_H and D N = Q_C + Q_H. One flight each 
 A batch of more than `rows` rows takes a triple for every `rows` of them, with a message each; a shorter one uses the
 first rows of one. The two quantisations of a, and of dz, are two values each and have a mask each.
 
-One batch in `check_every`, the first included, the host asks for a random combination of z under the masks of one more
-triple (MaskedCheck, MaskedFeatures) and compares: a wrong product A M^T, or a wrong U in it, is not silent. A row of z
-that is wrong by a multiple of 2^j passes with probability 2^(j - 59); errors that large leave the range. What the check
-cannot see are wrong products G^T A' and D N: those change W or da, and z still fits the shares.
+One batch in `check_every`, the first included, the host checks a random combination of z under the masks of one more
+triple, and shows that it does not ask for anything else:
+
+    check                        <--------------------------  MaskedCheck r, mu = U^T r - M[0]
+            c = A mu^T + P_C + own r
+            MaskedCheckReply alpha = a - A, X of c ---------> c = z r - alpha U^T r - P_H
+                                 <--------------------------  EqualityProof          (protocols/layer/equality.py)
+            EqualityConfirmation --------------------------->
+
+For the host: a wrong product A M^T, or a wrong U in it, is not silent. A row of z that is wrong by a multiple of 2^j
+passes with probability 2^(j - 59); errors that large leave the range. What the check cannot see are wrong products
+G^T A' and D N: those change W or da, and z still fits the shares.
+
+For the collaborator: alpha is uniform, and the host's c is its own only if the host has guessed a (U'^T r - q), q what
+it put into this mu and U' what it put into the mu of z: nothing, if it asks for z r again. The theorem, for one guess a
+check, is that of protocols/schemes/encrypted/host.py; it holds whatever the host did to the triples.
 
 **Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
 nothing. Every other tensor on the wire is uniform and independent of the rest, or follows from these. What z and da say
@@ -34,18 +46,17 @@ Circuit Randomization (CRYPTO 1991); Mohassel, Zhang, SecureML (IEEE S&P 2017). 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import VerificationFailed
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend
+from protocols.layer.equality import HostComparison, wrong_projection
 from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -57,6 +68,7 @@ from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradientFeatures,
     MaskedShare,
@@ -186,16 +198,13 @@ class MaskedHost(HostLayer):
         column = matmul(np.ascontiguousarray(self._share.values.T), combination)
         masked = subtract(column[:, 0], half.mask[0])
         yield Send(MaskedCheck(triple.index, self._share.version, combination[:, 0].copy(), masked))
-        reply = received((yield Receive(MaskedFeatures)), MaskedFeatures)
+        reply = received((yield Receive(MaskedCheckReply)), MaskedCheckReply)
         check_about(reply, triple, self._share)
-        check_shape("MaskedFeatures.features", reply.features, (rows, shapes.d))
-        check_shape("MaskedFeatures.projection", reply.projection, (rows, 1))
-        ours = add(add(reply.projection, matmul(reply.features, column)), half.share[:rows, :1])
-        if not hmac.compare_digest(ours.tobytes(), matmul(projection, combination).tobytes()):
-            raise VerificationFailed(
-                f"the projection of {self._spec.feature_key} is not a W^T: the shares of the weights, or a triple, are "
-                "broken. Nothing can be trusted from here on"
-            )
+        check_shape("MaskedCheckReply.features", reply.features, (rows, shapes.d))
+        ours = add(matmul(reply.features, column), half.share[:rows, :1])
+        theirs = subtract(matmul(projection, combination), ours)
+        comparison = HostComparison(self._share.place("check"), theirs)
+        yield from comparison.run(reply.element, wrong_projection(self._share.label))
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))

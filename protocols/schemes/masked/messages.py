@@ -2,7 +2,7 @@
 
     offline (protocols/schemes/masked/pool.py)      TripleRequest, TripleOperand, TripleProduct
     online  (protocols/schemes/masked/host.py)      MaskedShare, MaskedFeatures, MaskedGradientFeatures,
-                                                    MaskedGradient, MaskedStep, MaskedCheck
+                                                    MaskedGradient, MaskedStep, MaskedCheck, MaskedCheckReply
 
 `index` is the number of the triple whose masks hide the message's tensors, and each triple's masks hide one value each,
 once; `version` counts the updates of W. All arrays hold elements of Z_{2^59}.
@@ -25,6 +25,8 @@ from protocols.core.sizes import Bounds, Recorded, exactly
 from protocols.core.wire_format import Int32, Uint32, Uint64, wire
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.layer.messages import (
+    COMPARED,
+    ELEMENT_BYTES,
     EXPONENT,
     FLOODED,
     GRADIENT_LEARNED,
@@ -57,17 +59,16 @@ def _tensors(shapes: Callable[[LaidOut], tuple[tuple[int, ...], ...]]) -> Bounds
 
 
 def _features_size(layer: LaidOut, recorded: Recorded) -> int:
-    rows, columns = recorded[2:]
-    if not 1 <= rows <= min(layer.first_rows, layer.rows) or columns not in (1, layer.width_out):
-        raise InvalidInput(f"a piece of [{rows}, {columns}] in a batch of {layer.rows} rows")
-    return _numbers(recorded) + tensor((rows, layer.width_in)) + tensor((rows, columns))
-
-
-def _gradient_size(layer: LaidOut, recorded: Recorded) -> int:
+    """Of index, version, and alpha of a piece of a batch."""
     rows = recorded[2]
     if not 1 <= rows <= min(layer.first_rows, layer.rows):
         raise InvalidInput(f"a piece of {rows} rows in a batch of {layer.rows}")
-    return _numbers(recorded) + tensor((rows, layer.width_out)) + tensor((rows, layer.width_in))
+    return _numbers(recorded) + tensor((rows, layer.width_in))
+
+
+def _piece_size(layer: LaidOut, recorded: Recorded) -> int:
+    """With [rows, o] beside it."""
+    return _features_size(layer, recorded) + tensor((recorded[2], layer.width_out))
 
 
 def _triple_part(message: _TriplePart) -> Recorded:
@@ -204,11 +205,11 @@ class MaskedShare(_RingMessage):
     ),
     recorded=("index", "version", "rows", "columns"),
     record=lambda message: (message.index, message.version, *message.projection.shape),
-    bounds=layer_bounds(_features_size),
+    bounds=layer_bounds(_piece_size),
 )
 @dataclass(frozen=True)
 class MaskedFeatures(_RingMessage):
-    """alpha = a - A [rows, d], and the collaborator's share s [rows, o] of the projection (or of its check, [rows, 1]).
+    """alpha = a - A [rows, d], and the collaborator's share s [rows, o] of the projection.
 
     **Leaks** z + e, the smoothed projection of the batch, to the host: alpha is uniform, and s follows from z + e.
     """
@@ -259,7 +260,7 @@ class MaskedGradientFeatures(_RingMessage):
     ),
     recorded=("index", "version", "rows"),
     record=lambda message: (message.index, message.version, len(message.gradient)),
-    bounds=layer_bounds(_gradient_size, EXPONENT),
+    bounds=layer_bounds(_piece_size, EXPONENT),
 )
 @dataclass(frozen=True)
 class MaskedGradient(_RingMessage):
@@ -315,7 +316,7 @@ class MaskedStep(_RingMessage):
 
 @wire(
     80,
-    ledger=masked(_UNIFORM + " The answer adds up to z r, which {host} knows (Freivalds 1977)."),
+    ledger=masked(_UNIFORM),
     recorded=("index", "version"),
     bounds=_tensors(lambda layer: ((layer.width_out,), (layer.width_in,))),
 )
@@ -323,7 +324,7 @@ class MaskedStep(_RingMessage):
 class MaskedCheck(_RingMessage):
     """A public random r [o], and U^T r less a uniform mask, [d]: the host asks for a combination of z under new masks.
 
-    **Leaks** nothing: the answer adds up to z r, which the host knows.
+    **Leaks** nothing.
     """
 
     index: Uint64
@@ -336,3 +337,29 @@ class MaskedCheck(_RingMessage):
         self.require_int("version", 0, MAX_VERSION)
         self.require_ring("combination", 1)
         self.require_ring("share", 1)
+
+
+@wire(
+    81,
+    ledger=masked(f"{_UNIFORM} {COMPARED}"),
+    recorded=("index", "version", "rows"),
+    record=lambda message: (message.index, message.version, len(message.features)),
+    bounds=layer_bounds(lambda layer, recorded: _features_size(layer, recorded) + data(ELEMENT_BYTES)),
+)
+@dataclass(frozen=True)
+class MaskedCheckReply(_RingMessage):
+    """alpha = a - A [rows, d] under the new masks, and the element of a comparison, for its share of z r.
+
+    **Leaks** nothing: alpha is uniform, and so is the element.
+    """
+
+    index: Uint64
+    version: Uint64
+    features: NDArray[np.uint64]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        self.require_int("index", 0, MAX_INDEX)
+        self.require_int("version", 0, MAX_VERSION)
+        self.require_ring("features", 2)
+        self.require_bytes("element", ELEMENT_BYTES)

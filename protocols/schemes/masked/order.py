@@ -1,10 +1,11 @@
 """Which message of scheme "masked" may follow which. "(...)": only if the bottom model is trainable.
 
 host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> READY
-                TRAINING -MaskedShare-> SHARED ... (-MaskedCheck-> CHECKING) (-MaskedGradient-> GRADIENT ...)
-                -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
+                TRAINING -MaskedShare-> SHARED ... (-MaskedCheck-> CHECKING -EqualityProof-> PROVED)
+                (-MaskedGradient-> GRADIENT ...) -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
 collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> READY
                 OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED (-MaskedShare-> SHARED)
+                ... (-MaskedCheckReply-> CHECK_ANSWERED -EqualityConfirmation-> CHECKED)
 offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once the host is READY
 
 A batch of more rows than the first one goes in pieces, each under the masks of a triple of its own. `MaskedRules`
@@ -19,10 +20,18 @@ from enum import auto
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.core.sender import Sender
-from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey, StepSkipped
+from protocols.layer.messages import (
+    EqualityConfirmation,
+    EqualityProof,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+    StepSkipped,
+)
 from protocols.schemes.masked.messages import (
     MAX_COUNT,
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -57,6 +66,9 @@ class MaskedState(OrderState):
     GRADIENT_PROJECTED = auto()
     SHARED = auto()
     CHECKING = auto()
+    PROVED = auto()
+    CHECK_ANSWERED = auto()
+    CHECKED = auto()
     GRADIENT = auto()
     STEPPED = auto()
     ASKED = auto()  # the offline lane
@@ -72,6 +84,9 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, StepSkipped): (MaskedFeatures,),
     (H, MaskedCheck): (MaskedFeatures,),
+    (C, MaskedCheckReply): (MaskedCheck,),
+    (H, EqualityProof): (MaskedCheckReply,),
+    (C, EqualityConfirmation): (EqualityProof,),
     (H, MaskedGradient): (MaskedGradientFeatures,),
     (H, MaskedStep): (MaskedGradientFeatures,),
 }
@@ -94,6 +109,7 @@ MASKS = {
     (H, MaskedShare): "M",
     (H, MaskedCheck): "M",
     (C, MaskedFeatures): "A",
+    (C, MaskedCheckReply): "A",
     (C, MaskedGradientFeatures): "A'",
     (C, MaskedShare): "N",
     (H, MaskedGradient): "D",
@@ -175,7 +191,7 @@ class FrozenMaskedRules(MaskedRules):
 
 
 def _host(trainable: bool) -> Moves:
-    stepping = (M.GRADIENT,) if trainable else (*_IDLE[:2], M.CHECKING)
+    stepping = (M.GRADIENT,) if trainable else (*_IDLE[:2], M.PROVED)
     return {
         **moves(
             Phase.SETUP,
@@ -187,11 +203,17 @@ def _host(trainable: bool) -> Moves:
             Phase.TRAIN,
             (_IDLE, MaskedShare, M.SHARED),
             (_IDLE, MaskedCheck, M.CHECKING),
-            ((*_IDLE, M.CHECKING), StepSkipped, S.TRAINING),
-            *([((*_IDLE[:2], M.CHECKING, M.GRADIENT), MaskedGradient, M.GRADIENT)] if trainable else []),
+            (M.CHECKING, EqualityProof, M.PROVED),
+            ((*_IDLE, M.PROVED), StepSkipped, S.TRAINING),
+            *([((*_IDLE[:2], M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT)] if trainable else []),
             ((*stepping, M.STEPPED), MaskedStep, M.STEPPED),
         ),
-        **moves(Phase.TEST, (S.TESTING, MaskedShare, S.TESTING), (S.TESTING, MaskedCheck, S.TESTING)),
+        **moves(
+            Phase.TEST,
+            (S.TESTING, MaskedShare, S.TESTING),
+            (S.TESTING, MaskedCheck, M.CHECKING),
+            (M.CHECKING, EqualityProof, S.TESTING),
+        ),
     }
 
 
@@ -200,8 +222,8 @@ def masked_order(trainable: bool) -> SchemeOrder:
     whole_piece = M.SHARED if trainable else M.GRADIENT_PROJECTED
     return SchemeOrder(
         host_over=_IDLE,
-        settled=(whole_piece, M.PROJECTED),  # a MaskedFeatures that answers a check leaves a batch in PROJECTED
-        tested=(M.PROJECTED,),
+        settled=(whole_piece, M.CHECKED),
+        tested=(M.PROJECTED, M.CHECKED),
         host=_host(trainable),
         collaborator={
             **moves(
@@ -215,8 +237,15 @@ def masked_order(trainable: bool) -> SchemeOrder:
                 ((S.OPENED, whole_piece), MaskedFeatures, M.PROJECTED),
                 (M.PROJECTED, MaskedGradientFeatures, M.GRADIENT_PROJECTED),
                 *([(M.GRADIENT_PROJECTED, MaskedShare, M.SHARED)] if trainable else []),
+                (whole_piece, MaskedCheckReply, M.CHECK_ANSWERED),
+                (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
             ),
-            **moves(Phase.TEST, ((S.OPENED, M.PROJECTED), MaskedFeatures, M.PROJECTED)),
+            **moves(
+                Phase.TEST,
+                ((S.OPENED, M.PROJECTED), MaskedFeatures, M.PROJECTED),
+                (M.PROJECTED, MaskedCheckReply, M.CHECK_ANSWERED),
+                (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
+            ),
         },
         batch_ends=(StepSkipped, MaskedStep),
         answers=_ANSWERS,

@@ -13,6 +13,7 @@ from protocols.layer.shapes import Integers, Ring
 from protocols.layer.weight_share import HOST, ROLES, WeightShare
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -21,7 +22,9 @@ from protocols.schemes.masked.messages import (
 )
 from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
 
-UsesTriple = MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck
+UsesTriple = (
+    MaskedShare | MaskedFeatures | MaskedGradientFeatures | MaskedGradient | MaskedStep | MaskedCheck | MaskedCheckReply
+)
 
 
 def check_products(spec: LayerSpec, backend: Backend, share: WeightShare) -> None:

@@ -8,7 +8,13 @@ from functools import cached_property
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
-from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.messages import (
+    EqualityConfirmation,
+    EqualityProof,
+    InitialFactor,
+    InitialShare,
+    ProjectionKey,
+)
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.sizes import LayerSizes
 from protocols.schemes.interface import Engine, Scheme
@@ -16,6 +22,7 @@ from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -74,4 +81,7 @@ class Masked(Scheme):
             MaskedGradient,
             MaskedStep,
             MaskedCheck,
+            MaskedCheckReply,
+            EqualityProof,
+            EqualityConfirmation,
         )

@@ -35,7 +35,7 @@ POINTS = [
     ResumePoint(Phase.TRAIN, 1),
     ResumePoint(Phase.TEST, 1),
 ]
-OPEN_TYPES = {"CheckQuery", "CheckReply", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
+OPEN_TYPES = {"CheckQuery", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
 OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort"}
 TYPES = {kind.__name__: kind for kind in MESSAGE_TYPES}
 

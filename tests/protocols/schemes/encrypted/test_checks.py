@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,11 @@ from benchmarks.harness.pump import pump
 from protocols.core.errors import (
     VerificationFailed,
 )
+from protocols.layer.messages import EqualityConfirmation, EqualityProof
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import add
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
-    CheckReply,
 )
 from tests.protocols.layer.helpers import Layer, normal, tampering
 from tests.protocols.schemes.encrypted.compared import Compared
@@ -79,12 +81,14 @@ def test_without_a_check_it_would(break_it):
     layer.forward(a)
 
 
-def test_a_changed_answer_does_not_pass_the_check():
+@pytest.mark.parametrize("kind", [EqualityProof, EqualityConfirmation])
+def test_a_changed_tag_does_not_pass_the_check(kind):
     layer = Layer(4, 3, 2, parameters=ALWAYS)
     a = normal(0, 2, 4)
 
     def change(message):
-        return CheckReply(message.version, message.parts, add(message.masked, np.uint64(1)))
+        return replace(message, tag=bytes(32))
 
+    ends = layer.host.forward(2, True), layer.collaborator.forward(a, True)
     with pytest.raises(VerificationFailed):
-        pump(layer.host.forward(2, True), tampering(layer.collaborator.forward(a, True), CheckReply, change))
+        pump(*(tampering(end, kind, change) for end in ends))

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.harness.pump import pump
 from protocols.core.errors import (
     InvalidInput,
+    InvalidPoint,
     PeerViolation,
     WrongSession,
 )
@@ -19,6 +20,8 @@ from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import (
     MAX_PARTS,
     MAX_VERSION,
+    EqualityConfirmation,
+    EqualityProof,
     InitialFactor,
     InitialShare,
     ProjectionKey,
@@ -146,20 +149,29 @@ def test_malformed_ciphertexts_are_refused_and_say_nothing_secret(wide, kind, ho
         assert repr(end).startswith(f"<{type(end).__module__}")
 
 
-@pytest.mark.parametrize("kind", [CheckQuery, CheckReply])
 @pytest.mark.parametrize("how", ["too long", "too short", "out of the ring"])
-def test_malformed_check_values_are_refused(wide, kind, how):
-    name = "combination" if kind is CheckQuery else "masked"
-
+def test_malformed_combinations_are_refused(wide, how):
     def change(message):
-        values = getattr(message, name)
+        values = message.combination
         out_of_ring = values.copy()
         out_of_ring[-1] = RING_MASK + np.uint64(1)
         longer = np.concatenate([values, values[:1]])
-        return changed(message, **{name: {"too long": longer, "too short": values[:-1]}.get(how, out_of_ring)})
+        return changed(message, combination={"too long": longer, "too short": values[:-1]}.get(how, out_of_ring))
 
-    _, left, right = conversation(wide, kind)
+    _, left, right = conversation(wide, CheckQuery)
     with pytest.raises(PeerViolation, match=r"must carry \d+ ring elements"):
+        pump(tampering(left, CheckQuery, change), tampering(right, CheckQuery, change))
+
+
+@pytest.mark.parametrize("kind", [CheckReply, EqualityProof])
+@pytest.mark.parametrize("element", [bytes(32), b"\xff" * 32], ids=["low order", "not canonical"])
+def test_malformed_elements_are_refused(wide, kind, element):
+    _, left, right = conversation(wide, CheckReply)
+
+    def change(message):
+        return changed(message, element=element)
+
+    with pytest.raises(InvalidPoint, match="element of a comparison"):
         pump(tampering(left, kind, change), tampering(right, kind, change))
 
 
@@ -198,8 +210,11 @@ def test_our_own_key_sent_back_is_refused():
         lambda: CheckQuery(0, (b"x",), np.ones((1, 1), np.uint64)),
         lambda: CheckQuery(0, (b"x",), np.ones(0, np.uint64)),
         lambda: CheckQuery(0, (), np.ones(1, np.uint64)),
-        lambda: CheckReply(0, (b"x",), np.ones(1, np.int64)),
+        lambda: CheckReply(0, (b"x",), bytes(31)),
         lambda: CheckReply(0, (b"x",), [1]),
+        lambda: EqualityProof(bytes(33), bytes(32)),
+        lambda: EqualityProof(bytes(32), b""),
+        lambda: EqualityConfirmation("x" * 32),
     ],
 )
 def test_messages_check_themselves(make):

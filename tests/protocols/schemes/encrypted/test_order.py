@@ -17,6 +17,8 @@ from protocols.core.errors import (
 from protocols.core.steps import Receive, Send
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import (
+    EqualityConfirmation,
+    EqualityProof,
     InitialFactor,
     InitialShare,
     ProjectionKey,
@@ -133,7 +135,10 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
     ]
     expected = [
         ([ProjectionKey, InitialFactor, *if_trainable], [ProjectionKey, InitialShare, HostShare]),
-        ([Projection] + [CheckReply] * if_checked, [CheckQuery] * if_checked),
+        (
+            [Projection, *[CheckReply, EqualityConfirmation] * if_checked],
+            [CheckQuery, EqualityProof] * if_checked,
+        ),
         (
             [WeightGradient, *if_trainable],
             [(StepGradient, StepSkipped), *([FeatureGradient] if trainable else []), HostShare],
@@ -154,7 +159,9 @@ def sample_messages():
     yield from (kind(0, parts) for kind in plain)
     yield FeatureGradient(0, 0, parts)
     yield CheckQuery(0, parts, ring)
-    yield CheckReply(0, parts, ring)
+    yield CheckReply(0, parts, bytes(32))
+    yield EqualityProof(bytes(32), bytes(32))
+    yield EqualityConfirmation(bytes(32))
     yield ProjectionKey(b"x")
     yield StepSkipped()
 

@@ -39,6 +39,7 @@ from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import (
     MaskedCheck,
+    MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
     MaskedGradientFeatures,
@@ -263,6 +264,7 @@ WIDER: dict[type[Message], Callable[[Any], Message]] = {
     MaskedGradient: lambda message: replace(message, gradient=wider(message.gradient)),
     MaskedStep: lambda message: replace(message, step=message.step[:-1].copy()),
     MaskedCheck: lambda message: replace(message, combination=message.combination[:-1].copy()),
+    MaskedCheckReply: lambda message: replace(message, features=wider(message.features)),
 }
 
 
@@ -277,6 +279,7 @@ CASES = [
     (MaskedFeatures, lambda m: replace(m, features=m.features[1:].copy(), projection=m.projection[1:].copy())),
     (MaskedGradient, lambda message: replace(message, feature_gradient=wider(message.feature_gradient))),
     (MaskedCheck, lambda message: replace(message, share=message.share[:-1].copy())),
+    (MaskedCheckReply, lambda message: replace(message, features=message.features[1:].copy())),
 ]
 
 
@@ -305,8 +308,11 @@ def test_a_message_that_is_not_of_this_batch_is_refused(
         pump(ours(layer.host.forward(4, True)), theirs(layer.collaborator.forward(values(0, 4, 3), True)))
         pump(ours(layer.host.backward(values(1, 4, 2), 0.1)), theirs(layer.closing()))
 
-    sends = (MaskedGradient, MaskedStep, MaskedCheck) if from_host else (MaskedFeatures, MaskedGradientFeatures)
-    if kind is MaskedShare or kind in sends:
+    sends = {
+        True: (MaskedGradient, MaskedStep, MaskedCheck),
+        False: (MaskedFeatures, MaskedGradientFeatures, MaskedCheckReply),
+    }
+    if kind is MaskedShare or kind in sends[from_host]:
         with pytest.raises(MalformedMessage):
             batch()
         assert changed

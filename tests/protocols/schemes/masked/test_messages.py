@@ -24,6 +24,7 @@ GOOD: dict[str, Message] = {
     "gradient": m.MaskedGradient(0, 0, -200, RING, RING),
     "step": m.MaskedStep(0, 0, True, RING),
     "check": m.MaskedCheck(0, 0, VECTOR, VECTOR),
+    "check reply": m.MaskedCheckReply(0, 0, RING, bytes(32)),
 }
 TOO_LARGE = RING + np.uint64(1)
 BAD_RINGS: tuple[Any, ...] = (
@@ -53,6 +54,8 @@ CASES: list[tuple[str, str, Any]] = [
     *(("step", "step", bad) for bad in BAD_RINGS),
     *(("step", "share_follows", bad) for bad in (0, 1, None, "yes")),
     *(("check", field, bad) for field in ("combination", "share") for bad in (TOO_LARGE[0], RING, VECTOR[:0], None)),
+    *(("check reply", "features", bad) for bad in BAD_RINGS),
+    *(("check reply", "element", bad) for bad in (b"", bytes(31), RING, None)),
 ]
 
 

@@ -1,0 +1,93 @@
+"""Comparisons: equal values pass, others end the conversation, and nothing but that is said."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.harness.pump import pump
+from protocols.core.errors import InvalidPoint, VerificationFailed
+from protocols.layer.equality import CollaboratorComparison, HostComparison
+from protocols.layer.messages import EqualityConfirmation, EqualityProof
+from tests.protocols.layer.helpers import tampering
+
+VALUE = np.array([[3], [1 << 58]], np.uint64)
+OTHER = np.array([[3], [1 << 58 | 1]], np.uint64)
+
+
+def compare(host: Any, collaborator: Any, places: tuple[bytes, bytes] = (b"here", b"here"), **tamper: Any) -> Any:
+    """The messages of one comparison; `tamper` changes some of one type before they are sent."""
+    theirs = CollaboratorComparison(places[1], collaborator)
+    ours = HostComparison(places[0], host)
+    ends = ours.run(theirs.element, "host sees it"), theirs.run("collaborator sees it")
+    if tamper:
+        ends = tuple(tampering(end, tamper["kind"], tamper["change"]) for end in ends)
+    return pump(*ends), theirs
+
+
+def test_equal_values_pass_at_both() -> None:
+    talk, _ = compare(VALUE, VALUE.copy())
+    assert [type(message) for message in talk.from_left + talk.from_right] == [EqualityProof, EqualityConfirmation]
+
+
+@pytest.mark.parametrize("values", [(OTHER, VALUE), (VALUE, OTHER), (VALUE[:1].copy(), VALUE)])
+def test_other_values_are_seen_by_the_collaborator_first(values: Any) -> None:
+    with pytest.raises(VerificationFailed, match="collaborator sees it"):
+        compare(*values)
+
+
+@pytest.mark.parametrize("places", [(b"here", b"there"), (b"", b"here")])
+def test_a_proof_for_another_place_is_none(places: tuple[bytes, bytes]) -> None:
+    with pytest.raises(VerificationFailed):
+        compare(VALUE, VALUE, places)
+
+
+def test_a_collaborator_that_does_not_compare_is_seen_by_the_host() -> None:
+    def confirm_anyway(message: Any) -> Any:
+        return replace(message, tag=bytes(32))
+
+    with pytest.raises(VerificationFailed, match="host sees it"):
+        compare(VALUE, VALUE, kind=EqualityConfirmation, change=confirm_anyway)
+
+
+@pytest.mark.parametrize("sent", ["own element and tag", "the peer's element"])
+def test_what_was_sent_is_no_proof_when_it_comes_back(sent: str) -> None:
+    """Reflected elements: a collaborator that knows nothing plays the host's, or the host the collaborator's."""
+    theirs = CollaboratorComparison(b"here", VALUE)
+    steps = theirs.run("collaborator sees it")
+    next(steps)
+    reflected = EqualityProof(theirs.element, bytes(32))
+    if sent == "own element and tag":
+        other = HostComparison(b"here", OTHER)
+        reflected = next(other.run(theirs.element, "")).message
+    with pytest.raises(VerificationFailed):
+        steps.send(reflected)
+
+
+@pytest.mark.parametrize("element", [bytes(32), (1).to_bytes(32, "little"), b"\xff" * 32])
+def test_elements_of_low_order_are_refused_by_both(element: bytes) -> None:
+    with pytest.raises(InvalidPoint, match="comparison"):
+        next(HostComparison(b"here", VALUE).run(element, ""))
+    steps = CollaboratorComparison(b"here", VALUE).run("")
+    next(steps)
+    with pytest.raises(InvalidPoint, match="comparison"):
+        steps.send(EqualityProof(element, bytes(32)))
+
+
+def test_nothing_on_the_wire_repeats_or_follows_from_the_value() -> None:
+    """The same value under fresh secrets: all messages are new, so nobody can try values on them later."""
+    seen = set()
+    for _ in range(20):
+        talk, theirs = compare(VALUE, VALUE)
+        proof, confirmation = *talk.from_left, *talk.from_right
+        seen |= {theirs.element, proof.element, proof.tag, confirmation.tag}
+    assert len(seen) == 80
+
+
+def test_neither_side_shows_its_value_or_secret() -> None:
+    for side in (HostComparison(b"here", VALUE), CollaboratorComparison(b"here", VALUE)):
+        assert re.fullmatch(r"<\w+Comparison>", repr(side))
