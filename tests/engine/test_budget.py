@@ -8,12 +8,16 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocols.core import distance
+from protocols.core.distance import Distance, DistanceBudget
 from protocols.layer import run_distance
+from secure_hfl.checkpoints.spent_distance import SpentDistance
 from secure_hfl.run_options import RunOptions
+from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 
 PARTIES = (HOST, COLLABORATOR)
@@ -59,3 +63,31 @@ def test_a_run_that_declares_no_rounds_stops_when_it_has_shown_all_and_keeps_its
     assert 52.9 < spent_by(parties, COLLABORATOR) < 54
     directory = parties.runs[COLLABORATOR].bench.assignment.directory / "checkpoints"
     assert list(directory.glob("checkpoint-*"))
+
+
+def test_after_an_interruption_what_was_shown_stays_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At both parties the second conversation begins with what the first one has shown."""
+    opened: dict[str, list[Distance]] = {}
+    original = SpentDistance.budget
+
+    def budget(self: SpentDistance, feature_key: str, role: str) -> DistanceBudget:
+        made = original(self, feature_key, role)
+        opened.setdefault(role, []).append(made.spent)
+        return made
+
+    monkeypatch.setattr(SpentDistance, "budget", budget)
+    parties = MemoryParties(tmp_path, scheme="bfv", options=RunOptions(checkpoint_every=1))
+    cuts = [1]
+
+    def react(event: str, values: dict[str, Any]) -> None:
+        if event == "batch" and values["round"] == 2 and cuts:
+            cuts.pop()
+            cut_off(*parties.channels)
+
+    parties.heard[HOST].react = react
+    parties.execute()
+    assert not parties.errors
+    for role in ("host", "collaborator"):
+        before, after = opened[role]
+        assert before.squares == 0
+        assert 2.0**-120 < after.squares < 2.0**-80
