@@ -4,10 +4,12 @@
     python -m benchmarks.transcript --entries 1000000           other sizes
     python -m benchmarks.transcript --schemes bfv masked plain  also the demo's task, five rounds between processes
 
-The synthetic transcripts are legal from end to end: a task in the order and with the sizes of scheme "paillier" for
-1 x 1 features, over random bytes instead of ciphertexts, with real signatures. An entry is a message's line; a batch
-has seven. Recording is what one party pays for one message: its digest, the chain, the line, and handing it to the
-operating system (`secure_hfl.transcript`). Bytes are the files'; notes have the bytes of a batch and the peak memory.
+The synthetic transcripts are legal from end to end: a task in the order and with the sizes of scheme "paillier" for 1
+x 1 features, with real signatures, and over random bytes instead of ciphertexts: the scheme's own roles would spend
+minutes on the products of a long task, and a transcript has nothing of them but their digests and lengths. An entry
+is a message's line; a batch has seven. Recording is what one party pays for one message: its digest, the chain, the
+line, and handing it to the operating system (`secure_hfl.transcript`). Bytes are the files'; notes have the bytes of
+a batch and the peak memory.
 """
 
 from __future__ import annotations

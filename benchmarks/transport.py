@@ -48,10 +48,7 @@ CATALOGUE = Catalogue(known_messages())
 
 
 def peer(pipe: Connection) -> None:
-    """The collaborator's process: echoes features; counts those that follow a RoundStart and answers once.
-
-    The host closes first. Were it the peer, the host's last message might still count as not sent.
-    """
+    """The collaborator's process: echoes features; counts those that follow a RoundStart and answers once."""
     identity = Identity.create("collaborator")
     pipe.send(identity.certificate_pem)
     port, host_certificate = pipe.recv()

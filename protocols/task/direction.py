@@ -61,7 +61,7 @@ class Direction:
 
     def state_behind(self, message_type: MessageType, stretch: StretchOfTask) -> Enum:
         """The state that a message leads to. Raises `MessageOutOfOrder`."""
-        if self.head.is_begun or self.head.signed == stretch:
+        if self.head.is_begun or self.head.signed == stretch:  # closes(), without a call for every message
             refuse(self.sender, message_type, "no message of a phase or round may follow its signed head")
         to = self._table.get((self.state, stretch[0], message_type))
         if to is None:
