@@ -15,14 +15,14 @@ from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
 
 _FEATURES_MOVING = (
-    "features of {{collaborator}}, about as well as from a rotation of them all: norms and inner products of all rows, "
-    "at any width of the projection, because its weights moved in {rounds} while the rows came back. Who also knows "
-    "some rows, or other rows of the population, can compute the features"
+    "features of {{collaborator}}, as far as one rotation of them all tells: norms and inner products of all rows. Its "
+    "weights moved in {rounds} while the rows came back, so that a projection as wide as the features shows just that, "
+    "and a narrower one nearly. Who also knows some rows, or can compute features of other rows, finds the rest"
 )
 _FEATURES_STANDING = (
     "features of {{collaborator}}, as far as one noisy linear image of each row tells, because the weights stood "
     "still: norms and inner products if the projection is as wide as the features, else what lies in its directions. "
-    "Who also knows as many rows as it has directions can undo it"
+    "Who also knows as many rows as there are features finds the weights, and with them the rest of that image"
 )
 _LABELS = (
     "labels of training samples, from gradients in {rounds}: attacks find nearly all (AUC up to 1.0) where the host "
