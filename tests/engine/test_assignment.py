@@ -11,6 +11,7 @@ from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts.tiny import make
 from secure_hfl.engine.assignment import Assignment, find_assignment
 from secure_hfl.errors import ConfigurationError, SchemeMismatch, TaskNotFound
+from secure_hfl.limits import DEFAULT_LIMITS, OperatorLimits
 from secure_hfl.run_options import RunOptions, activate
 
 HOST, OTHER = "party0", "party1"
@@ -70,3 +71,16 @@ def test_a_checkpoint_is_of_one_party_scheme_and_seed(parties: Parties) -> None:
     seeded = assigned().checkpoint_owner
     assert {name for name in plain if plain[name] != seeded[name]} == {"seed"}
     assert plain["certificate"] == parties.identities[HOST].fingerprint
+
+
+def test_limits_are_the_script_s_and_single_ones_the_environment_s(
+    parties: Parties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert assigned().limits == DEFAULT_LIMITS
+    scheduler = make({})
+    scheduler.limits = OperatorLimits(width=7, ids=8)
+    monkeypatch.setenv("SECURE_HFL_LIMITS", "ids=9")
+    assert find_assignment(scheduler, "host", "study").limits == OperatorLimits(width=7, ids=9)
+    monkeypatch.setenv("SECURE_HFL_LIMITS", "colour=9")
+    with pytest.raises(ConfigurationError, match="SECURE_HFL_LIMITS: there is no limit 'colour'"):
+        assigned()
