@@ -17,7 +17,8 @@ A row that a model gives with other bits (augmentation, another device, a model 
 row: it crosses, is shown and is counted (`rows_shown`).
 
 **Why W must stay** a host that is shown the same rows by other weights in every round solves for them:
-tests/attacks/test_frozen_rounds.py.
+tests/attacks/test_frozen_rounds.py. So once rows were shown, a collaborator resumes only from behind the set-up
+(`CollaboratorAgreement`): whoever has lost that checkpoint, or says so, would have it draw another W.
 """
 
 from __future__ import annotations

@@ -200,6 +200,8 @@ class CollaboratorAgreement:
         pinned: the certificates of all parties, as the invite has them.
         name: what the invite calls this party.
         points: where the checkpoints that we offer were made, by tag.
+        has_shown: features of our frozen bottom model have been shown by weights that must stay: we go on from behind
+            their set-up, or not at all.
     """
 
     def __init__(
@@ -209,13 +211,14 @@ class CollaboratorAgreement:
         pinned: Pinned,
         name: str,
         points: Mapping[bytes, ResumePoint] | None = None,
+        has_shown: bool = False,
     ) -> None:
         if name not in pinned.collaborators:
             raise InvalidInput("a party's own certificate must be known")
         self._hello = hello
         self._scheme_parameters = scheme_parameters
         self._pinned, self._name = pinned, name
-        self._points = dict(points or {})
+        self._points, self._has_shown = dict(points or {}), has_shown
         self._has_run = False
 
     def run(self) -> Steps[Manifest]:
@@ -288,6 +291,11 @@ class CollaboratorAgreement:
 
     def _check_resumption(self, manifest: Manifest) -> None:
         point = manifest.resume_point
+        if self._has_shown and (point is None or not point.is_set_up):
+            raise WrongSession(
+                "the host goes back to before the set-up: other weights would show the frozen features once more. Go "
+                "on from a checkpoint behind it, or start all parties without --resume, which is another look at them"
+            )
         if point is None:
             if any(each.is_set_up for each in self._points.values()):
                 raise WrongSession("the host begins anew, but we have checkpoints of its training to go on from")

@@ -56,6 +56,10 @@ class SpentDistance:
         name = f"{feature_key}'s layer at the {role}"
         return DistanceBudget(name, spent, lambda mark: self._keep(feature_key, mark))
 
+    def has_begun(self, feature_key: str) -> bool:
+        """Whether this party may have shown anything in a layer. Raises as `budget`."""
+        return feature_key in self._read()
+
     def _read(self) -> dict[str, _Spent]:
         if not self._path.exists():
             return {}

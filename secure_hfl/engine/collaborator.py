@@ -116,12 +116,16 @@ class Collaborator:
         bench, task = self._bench, self._bench.assignment
         is_resuming = bench.recovery.is_resuming
         points = bench.checkpoints.offers() if is_resuming else {}
+        is_trainable = self._scheduler.is_feature_trainable
+        has_shown = is_resuming and not is_trainable and bench.checkpoints.spent.has_begun(task.party)
+        if has_shown:  # weights that are drawn anew would be another look at the same features
+            points = {tag: point for tag, point in points.items() if point.is_set_up}
         hello = Hello(
             protocol_version=PROTOCOL_VERSION,
             task_id=task.record.task_id,
             feature_key=task.party,
             scheme=task.scheme.name,
-            is_feature_trainable=self._scheduler.is_feature_trainable,
+            is_feature_trainable=is_trainable,
             is_reproducible=task.options.seed is not None,
             nonce=OsRandomness().bytes(NONCE_BYTES),
             is_resuming=is_resuming,
@@ -131,7 +135,8 @@ class Collaborator:
         bench.peers.go_to(Phase.JOIN)
         others = {each.name: digest_of(each.certificate_pem) for each in task.record.collaborators}
         pinned = Pinned(digest_of(host_of(task.record).certificate_pem), others)
-        agreement = CollaboratorAgreement(hello, task.scheme.parameters(), pinned, task.record.party, points)
+        parameters, name = task.scheme.parameters(), task.record.party
+        agreement = CollaboratorAgreement(hello, parameters, pinned, name, points, has_shown)
         manifest = self._link.run(agreement.run())
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)

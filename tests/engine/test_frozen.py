@@ -125,6 +125,36 @@ def test_an_interruption_shows_nothing_again_and_changes_no_loss(tmp_path: Path,
     assert sent(other, "PlainFeatures") <= 3 + (at[0] == 1)
 
 
+@pytest.mark.parametrize(
+    ("loses", "refusal"),
+    [
+        (COLLABORATOR, "party1 has none. Start all of them without --resume to begin anew"),
+        (HOST, "other weights would show the frozen features once more"),
+    ],
+)
+def test_features_that_were_shown_are_not_shown_by_other_weights(tmp_path: Path, loses: str, refusal: str) -> None:
+    """A party has lost its checkpoint of the set-up, or says so: going on from the one before would draw W anew."""
+    parties, cuts = parties_of(tmp_path, "bfv", RunOptions(checkpoint_every=100), projection=True), [1]
+
+    def cut(event: str, values: dict[str, Any]) -> None:
+        if event == "batch" and values.get("batch") == 2 and cuts:
+            cuts.pop()
+            cut_off(*parties.channels)
+
+    def lose(event: str, values: dict[str, Any]) -> None:
+        cut(event, values)
+        if event == "interrupted":
+            files = (parties.runs[loses].bench.assignment.directory / "checkpoints").glob("checkpoint-*")
+            max(files, key=lambda path: path.stat().st_mtime_ns).write_bytes(b"")
+
+    parties.heard[HOST].react = cut
+    parties.heard[loses].react = lose
+    parties.execute()
+    assert not parties.heard[HOST].named("resumed")
+    assert refusal in str(parties.errors[HOST]) + str(parties.errors[COLLABORATOR])
+    assert sent(parties.runs[COLLABORATOR].bench.metrics_so_far(), "Projection") == 2, "one look at each row"
+
+
 def test_augmented_rows_are_other_rows_and_are_counted(tmp_path: Path) -> None:
     parties = parties_of(tmp_path, "masked", RunOptions(rounds=2))
     scheduler: Any = parties.schedulers[COLLABORATOR]

@@ -286,8 +286,11 @@ def manifest(point: ResumePoint | None = NEW, said: Hello | None = None) -> Mani
 POINTS_OF = {TAGS[point]: point for point in (NEW, OLD)}
 
 
-def agreement(said: Hello | None = None, points: dict[bytes, ResumePoint] | None = None) -> CollaboratorAgreement:
-    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, "bank", POINTS_OF if points is None else points)
+def agreement(
+    said: Hello | None = None, points: dict[bytes, ResumePoint] | None = None, has_shown: bool = False
+) -> CollaboratorAgreement:
+    offered = POINTS_OF if points is None else points
+    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, "bank", offered, has_shown)
 
 
 @pytest.mark.parametrize("point", [NEW, OLD])
@@ -335,6 +338,21 @@ def test_a_task_that_broke_before_anything_was_set_up_begins_anew(points: tuple[
 def test_the_collaborator_refuses_another_past(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(WrongSession, match=problem):
         replay(agreement().run(), replace(manifest(), **change))
+
+
+@pytest.mark.parametrize("point", [None, FIRST])
+def test_frozen_features_that_were_shown_are_not_shown_by_other_weights(point: ResumePoint | None) -> None:
+    """A host that says it has no later checkpoint would get weights anew, and with them another look at every row."""
+    said, offered = hello(is_feature_trainable=False), {TAGS[FIRST]: FIRST}
+    back = manifest(point, said)
+    assert replay(agreement(said, offered).run(), back) == back, "nothing was shown"
+    with pytest.raises(WrongSession, match="back to before the set-up: other weights would show the frozen features"):
+        replay(agreement(said, offered, has_shown=True).run(), back)
+
+
+def test_frozen_features_go_on_from_behind_their_set_up() -> None:
+    said = hello(is_feature_trainable=False)
+    assert replay(agreement(said, has_shown=True).run(), manifest(NEW, said)).resume_point == NEW
 
 
 @pytest.mark.parametrize("is_resuming", [True, False])
