@@ -28,8 +28,8 @@ RUN_BITS = 40
 """Over a whole run, all rounds, resumptions and tests, the distance is at most 2^-RUN_BITS in each direction."""
 
 MARKS = 512
-"""A budget that is kept outlives its process; it is written down in so many steps. One who resumes 256 times loses half
-of it."""
+"""A budget that is kept outlives its process; it is written down in so many steps. One who resumes 256 times, which is
+the most, loses half of its square."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ class DistanceBudget:
             )
         if self._keep is not None and not self._covers(spent):
             step = 2.0**-RUN_BITS
-            self._mark = spent + Distance(step**2 / MARKS, step / MARKS)
+            # Linear parts add up outside of the root, where as long a step would cost too much.
+            self._mark = spent + Distance(step**2 / MARKS, step / MARKS**2)
             self._keep(self._mark)
         self.spent = spent
 

@@ -8,6 +8,7 @@ import pytest
 
 from protocols.core.distance import Distance
 from protocols.core.errors import BudgetSpent
+from secure_hfl.checkpoints.resume_count import MAX_RESUMES_IN_ALL
 from secure_hfl.checkpoints.spent_distance import SpentDistance
 from secure_hfl.checkpoints.task_checkpoints import TaskCheckpoints
 from secure_hfl.errors import CheckpointRefused
@@ -37,6 +38,14 @@ def test_only_a_task_that_begins_or_is_over_forgets(tmp_path: Path) -> None:
     assert checkpoints.spent.budget("bank", "host").spent.squares >= HALF.squares
     checkpoints.begin(b"", is_resuming=False)
     assert checkpoints.spent.budget("bank", "host").spent == Distance()
+
+
+@pytest.mark.parametrize("product", [Distance(2.0**-110), Distance(2.0**-110, 2.0**-95)], ids=["bfv", "paillier"])
+def test_resumes_that_show_next_to_nothing_cost_half_of_the_square(tmp_path: Path, product: Distance) -> None:
+    for _ in range(MAX_RESUMES_IN_ALL):
+        SpentDistance(tmp_path).budget("bank", "host").spend(product)
+    spent = SpentDistance(tmp_path).budget("bank", "host").spent
+    assert Distance(1.98 * spent.squares, spent.linear).fits
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"bank": 1}', '{"bank": {"squares": -1, "linear": 0}}', '{"bank": {}}'])
