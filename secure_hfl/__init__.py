@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from secure_hfl.version import __version__
 
 if TYPE_CHECKING:
+    from protocols.task.terms import RunLimits
     from secure_hfl.data_checker import DataChecker
     from secure_hfl.engine.supervisor import launch_tasks
     from secure_hfl.limits import OperatorLimits
@@ -31,6 +32,7 @@ _HOMES = {
     "GaussianNoise": "secure_hfl.privacy.defence",
     "HeteroNNCollaboratorScheduler": "secure_hfl.schedulers.collaborator",
     "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
+    "RunLimits": "protocols.task.terms",
     "MarvellNoise": "secure_hfl.privacy.defence",
     "MaxNormNoise": "secure_hfl.privacy.defence",
     "OperatorLimits": "secure_hfl.limits",
@@ -54,6 +56,7 @@ __all__ = [
     "MaxNormNoise",
     "OperatorLimits",
     "RandomizedResponse",
+    "RunLimits",
     "Scheme",
     "SecureHeteroNNCollaboratorScheduler",
     "SecureHeteroNNHostScheduler",

@@ -116,6 +116,10 @@ class SchemeMismatch(TaskError):
     """The parties have not agreed on one scheme; plain needs both to say so."""
 
 
+class TermsMismatch(TaskError):
+    """The host plans more than this party allows."""
+
+
 class LocalRunFailed(SecureHflError):
     """A party of a run on this machine (the demo, a benchmark) failed."""
 

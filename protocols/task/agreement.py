@@ -15,7 +15,7 @@ agree anew, and on the checkpoint to go on from: protocols/task/resumption.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from protocols.core.errors import (
     CallOutOfOrder,
@@ -70,7 +70,7 @@ class HostPlan:
         pinned: the certificates of this host and of the collaborators, by what `HostAgreement` calls them.
         checkpoints: those that it has, the newest first; of a task that is not resumed, none.
         declared: what it says of the whole run.
-        may_train: feature keys of those who may be shown gradients; None: all.
+        may_train: names or feature keys of those who may be shown gradients; None: all.
     """
 
     task_id: str
@@ -85,9 +85,9 @@ class HostPlan:
     declared: Declared = field(default_factory=Declared)
     may_train: frozenset[str] | None = None
 
-    def lets_train(self, feature_key: str) -> bool:
+    def lets_train(self, name: str, feature_key: str) -> bool:
         """Whether this collaborator may be shown gradients."""
-        return self.may_train is None or feature_key in self.may_train
+        return self.may_train is None or not self.may_train.isdisjoint((name, feature_key))
 
 
 class HostAgreement:
@@ -130,7 +130,7 @@ class HostAgreement:
             raise CallOutOfOrder(f"{name} has not introduced itself")
         check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
         _check_name(plan.pinned, name, hello.feature_key)
-        _check_training(plan, hello)
+        _check_training(plan, name, hello)
         self._admitted.add(name)
 
     def decide(
@@ -157,6 +157,9 @@ class HostAgreement:
         if len(hellos) < len(self._hellos):
             raise CallOutOfOrder(f"{len(hellos)} of {len(self._hellos)} collaborators have been admitted")
         plan = self._plan
+        if not plan.declared.max_rounds:  # the user decides as they go, within what all allow
+            rounds = min((hello.round_limit for hello in hellos if hello.round_limit), default=0)
+            plan = replace(plan, declared=replace(plan.declared, max_rounds=rounds))
         for at, hello in enumerate(hellos):
             hello.limits.check(hello.feature_key, plan.declared, projection_widths[at] if projection_widths else 0)
         self._manifest = make_manifest(
@@ -312,9 +315,9 @@ def _check_name(pinned: Pinned, name: str, feature_key: str) -> None:
         )
 
 
-def _check_training(plan: HostPlan, hello: Hello) -> None:
+def _check_training(plan: HostPlan, name: str, hello: Hello) -> None:
     who = hello.feature_key
-    if hello.is_feature_trainable and not plan.lets_train(who):
+    if hello.is_feature_trainable and not plan.lets_train(name, who):
         raise WrongSession(
             f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
             f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds it to may_train"
@@ -368,7 +371,7 @@ def make_manifest(
         max_batches=declared.max_batches,
         projection_lr=declared.projection_lr,
         label_epsilon=declared.label_epsilon,
-        may_train=tuple(map(plan.lets_train, keys)),
+        may_train=tuple(map(plan.lets_train, plan.pinned.collaborators, keys)),
         host_fingerprint=plan.pinned.host,
         fingerprints=tuple(plan.pinned.collaborators.values()),
         width_limits=tuple(hello.width_limit for hello in hellos),

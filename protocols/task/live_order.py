@@ -64,6 +64,7 @@ class LiveOrder:
         if hello.feature_key not in manifest.feature_keys:
             raise MessageOutOfOrder("a Manifest that does not list the collaborator")
         trainable = manifest.trainable[manifest.feature_keys.index(hello.feature_key)]
-        order = TaskOrder(self._order_of(trainable), manifest.resume_point)
+        terms = manifest.pair_terms(hello.feature_key)
+        order = TaskOrder(self._order_of(trainable), manifest.resume_point, terms=terms)
         order.step(Sender.COLLABORATOR, Hello, (int(Phase.JOIN), 0, 0), recorded_of(hello))
         return order

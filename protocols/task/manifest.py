@@ -19,7 +19,7 @@ from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.psi.encode import pair_id
 from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
-from protocols.task.terms import FINGERPRINT_BYTES, Declared, Limits
+from protocols.task.terms import FINGERPRINT_BYTES, Declared, PairTerms, RunLimits
 from protocols.wire.sizes import data, number
 
 PROTOCOL_VERSION = 3
@@ -31,8 +31,8 @@ SESSION_BYTES = 32
 _SEAM, _NO_SEAM = 1 + data(POSITION_BYTES), 3
 """Bytes in a list: two of tag, and the length also of an empty one."""
 
-_LIMITS = 3 * (1 + 5) + (1 + 8) + (1 + 5)
-"""The most bytes of a collaborator's limits in its Hello."""
+_DOUBLE = 1 + 8
+"""Bytes of a double that is not 0."""
 
 WITH_TERMS = 3
 """The first version whose manifests say what holds for the whole run."""
@@ -53,7 +53,9 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     texts = sum(map(_text, (agreed.task_id, agreed.collaborator, agreed.scheme)))
     flags = 2 * agreed.is_trainable + 2 * agreed.is_reproducible
     size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
-    return size, size + (_LIMITS if agreed.protocol_version >= WITH_TERMS else 0)
+    size += sum(map(number, (agreed.width_limit, agreed.round_limit, agreed.row_limit, agreed.id_limit)))
+    size += _DOUBLE if agreed.rate_limit else 0
+    return size, size
 
 
 def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
@@ -103,7 +105,7 @@ class Hello(Message):
         is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
         checkpoints: tags of those it has, the newest first.
         seam: how far its last conversation with this host went (`TranscriptPosition`), or empty.
-        width_limit, round_limit, rate_limit, row_limit, id_limit: see `Limits`.
+        width_limit, round_limit, rate_limit, row_limit, id_limit: see `RunLimits`.
     """
 
     protocol_version: Uint32
@@ -137,9 +139,9 @@ class Hello(Message):
         check_terms(self, lambda: self.limits)
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> RunLimits:
         """What this collaborator allows at most."""
-        return Limits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
+        return RunLimits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
 
 
 @wire(
@@ -240,6 +242,11 @@ class Manifest(Message):
         self.require(allowed, "a bottom model is trained though the host does not let it (may_train)")
         check_terms(self, lambda: (self.declared, *map(self.limits, self.feature_keys)))
 
+    def pair_terms(self, feature_key: str) -> PairTerms:
+        """What host and collaborator hold each other to."""
+        width = self.projection_widths[self.feature_keys.index(feature_key)] if self.has_projection else 0
+        return PairTerms(self.max_rounds, width, self.limits(feature_key))
+
     def pair(self, feature_key: str) -> bytes:
         """What stands for this session of the host and a collaborator in their PSI."""
         return pair_id(self.session, self.host_fingerprint, self.fingerprints[self.feature_keys.index(feature_key)])
@@ -249,11 +256,11 @@ class Manifest(Message):
         """What the host says of the run."""
         return Declared(self.max_rounds, self.max_batches, self.projection_lr, self.label_epsilon)
 
-    def limits(self, feature_key: str) -> Limits:
+    def limits(self, feature_key: str) -> RunLimits:
         """What a collaborator allows at most."""
         at = self.feature_keys.index(feature_key)
         counts = self.width_limits[at], self.round_limits[at]
-        return Limits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at])
+        return RunLimits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at])
 
     @property
     def resume_point(self) -> ResumePoint | None:

@@ -40,6 +40,8 @@ from protocols.task.round_order import ROUNDS, RoundOrder
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, Table, moves, refuse
 from protocols.task.scheme_order import State as S
+from protocols.task.term_order import LIMITED, TermOrder
+from protocols.task.terms import PairTerms
 from protocols.task.version_order import VersionOrder
 from protocols.transcript.messages import Checkpoint, Countersignature
 
@@ -121,11 +123,13 @@ class MessageRule(NamedTuple):
         answered: kinds of which it answers one.
         is_once_a_batch: there is one for each batch.
         version_at: which of its recorded values is the weights' version; None: it has none.
+        has_terms: the run's terms say something about it.
     """
 
     answered: tuple[Kind, ...] = ()
     is_once_a_batch: bool = False
     version_at: int | None = None
+    has_terms: bool = False
 
 
 _NOTHING = MessageRule()
@@ -143,6 +147,7 @@ def _rules_of(scheme: SchemeOrder, tables: Mapping[Sender, Table]) -> dict[Kind,
             tuple((sender.other, each) for each in answers.get((sender, message_type), ())),
             message_type in scheme.once_a_batch,
             recorded.index("version") if "version" in recorded else None,
+            message_type in LIMITED,
         )
     return rules
 
@@ -154,12 +159,19 @@ class TaskOrder:
         scheme: the scheme's part of the order, for a bottom model that is trained or frozen as this one.
         point: where the task goes on; None: at its beginning.
         history: of the conversations before, rewound to there; what this one reaches is noted in it.
+        terms: what the parties hold each other to; None: nothing.
 
     Attributes:
         is_finished: the task has ended as it should, signed by both.
     """
 
-    def __init__(self, scheme: SchemeOrder, point: ResumePoint | None = None, history: History | None = None) -> None:
+    def __init__(
+        self,
+        scheme: SchemeOrder,
+        point: ResumePoint | None = None,
+        history: History | None = None,
+        terms: PairTerms | None = None,
+    ) -> None:
         tables, boundaries = tables_of(scheme), boundaries_of(scheme)
         self._scheme, self._point = scheme, point
         self._history = History() if history is None else history
@@ -170,6 +182,7 @@ class TaskOrder:
         is_restored = point is not None and point.is_set_up and not scheme.keeps_weights
         self._weights = VersionOrder(scheme, self._history.versions(point) if point and is_restored else (0, 0))
         self._rounds = RoundOrder(scheme, point, self._seen, self._weights, self._history)
+        self._terms = TermOrder(terms or PairTerms())
         self._offline = OfflineOrder(scheme, self._scheme_rules, self._directions[H])
 
     @property
@@ -216,6 +229,8 @@ class TaskOrder:
     def _check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded, rule: MessageRule) -> None:
         """What holds across the two directions."""
         self._rounds.check(sender, message_type, at, recorded)
+        if rule.has_terms:
+            self._terms.check(sender, message_type, at, recorded)
         if rule.is_once_a_batch and self._seen.get((sender, message_type)) == at:
             refuse(sender, message_type, "there is one for each batch")
         if at[0] == Phase.PSI:

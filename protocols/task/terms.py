@@ -11,7 +11,7 @@ host to its learning rate: under encryption a collaborator sees neither dz nor l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 from protocols.core.envelope import MAX_ROUND
 from protocols.core.errors import InvalidInput, WrongSession
@@ -30,7 +30,8 @@ class Declared:
     Attributes:
         max_rounds: of training.
         max_batches: of training and of tests, over all rounds: how many projections of a batch it will have at most.
-        projection_lr: the largest learning rate of the projection layers.
+        projection_lr: learning rate of the projection layers to begin with. The host's program lets it never rise above
+            a collaborator's limit; no collaborator can see whether it does.
         label_epsilon: its labels are randomised with this epsilon for the whole run; 0: they are not.
     """
 
@@ -45,7 +46,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Limits:
+class RunLimits:
     """What a collaborator allows at most, over the whole run. 0: as much as the host likes.
 
     Attributes:
@@ -66,18 +67,19 @@ class Limits:
         _check_counts(self, width=MAX_WIDTH_LIMIT, rounds=MAX_ROUND, rows=MAX_COUNT, ids=MAX_COUNT)
         _check_rates(self, "projection_lr")
 
-    def check(self, who: str, declared: Declared, width: int) -> None:
+    def check(self, who: str, declared: Declared, width: int, is_final: bool = True) -> None:
         """Compare with what the host asks for.
 
         Args:
             who: the collaborator.
             width: outputs of its layer; 0: as many as it has features, which is known later.
+            is_final: the host must say how many rounds there will be.
 
         Raises:
             WrongSession: the host asks for more, or does not say how much. Has both numbers.
         """
         asked = (
-            ("rounds", "max_rounds", self.rounds, declared.max_rounds, True),
+            ("rounds", "max_rounds", self.rounds, declared.max_rounds, is_final),
             ("projection_lr", "projection_lr", self.projection_lr, declared.projection_lr, False),
             ("projection width", "projection", self.width, width, False),
         )
@@ -88,6 +90,39 @@ class Limits:
                     f"{name}: {who} allows at most {most:g}, the host {said}; no data was sent. "
                     f"The host sets {argument} to that or less, or {who} allows more"
                 )
+
+    def check_ids(self, who: str, ids: int) -> None:
+        """Raise `WrongSession` if the intersection has more samples than this collaborator allows."""
+        if self.ids and ids > self.ids:
+            raise WrongSession(
+                f"ids: the parties have {ids} samples in common, and {who} allows at most {self.ids}; no feature was "
+                f"sent. {who} allows more, or all parties take fewer ids"
+            )
+
+    def stricter(self, other: RunLimits) -> RunLimits:
+        """What both allow."""
+        pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
+        return RunLimits(*(min(filter(None, pair), default=type(pair[0])()) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class PairTerms:
+    """What host and collaborator hold each other to while the run goes on.
+
+    Attributes:
+        max_rounds: of training, as the host declares; 0: it does not say.
+        width: outputs of the layer; 0: as many as there are features.
+        limits: what the collaborator allows.
+    """
+
+    max_rounds: int = 0
+    width: int = 0
+    limits: RunLimits = field(default_factory=RunLimits)
+
+    @property
+    def rounds(self) -> int:
+        """The most rounds of training; 0: as many as the host likes."""
+        return min(filter(None, (self.max_rounds, self.limits.rounds)), default=0)
 
 
 @dataclass(frozen=True)

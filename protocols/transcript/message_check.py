@@ -19,6 +19,7 @@ from protocols.task.manifest import PROTOCOL_VERSION
 from protocols.task.order import TaskOrder
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder
+from protocols.task.terms import PairTerms
 from protocols.transcript.errors import (
     IllegalOrder,
     ImpossibleSize,
@@ -93,7 +94,7 @@ class MessageCheck:
             self._may_be_plaintext = scheme.is_plaintext
             if terms.protocol_version != PROTOCOL_VERSION:
                 raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
-            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point)
+            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
             has_noise = any(wire_format(each).distance is not None for each in scheme.messages())
             if has_noise and terms.protocol_version >= _SMOOTHLY_FLOODED:
@@ -169,9 +170,9 @@ class OrderCheck:
                 self._log.report(IllegalOrder("one checkpoint has two places", expected))
         self._history.rewind(point)
 
-    def begin(self, scheme: SchemeOrder, point: ResumePoint | None) -> None:
+    def begin(self, scheme: SchemeOrder, point: ResumePoint | None, terms: PairTerms) -> None:
         """From here on messages come."""
-        self._order = TaskOrder(scheme, point, self._history)
+        self._order = TaskOrder(scheme, point, self._history, terms)
 
     def check(self, entry: Entry, message_type: type[Message]) -> None:
         """The next message."""

@@ -19,7 +19,7 @@ from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
 from protocols.task.manifest import MAX_NAME, MAX_PARTIES, WITH_TERMS, Manifest
 from protocols.task.resumption import POSITION_BYTES, ResumePoint, TranscriptPosition
-from protocols.task.terms import Declared
+from protocols.task.terms import Declared, PairTerms, RunLimits
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
@@ -99,11 +99,20 @@ class AgreedTerms(_PreambleText):
         host_seam, collaborator_seam: how far each one's transcript of its conversation before goes
             (`TranscriptPosition`, hexadecimal), or empty.
         host_certificate, collaborator_certificate: PEM.
-        label_epsilon: as the host declares it (`Declared`); before protocol version 3: 0, and not in the text.
+        max_rounds, max_batches, projection_lr, label_epsilon: as the host declares them (`Declared`).
+        may_train: whether the host lets this collaborator be shown gradients.
+        width_limit, round_limit, rate_limit, row_limit, id_limit: what this collaborator allows at most (`RunLimits`).
+
+    What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it.
     """
 
     line_name: ClassVar[str] = "agreed"
-    newer: ClassVar[frozenset[str]] = frozenset({"label_epsilon"})
+    newer: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train"),
+            *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit"),
+        )
+    )
 
     protocol_version: int
     task_id: str
@@ -125,7 +134,16 @@ class AgreedTerms(_PreambleText):
     collaborator_seam: str
     host_certificate: str
     collaborator_certificate: str
+    max_rounds: int = 0
+    max_batches: int = 0
+    projection_lr: float = 0.0
     label_epsilon: float = 0.0
+    may_train: bool = True
+    width_limit: int = 0
+    round_limit: int = 0
+    rate_limit: float = 0.0
+    row_limit: int = 0
+    id_limit: int = 0
 
     def text(self) -> str:
         """See the base."""
@@ -144,13 +162,13 @@ class AgreedTerms(_PreambleText):
         self.require(1 <= len(self.collaborators) <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators")
         self.require(all(_is_text(key) for key in self.collaborators), "collaborators must be lines of text")
         self.require(self.collaborator in self.collaborators, "the collaborator must be one of the collaborators")
-        for name in ("is_trainable", "has_projection", "is_reproducible"):
+        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train"):
             self.require(type(getattr(self, name)) is bool, f"{name} must be true or false")
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
         self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
-        self.require(type(self.label_epsilon) is float, "label_epsilon must be a number with a point")
-        Declared(label_epsilon=self.label_epsilon)
+        self.require(self.may_train or not self.is_trainable, "a bottom model is trained though may_train is false")
+        _ = self.declared, self.limits
         self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
@@ -180,6 +198,21 @@ class AgreedTerms(_PreambleText):
         return TranscriptPosition.decode(bytes.fromhex(digits)) if digits else None
 
     @property
+    def declared(self) -> Declared:
+        """What the host says of the run. Raises `InvalidInput`."""
+        return Declared(self.max_rounds, self.max_batches, self.projection_lr, self.label_epsilon)
+
+    @property
+    def limits(self) -> RunLimits:
+        """What the collaborator allows at most. Raises `InvalidInput`."""
+        return RunLimits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
+
+    @property
+    def pair_terms(self) -> PairTerms:
+        """What the parties hold each other to."""
+        return PairTerms(self.max_rounds, self.projection_width if self.has_projection else 0, self.limits)
+
+    @property
     def resume_point(self) -> ResumePoint | None:
         """Where the task goes on; None: it starts."""
         return ResumePoint(Phase(self.resumed_at[0]), *self.resumed_at[1:]) if self.resumed_at else None
@@ -201,7 +234,7 @@ class AgreedTerms(_PreambleText):
         cls, manifest: Manifest, collaborator: str, last_position: bytes, host: Certificate, other: Certificate
     ) -> AgreedTerms:
         """What a manifest means for one pair of parties. `last_position`: the collaborator's, from its Hello."""
-        at = manifest.feature_keys.index(collaborator)
+        at, limits = manifest.feature_keys.index(collaborator), manifest.limits(collaborator)
         return cls(
             protocol_version=manifest.protocol_version,
             task_id=manifest.task_id,
@@ -223,7 +256,16 @@ class AgreedTerms(_PreambleText):
             collaborator_seam=last_position.hex(),
             host_certificate=host.pem.decode(),
             collaborator_certificate=other.pem.decode(),
+            max_rounds=manifest.max_rounds,
+            max_batches=manifest.max_batches,
+            projection_lr=manifest.projection_lr,
             label_epsilon=manifest.label_epsilon,
+            may_train=manifest.may_train[at],
+            width_limit=limits.width,
+            round_limit=limits.rounds,
+            rate_limit=limits.projection_lr,
+            row_limit=limits.rows,
+            id_limit=limits.ids,
         )
 
 

@@ -9,6 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secure_hfl.cli.output import console, plain, print_json, table
+from secure_hfl.cli.task_terms import (
+    MayTrain,
+    MostIds,
+    MostRate,
+    MostRounds,
+    MostRows,
+    MostWidth,
+    NobodyTrains,
+    PlanRate,
+    PlanRounds,
+    PlanWidth,
+    allowed,
+    allowed_text,
+    planned,
+    planned_text,
+)
 from secure_hfl.errors import TaskError
 
 if TYPE_CHECKING:
@@ -69,10 +85,16 @@ def create(
     address: AddressOption,
     invite: InviteOption,
     scheme: SchemeOption = DEFAULT_SCHEME,
+    max_rounds: PlanRounds = 0,
+    max_width: PlanWidth = 0,
+    max_projection_lr: PlanRate = 0.0,
+    may_train: MayTrain = None,
+    nobody_trains: NobodyTrains = False,
 ) -> None:
     """Create a task that this party hosts, and write the invite for its collaborators."""
     from secure_hfl.tasks import create_task
 
+    plan = planned(max_rounds, max_width, max_projection_lr, may_train, nobody_trains)
     certificates = _read_certificates(collaborator)
     if invite.exists():
         raise TaskError(f"{invite}: File exists; give a new file name")
@@ -83,6 +105,7 @@ def create(
         address=address,
         scheme=scheme,
         collaborators=certificates,
+        terms=plan,
     )
     made.write(invite)
     console().print(plain(f"Created task {record.task_id} ({record.name})"))
@@ -95,6 +118,11 @@ def join(
     host_fingerprint: HostFingerprint = None,
     pairing_code: PairingCode = None,
     scheme: JoinScheme = None,
+    max_rounds: MostRounds = 0,
+    max_width: MostWidth = 0,
+    max_projection_lr: MostRate = 0.0,
+    max_rows: MostRows = 0,
+    max_ids: MostIds = 0,
 ) -> None:
     """Join a task that another party hosts, once the host has told you its fingerprint or the pairing code."""
     from secure_hfl.tasks import Invite, check_fingerprint, check_pairing_code, join_task
@@ -111,9 +139,12 @@ def join(
         check_fingerprint(read, host_fingerprint)
     if pairing_code is not None:
         check_pairing_code(read, pairing_code)
-    record = join_task(_store(), _identity(), read, scheme)
+    most = allowed(max_width, max_rounds, max_projection_lr, max_rows, max_ids)
+    record = join_task(_store(), _identity(), read, scheme, most)
     out = console()
     out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))
+    out.print(plain(f"The host plans: {planned_text(record.terms)}"))
+    out.print(plain(f"Allowed here: {allowed_text(record.limits)}"))
     _print_parties(record.participants)
 
 
@@ -223,6 +254,8 @@ def _details(store: TaskStore, record: TaskRecord) -> Table:
         "This party": f"{record.party} ({record.role})",
         "Address": record.address,
         "Scheme": record.scheme + (" (NOT ENCRYPTED)" if is_plaintext(record.scheme) else ""),
+        "Host plans": planned_text(record.terms),
+        "Allowed here": allowed_text(record.limits) if record.role == "collaborator" else None,
         "State": state,
         "Data check": verdict + when,
         "Rounds finished": str(record.rounds_finished),

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from protocols.core.message import check_finite
 from protocols.layer.interface import HostLayer
 from secure_hfl.engine.link import Link
+from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.defence import BatchNoise
 from secure_hfl.work_clock import span
@@ -28,6 +29,7 @@ class HostBatch:
         links: the collaborators.
         projections: their layers.
         noise: what is done to gradients before they leave; None: nothing.
+        rate_limits: the highest learning rates that collaborators allow; 0: any.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class HostBatch:
         links: Mapping[str, Link],
         projections: Mapping[str, HostLayer],
         noise: BatchNoise | None = None,
+        rate_limits: Mapping[str, float] | None = None,
     ) -> None:
         self._own_key, self._own = own_key, own
         self._links, self._projections, self._noise = links, projections, noise
+        self._rate_limits = rate_limits or {}
         self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
         for key, values in received.items():
             self.leaves[key] = torch.tensor(values, device=own.device).requires_grad_()
@@ -52,6 +56,7 @@ class HostBatch:
     def step(self, learning_rates: Mapping[str, float], step_local: Callable[[], None]) -> None:
         """Check everything, then send, then run our own backward pass while the collaborators run theirs."""
         gradients = gradients_of(self.leaves)
+        self._check_rates(learning_rates)
         with span("scheme, other"):
             outgoing = self._outgoing(gradients)
             pending = [
@@ -65,6 +70,14 @@ class HostBatch:
         with span("scheme, other"):
             for conversation in pending:
                 conversation.finish()
+
+    def _check_rates(self, learning_rates: Mapping[str, float]) -> None:
+        for key, rate in learning_rates.items():
+            most = self._rate_limits.get(key, 0.0)
+            if most and rate > most:
+                raise ConfigurationError(
+                    f"projection_lr: {key} allows at most {most:g}, and an LR scheduler has made it {rate:g}"
+                )
 
     def _outgoing(self, gradients: Mapping[str, torch.Tensor]) -> Mapping[str, NDArray[np.float32]]:
         """What the collaborators get."""

@@ -22,7 +22,7 @@ from protocols.wire.codec import Catalogue
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import Assignment, find_assignment
 from secure_hfl.engine.collaborator_rounds import CollaboratorTraining, OwnFeatures
-from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.contract import CollaboratorScheduler
 from secure_hfl.engine.layers import Layers, layer_spec
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.models import CollaboratorModels
@@ -30,6 +30,7 @@ from secure_hfl.engine.offline_phase import CollaboratorOfflineWork
 from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_collaborator_psi
 from secure_hfl.engine.recovery import retry
 from secure_hfl.engine.run import Run
+from secure_hfl.engine.terms import limits_of
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import UserCodeError
 from secure_hfl.executor import LocalExecutor
@@ -79,7 +80,7 @@ class Collaborator:
     _link: Link
     _layer: CollaboratorLayer
 
-    def __init__(self, bench: Workbench, scheduler: PartyScheduler, connect: Callable[[float], Channel]) -> None:
+    def __init__(self, bench: Workbench, scheduler: CollaboratorScheduler, connect: Callable[[float], Channel]) -> None:
         self._bench = bench
         self._scheduler = scheduler
         self._connect = connect
@@ -120,6 +121,7 @@ class Collaborator:
         has_shown = is_resuming and not is_trainable and bench.checkpoints.spent.has_begun(task.party)
         if has_shown:  # weights that are drawn anew would be another look at the same features
             points = {tag: point for tag, point in points.items() if point.is_set_up}
+        limits = limits_of(self._scheduler, task)
         hello = Hello(
             protocol_version=PROTOCOL_VERSION,
             task_id=task.record.task_id,
@@ -131,6 +133,11 @@ class Collaborator:
             is_resuming=is_resuming,
             checkpoints=tuple(points),
             seam=self._seam,
+            width_limit=limits.width,
+            round_limit=limits.rounds,
+            rate_limit=limits.projection_lr,
+            row_limit=limits.rows,
+            id_limit=limits.ids,
         )
         bench.peers.go_to(Phase.JOIN)
         others = {each.name: digest_of(each.certificate_pem) for each in task.record.collaborators}
@@ -210,7 +217,7 @@ class Collaborator:
         training.run(point, begun)
 
 
-def collaborator_run(scheduler: PartyScheduler, reference: str) -> Run:
+def collaborator_run(scheduler: CollaboratorScheduler, reference: str) -> Run:
     """A collaborator's run. Arguments and errors as `find_assignment`."""
     assignment = find_assignment(scheduler, "collaborator", reference)
     bench = Workbench(scheduler, assignment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from protocols.task.alignment import SampleId
+from protocols.task.terms import RunLimits
 from secure_hfl.limits import OperatorLimits
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
@@ -54,6 +55,12 @@ class PartyScheduler(Protocol):
         """Takes it back."""
 
 
+class CollaboratorScheduler(PartyScheduler, Protocol):
+    """A Collaborator's. What its members mean: `secure_hfl.schedulers.collaborator.HeteroNNCollaboratorScheduler`."""
+
+    run_limits: RunLimits | None
+
+
 class HostScheduler(PartyScheduler, Protocol):
     """The Host's. What its members mean: `secure_hfl.schedulers.host.HeteroNNHostScheduler`."""
 
@@ -62,6 +69,7 @@ class HostScheduler(PartyScheduler, Protocol):
     log_rounds: int
     projection: Mapping[str, int] | int | None
     projection_lr: float
+    may_train: Collection[str] | None
     gradient_noise: GradientNoise | None
     label_privacy: RandomizedResponse | None
 

@@ -18,7 +18,7 @@ from protocols.task.alignment import HostAlignment, Misaligned, SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
-from protocols.task.terms import Declared, Pinned
+from protocols.task.terms import Pinned
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import find_assignment
 from secure_hfl.engine.contract import HostScheduler
@@ -31,6 +31,7 @@ from secure_hfl.engine.offline_phase import host_offline_work
 from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_host_psi
 from secure_hfl.engine.run import Run
+from secure_hfl.engine.terms import check_plan, declared_by, trainers
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
@@ -104,6 +105,7 @@ class Host:
         bench, task, peers = self._bench, self._bench.assignment, self._bench.peers
         is_resuming = bench.recovery.is_resuming
         links = dict(peers.links)
+        declared = declared_by(self._scheduler, task)
         plan = HostPlan(
             task_id=task.record.task_id,
             feature_key=task.party,
@@ -114,7 +116,8 @@ class Host:
             pinned=self._pinned(links),
             is_resuming=is_resuming,
             checkpoints=tuple(bench.checkpoints.offers().items()) if is_resuming else (),
-            declared=self._declared(),
+            declared=declared,
+            may_train=trainers(self._scheduler, task),
         )
         agreement = HostAgreement(plan, list(links))
         peers.go_to(Phase.JOIN)
@@ -124,6 +127,7 @@ class Host:
             agreement.admit(name)
         asked = with_option(self._scheduler.projection, task.options.projection)
         widths = projection_widths(asked, task.scheme, list(keys.values()))
+        check_plan(declared, widths, task)
         manifest = agreement.decide(widths, OsRandomness(), self._seams)
         for accepted in [link.start(agreement.conclude(name)) for name, link in links.items()]:
             accepted.finish()
@@ -139,19 +143,6 @@ class Host:
         certificates = self._door.certificates
         others = {name: digest_of(certificates[name]) for name in names}
         return Pinned(digest_of(self._bench.assignment.identity.certificate_pem), others)
-
-    def _declared(self) -> Declared:
-        """What is said of the whole run before it begins."""
-        scheduler, options = self._scheduler, self._bench.assignment.options
-        rounds = options.rounds
-        if rounds is None:
-            rounds = 0 if scheduler.decides_when_finished else scheduler.max_rounds
-        privacy = scheduler.label_privacy if options.seed is None else None
-        return Declared(
-            max_rounds=rounds,
-            projection_lr=float(scheduler.projection_lr),
-            label_epsilon=0.0 if privacy is None else float(privacy.epsilon),
-        )
 
     # Preparing -------------------------------------------------------------------------------------------------------
 

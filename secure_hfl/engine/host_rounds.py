@@ -85,6 +85,8 @@ class HostTraining:
         self._metrics = bench.measurements.metrics
         self._options = bench.assignment.options
         self.offline: HostOfflineWork | None = None
+        manifest = bench.state.manifest
+        self._rate_limits = {key: manifest.limits(key).projection_lr for key in manifest.feature_keys}
 
     # What is to come -------------------------------------------------------------------------------------------------
 
@@ -117,7 +119,10 @@ class HostTraining:
     def _is_finished(self, number: int) -> bool:
         if self._options.rounds is not None:
             return number >= self._options.rounds
-        return bool(self._bench.user.call("is_task_finished", self._scheduler.is_task_finished))
+        if self._bench.user.call("is_task_finished", self._scheduler.is_task_finished):
+            return True
+        declared = self._bench.state.manifest.max_rounds
+        return bool(declared) and number >= declared
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 
@@ -183,7 +188,8 @@ class HostTraining:
         shown = [key for key, spec in self._layers.specs.items() if spec.trainable]
         place = str(bench.peers.place)
         noise = BatchNoise(self._scheduler.gradient_noise, labels, shown, self._options.seed, place)
-        batch = HostBatch(bench.assignment.party, own, collected, self._links, self._layers.by_key, noise)
+        party, layers = bench.assignment.party, self._layers.by_key
+        batch = HostBatch(party, own, collected, self._links, layers, noise, self._rate_limits)
         optimizer.open(batch)
         with LossRecorder() as recorder, span("top"), torch.enable_grad():
             returned = bench.user.call("train_a_batch", self._scheduler.train_a_batch, dict(batch.leaves), labels)

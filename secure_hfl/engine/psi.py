@@ -103,6 +103,10 @@ class PsiWork:
         with self._hashing:
             return hash_checked(self._manifest.pair(collaborator), self.ids, counting, self.chunk)
 
+    def check_limits(self, collaborator: str, common: int) -> None:
+        """Raise `WrongSession` if a collaborator does not allow so many ids in common."""
+        self._manifest.limits(collaborator).check_ids(collaborator, common)
+
     def outcome(
         self,
         common: frozenset[str],
@@ -150,6 +154,8 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
         raise EmptyIntersection(
             f"no id is held by all parties: the host has {len(work.ids)} ids, {counts}", describe_format(work.ids)
         )
+    for pair in pairs:
+        work.check_limits(pair.link.name, len(final))
     for pair in pairs:
         pair.link.run(pair.role.tell(final))
     return work.outcome(final, len(work.ids), sizes, _since(before, links))
@@ -217,6 +223,7 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
         if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before
             error.local_detail = describe_format(work.ids)
         raise
+    work.check_limits(party, len(common))
     return work.outcome(common, role.peer_size, {party: len(work.ids)}, _since(before, [link]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,9 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         projection: output width of each collaborator's projection layer by feature key, or one width for all; True:
             as wide as the features; False: none (scheme "plain" only). Default: none for "plain", True otherwise.
         projection_lr: learning rate of the projection layers (plain SGD).
+        may_train: feature keys of the Collaborators whose bottom models may be trained, and who are therefore shown
+            gradients, which say something about labels; an empty set forbids it to all. Default: all. What the task was
+            created with counts too. Others are refused before any id moves.
         scheme: see `HeteroNNScheduler`.
         gradient_noise: what is done to the gradients that collaborators with a trained bottom model see, which say
             something about labels: `GaussianNoise(clip, sigma)`, `MaxNormNoise()`, or for binary labels
@@ -62,6 +65,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         gradient_noise: GradientNoise | None = None,
         label_privacy: RandomizedResponse | None = None,
         limits: OperatorLimits | None = None,
+        may_train: Collection[str] | None = None,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -76,6 +80,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self.log_rounds = log_rounds
         self.projection = projection
         self.projection_lr = projection_lr
+        self.may_train = may_train
         self.gradient_noise = gradient_noise
         self.label_privacy = label_privacy
 
@@ -136,6 +141,11 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             for width in projection.values() if isinstance(projection, Mapping) else [projection]:
                 if width is not True and not (type(width) is int and 1 <= width <= MAX_WIDTH):
                     raise ConfigurationError(f"a projection's width must be True or 1 to {MAX_WIDTH}, not {width!r}")
+        may_train = self.may_train
+        if may_train is not None and (
+            not isinstance(may_train, (set, frozenset, list, tuple)) or any(type(key) is not str for key in may_train)
+        ):
+            raise ConfigurationError(f"may_train must be a set of feature keys or None, not {may_train!r}")
         if self.gradient_noise is not None and not isinstance(self.gradient_noise, GradientNoise):
             raise ConfigurationError(
                 "gradient_noise must be GaussianNoise(clip, sigma), MaxNormNoise(), MarvellNoise(ratio) or None, not "

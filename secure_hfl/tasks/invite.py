@@ -17,14 +17,18 @@ from typing import Final, Literal
 
 from pydantic import ValidationError, model_validator
 
-from secure_hfl.errors import InvalidInvite, SchemeMismatch, TaskError
+from protocols.core.errors import WrongSession
+from protocols.task.terms import Declared
+from secure_hfl.errors import InvalidInvite, SchemeMismatch, TaskError, TermsMismatch
 from secure_hfl.identity import Identity
 from secure_hfl.schemes import is_plaintext, scheme_names
 from secure_hfl.tasks.record import (
+    AcceptedLimits,
     Address,
     Label,
     Model,
     Participant,
+    PlannedTerms,
     SchemeName,
     TaskId,
     TaskRecord,
@@ -52,11 +56,15 @@ class Invite(Model):
     address: Address
     host: Participant
     collaborators: tuple[Participant, ...]
+    terms: PlannedTerms = PlannedTerms()
 
     @model_validator(mode="after")
     def _check_parties(self) -> Invite:
         check_certificates(self.participants)
         check_participants(self.host, self.collaborators)
+        strangers = set(self.terms.may_train or ()) - {each.name for each in self.collaborators}
+        if strangers:
+            raise ValueError(f"may_train names {sorted(strangers)[0]!r}, who is no collaborator of the task")
         return self
 
     @property
@@ -75,6 +83,7 @@ class Invite(Model):
             address=record.address,
             host=record.host,
             collaborators=record.collaborators,
+            terms=record.terms,
         )
 
     @classmethod
@@ -129,6 +138,7 @@ def create_task(
     scheme: str,
     collaborators: Mapping[str, bytes],
     host_name: str | None = None,
+    terms: PlannedTerms | None = None,
 ) -> tuple[TaskRecord, Invite]:
     """Make a task that this party hosts, store it, and return it with the invite for the collaborators.
 
@@ -140,6 +150,7 @@ def create_task(
         scheme: how the projection layer is protected; "plain" hides nothing.
         collaborators: the certificate (PEM) of each, under the name that the task is to know it by.
         host_name: this party's name in the task; the identity's name by default.
+        terms: what is planned for the whole task; goes into the invite, and no run may ask for more.
 
     Raises:
         TaskError: an argument is wrong; the message says which.
@@ -157,13 +168,20 @@ def create_task(
                 Participant(name=party, role="collaborator", certificate_pem=pem)
                 for party, pem in collaborators.items()
             ),
+            terms=terms or PlannedTerms(),
         )
     except ValidationError as error:
         raise TaskError(f"cannot create the task: {describe(error)}") from error
     return store.create(_record(invite, host)), invite
 
 
-def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str | None = None) -> TaskRecord:
+def join_task(
+    store: TaskStore,
+    identity: Identity,
+    invite: Invite,
+    scheme: str | None = None,
+    limits: AcceptedLimits | None = None,
+) -> TaskRecord:
     """Store a task that another party hosts.
 
     Args:
@@ -173,9 +191,11 @@ def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str 
             (`secure_hfl.tasks.confirmation`).
         scheme: the scheme this party agrees to. None accepts any that is installed and encrypts; "plain" must
             be said.
+        limits: what this party allows at most.
 
     Raises:
         InvalidInvite: the invite is not for this identity.
+        TermsMismatch: the host plans more than this party allows. Has both numbers.
         SchemeMismatch: the invite asks for another scheme, or for one that does not encrypt and nobody here said so.
         TaskExists: this home has the task already.
     """
@@ -195,7 +215,18 @@ def join_task(store: TaskStore, identity: Identity, invite: Invite, scheme: str 
             f"the invite to {invite.name!r} asks for scheme {invite.scheme}, this side for {scheme}; agree with the "
             "host on one, the task is created with it"
         )
-    return store.create(_record(invite, own))
+    limits = limits or AcceptedLimits()
+    _check_terms(invite, limits)
+    return store.create(_record(invite, own).model_copy(update={"limits": limits}))
+
+
+def _check_terms(invite: Invite, limits: AcceptedLimits) -> None:
+    plan = invite.terms
+    declared = Declared(max_rounds=plan.max_rounds, projection_lr=plan.projection_lr)
+    try:
+        limits.limits.check("this side", declared, plan.max_width, is_final=False)
+    except WrongSession as error:
+        raise TermsMismatch(f"the invite to {invite.name!r} is for more than this side allows: {error}") from error
 
 
 def _require_encryption(invite: Invite) -> None:
@@ -248,6 +279,7 @@ def _record(invite: Invite, own: Participant) -> TaskRecord:
         address=invite.address,
         scheme=invite.scheme,
         participants=invite.participants,
+        terms=invite.terms,
         created_at=now,
         updated_at=now,
     )

@@ -20,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
+from protocols.core.envelope import MAX_ROUND
 from protocols.core.randomness import OsRandomness
+from protocols.task.terms import MAX_COUNT, MAX_RATE, MAX_WIDTH_LIMIT, RunLimits
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import check_certificate, fingerprint_of
 
@@ -106,6 +108,36 @@ class DataCheck(Model):
     checked_at: AwareDatetime
 
 
+class PlannedTerms(Model):
+    """What the host plans for the whole task; collaborators join it on these terms. 0: the plan does not say.
+
+    Attributes:
+        max_width: of any projection layer; a layer as wide as its features is not counted.
+        projection_lr: at most.
+        may_train: collaborators who may be shown gradients; None: all.
+    """
+
+    max_rounds: int = Field(default=0, ge=0, le=MAX_ROUND)
+    max_width: int = Field(default=0, ge=0, le=MAX_WIDTH_LIMIT)
+    projection_lr: float = Field(default=0.0, ge=0, lt=MAX_RATE, allow_inf_nan=False)
+    may_train: tuple[Label, ...] | None = None
+
+
+class AcceptedLimits(Model):
+    """What this party allows at most in a task that it joins (`RunLimits`). 0: as much as the host likes."""
+
+    width: int = Field(default=0, ge=0, le=MAX_WIDTH_LIMIT)
+    rounds: int = Field(default=0, ge=0, le=MAX_ROUND)
+    projection_lr: float = Field(default=0.0, ge=0, lt=MAX_RATE, allow_inf_nan=False)
+    rows: int = Field(default=0, ge=0, le=MAX_COUNT)
+    ids: int = Field(default=0, ge=0, le=MAX_COUNT)
+
+    @property
+    def limits(self) -> RunLimits:
+        """As the protocol takes them."""
+        return RunLimits(**self.model_dump())
+
+
 def check_participants(host: Participant, collaborators: tuple[Participant, ...]) -> None:
     """Raise `ValueError` unless this is one host and its collaborators, all with different names and certificates."""
     everyone = (host, *collaborators)
@@ -158,6 +190,8 @@ class TaskRecord(Model):
     failure: str | None = None
     metrics: dict[str, JsonValue] = Field(default_factory=dict)
     artifacts: tuple[str, ...] = ()
+    terms: PlannedTerms = PlannedTerms()
+    limits: AcceptedLimits = AcceptedLimits()
     created_at: AwareDatetime = Field(default_factory=utc_now)
     updated_at: AwareDatetime = Field(default_factory=utc_now)
 

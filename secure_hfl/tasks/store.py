@@ -29,14 +29,14 @@ from secure_hfl.home import make_private_directory
 from secure_hfl.tasks import run_lock
 from secure_hfl.tasks.record import DataCheck, TaskRecord, TaskState, describe, utc_now
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MIN_PREFIX = 6
 BUSY_SECONDS = 30.0
 MAX_TEXT = 4000
 MAX_LISTED = 10
 
 _COLUMNS = tuple(TaskRecord.model_fields)
-_JSON_COLUMNS = frozenset({"participants", "data_check", "metrics", "artifacts"})
+_JSON_COLUMNS = frozenset({"participants", "data_check", "metrics", "artifacts", "terms", "limits"})
 """The other columns are plain text or numbers."""
 _METRICS: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 _SCHEMA = """
@@ -47,6 +47,7 @@ CREATE TABLE tasks (
     created_at TEXT NOT NULL, updated_at TEXT NOT NULL
 )
 """
+_NEW_IN_2 = ("terms", "limits")
 
 
 class TaskStore:
@@ -261,7 +262,10 @@ class TaskStore:
                 )
             if version == SCHEMA_VERSION:
                 return
-            db.execute(_SCHEMA)
+            if not version:
+                db.execute(_SCHEMA)
+            for column in _NEW_IN_2:
+                db.execute(f"ALTER TABLE tasks ADD COLUMN {column} TEXT NOT NULL DEFAULT '{{}}'")
             db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

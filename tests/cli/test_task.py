@@ -191,3 +191,42 @@ def test_show_says_why_a_task_failed(clinic: User, bank: User):
     task_id = _create(clinic)
     TaskStore(clinic.home).fail(task_id, "bank went away")
     assert "bank went away" in clinic.run("task", "show", task_id).stdout
+
+
+def test_the_plan_and_what_is_allowed_are_shown_and_kept(clinic: User, bank: User):
+    _create(clinic, "--max-rounds", "5", "--max-width", "20", "--max-projection-lr", "0.05", "--may-train", "bank")
+    planned = "at most 5 rounds; at most 20 projection width; at most 0.05 projection_lr; bank may be shown gradients"
+    assert planned in " ".join(clinic.run("task", "show", "digits").stdout.replace("│", " ").split())
+    joined = _join(bank, "--max-rounds", "5", "--max-rows", "128", "--max-ids", "9000", host=clinic)
+    assert joined.exit_code == 0, joined.output
+    assert planned in " ".join(joined.stdout.split())
+    shown = " ".join(bank.run("task", "show", "digits").stdout.replace("│", " ").split())
+    assert "at most 5 rounds; at most 128 samples in a batch; at most 9000 samples in common" in shown
+    values = json.loads(bank.run("task", "show", "digits", "--json").stdout)
+    assert values["terms"] == {"max_rounds": 5, "max_width": 20, "projection_lr": 0.05, "may_train": ["bank"]}
+    assert values["limits"] == {"width": 0, "rounds": 5, "projection_lr": 0.0, "rows": 128, "ids": 9000}
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        (("--max-rounds", "4"), ("rounds", "at most 4", "asks for 5")),
+        (("--max-width", "19"), ("projection width", "at most 19", "asks for 20")),
+        (("--max-projection-lr", "0.01"), ("projection_lr", "at most 0.01", "asks for 0.05")),
+    ],
+    ids=["rounds", "width", "rate"],
+)
+def test_a_plan_for_more_than_is_allowed_is_not_joined(
+    clinic: User, bank: User, options: tuple[str, str], numbers: tuple[str, ...]
+):
+    _create(clinic, "--max-rounds", "5", "--max-width", "20", "--max-projection-lr", "0.05")
+    fails(_join(bank, *options, host=clinic), *numbers)
+    assert TaskStore(bank.home).list() == ()
+
+
+def test_plans_that_do_not_make_sense(clinic: User, bank: User):
+    fails(clinic.run(*CREATE, "--invite", "i.json", "--may-train", "shop"), "may_train names 'shop'")
+    fails(clinic.run(*CREATE, "--invite", "i.json", "--may-train", "bank", "--nobody-trains"), "contradict")
+    fails(clinic.run(*CREATE, "--invite", "i.json", "--max-width", "70000"), "max_width")
+    assert clinic.run(*CREATE, "--invite", "i.json", "--nobody-trains").exit_code == 0
+    assert "no collaborator may be shown gradients" in clinic.run("task", "show", "digits").stdout

@@ -50,6 +50,15 @@ def test_the_database_has_its_version_and_a_write_ahead_log(clinic: Party):
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_tasks_of_the_first_format_are_kept(clinic: Party, bank: Party):
+    record, _ = make_task(clinic, bank)
+    with closing(sqlite3.connect(clinic.store.path)) as db:
+        for column in ("terms", "limits"):
+            db.execute(f"ALTER TABLE tasks DROP COLUMN {column}")
+        db.execute("PRAGMA user_version = 1")
+    assert TaskStore(clinic.store.home).get(record.task_id) == record
+
+
 def test_a_newer_or_damaged_database_is_refused(tmp_path: Path):
     newer = make_party(tmp_path / "newer", "newer").store
     with closing(sqlite3.connect(newer.path)) as db:

@@ -1,0 +1,48 @@
+"""A run keeps to its terms: no round beyond the last that was declared, no layer or batch larger than was allowed.
+
+Counts of ids are not in messages' recorded values, so an auditor cannot see them: the parties themselves compare them
+(`RunLimits.check_ids`) before a feature moves.
+"""
+
+from __future__ import annotations
+
+from protocols.core.envelope import Phase
+from protocols.core.sender import Sender
+from protocols.layer.messages import FeatureShape
+from protocols.task.alignment import BatchOpen
+from protocols.task.rounds import RoundStart
+from protocols.task.scheme_order import At, MessageType, Recorded, refuse
+from protocols.task.terms import PairTerms
+
+LIMITED = frozenset[MessageType]({RoundStart, BatchOpen, FeatureShape})
+"""Kinds of messages that terms say something about."""
+
+
+class TermOrder:
+    """What the terms say of messages.
+
+    Args:
+        terms: of the pair.
+    """
+
+    def __init__(self, terms: PairTerms) -> None:
+        self._terms, self._rounds = terms, terms.rounds
+
+    def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
+        """Raise `MessageOutOfOrder` for a message that goes beyond the terms. Says both numbers."""
+        limits = self._terms.limits
+        if message_type is RoundStart:
+            if self._rounds and at[0] == Phase.TRAIN and at[1] > self._rounds:
+                refuse(sender, message_type, f"round {at[1]} of training, and at most {self._rounds} were agreed on")
+        elif message_type is BatchOpen:
+            self._check_rows(sender, message_type, recorded[0])
+        elif message_type is FeatureShape:
+            self._check_rows(sender, message_type, recorded[0])
+            width = self._terms.width or recorded[1]
+            if limits.width and width > limits.width:
+                refuse(sender, message_type, f"a layer of {width} outputs, and the collaborator allows {limits.width}")
+
+    def _check_rows(self, sender: Sender, message_type: MessageType, rows: int) -> None:
+        most = self._terms.limits.rows
+        if most and rows > most:
+            refuse(sender, message_type, f"a batch of {rows} samples, and the collaborator allows {most}")

@@ -1,0 +1,111 @@
+"""Terms of a run: the stricter of script and task counts; what goes beyond is refused before an id or feature moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from protocols.core.errors import WrongSession
+from protocols.task.terms import Declared, RunLimits
+from secure_hfl.engine.terms import check_plan, declared_by, limits_of, trainers
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.run_options import RunOptions
+from secure_hfl.tasks import AcceptedLimits, PlannedTerms
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+
+
+def assignment(terms: PlannedTerms | None = None, limits: AcceptedLimits | None = None, **options: Any) -> Any:
+    record = SimpleNamespace(name="digits", terms=terms or PlannedTerms(), limits=limits or AcceptedLimits())
+    return SimpleNamespace(record=record, options=SimpleNamespace(**{"rounds": None, "seed": None, **options}))
+
+
+def host(**changes: Any) -> Any:
+    values = {"max_rounds": 5, "projection_lr": 0.1, "decides_when_finished": False, "label_privacy": None}
+    return SimpleNamespace(**{**values, "may_train": None, **changes})
+
+
+@pytest.mark.parametrize(
+    ("script", "task", "declared"),
+    [
+        ({}, assignment(), Declared(5, 0, 0.1)),
+        ({}, assignment(rounds=2), Declared(2, 0, 0.1)),
+        ({"decides_when_finished": True}, assignment(), Declared(0, 0, 0.1)),
+        ({"decides_when_finished": True}, assignment(PlannedTerms(max_rounds=7)), Declared(7, 0, 0.1)),
+        ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(), Declared(5, 0, 0.1, 2.0)),
+        ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(seed=1), Declared(5, 0, 0.1)),
+    ],
+    ids=["script", "option", "as it goes", "as it goes within the plan", "epsilon", "no epsilon with a seed"],
+)
+def test_what_the_host_declares(script: dict[str, Any], task: Any, declared: Declared) -> None:
+    assert declared_by(host(**script), task) == declared
+
+
+@pytest.mark.parametrize(
+    ("plan", "name"),
+    [({"max_rounds": 4}, "max_rounds"), ({"max_width": 19}, "projection"), ({"projection_lr": 0.09}, "projection_lr")],
+    ids=["rounds", "width", "rate"],
+)
+def test_a_host_keeps_to_the_plan_that_others_joined(plan: dict[str, Any], name: str) -> None:
+    check_plan(Declared(5, 0, 0.1), [20, 0], assignment())
+    with pytest.raises(ConfigurationError, match=f"^{name}: task 'digits' was created with at most "):
+        check_plan(Declared(5, 0, 0.1), [20, 0], assignment(PlannedTerms(**plan)))
+
+
+@pytest.mark.parametrize(
+    ("script", "planned", "both"),
+    [
+        (None, None, None),
+        ({"a", "b"}, None, {"a", "b"}),
+        (None, ("b", "c"), {"b", "c"}),
+        (["a", "b"], ("b", "c"), {"b"}),
+        ((), None, set()),
+        (None, (), set()),
+    ],
+    ids=str,
+)
+def test_who_may_train(script: Any, planned: Any, both: Any) -> None:
+    found = trainers(host(may_train=script), assignment(PlannedTerms(may_train=planned)))
+    assert found == both
+
+
+def test_a_collaborator_allows_the_least_of_what_it_said() -> None:
+    joined = AcceptedLimits(width=30, rounds=9, ids=50)
+    planned = PlannedTerms(max_width=20, max_rounds=10, projection_lr=0.5)
+    script: Any = SimpleNamespace(run_limits=RunLimits(width=25, rounds=8, rows=4))
+    assert limits_of(script, assignment(planned, joined)) == RunLimits(20, 8, 0.5, 4, 50)
+    script.run_limits = None
+    assert limits_of(script, assignment()) == RunLimits()
+
+
+REFUSED = {
+    "training": (HOST, {"may_train": []}, "may_train: party1 wants to train its bottom model"),
+    "rounds": (
+        COLLABORATOR,
+        {"run_limits": RunLimits(rounds=1)},
+        "party1 allows at most 1, the host asks for 2",
+    ),
+    "ids": (COLLABORATOR, {"run_limits": RunLimits(ids=7)}, "samples in common, and party1 allows at most 7"),
+    "rows": (COLLABORATOR, {"run_limits": RunLimits(rows=3)}, "samples, and the collaborator allows 3"),
+}
+
+
+@pytest.mark.parametrize(("who", "arguments", "problem"), REFUSED.values(), ids=REFUSED)
+def test_a_real_run_is_refused(tmp_path: Path, who: str, arguments: dict[str, Any], problem: str) -> None:
+    parties = MemoryParties(tmp_path, options=RunOptions(rounds=2))
+    if who == HOST:
+        parties.schedulers[HOST].may_train = arguments["may_train"]
+    else:
+        parties.schedulers[COLLABORATOR].run_limits = arguments["run_limits"]
+    parties.execute()
+    assert set(parties.errors) == {HOST, COLLABORATOR}
+    assert any(problem in str(error) for error in parties.errors.values()), parties.errors
+    assert not parties.metrics(HOST).batch_losses
+
+
+def test_numbers_in_common_are_counted_before_they_are_told() -> None:
+    RunLimits(ids=7).check_ids("bank", 7)
+    with pytest.raises(WrongSession, match="8 samples in common, and bank allows at most 7; no feature was sent"):
+        RunLimits(ids=7).check_ids("bank", 8)
