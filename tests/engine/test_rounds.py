@@ -13,6 +13,7 @@ from secure_hfl.engine.collaborator_rounds import OwnFeatures
 from secure_hfl.engine.host_rounds import HostTraining, OwnBatches
 from secure_hfl.engine.offline_phase import Outlook
 from secure_hfl.errors import UserCodeError
+from secure_hfl.limits import OperatorLimits
 
 FEATURES = torch.ones(3, 2)
 STATE: Any = SimpleNamespace(train_ids=range(64), test_ids=range(40))
@@ -68,7 +69,9 @@ def outlook(
         state=STATE,
         peers=SimpleNamespace(links={}),
         measurements=SimpleNamespace(metrics=SimpleNamespace(rounds=[None] * rounds_done)),
-        assignment=SimpleNamespace(options=SimpleNamespace(**{"batches": None, "rounds": None, **(options or {})})),
+        assignment=SimpleNamespace(
+            options=SimpleNamespace(**{"batches": None, "rounds": None, **(options or {})}), limits=OperatorLimits()
+        ),
     )
     user: Any = SimpleNamespace(
         **{"log_rounds": 1, "max_rounds": 4, "decides_when_finished": False, **(scheduler or {})}
@@ -79,16 +82,16 @@ def outlook(
 
 
 def test_what_a_task_will_use() -> None:
-    assert outlook() == Outlook((4, 3), (4, 4))
-    assert outlook(scheduler={"log_rounds": 3}) == Outlook((4, 3), (4, 3)), "rounds 1, 3, and the last"
+    assert outlook() == Outlook(16, (4, 3), (4, 4))
+    assert outlook(scheduler={"log_rounds": 3}) == Outlook(16, (4, 3), (4, 3)), "rounds 1, 3, and the last"
     assert outlook(scheduler={"log_rounds": 0}).batches == (4, 0)
     assert outlook({"batches": 2}).batches == (2, 3), "tests are whole"
-    assert outlook({"rounds": 2}) == Outlook((4, 3), (2, 2)), "the command line decides"
+    assert outlook({"rounds": 2}) == Outlook(16, (4, 3), (2, 2)), "the command line decides"
 
 
 def test_what_is_left_of_a_task() -> None:
-    assert outlook(rounds_done=3) == Outlook((4, 3), (2, 2)), "round 3 may still have its test before it"
+    assert outlook(rounds_done=3) == Outlook(16, (4, 3), (2, 2)), "round 3 may still have its test before it"
 
 
 def test_a_user_who_decides_on_the_way_may_go_on_for_ever() -> None:
-    assert outlook(scheduler={"decides_when_finished": True}) == Outlook((4, 3), (None, None))
+    assert outlook(scheduler={"decides_when_finished": True}) == Outlook(16, (4, 3), (None, None))
