@@ -9,6 +9,8 @@ SECURE_HFL_PROJECTION   1 or 0: with or without the projection layer (host)
 SECURE_HFL_RESUME       1: go on from the last checkpoint that all parties have
 SECURE_HFL_CHECKPOINT_EVERY   batches of training between two checkpoints (host); default: about ten seconds' worth
 SECURE_HFL_LIMITS       what peers may ask of this machine: "ids=20000000,width=8192" (secure_hfl/limits.py)
+SECURE_HFL_KEEP_FOR_JUDGE     1: keep what a round would be opened with to a judge: SECRET files in the task's directory
+SECURE_HFL_KEEP_ALL_ROUNDS    1: the same for every round; default: for the last two
 SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
 """
 
@@ -37,7 +39,14 @@ class RunOptions(BaseModel):
     resume: bool | None = None
     checkpoint_every: int | None = Field(default=None, ge=1, lt=1 << 31)
     limits: str | None = None
+    keep_for_judge: bool | None = None
+    keep_all_rounds: bool | None = None
     progress: int | None = Field(default=None, ge=0)
+
+    @property
+    def keeps_rounds(self) -> bool:
+        """Whether anything is kept for a judge."""
+        return bool(self.keep_for_judge or self.keep_all_rounds)
 
 
 _active: RunOptions | None = None

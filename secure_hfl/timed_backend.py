@@ -22,6 +22,9 @@ class TimedSecret(SecretSide):
     def public_key(self) -> bytes:
         return self._secret.public_key()
 
+    def exported(self) -> bytes:
+        return self._secret.exported()
+
     def encrypt(self, matrix: NDArray[np.uint64], shape: MatrixShape) -> CiphertextBundle:
         with span("encrypt"):
             return self._secret.encrypt(matrix, shape)

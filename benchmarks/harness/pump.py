@@ -25,6 +25,7 @@ from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.codec import decode, encode
 from secure_hfl.identity import Identity, digest_of
+from secure_hfl.transport.traffic import Direction, Observer
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
@@ -211,6 +212,7 @@ class Wire:
 
     Attributes:
         files: what each end's recorder has written.
+        observers: of each end, as a channel has them.
         places: of what each end says next.
     """
 
@@ -236,6 +238,7 @@ class Wire:
         }
         self.orders = {sender: LiveOrder(sender, order) for sender in Sender} if order else {}
         self.files = {sender: b"" for sender in Sender}
+        self.observers: dict[Sender, list[Observer]] = {sender: [] for sender in Sender}
         self.inboxes: dict[Sender, deque[tuple[Envelope, bytes]]] = {sender: deque() for sender in Sender}
         self.sequences = dict.fromkeys(Sender, 0)
         self.places = dict.fromkeys(Sender, Place(Phase.JOIN))
@@ -260,6 +263,8 @@ class Wire:
         self.sequences[sender] += 1
         data = wire_bytes(envelope)
         self.files[sender] += self.recorders[sender].observe(True, envelope, data)
+        for observer in self.observers[sender]:
+            observer(Direction.SENT, envelope, data)
         self.inboxes[sender.other].append((envelope, data))
 
     def take(self, receiver: Sender) -> Placed:
@@ -268,6 +273,8 @@ class Wire:
         _, data = self.inboxes[receiver].popleft()
         envelope = decode(data, known_catalogue())
         self.files[receiver] += self.recorders[receiver].observe(False, envelope, data)
+        for observer in self.observers[receiver]:
+            observer(Direction.RECEIVED, envelope, data)
         placed = Placed(Place(envelope.phase, envelope.round, envelope.batch), envelope.message)
         if self.orders:
             self.orders[receiver].received(placed.place, placed.message)

@@ -39,6 +39,7 @@ from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import seal_wire as wire
+from protocols.he.bfv_opened import BfvOpenedKey
 from protocols.he.budget import bfv_distance, bfv_product
 from protocols.he.interface import (
     RING_BITS,
@@ -49,11 +50,13 @@ from protocols.he.interface import (
     MatrixShape,
     PublicSide,
     SecretSide,
+    as_signed,
 )
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.parameters import TRAINING, BfvParameters
 from protocols.he.residues import add_residues, flooding_noise, scaled_message, small_error, ternary
 from protocols.he.seal_engine import SealEngine, Stock, Zero
+from protocols.he.seal_parts import read_parts
 from protocols.he.seal_wire import Header, Kind, Residues
 
 Ring = NDArray[np.uint64]
@@ -79,36 +82,6 @@ class _Private:
         raise InvalidInput(f"a {type(self).__name__} stays in its process; send its public key or ciphertexts instead")
 
 
-def _check_parts(bundle: CiphertextBundle, what: str) -> tuple[object, ...]:
-    parts = bundle.parts if isinstance(bundle, CiphertextBundle) else ()
-    if not isinstance(parts, tuple) or not parts:
-        raise InvalidCiphertext(f"the peer's {what} is not a bundle of ciphertexts")
-    return parts
-
-
-def _read_parts(
-    bundle: CiphertextBundle, kind: Kind, shape: MatrixShape, parameters: BfvParameters, key_id: bytes
-) -> tuple[Layout, list[bytes]]:
-    """The bodies of a bundle's parts, and the layout that all of them name and that their number fits."""
-    parts = _check_parts(bundle, kind.name.lower())
-    first, _ = wire.parse(parts[0], kind, parameters, key_id, 0)
-    best_layout(shape, parameters)  # a bad shape is this side's fault and must not be blamed on the peer
-    try:
-        layout = layout_with_tiles(shape, parameters, first.k_tile, first.n_tile)
-    except InvalidInput as error:
-        raise InvalidCiphertext(f"the peer's {kind.name.lower()} has an impossible layout: {error}") from None
-    expected = layout.operand_parts if kind is Kind.OPERAND else layout.reply_parts
-    if len(parts) != expected:
-        raise InvalidCiphertext(f"the peer's {kind.name.lower()} has {len(parts)} ciphertexts, not {expected}")
-    bodies = []
-    for index, part in enumerate(parts):
-        header, body = wire.parse(part, kind, parameters, key_id, index)
-        if (header.k_tile, header.n_tile) != (layout.k_tile, layout.n_tile):
-            raise InvalidCiphertext(f"part {index} of the peer's {kind.name.lower()} names other tiles than part 0")
-        bodies.append(body)
-    return layout, bodies
-
-
 def _check_ring(name: str, value: NDArray[np.uint64], shape: tuple[int, int]) -> None:
     check_array(name, value, np.uint64, 2, shape)
     if (value > RING_MASK).any():
@@ -132,6 +105,16 @@ class BfvSecret(_Private, SecretSide):
 
     def public_key(self) -> bytes:
         return self._public_key
+
+    def exported(self) -> bytes:
+        """The ternary key's coefficients, as int8: what (0, q/t) decrypts to."""
+        parameters = self._seal.parameters
+        one = np.zeros(parameters.degree, np.uint64)
+        one[0] = 1
+        scaled = scaled_message(one, parameters)
+        plain = seal.Plaintext()
+        self._decryptor.decrypt(self._seal.ciphertext((np.zeros_like(scaled), scaled), self._seal.data_level), plain)
+        return as_signed(wire.saved_plaintext(self._seal.save(plain), parameters.degree)).astype(np.int8).tobytes()
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the encryptions of zero of one operand. They fit every shape: counts operands of *this* shape in stock.
@@ -159,7 +142,7 @@ class BfvSecret(_Private, SecretSide):
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
         parameters = self._seal.parameters
-        layout, bodies = _read_parts(reply, Kind.REPLY, shape, parameters, self._key_id)
+        layout, bodies = read_parts(reply, Kind.REPLY, shape, parameters, self._key_id)
         out = np.empty((shape.m, shape.n), np.uint64)
         for index, body in enumerate(bodies):
             group, n_index = divmod(index, layout.n_tiles)
@@ -211,7 +194,7 @@ class BfvPublic(_Private, PublicSide):
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> BfvOperand:
         parameters = self._seal.parameters
-        layout, bodies = _read_parts(bundle, Kind.OPERAND, shape, parameters, self._key_id)
+        layout, bodies = read_parts(bundle, Kind.OPERAND, shape, parameters, self._key_id)
         return BfvOperand([self._seal.load_seeded(body) for body in bodies], layout, self._key_id)
 
     def prepare(self, shape: MatrixShape) -> int:
@@ -323,6 +306,9 @@ class BfvBackend(Backend):
     def generate(self, randomness_label: str = "") -> BfvSecret:
         """A fresh key pair. SEAL seeds itself from the operating system, so the label changes nothing."""
         return BfvSecret(self._seal)
+
+    def open_key(self, public_key: bytes, secret: bytes) -> BfvOpenedKey:
+        return BfvOpenedKey(self._seal, public_key, secret)
 
     def load_public(self, public_key: bytes) -> BfvPublic:
         return BfvPublic(self._seal, public_key, self._randomness)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
-from protocols.core.errors import OutOfRange
+from protocols.core.errors import InvalidInput, OutOfRange
 from protocols.core.message import Array, Message, check_array
 
 RING_BITS = 59
@@ -113,6 +113,14 @@ class SecretSide(ABC):
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
         """X M + R mod 2^RING_BITS, [m, n]. Raises `InvalidCiphertext` on anything that is not a valid reply."""
 
+    def exported(self) -> bytes:
+        """The secret key, for who opens a session to a judge: `Backend.open_key` reads it. Whoever has it reads all.
+
+        Raises:
+            InvalidInput: this scheme has no such thing.
+        """
+        raise InvalidInput(f"{type(self).__name__} cannot be opened to a judge")
+
     def prepare(self, shape: MatrixShape) -> int:
         """Make one unit of precomputed randomness for `encrypt` with this shape, where the scheme has any to make.
 
@@ -150,6 +158,29 @@ class EncryptedOperand(ABC):  # noqa: B024 - opaque on purpose
     """A peer's encrypted matrix, checked and in the evaluator's working form. Opaque."""
 
 
+class OpenedKey(ABC):
+    """A secret key that its owner has opened, for a judge: it belongs to the public key, which has no other.
+
+    What it decrypts is what an honest key owner or evaluator can have encrypted, or it raises `InvalidCiphertext`.
+    """
+
+    @abstractmethod
+    def operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        """M [k, n] of the owner's [M], laid out for a product of this shape.
+
+        Raises:
+            InvalidCiphertext: it is no fresh encryption of such a matrix, so that products with it may come out wrong.
+        """
+
+    @abstractmethod
+    def reply(self, bundle: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        """X M + R [m, n] of an evaluator's reply.
+
+        Raises:
+            InvalidCiphertext: no product with a well-formed operand is like this.
+        """
+
+
 class Backend(ABC):
     """One encryption scheme with one frozen, named parameter set."""
 
@@ -162,6 +193,15 @@ class Backend(ABC):
     @abstractmethod
     def load_public(self, public_key: bytes) -> PublicSide:
         """Check a peer's public key against this parameter set. Raises `InvalidCiphertext` if it does not fit."""
+
+    def open_key(self, public_key: bytes, secret: bytes) -> OpenedKey:
+        """A key that was opened (`SecretSide.exported`), checked against the public one.
+
+        Raises:
+            InvalidCiphertext: the public key is not what an honest party would send, or the secret one is of another.
+            InvalidInput: this scheme has no such thing.
+        """
+        raise InvalidInput(f"sessions of {self.name} cannot be opened to a judge")
 
     @abstractmethod
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:

@@ -71,8 +71,9 @@ from protocols.he.paillier_math import (
     below,
     pack,
     pack_masked,
-    unpack,
+    unpack_reply,
 )
+from protocols.he.paillier_opened import PaillierOpenedKey
 from protocols.he.paillier_parameters import COVER_DIGITS, PAILLIER_3072, PaillierLayout, PaillierParameters
 
 
@@ -109,6 +110,9 @@ class PaillierBackend(Backend):
         """The secret side of a known key. Raises `InvalidInput` if the primes are not admissible."""
         key = PrivateKey(self.parameters, mpz(p), mpz(q), self._randomness, self._mapper)
         return PaillierSecretSide(key, self._randomness)
+
+    def open_key(self, public_key: bytes, secret: bytes) -> PaillierOpenedKey:
+        return PaillierOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> PaillierPublicSide:
         return PaillierPublicSide(PublicKey(self.parameters, public_key), self._randomness)
@@ -195,6 +199,11 @@ class PaillierSecretSide(Guarded, SecretSide):
     def public_key(self) -> bytes:
         return self._public.encoded
 
+    def exported(self) -> bytes:
+        """p and q, each half as long as n."""
+        size = self._public.parameters.key_bytes // 2
+        return b"".join(prime.to_bytes(size, "big") for prime in (self._key.p, self._key.q))
+
     def prepare(self, shape: MatrixShape) -> int:
         """Make the randomisers of one [M] of this shape ahead of time; returns how many such are in stock.
 
@@ -225,14 +234,7 @@ class PaillierSecretSide(Guarded, SecretSide):
             InvalidCiphertext: the reply is malformed, of another key or shape, or not made by this protocol.
         """
         layout = self._public.parameters.layout(shape)
-        plaintexts = self._key.decrypt(self._public.read(reply, REPLY, layout))
-        result = np.empty((shape.m, shape.n), dtype=np.uint64)
-        chunks = layout.chunks
-        for index, columns in enumerate(chunks):
-            width = columns.stop - columns.start
-            slots = unpack(plaintexts[index :: len(chunks)], layout.fold * width, layout.slot_bytes)
-            result[:, columns] = slots.reshape(-1, width)[: shape.m]
-        return result
+        return unpack_reply(self._key.decrypt(self._public.read(reply, REPLY, layout)), layout)
 
 
 class PaillierOperand(EncryptedOperand):

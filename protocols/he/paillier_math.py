@@ -283,6 +283,17 @@ def unpack(plaintexts: Sequence[mpz], slots: int, slot_bytes: int) -> NDArray[np
     return words & RING_MASK
 
 
+def unpack_reply(plaintexts: Sequence[mpz], layout: PaillierLayout) -> NDArray[np.uint64]:
+    """X M + R [m, n] of a reply's plaintexts. Raises `InvalidCiphertext` if they hold more than such slots."""
+    shape, chunks = layout.shape, layout.chunks
+    result = np.empty((shape.m, shape.n), dtype=np.uint64)
+    for index, columns in enumerate(chunks):
+        width = columns.stop - columns.start
+        slots = unpack(plaintexts[index :: len(chunks)], layout.fold * width, layout.slot_bytes)
+        result[:, columns] = slots.reshape(-1, width)[: shape.m]
+    return result
+
+
 def _wide(slots: NDArray[np.uint64], slot_bytes: int) -> NDArray[np.uint8]:
     """Little-endian bytes [rows, slots, slot_bytes]."""
     wide = np.zeros((*slots.shape, slot_bytes), dtype=np.uint8)

@@ -142,13 +142,22 @@ class SealEngine:
     def seeded_body(self, zero: Zero) -> bytes:
         return zero.seed + wire.pack_residues(zero.c0, self.parameters.data_primes)
 
+    def expanded(self, body: bytes) -> Residues:
+        """Residues of c0 and c1 [2, primes, N] of a `seeded_body`, checked."""
+        parameters = self.parameters
+        ciphertext = self._load_seeded(body)
+        return wire.saved_ciphertext(self.save(ciphertext), len(parameters.data_primes), parameters.degree)
+
     def load_seeded(self, body: bytes) -> Any:
         """A peer's `seeded_body`, checked, expanded and in NTT form."""
+        ciphertext = self._load_seeded(body)
+        self.evaluator.transform_to_ntt_inplace(ciphertext)
+        return ciphertext
+
+    def _load_seeded(self, body: bytes) -> Any:
         parameters = self.parameters
         seed, packed = body[: wire.SEED_BYTES], body[wire.SEED_BYTES :]
         (c0,) = wire.unpack_bodies(packed, parameters.data_primes, (parameters.degree,))
         if not c0.any(axis=1).all():
             raise InvalidCiphertext("a polynomial of the peer's is transparent: it is zero")
-        ciphertext = self.load(seal.Ciphertext(self.context), wire.seal_seeded(self.data_level, c0, seed))
-        self.evaluator.transform_to_ntt_inplace(ciphertext)
-        return ciphertext
+        return self.load(seal.Ciphertext(self.context), wire.seal_seeded(self.data_level, c0, seed))

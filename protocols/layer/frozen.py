@@ -85,6 +85,10 @@ class FrozenHost(HostLayer):
         """See the interface."""
         return self._inner.weights()
 
+    def begin_round(self, number: int) -> None:
+        """See the interface."""
+        self._inner.begin_round(number)
+
     def prepare(self) -> bool:
         """See the interface."""
         return self._inner.prepare()
@@ -170,6 +174,10 @@ class FrozenCollaborator(CollaboratorLayer):
     def weights(self) -> dict[str, Array]:
         """See the interface."""
         return self._inner.weights()
+
+    def begin_round(self, number: int) -> None:
+        """See the interface."""
+        self._inner.begin_round(number)
 
     def prepare(self) -> bool:
         """See the interface."""

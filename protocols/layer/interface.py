@@ -30,6 +30,7 @@ from protocols.core.errors import InvalidInput, MalformedMessage, ProtocolError
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness, expand
 from protocols.core.steps import Steps
+from protocols.core.witness import Witness
 from protocols.layer.messages import MAX_ROWS, MAX_WIDTH
 
 STOCK_BYTES = 64 << 20
@@ -51,6 +52,7 @@ class LayerSpec:
         batches: of training and tests in the whole run, at most, as it was declared; None: nobody says.
         stock_bytes: memory for what the peer has made ahead of time and not used, of one kind.
         budget: what this side may still show the other of its secrets. Default: a whole run's.
+        witness: hears what this side computes from. Default: nobody.
     """
 
     feature_key: str
@@ -63,6 +65,7 @@ class LayerSpec:
     batches: int | None = None
     stock_bytes: int = STOCK_BYTES
     budget: DistanceBudget = field(default_factory=DistanceBudget, repr=False, compare=False)
+    witness: Witness = field(default_factory=Witness, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("width_in", "width_out"):
@@ -114,6 +117,13 @@ class LayerSide(ABC):
     @abstractmethod
     def weights(self) -> dict[str, Array]:
         """What this side keeps of the layer, by name (for the results)."""
+
+    def begin_round(self, number: int) -> None:
+        """A round of training begins, or goes on after an interruption; both sides are told, before its first batch.
+
+        A scheme whose rounds can be judged takes fresh secrets here, and commits to them with the first batch.
+        """
+        del number  # the others have nothing to do
 
     @property
     def rows_shown(self) -> int | None:

@@ -4,6 +4,7 @@
     every scheme, frozen bottom model (protocols/layer/frozen.py)   FrozenRows, BatchClosed
     secret-shared weights (protocols/layer/initial.py)              ProjectionKey, InitialFactor, InitialShare
     checks of secret-shared weights (protocols/layer/equality.py)   EqualityProof, EqualityConfirmation
+    a round that can be judged (protocols/layer/secrets.py)         SecretsCommitment
 
 `parts` are ciphertexts in the scheme's own checked format; `version` counts the updates of W, so that a ciphertext of
 old weights cannot be taken for one of the new.
@@ -178,6 +179,33 @@ class FeatureShape(Message):
     def __post_init__(self) -> None:
         self.require_int("rows", 1, MAX_ROWS)
         self.require_int("width", 1, MAX_WIDTH)
+
+
+DIGEST_BYTES = 32
+
+
+@wire(
+    28,
+    ledger=public("", "Two hashes of 256 random bits, which are fresh for every round.", is_fresh=True),
+    bounds=between(2 * data(DIGEST_BYTES), 2 * data(DIGEST_BYTES)),
+)
+@dataclass(frozen=True)
+class SecretsCommitment(Message):
+    """What the sender's secrets of a round come from, and the share that it begins with, as hashes.
+
+    Attributes:
+        secrets: of the seed.
+        state: of the share and of the key of the smoothing noise, with a salt.
+
+    **Leaks** nothing.
+    """
+
+    secrets: bytes
+    state: bytes
+
+    def __post_init__(self) -> None:
+        self.require_bytes("secrets", DIGEST_BYTES)
+        self.require_bytes("state", DIGEST_BYTES)
 
 
 @wire(49, ledger=public("that {host} trained nothing on a batch"), bounds=between(0, 0))

@@ -84,6 +84,10 @@ class VersionedNoise:
         """Of the version in force, for a checkpoint of the party itself. Secret."""
         return self._noise.key
 
+    def renew(self, later: SmoothingNoise) -> None:
+        """Of the versions behind the next step there is other noise than was planned."""
+        self._later = later
+
     def next_version(self) -> None:
         """The weights have moved."""
         if self._later is not None:

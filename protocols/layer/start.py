@@ -27,15 +27,22 @@ class LayerStart:
         share: this side's; `setup` or `resume` gives it its values.
         life: of this side.
         first_share: the conversation that makes this side's share of new weights, given the keys.
+        commits: whether the scheme's rounds can be judged, so that secrets are committed to before anything is sent.
     """
 
     def __init__(
-        self, backend: Backend, share: WeightShare, life: Lifecycle, first_share: Callable[[Keys], Steps[Ring]]
+        self,
+        backend: Backend,
+        share: WeightShare,
+        life: Lifecycle,
+        first_share: Callable[[Keys], Steps[Ring]],
+        commits: bool = False,
     ) -> None:
         self._backend = backend
         self._share = share
         self._life = life
         self._first_share = first_share
+        self._commits = commits
 
     def __repr__(self) -> str:
         return f"<LayerStart of {self._share!r}>"
@@ -43,7 +50,7 @@ class LayerStart:
     def setup(self) -> Steps[Keys]:
         """As `LayerSide.setup`, up to where the keys are exchanged and the share is there."""
         self._life.begin_setup()
-        keys = yield from exchange_keys(self._backend, self._share.label, self._share.budget)
+        keys = yield from self._exchange_keys()
         self._share.values = yield from self._first_share(keys)
         return keys
 
@@ -51,7 +58,15 @@ class LayerStart:
         """As `LayerSide.resume`, up to there."""
         self._life.begin_setup()
         self._share.restore(state)
-        return (yield from exchange_keys(self._backend, self._share.label, self._share.budget))
+        return (yield from self._exchange_keys())
+
+    def _exchange_keys(self) -> Steps[Keys]:
+        if self._commits:
+            yield from self._share.commit()
+        keys = yield from exchange_keys(self._backend, self._share.label, self._share.budget)
+        if self._commits:
+            self._share.note_key(keys.secret)
+        return keys
 
     def state(self) -> dict[str, Array]:
         """As `LayerSide.state`: see `WeightShare.state`."""

@@ -16,11 +16,13 @@ from protocols.core.distance import DistanceBudget
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, check_array
-from protocols.core.randomness import SEED_BYTES
-from protocols.he.interface import RING_BITS
-from protocols.layer.interface import LayerSpec, check_names, layer_randomness
+from protocols.core.randomness import SEED_BYTES, Randomness
+from protocols.core.steps import Steps
+from protocols.he.interface import RING_BITS, SecretSide
+from protocols.layer.interface import LayerSpec, check_names
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.run_distance import RunDistance
+from protocols.layer.secrets import LayerSecrets, state_bytes
 from protocols.layer.shapes import Integers, LayerShapes, Ring, add, matmul, noise_in_ring, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 
@@ -63,6 +65,7 @@ class WeightShare:
         spec: the layer.
         parameters: the bounds that both sides agreed on.
         role: `HOST` or `COLLABORATOR`.
+        secrets: that were opened; default: fresh ones.
 
     Attributes:
         role: as above.
@@ -70,20 +73,24 @@ class WeightShare:
         values: the share, once `start` or `restore` has run.
         version: how many steps W has made.
         checks: which batches are verified.
-        randomness: of this party's part of the first weights, and of its rounding; from the seed of a repeatable run.
+        secrets: what masks, noise and rounding come from.
+        randomness: of this party's part of the first weights; from the seed of a repeatable run.
         noise: this party's smoothing noise.
     """
 
     values: Ring
 
-    def __init__(self, spec: LayerSpec, parameters: LayerParameters, role: str) -> None:
+    def __init__(
+        self, spec: LayerSpec, parameters: LayerParameters, role: str, secrets: LayerSecrets | None = None
+    ) -> None:
         self._spec, self.role = spec, role
+        self.secrets = LayerSecrets(spec, role) if secrets is None else secrets
         self.shapes = LayerShapes(spec.width_in, spec.width_out, parameters)
         self._sigma = parameters.smoothing_sigma(max(self.shapes.d, self.shapes.o)) * 2.0**WEIGHT_BITS
         self.version = 0
         self.checks = CheckSchedule(parameters.check_every)
-        self.randomness = layer_randomness(spec, role)
-        self.noise = VersionedNoise(SmoothingNoise(layer_randomness(spec, f"{role}, noise")))
+        self.randomness = self.secrets.choice(role)
+        self.noise = VersionedNoise(self._fresh_noise())
 
     @property
     def budget(self) -> DistanceBudget:
@@ -109,6 +116,43 @@ class WeightShare:
         """Where a value is compared: the session, the layer, the version of W and the batch; the same at both sides."""
         spec = self._spec
         return spec.session + f"{what}|{self.version}|{self.checks.batches}|{spec.feature_key}".encode()
+
+    def _fresh_noise(self) -> SmoothingNoise:
+        return SmoothingNoise(self.secrets.choice(f"{self.role}, noise"))
+
+    # Secrets ---------------------------------------------------------------------------------------------------------
+
+    def commit(self) -> Steps[None]:
+        """Commit to this round's secrets and to the share, and hear the peer's commitment, if that is still owed."""
+        if not self.secrets.is_owed:
+            return
+        witness = self._spec.witness
+        values: Ring | None = getattr(self, "values", None)  # there is none before the set-up
+        yield from self.secrets.exchange(state_bytes(self.version, self.noise.key, values))
+        if witness.is_keeping and values is not None:
+            state = self.state()
+            witness.note("state", **{name: state[name] for name in ("share", "version", "noise_key")})
+
+    def note_key(self, key: SecretSide) -> None:
+        """Tell the witness, if there is one, the key of this session."""
+        if self._spec.witness.is_keeping:
+            self._spec.witness.note("key", secret=np.frombuffer(key.exported(), np.uint8))
+
+    def begin_round(self, number: int) -> None:
+        """Fresh secrets. The noise of the version in force stays: it is of this W."""
+        self.secrets.begin_round(number)
+        if self._spec.seed is None:
+            self.noise.renew(self._fresh_noise())
+
+    def step_mask(self) -> Ring:
+        """R of the step from the version in force."""
+        return self.secrets.secret(f"mask {self.version}").ring((self.shapes.o, self.shapes.d), RING_BITS)
+
+    def rounding(self) -> Randomness:
+        """What rounds lr dz of the step from the version in force."""
+        return self.randomness if self._spec.seed is not None else self.secrets.secret(f"rounding {self.version}")
+
+    # Products --------------------------------------------------------------------------------------------------------
 
     def subtract(self, step: Ring) -> None:
         """Our part of a step of W. `next_version` once it is all there."""
@@ -167,5 +211,5 @@ class WeightShare:
             raise InvalidInput(f"{where}: version and batches must not be negative")
         self.values, self.version = np.array(share, order="C"), version
         self.checks.batches = batches
-        self.randomness = layer_randomness(self._spec, f"{self.role}, resumed at version {version}")
+        self.randomness = self.secrets.choice(f"{self.role}, resumed at version {version}")
         self.noise = VersionedNoise(SmoothingNoise.with_key(key.tobytes()), later=SmoothingNoise(self.randomness))

@@ -55,11 +55,14 @@ class Scheme(ABC):
         name: what users write; set by `register_scheme`.
         needs_projection: whether a projection layer is part of the scheme (every encrypted one) or optional (plain).
         is_plaintext: whether features cross the wire in the clear.
+        carried: messages of which the last one is in force until the next, over the ends of rounds, as a judge asks
+            for them (protocols/judge/); empty if rounds of this scheme cannot be judged.
     """
 
     name: ClassVar[str]
     needs_projection: ClassVar[bool] = True
     is_plaintext: ClassVar[bool] = False
+    carried: ClassVar[tuple[type[Message], ...]] = ()
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = Engine() if engine is None else engine

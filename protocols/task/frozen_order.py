@@ -14,7 +14,7 @@ from enum import Enum
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.layer.messages import BatchClosed, FrozenRows
+from protocols.layer.messages import BatchClosed, FrozenRows, SecretsCommitment
 from protocols.task.alignment import BatchOpen, EpochEnd
 from protocols.task.rounds import RoundStart
 from protocols.task.scheme_order import (
@@ -72,7 +72,7 @@ class FrozenRules(SchemeRules):
     def _evaluate(self, sender: Sender, message_type: MessageType) -> None:
         if not self._new or self._is_closed:
             refuse(sender, message_type, "the batch has no new rows, or is closed")
-        if sender is C:
+        if sender is C and message_type is not SecretsCommitment:
             self._is_owed = False
 
     def check_offline(self, sender: Sender, message_type: MessageType, recorded: Recorded) -> None:

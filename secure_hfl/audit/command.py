@@ -29,6 +29,14 @@ Fingerprints = Annotated[
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write everything here as JSON.")]
 HtmlFile = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page here.")]
+Openings = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--judge",
+        metavar="OPENING",
+        help="Judge a round that a party has opened (`task open-round`); once for each party that has.",
+    ),
+]
 IsLive = Annotated[bool, typer.Option("--live", help="Follow the transcript of a running task, then audit it.")]
 
 
@@ -40,6 +48,7 @@ def audit(
     json_file: JsonFile = None,
     html_file: HtmlFile = None,
     live: IsLive = False,
+    openings: Openings = None,
 ) -> None:
     """Check what crossed the wire in a run, and say who learned what.
 
@@ -51,6 +60,11 @@ def audit(
     from secure_hfl.cli.output import console, plain
     from secure_hfl.errors import ConfigurationError
 
+    if openings:
+        if live or html_file is not None or other:
+            raise ConfigurationError("--judge goes with transcripts, --fingerprint and --json only")
+        _judge(openings, [transcript, *([peer] if peer else [])], fingerprint or [], json_file)
+        return
     others = other or []
     trusted = tuple(_fingerprint(text) for text in fingerprint or [])
     outputs = [path for path in (json_file, html_file) if path is not None]
@@ -70,6 +84,25 @@ def audit(
     for path in outputs:
         out.print(plain(f"Written: {path}"))
     if audited.verdict is not Verdict.HOLDS:
+        raise typer.Exit(1)
+
+
+def _judge(openings: list[Path], transcripts: list[Path], fingerprints: list[str], json_file: Path | None) -> None:
+    from secure_hfl.audit.judge_files import judge_files, print_judgement, to_json
+    from secure_hfl.cli.output import console
+    from secure_hfl.errors import ConfigurationError
+
+    if json_file is not None and any(_is_same(json_file, each) for each in (*openings, *transcripts)):
+        raise ConfigurationError(f"{json_file} is one of the files to judge; write the report to another file")
+    trusted = [_fingerprint(text) for text in fingerprints]
+    judgement = judge_files(openings, transcripts, trusted)
+    print_judgement(console(), judgement, bool(trusted))
+    if json_file is not None:
+        try:
+            json_file.write_text(to_json(judgement) + "\n", encoding="ascii")
+        except OSError as error:
+            raise ConfigurationError(f"the report cannot be written: {error.filename}: {error.strerror}") from error
+    if not judgement.holds:
         raise typer.Exit(1)
 
 

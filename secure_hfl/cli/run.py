@@ -52,6 +52,14 @@ CheckpointEvery = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Batches between two checkpoints. Default: about ten seconds' worth."),
 ]
+KeepForJudge = Annotated[
+    bool,
+    typer.Option(
+        "--keep-for-judge",
+        help="Keep what the last round can be opened with to a judge (`task open-round`), in SECRET files.",
+    ),
+]
+KeepAllRounds = Annotated[bool, typer.Option("--keep-all-rounds", help="The same for every round.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")]
 
 
@@ -71,6 +79,8 @@ def host(
     projection: Projection = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = None,
+    keep_for_judge: KeepForJudge = False,
+    keep_all_rounds: KeepAllRounds = False,
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Host scheduler."""
@@ -85,6 +95,8 @@ def host(
         projection=projection,
         resume=resume or None,
         checkpoint_every=checkpoint_every,
+        keep_for_judge=keep_for_judge or None,
+        keep_all_rounds=keep_all_rounds or None,
     )
 
 
@@ -97,6 +109,8 @@ def collaborator(
     scheme: Scheme = None,
     projection: Projection = None,
     resume: Resume = False,
+    keep_for_judge: KeepForJudge = False,
+    keep_all_rounds: KeepAllRounds = False,
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Collaborator scheduler."""
@@ -110,6 +124,8 @@ def collaborator(
         scheme=scheme,
         projection=projection,
         resume=resume or None,
+        keep_for_judge=keep_for_judge or None,
+        keep_all_rounds=keep_all_rounds or None,
     )
 
 

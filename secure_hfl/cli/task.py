@@ -212,6 +212,36 @@ def show(reference: Reference, as_json: Json = False) -> None:
         out.print("Check what crossed the wire: secure-hfl audit TRANSCRIPT; while the task runs: with --live.")
 
 
+@tasks.command("open-round")
+def open_round(
+    reference: Reference,
+    number: Annotated[int, typer.Option("--round", metavar="N", min=1, help="The round to open.")],
+    output: Annotated[Path, typer.Option("-o", "--output", dir_okay=False, help="The file to write; a new one.")],
+    peer: Annotated[str, typer.Option("--peer", metavar="NAME", help="With whom, where there are several.")] = "",
+) -> None:
+    """Open a round of a task to a judge: SECRET, says which data of this party's the judge will see.
+
+    The party must have run with --keep-for-judge. The judge runs `secure-hfl audit --judge FILE TRANSCRIPT`.
+    """
+    from protocols.core.sender import Sender
+    from secure_hfl.judge.open_round import WARNING
+    from secure_hfl.judge.open_round import open_round as write
+
+    store = _store()
+    record = store.get(reference)
+    if output.exists():
+        raise TaskError(f"{output}: File exists; give a new file name")
+    try:
+        directory, sender = store.directory(record.task_id), Sender[record.role.upper()]
+        transcript = write(directory, number, sender, _identity(), output, peer)
+    except OSError as error:
+        raise TaskError(f"{error.filename}: {error.strerror}") from error
+    out = console()
+    out.print(plain(f"SECRET: {WARNING}", "bold red"))
+    out.print(plain(f"Round {number} of task {record.task_id}, opened: {output}"))
+    out.print(plain(f"The judge needs this transcript as well, or the other side's: {transcript}"))
+
+
 def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
     """Every transcript of the task, of failed and running attempts too, the oldest attempt first."""
 

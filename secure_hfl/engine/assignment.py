@@ -90,6 +90,10 @@ def find_assignment(scheduler: PartyScheduler, role: str, reference: str) -> Ass
             f"task {record.name!r} was agreed on with scheme {record.scheme!r}: a run cannot make it "
             f"{scheme.name!r}, which encrypts nothing. Create a task with --scheme {scheme.name}"
         )
+    if options.keeps_rounds and (not scheme.carried or options.seed is not None):
+        raise ConfigurationError(
+            "--keep-for-judge: rounds of schemes bfv and paillier can be judged, in runs without a seed; leave it out"
+        )
     limits = scheduler.limits or DEFAULT_LIMITS
     if options.limits is not None:
         limits = limits.changed(options.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -198,6 +199,7 @@ class Collaborator:
         seed, limits = task.options.seed, task.limits
         spec = layer_spec(state.manifest, task.party, rows, width, seed, state.samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
+        spec = replace(spec, witness=self._bench.peers.witness(self._link.name))
         self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
         return self._layer
 

@@ -85,6 +85,8 @@ class CollaboratorTraining:
         bench.state.current_round = number
         bench.peers.go_to(wanted.phase, number)
         self._models.set_mode(training)
+        if training:
+            self._layer.begin_round(number)
         with bench.measurements.one_pass() as pass_:
             self._batches(wanted, begun)
             count = self._rounds.batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -227,7 +228,7 @@ class Host:
         samples = bench.state.samples
         spec = layer_spec(bench.state.manifest, key, rows, width, seed, samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
-        return spec
+        return replace(spec, witness=bench.peers.witness(key))
 
     def _new_layer(self, spec: LayerSpec) -> HostLayer:
         return self._layers.add(spec, self._bench.assignment.scheme.host_layer(spec))

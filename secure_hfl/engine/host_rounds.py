@@ -157,6 +157,8 @@ class HostTraining:
         bench, metrics = self._bench, self._metrics
         every = bench.checkpoints.every(self._options.checkpoint_every, metrics.rounds)
         self._start_round(Phase.TRAIN, self._options.batches or 0, every)
+        for layer in self._layers.by_key.values():
+            layer.begin_round(number)
         done = RoundMetrics(round=number, batches=self._rounds.batches)
         if begun is None:
             bench.user_state.begin_round()

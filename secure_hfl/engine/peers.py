@@ -7,10 +7,13 @@ from pathlib import Path
 
 from protocols.core.envelope import Phase, Place
 from protocols.core.errors import SecureHflError
+from protocols.core.sender import Sender
+from protocols.core.witness import Witness
 from protocols.task.abort import Abort
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.failure import Failure, one_line
 from secure_hfl.engine.link import Link
+from secure_hfl.judge.kept_rounds import KeptRounds
 from secure_hfl.log import logger
 from secure_hfl.progress import Progress
 from secure_hfl.transcript import Transcript, last_position
@@ -39,6 +42,7 @@ class Peers:
         self.place = Place(Phase.JOIN)
         self.links: dict[str, Link] = {}
         self._transcripts: list[tuple[Link, Transcript]] = []
+        self._kept: list[tuple[Link, KeptRounds]] = []
         self._closed_files: list[Path] = []
 
     def go_to(self, phase: Phase, round_number: int = 0, batch: int = 0) -> None:
@@ -54,6 +58,16 @@ class Peers:
         of = self._assignment
         transcript = Transcript(of.transcripts, link.channel, of.role, of.identity, certificate, of.options.seed)
         self._transcripts.append((link, transcript))
+        if of.options.keeps_rounds:
+            directory, keeps_all = of.directory / "kept" / transcript.path.stem, bool(of.options.keep_all_rounds)
+            kept = KeptRounds(directory, Sender[of.role.upper()], of.scheme.carried, keeps_all)
+            link.channel.observers.append(kept.observe)
+            self._kept.append((link, kept))
+
+    def witness(self, key: str) -> Witness:
+        """Who keeps what this party computes from in the layer with a peer: nobody, unless that was asked for."""
+        link = self.links[key]
+        return next((kept for each, kept in self._kept if each is link), Witness())
 
     def last_position(self, link: Link) -> bytes:
         """How far the transcript of the conversation before goes, for the peer; empty if there was none."""
@@ -101,6 +115,7 @@ class Peers:
         """Let go of all of them; the channels, for what they have counted. Safe to call twice."""
         links, self.links = self.links, {}
         transcripts, self._transcripts = self._transcripts, []
+        kept, self._kept = self._kept, []
         for link in links.values():
             try:
                 link.channel.close(FLUSH_SECONDS)
@@ -110,6 +125,8 @@ class Peers:
             transcript.close()
             if transcript.path.exists():  # nothing is kept of a conversation that never was
                 self._closed_files.append(transcript.path)
+        for _, each in kept:
+            each.close()
         return [link.channel for link in links.values()]
 
     # What was counted ------------------------------------------------------------------------------------------------

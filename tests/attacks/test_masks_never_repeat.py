@@ -14,7 +14,7 @@ import pytest
 
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.core.randomness import SeededRandomness
-from protocols.layer.messages import ProjectionKey, StepSkipped
+from protocols.layer.messages import ProjectionKey, SecretsCommitment, StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import subtract
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
@@ -28,6 +28,7 @@ CHECKED = LayerParameters(check_every=1)
 def seeded_masks(host: EncryptedHost, collaborator: EncryptedCollaborator) -> None:
     for role, end in (("host", host), ("collaborator", collaborator)):
         end._masks = SeededRandomness(7, role)
+        end._share.secrets._seed = SeededRandomness(7, f"{role}'s seed").seed()
 
 
 def one_run(backend: str, prepare=lambda host, collaborator: None) -> tuple[list[bytes], list[np.ndarray]]:
@@ -45,7 +46,7 @@ def one_run(backend: str, prepare=lambda host, collaborator: None) -> tuple[list
         moves = [subtract(end._share.values, old) for end, old in zip((layer.host, layer.collaborator), before)]
         hidden += [array.tobytes() for array in (*before, *moves)]
     for message in (*layer.view.from_host, *layer.view.from_collaborator):
-        if isinstance(message, (ProjectionKey, StepSkipped)):
+        if isinstance(message, (ProjectionKey, SecretsCommitment, StepSkipped)):
             continue
         hidden += getattr(message, "parts", ())
         if isinstance(message, CheckQuery):

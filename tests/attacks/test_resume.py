@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from protocols.core.fixed_point import FEATURE_BITS, GRADIENT_FEATURE_BITS, STEP_BITS, WEIGHT_BITS
 from protocols.core.message import Message
-from protocols.core.randomness import OsRandomness, expand
+from protocols.core.randomness import OsRandomness
 from protocols.he.interface import as_signed
 from protocols.layer.messages import ProjectionKey
 from protocols.layer.parameters import LayerParameters
@@ -59,7 +59,7 @@ def gradients() -> tuple[Floats, Floats]:
 def masks_from_a_checkpoint(one: Layer, other: Layer) -> None:
     seed = OsRandomness().seed()
     for layer in (one, other):
-        layer.collaborator._masks = expand(seed)
+        layer.collaborator._share.secrets._seed = seed
 
 
 @pytest.mark.parametrize("trainable", [True, False])

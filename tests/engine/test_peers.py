@@ -16,6 +16,7 @@ from secure_hfl.engine.link import Link
 from secure_hfl.engine.peers import Peers
 from secure_hfl.errors import ConnectionLost, PeerAborted
 from secure_hfl.identity import Identity
+from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import channel_pair
 from tests.engine.memory_parties import Heard
 
@@ -33,7 +34,7 @@ class Meeting:
             transcripts=directory / "transcripts",
             role="host",
             identity=self.identity,
-            options=SimpleNamespace(seed=None),
+            options=RunOptions(),
         )
         self.peers = Peers(self.assignment, self.heard)
         self.others: dict[str, Link] = {}

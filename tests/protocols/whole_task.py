@@ -303,6 +303,9 @@ class Task:
                 *(line.at_host(host.start(line.name)) for line in self.lines),
             ]
         )
+        if training:
+            for layer in (each for line in self.lines for each in (line.host, line.collaborator)):
+                layer.begin_round(host.place.round)
         for rows in batches[wanted[0].first_batch :]:
             self.follow()
             self.open(rows)

@@ -21,6 +21,7 @@ from protocols.layer.messages import (
     InitialFactor,
     InitialShare,
     ProjectionKey,
+    SecretsCommitment,
     StepSkipped,
 )
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
@@ -157,6 +158,7 @@ EXAMPLES: tuple[Message, ...] = (
     Countersignature(20, _bytes(32, 20), _bytes(71, 23)),
     FrozenRows(2, np.array([300, 1, 301], np.int32)),
     BatchClosed(),
+    SecretsCommitment(_bytes(32, 27), _bytes(32, 28)),
 )
 
 

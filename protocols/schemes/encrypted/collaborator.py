@@ -50,7 +50,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(collaborator_initial_share, self._share)
-        self._start = LayerStart(backend, self._share, self._life, first_share)
+        self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
 
@@ -77,6 +77,10 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._share.check_version("HostShare", share.version)
         self._host_share = self._products.load_share(share.parts)
 
+    def begin_round(self, number: int) -> None:
+        """See the interface."""
+        self._share.begin_round(number)
+
     def prepare(self) -> bool:
         """See the interface. False until the layer is set up."""
         return self._life.is_set_up and self._products.prepare()
@@ -91,6 +95,7 @@ class EncryptedCollaborator(CollaboratorLayer):
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()
+        yield from self._share.commit()
         host_share = self._host_share
         if host_share is None:
             raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
@@ -98,6 +103,8 @@ class EncryptedCollaborator(CollaboratorLayer):
         check_rows(f"features of {key}", features, len(features), self._spec.width_in)
         quantised = QuantisedFeatures.of(key, features, self._parameters)
         own = self._share.project(quantised.forward)
+        if self._spec.witness.is_keeping:
+            self._spec.witness.note("features", features=features)
         yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
         self._pending.drop()
         if training:
@@ -140,7 +147,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         """[(lr dz)^T a - R]_H; V moves by R."""
         share = self._share
         share.check_version("StepGradient", step.version)
-        mask = self._masks.ring((share.shapes.o, share.shapes.d), RING_BITS)
+        mask = share.step_mask()
         parts = self._products.weight_gradient(features, step.parts, mask)
         share.subtract(mask)
         return WeightGradient(share.version, parts)

@@ -1,11 +1,13 @@
 """The projection layer under additively homomorphic encryption: schemes "bfv" and "paillier".
 
     collaborator (a, V; key C)                                host (U, dz; key H)            W = U + V in Z_{2^59}
-    once    ProjectionKey                <------------------> ProjectionKey
+    once    SecretsCommitment            <------------------> SecretsCommitment
+            ProjectionKey                <------------------> ProjectionKey
             InitialFactor [B]_C          -------------------> U uniform
             V = A B - U                  <------------------- InitialShare [A B - U]_C
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
+    round   SecretsCommitment            <------------------> SecretsCommitment
     batch   Projection [a U^T + a V^T + e]_H ---------------> z + e
     train                                <------------------- StepGradient [lr dz]_H
                                          <------------------- FeatureGradient [dz V + dz U + e']_C   (if trainable)
@@ -13,7 +15,8 @@
             V -= R
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
-    resume  ProjectionKey                <------------------> ProjectionKey            fresh; U and V as they were
+    resume  SecretsCommitment            <------------------> SecretsCommitment
+            ProjectionKey                <------------------> ProjectionKey            fresh; U and V as they were
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
 
@@ -107,8 +110,8 @@ class EncryptedHost(HostLayer):
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
         self._life = Lifecycle(spec.feature_key)
-        first_share = partial(host_initial_share, self._share, self._masks)
-        self._start = LayerStart(backend, self._share, self._life, first_share)
+        first_share = partial(host_initial_share, self._share, self._share.secrets.secret("share"))
+        self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
         self._peer_share: CollaboratorShare | None = None
 
@@ -132,6 +135,10 @@ class EncryptedHost(HostLayer):
             self._peer_share = received((yield Receive(CollaboratorShare)), CollaboratorShare)
             self._share.check_version("CollaboratorShare", self._peer_share.version)
 
+    def begin_round(self, number: int) -> None:
+        """See the interface."""
+        self._share.begin_round(number)
+
     def prepare(self) -> bool:
         """See the interface. False until the layer is set up."""
         return self._life.is_set_up and self._products.prepare()
@@ -147,6 +154,7 @@ class EncryptedHost(HostLayer):
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         self._life.begin_batch()
         self._pending.drop()
+        yield from self._share.commit()
         reply = received((yield Receive(Projection)), Projection)
         self._share.check_version("Projection", reply.version)
         ring = self._products.decrypt_projection(reply.parts, rows)
@@ -174,8 +182,11 @@ class EncryptedHost(HostLayer):
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))
         share = self._share
-        gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, share.randomness)
+        gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, share.rounding())
         self._pending.take()
+        if self._spec.witness.is_keeping:
+            rate, version = np.array([learning_rate], np.float64), np.array([share.version], np.int64)
+            self._spec.witness.note("gradient", dz=dz, learning_rate=rate, version=version)
         yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
         if self._spec.trainable:
             yield Send(self._feature_gradient(gradient))

@@ -1,11 +1,14 @@
 """Which message of schemes "bfv" and "paillier" may follow which. "(...)": only if the bottom model is trainable.
 
-host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare-> READY
+host            ALIGNED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare->
+                READY
                 TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
                 (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
-collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED (-CollaboratorShare->) READY
+collaborator    SHAPED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED
+                (-CollaboratorShare->) READY
                 OPENED -Projection-> PROJECTED (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
                 -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
+In the first batch of a round SecretsCommitment comes first, from both.
 resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
 """
 
@@ -21,6 +24,7 @@ from protocols.layer.messages import (
     InitialFactor,
     InitialShare,
     ProjectionKey,
+    SecretsCommitment,
     StepSkipped,
 )
 from protocols.schemes.encrypted.messages import (
@@ -33,7 +37,18 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.task.scheme_order import Moves, OrderState, SchemeOrder, moves
+from protocols.task.rounds import RoundStart
+from protocols.task.scheme_order import (
+    At,
+    MessageType,
+    Moves,
+    OrderState,
+    Recorded,
+    SchemeOrder,
+    SchemeRules,
+    moves,
+    refuse,
+)
 from protocols.task.scheme_order import State as S
 
 H, C = Sender.HOST, Sender.COLLABORATOR
@@ -42,6 +57,8 @@ H, C = Sender.HOST, Sender.COLLABORATOR
 class EncryptedState(OrderState):
     """What has passed last, of these schemes' messages."""
 
+    COMMITTED = auto()
+    RECOMMITTED = auto()
     KEYED = auto()
     WEIGHTED = auto()
     PROJECTED = auto()
@@ -73,13 +90,16 @@ def _host(trainable: bool) -> Moves:
     return {
         **moves(
             Phase.SETUP,
-            (S.ALIGNED, ProjectionKey, E.KEYED),
+            (S.ALIGNED, SecretsCommitment, E.COMMITTED),
+            (E.COMMITTED, ProjectionKey, E.KEYED),
             (E.KEYED, InitialShare, E.WEIGHTED),
-            (S.RESTORED, ProjectionKey, E.WEIGHTED),
+            (S.RESTORED, SecretsCommitment, E.RECOMMITTED),
+            (E.RECOMMITTED, ProjectionKey, E.WEIGHTED),
             (E.WEIGHTED, HostShare, S.READY),
         ),
         **moves(
             Phase.TRAIN,
+            (S.TRAINING, SecretsCommitment, S.TRAINING),
             (S.TRAINING, CheckQuery, E.CHECKING),
             (E.CHECKING, EqualityProof, S.TRAINING),
             (S.TRAINING, StepSkipped, S.TRAINING),
@@ -87,12 +107,18 @@ def _host(trainable: bool) -> Moves:
             *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
             (E.GRADIENT if trainable else E.STEPPED, HostShare, S.TRAINING),
         ),
-        **moves(Phase.TEST, (S.TESTING, CheckQuery, E.CHECKING), (E.CHECKING, EqualityProof, S.TESTING)),
+        **moves(
+            Phase.TEST,
+            (S.TESTING, SecretsCommitment, S.TESTING),
+            (S.TESTING, CheckQuery, E.CHECKING),
+            (E.CHECKING, EqualityProof, S.TESTING),
+        ),
     }
 
 
 def _collaborator(trainable: bool) -> Moves:
     forward = (
+        (S.OPENED, SecretsCommitment, S.OPENED),
         (S.OPENED, Projection, E.PROJECTED),
         (E.PROJECTED, CheckReply, E.ANSWERED),
         (E.ANSWERED, EqualityConfirmation, E.CHECKED),
@@ -100,9 +126,11 @@ def _collaborator(trainable: bool) -> Moves:
     return {
         **moves(
             Phase.SETUP,
-            (S.SHAPED, ProjectionKey, E.KEYED),
+            (S.SHAPED, SecretsCommitment, E.COMMITTED),
+            (E.COMMITTED, ProjectionKey, E.KEYED),
             (E.KEYED, InitialFactor, E.WEIGHTED if trainable else S.READY),
-            (S.RESTORED, ProjectionKey, E.WEIGHTED if trainable else S.READY),
+            (S.RESTORED, SecretsCommitment, E.RECOMMITTED),
+            (E.RECOMMITTED, ProjectionKey, E.WEIGHTED if trainable else S.READY),
             *([(E.WEIGHTED, CollaboratorShare, S.READY)] if trainable else []),
         ),
         **moves(Phase.TEST, *forward),
@@ -113,6 +141,25 @@ def _collaborator(trainable: bool) -> Moves:
             *([(E.GRADIENT, CollaboratorShare, E.STEPPED)] if trainable else []),
         ),
     }
+
+
+class CommitmentRules(SchemeRules):
+    """Before the first projection of a round of training, both sides have committed to their secrets of it, once."""
+
+    def __init__(self) -> None:
+        self._owed = set[Sender]()
+
+    def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
+        """See the base."""
+        if message_type is RoundStart and at[0] == Phase.TRAIN:
+            self._owed = {H, C}
+        elif message_type is SecretsCommitment and at[0] != Phase.SETUP:
+            if sender not in self._owed:
+                refuse(sender, message_type, "there is one for each round of training")
+            self._owed.discard(sender)
+        elif message_type is Projection and self._owed:
+            roles = " and the ".join(sorted(each.role for each in self._owed))
+            refuse(sender, message_type, f"the {roles} had not committed to secrets of this round")
 
 
 def encrypted_order(trainable: bool) -> SchemeOrder:
@@ -128,4 +175,5 @@ def encrypted_order(trainable: bool) -> SchemeOrder:
         once_a_batch=frozenset({CheckQuery, StepSkipped}),
         steps=(StepGradient,),
         behind_step=(FeatureGradient, WeightGradient),
+        rules=CommitmentRules,
     )

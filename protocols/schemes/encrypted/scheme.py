@@ -15,6 +15,7 @@ from protocols.layer.messages import (
     InitialFactor,
     InitialShare,
     ProjectionKey,
+    SecretsCommitment,
 )
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.sizes import LayerSizes
@@ -37,6 +38,8 @@ from protocols.task.scheme_order import SchemeOrder
 
 class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
+
+    carried = (HostShare, CollaboratorShare)
 
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
@@ -73,6 +76,7 @@ class EncryptedScheme(Scheme):
 
     def messages(self) -> tuple[type[Message], ...]:
         return (
+            SecretsCommitment,
             ProjectionKey,
             InitialFactor,
             InitialShare,

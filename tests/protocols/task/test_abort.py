@@ -70,7 +70,13 @@ VALUES = [
 ]
 """As they travel since version 0.1. A value may be added; none may change or go."""
 
-NOT_OF_A_TASK = ("protocols.transcript.errors", "secure_hfl.audit.", "secure_hfl.cli.")
+NOT_OF_A_TASK = (
+    "protocols.transcript.errors",
+    "protocols.judge.",
+    "secure_hfl.audit.",
+    "secure_hfl.cli.",
+    "secure_hfl.judge.",
+)
 """Where errors are made that only commands raise."""
 
 

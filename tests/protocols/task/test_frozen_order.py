@@ -98,7 +98,7 @@ def moved(run: list[Entry]) -> list[Entry]:
 EDITS: dict[str, tuple[Edit, str]] = {
     "rows that never come": (new_rows(4, 2), "BatchClosed .* 2 new rows of the batch before have not come"),
     "rows of a test that never come": (new_rows(-1, 0), "has no new rows"),
-    "rows that are shown and not new": (new_rows(0, 0), "Projection .* has no new rows"),
+    "rows that are shown and not new": (new_rows(0, 0), "has no new rows"),
     "more new rows than the batch has": (new_rows(0, 5), "5 new rows in a batch of 4"),
     "a check behind the batch": (late_query, "has no new rows, or is closed"),
     "a batch that is closed too early": (closed_first, "have not come"),

@@ -25,6 +25,7 @@ from protocols.layer.messages import (
     InitialFactor,
     InitialShare,
     ProjectionKey,
+    SecretsCommitment,
 )
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, QuantisedGradient
@@ -180,11 +181,19 @@ def test_a_projection_of_other_rows_than_announced_is_refused(wide):
         pump(copied(wide.host).forward(24, True), copied(wide.collaborator).forward(normal(3, 23, 20), True))
 
 
+def next_key(steps):
+    """What a set-up sends as its key, once the peer has committed to its secrets."""
+    next(steps)
+    next(steps)
+    own = steps.send(SecretsCommitment(bytes(32), bytes(32))).message
+    next(steps)
+    return own
+
+
 def test_our_own_key_sent_back_is_refused():
     host = EncryptedHost(LayerSpec("side", 3, 2, 2, True, bytes(32)), kept("bfv"), QUIET)
     steps = host.setup()
-    own = next(steps).message
-    next(steps)
+    own = next_key(steps)
     with pytest.raises(WrongSession, match="our own public key"):
         steps.send(own)
 

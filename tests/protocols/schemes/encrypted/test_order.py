@@ -22,6 +22,7 @@ from protocols.layer.messages import (
     InitialFactor,
     InitialShare,
     ProjectionKey,
+    SecretsCommitment,
     StepSkipped,
 )
 from protocols.layer.parameters import LayerParameters
@@ -134,7 +135,10 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
         (lambda h: h.backward(DZ, 0.1), backward_and_settle),
     ]
     expected = [
-        ([ProjectionKey, InitialFactor, *if_trainable], [ProjectionKey, InitialShare, HostShare]),
+        (
+            [SecretsCommitment, ProjectionKey, InitialFactor, *if_trainable],
+            [SecretsCommitment, ProjectionKey, InitialShare, HostShare],
+        ),
         (
             [Projection, *[CheckReply, EqualityConfirmation] * if_checked],
             [CheckQuery, EqualityProof] * if_checked,
@@ -157,6 +161,7 @@ def sample_messages():
     ring = np.ones(2, np.uint64)
     plain = [InitialFactor, InitialShare, HostShare, CollaboratorShare, Projection, StepGradient, WeightGradient]
     yield from (kind(0, parts) for kind in plain)
+    yield SecretsCommitment(bytes(32), bytes(32))
     yield FeatureGradient(0, 0, parts)
     yield CheckQuery(0, parts, ring)
     yield CheckReply(0, parts, bytes(32))
@@ -166,9 +171,23 @@ def sample_messages():
     yield StepSkipped()
 
 
+def committed(steps):
+    """A set-up that has heard the peer's commitment."""
+    step = next(steps)
+    while isinstance(step, Send):
+        step = next(steps)
+    step = steps.send(SecretsCommitment(bytes(32), bytes(32)))
+    while isinstance(step, Send):
+        step = next(steps)
+    answer = yield step
+    steps.send(answer)
+
+
 PARKED = {
-    "host waits for a key": (lambda h, c: h.setup(), "new", {ProjectionKey}),
-    "collaborator waits for a key": (lambda h, c: c.setup(), "new", {ProjectionKey}),
+    "host waits for a commitment": (lambda h, c: h.setup(), "new", {SecretsCommitment}),
+    "collaborator waits for a commitment": (lambda h, c: c.setup(), "new", {SecretsCommitment}),
+    "host waits for a key": (lambda h, c: committed(h.setup()), "new", {ProjectionKey}),
+    "collaborator waits for a key": (lambda h, c: committed(c.setup()), "new", {ProjectionKey}),
     "host waits for a projection": (lambda h, c: h.forward(2, True), "set up", {Projection}),
     "host waits for a weight gradient": (lambda h, c: h.backward(DZ, 0.1), "waiting", {WeightGradient}),
     "collaborator waits for a step": (lambda h, c: c.backward(), "waiting", {StepGradient, StepSkipped}),
@@ -186,6 +205,9 @@ def test_every_message_at_every_wait(states, place, message):
     while isinstance(step, Send):
         step = next(steps)
     assert set(step.types) == legal
+    if isinstance(message, SecretsCommitment) and type(message) in legal:
+        assert isinstance(steps.send(message), Send)
+        return
     if isinstance(message, StepSkipped) and type(message) in legal:
         with pytest.raises(StopIteration):
             steps.send(message)

@@ -1,0 +1,1 @@
+"""Judges a round that its parties have opened: who sent something else than the protocol asks for (docs/audit.md)."""

@@ -1,0 +1,109 @@
+"""Whole tasks in memory whose parties keep their rounds; and openings of them, honest or not."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.pump import C, H, identity
+from protocols.core.sender import Sender
+from protocols.he.interface import Backend
+from protocols.judge.judge import judge
+from protocols.judge.opening import opening_pieces, read_opening
+from protocols.judge.verdict import Judgement
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.registry import registered_scheme
+from protocols.transcript.format import lines_of
+from protocols.transcript.opened_transcript import open_transcript
+from secure_hfl.judge.kept_rounds import KeptRounds
+from secure_hfl.judge.open_round import frames_to_open
+from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
+from tests.protocols.kept_layers import BOUNDS
+from tests.protocols.whole_task import Case, Task
+
+ROLES = {H: EncryptedHost, C: EncryptedCollaborator}
+DEFAULT = Case()
+NAMES = {H: "hospital", C: "patient"}
+
+
+class KeptTask(Task):
+    """A task whose parties keep all rounds under a directory. `roles`: in place of the honest ones."""
+
+    def __init__(self, case: Case, directory: Path, roles: dict[Sender, Any] | None = None) -> None:
+        super().__init__(case)
+        self.roles = {**ROLES, **(roles or {})}
+        carried = registered_scheme(case.scheme).carried
+        self.kept = {sender: KeptRounds(directory / sender.role, sender, carried, True) for sender in Sender}
+        for sender, kept in self.kept.items():
+            self.wire.observers[sender].append(kept.observe)
+
+    def build(self, line: Any) -> None:
+        super().build(line)
+        backend = backend_of(self.case.scheme)
+        ends = {
+            sender: self.roles[sender](replace(line.spec, witness=kept), backend, BOUNDS)
+            for sender, kept in self.kept.items()
+        }
+        line.host, line.collaborator = ends[H], ends[C]
+        if not self.case.trainable:
+            scheme = registered_scheme(self.case.scheme)
+            line.host, line.collaborator = frozen(scheme, line.spec, ends)
+
+
+def frozen(scheme: Any, spec: Any, ends: dict[Sender, Any]) -> tuple[Any, Any]:
+    """The ends of a frozen bottom model's layer around these."""
+    from protocols.layer.frozen import FrozenCollaborator, FrozenHost
+
+    del scheme
+    return FrozenHost(spec, ends[H]), FrozenCollaborator(spec, ends[C])
+
+
+def backend_of(scheme: str) -> Backend:
+    """With keys that are made once."""
+    return KeptPaillier(0) if scheme == "paillier" else KeptBfv(pair=0)
+
+
+class Run:
+    """A run that was kept."""
+
+    def __init__(self, case: Case, roles: dict[Sender, Any] | None = None) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="secure-hfl-judged-"))
+        task = KeptTask(case, self.directory, roles)
+        task.run()
+        for kept in task.kept.values():
+            kept.close()
+        self.case, self.files = case, dict(task.wire.files)
+        self.agreement = open_transcript(lines_of([self.files[H]]), "").digest
+
+    def frames(self, sender: Sender, number: int) -> list[bytes]:
+        """What a party would open."""
+        return list(frames_to_open(self.directory / sender.role, number))
+
+    def opening(
+        self, sender: Sender, number: int, change: Callable[[list[bytes]], Sequence[bytes]] = list, signer: str = ""
+    ) -> bytes:
+        """A party's opening, with other frames if they are changed."""
+        sign = identity(signer or sender.role).sign
+        return b"".join(opening_pieces(self.agreement, sender, number, change(self.frames(sender, number)), sign))
+
+    def judge(self, *openings: bytes, transcripts: Sequence[bytes] | None = None) -> Judgement:
+        """What the judge says, given both transcripts unless others are."""
+        given = list(self.files.values()) if transcripts is None else transcripts
+        read = [read_opening(f"opening {at}", data) for at, data in enumerate(openings)]
+        files = [(f"transcript {at}", lines_of([data])) for at, data in enumerate(given)]
+        return judge(read, files, backend=backend_of(self.case.scheme))
+
+    def judged(self, number: int) -> Judgement:
+        """Both openings of a round."""
+        return self.judge(self.opening(H, number), self.opening(C, number))
+
+
+@lru_cache
+def run_of(case: Case = DEFAULT) -> Run:
+    """An honest run of a case, made once."""
+    return Run(case)
