@@ -9,7 +9,8 @@ a: [B, d], W: [o, d], z and dz: [B, o]. Scheme "plain" runs this code itself, at
 **Leaks** what the z of a whole run say together, to a semi-honest host (tests/attacks/test_whole_run.py):
 
 * At most the features of all rounds, as one rotation shows them: W and W R are equally likely at the start, and with
-  a R in place of a they give the same z in every batch. That is for a host that knows nothing else of the features.
+  a R in place of a they give the same z in every batch. That is for a host that knows nothing else of the features, and
+  of trained ones, whose a depends on W, not how they learn, unless they do so alike in all directions.
 * For o >= d just that, whether or not the bottom model is trained: with A and B as in `initial_factors`, the host knows
   A, and W_t B^T = Q_t follows from z, dz and lr; with it a_t B^T does, up to the noise. So it has norms and inner
   products of all rows.

@@ -189,6 +189,8 @@ class LabelDraws:
                 f"{wanted}, and iterate_train_feature yields {labels.dtype}. If they are classes, convert them by "
                 ".long() there, and back in train_a_batch"
             )
+        if torch.iinfo(labels.dtype).max < classes - 1:
+            raise UserCodeError(f"{wanted}, and iterate_train_feature yields {labels.dtype}, which ends before")
         if labels.shape != (rows,):
             raise UserCodeError(f"{wanted}, and iterate_train_feature yields {list(labels.shape)}")
         if rows and not 0 <= int(labels.min()) <= int(labels.max()) < classes:

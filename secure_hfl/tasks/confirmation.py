@@ -3,9 +3,9 @@
     host: secure-hfl identity    --- its fingerprint, read out --->    task join INVITE --host-fingerprint ...
     host: secure-hfl task create --- the pairing code, read out -->    task join INVITE --pairing-code ...
 
-The fingerprint (256 bits) stands for the host's certificate. Whatever else an invite says is compared with the host's
-manifest, over a connection that only the owner of that certificate can open. The pairing code (80 bits) stands for the
-whole invite: another file with the same code would have to be found among 2^80.
+The fingerprint (256 bits) stands for the host's certificate. Task, scheme and all certificates are compared with
+the host's manifest, over a connection that only the owner of that certificate can open. The pairing code (80 bits)
+stands for the whole invite: another file with the same code would have to be found among 2^80.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ With known rows: tests/attacks/test_frozen_rounds.py. On real data: docs/privacy
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -59,6 +59,31 @@ def test_a_whole_run_shows_no_more_than_one_rotation_of_all_features(width: int)
         assert other.forward(a @ rotation) == pytest.approx(layer.forward(a), abs=1e-9)
         layer.update(dz, a, 0.05)
         other.update(dz, a @ rotation, 0.05)
+
+
+def trained(rotation: np.ndarray, width: int, move: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """z of every batch, where features learn: their last layer is linear and makes the step `move` of its gradient."""
+    random = np.random.default_rng(5)
+    last, first = random.normal(size=(6, D)) @ rotation, np.linalg.qr(random.normal(size=(D, D)))[0][:width]
+    layer = ReferenceLayer(first @ rotation)
+    for _ in range(20):
+        x, dz = random.normal(size=(30, 6)), random.normal(size=(30, width))
+        yield layer.forward(x @ last)
+        gradient = x.T @ layer.backward(dz)
+        layer.update(dz, x @ last, 0.01)
+        last = last - 0.01 * move(gradient)
+
+
+@pytest.mark.parametrize(("move", "is_same"), [(np.array, True), (np.sign, False)], ids=["SGD", "axis by axis"])
+@pytest.mark.parametrize("width", [D, O])
+def test_the_bound_holds_of_trained_features_that_learn_alike_in_all_directions(
+    width: int, move: Callable[[np.ndarray], np.ndarray], is_same: bool
+) -> None:
+    """Trained features depend on the first W. Where they learn axis by axis, how they move tells where the axes are."""
+    rotation = np.linalg.qr(np.random.default_rng(4).normal(size=(D, D)))[0]
+    pairs = list(zip(trained(np.eye(D), width, move), trained(rotation, width, move)))
+    assert pairs[0][0] == pytest.approx(pairs[0][1], abs=1e-9)
+    assert all(np.allclose(one, other, atol=1e-9) for one, other in pairs) is is_same
 
 
 @pytest.mark.parametrize("width", [D, D + 4])

@@ -137,6 +137,14 @@ def test_batches_that_are_refused(labels: Any, ids: Any, expected: str) -> None:
         draws()(labels, ids, 4)
 
 
+def test_a_dtype_that_cannot_hold_every_class_is_refused() -> None:
+    """Not only where a class beyond it happens to be drawn."""
+    for dtype, classes in ((torch.uint8, 257), (torch.int8, 129)):
+        with pytest.raises(UserCodeError, match=f"as an integer tensor .* yields {dtype}, which ends before"):
+            draws(20.0, classes)(torch.zeros(4, dtype=dtype), IDS[:4], 4)
+        assert draws(20.0, classes - 1)(torch.zeros(4, dtype=dtype), IDS[:4], 4).dtype == dtype
+
+
 def test_labels_that_change_between_rounds_are_refused() -> None:
     drawn = draws()
     drawn(torch.tensor([0, 1]), IDS[:2], 2)
