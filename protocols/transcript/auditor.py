@@ -22,7 +22,7 @@ from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.message_check import FreshTags
 from protocols.transcript.opened_transcript import OpenedTranscript, named_heads, open_transcript
 from protocols.transcript.preamble import AgreedTerms
-from protocols.transcript.report import AuditReport, Finding, Party, Traffic
+from protocols.transcript.report import AuditReport, Finding, Party, SeenManifest, Traffic
 from protocols.transcript.resumed_runs import RunAtOneEnd
 from protocols.transcript.run_ledger import Crossed, RunLedger, ledger_of_run
 from protocols.transcript.traffic_count import traffic_of
@@ -181,7 +181,13 @@ def _report(ends: list[RunAtOneEnd], findings: list[Finding]) -> AuditReport:
         tuple(ends[0].resumes),
         terms.label_epsilon,
         _shown(ends[0]),
+        tuple(_manifest(file, file.terms) for file in ends[0].files if file.terms is not None),
     )
+
+
+def _manifest(file: FileAuditor, terms: AgreedTerms) -> SeenManifest:
+    seen = terms.manifest_digest, file.traffic.is_behind_joining, len(terms.collaborators)
+    return SeenManifest(file.name, *seen, terms.for_all(), terms.for_pair())
 
 
 def _shown(end: RunAtOneEnd) -> dict[str, Distance]:

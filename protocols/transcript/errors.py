@@ -84,6 +84,12 @@ class TranscriptsDisagree(TranscriptError):
     meaning = "One of the two parties changed its transcript, or the network delivered something that was not sent."
 
 
+class ManifestsDiffer(TranscriptError):
+    """Two collaborators of one task accepted different manifests."""
+
+    meaning = "The host made each believe in another task: other parties, other terms, or another way to hide features."
+
+
 class IllegalOrder(TranscriptError):
     """A message that may not come there."""
 

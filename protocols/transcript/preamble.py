@@ -212,6 +212,40 @@ class AgreedTerms(_PreambleText):
         """What the parties hold each other to."""
         return PairTerms(self.max_rounds, self.projection_width if self.has_projection else 0, self.limits)
 
+    def for_all(self) -> dict[str, str]:
+        """What the manifest says to all collaborators alike."""
+        return {
+            "scheme": self.scheme,
+            "scheme_parameters": self.scheme_parameters,
+            "host": self.host,
+            "collaborators": ", ".join(self.collaborators),
+            "has_projection": str(self.has_projection),
+            "is_reproducible": str(self.is_reproducible),
+            "max_rounds": str(self.max_rounds),
+            "max_batches": str(self.max_batches),
+            "projection_lr": f"{self.projection_lr:g}",
+            "label_epsilon": f"{self.label_epsilon:g}",
+        }
+
+    def for_pair(self) -> dict[str, str]:
+        """What holds between host and collaborator for the whole run, where anything was said."""
+        declared, limits = self.declared, self.limits
+        most = {
+            "rounds": (declared.max_rounds, limits.rounds),
+            "projection width": (self.projection_width, limits.width),
+            "projection_lr": (declared.projection_lr, limits.projection_lr),
+            "samples in a batch": (0, limits.rows),
+            "samples in common": (0, limits.ids),
+            "batches in all": (declared.max_batches, 0),
+        }
+        said = {
+            name: "; ".join([f"the host says {ours:g}"] * bool(ours) + [f"at most {theirs:g} allowed"] * bool(theirs))
+            for name, (ours, theirs) in most.items()
+            if ours or theirs
+        }
+        may = "may be shown to" if self.may_train else "are kept from"
+        return {**said, "gradients": f"{may} {self.collaborator}, as the host decided"}
+
     @property
     def resume_point(self) -> ResumePoint | None:
         """Where the task goes on; None: it starts."""

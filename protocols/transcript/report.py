@@ -118,6 +118,27 @@ class FileSummary:
 
 
 @dataclass(frozen=True)
+class SeenManifest:
+    """The manifest that a conversation began with.
+
+    Attributes:
+        file: of its transcript.
+        digest: SHA-256 of the manifest, hexadecimal.
+        went_on: whether anything followed the joining, so that all collaborators had accepted it.
+        collaborators: how many it names.
+        says: what it says to all collaborators alike.
+        terms: what holds between this collaborator and the host.
+    """
+
+    file: str
+    digest: str
+    went_on: bool
+    collaborators: int
+    says: dict[str, str]
+    terms: dict[str, str]
+
+
+@dataclass(frozen=True)
 class AuditReport:
     """The outcome of an audit.
 
@@ -132,6 +153,7 @@ class AuditReport:
         shown: by role, the statistical distance of what it sent from something that does not depend on its secrets;
             empty: nothing was hidden by noise, or by noise that is not known here.
         label_epsilon: the bound for each training label over the whole task, as the host declared it; 0: none.
+        manifests: those of the first end's conversations.
     """
 
     task_id: str
@@ -145,6 +167,7 @@ class AuditReport:
     resumes: tuple[Resume, ...] = ()
     label_epsilon: float = 0.0
     shown: dict[str, Distance] = field(default_factory=dict)
+    manifests: tuple[SeenManifest, ...] = ()
 
     @property
     def holds(self) -> bool:

@@ -42,6 +42,11 @@ class TrafficCount:
         """Whether a party stopped the task."""
         return any(message_type == Abort.__name__ for _, message_type, _, _ in self.sums)
 
+    @property
+    def is_behind_joining(self) -> bool:
+        """Whether anything followed the joining."""
+        return any(phase != Phase.JOIN for _, _, phase, _ in self.sums)
+
     def is_joining_only(self, writer: Sender | None) -> bool:
         """Whether there is nothing but joining, and of the other party nothing behind its Hello."""
         first = (Hello.__name__, Abort.__name__)

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from protocols.transcript.auditor import audit_run
+from protocols.transcript.compare_manifests import with_manifests_compared
 from protocols.transcript.errors import Severity
 from protocols.transcript.format import HEADER, lines_of
 from protocols.transcript.message_check import FreshTags
@@ -70,7 +71,8 @@ def audit_files(
     Args:
         transcript: of one end.
         peer: of the other end of the same run.
-        others: one transcript each of other runs; what must be used once may not be in several of them.
+        others: one transcript each of other runs; what must be used once may not be in several of them. Those of other
+            collaborators of the same task must have its manifests.
         trusted: fingerprints that the parties are known to have.
         with_timeline: also collect what a drawing needs; a quarter slower.
 
@@ -96,6 +98,7 @@ def audit_files(
     both = _named(first, names), [] if second is None else _named(second, names)
     report = audit_run(own, opposite, names=both, trusted=trusted, fresh=fresh)
     _only_once(own, agreed)
+    report = with_manifests_compared(report, reports)
     left_out = tuple(str(path) for run in runs for path in run.left_out)
     return Audited(report, timeline, tuple(reports), bool(trusted), left_out)
 

@@ -12,6 +12,7 @@ from rich.filesize import decimal
 from protocols.core.distance import RUN_BITS
 from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import is_plaintext, known_types, registered_names
+from protocols.transcript.compare_manifests import of_same_task
 from protocols.transcript.errors import Severity
 from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
@@ -57,6 +58,7 @@ _CHECKS = (
     ("InvalidTranscriptSignature", "Certificates, signatures, countersignatures, seals"),
     ("BrokenChain", "What was signed is what is listed"),
     ("TranscriptsDisagree", "Both ends list the same messages"),
+    ("ManifestsDiffer", "The host showed all collaborators the same manifest"),
     ("IllegalOrder", "Only messages that the protocol allows, in its order"),
     ("ImpossibleSize", "Every length is what the parameters imply"),
     ("RepeatedContent", "Nothing one-time was used twice"),
@@ -111,6 +113,11 @@ def label_protection(report: AuditReport) -> str:
     return f"epsilon {report.label_epsilon:g} for each, over the whole task, as the host declares"
 
 
+def terms(report: AuditReport) -> list[tuple[str, str]]:
+    """What host and collaborator agreed on for the whole run."""
+    return list(report.manifests[0].terms.items()) if report.manifests else []
+
+
 def checks(audited: Audited) -> list[Check]:
     """What was looked at, and what came of it."""
     report = audited.report
@@ -139,6 +146,8 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
         return State.SKIPPED, "the file ends too early"
     if kind == "TranscriptsDisagree" and not report.has_both_ends:
         return State.SKIPPED, "give the other end's transcript as well"
+    if kind == "ManifestsDiffer":
+        return _manifests(audited)
     if kind == "PlaintextInSecureTask" and is_plaintext(report.scheme):
         return State.SKIPPED, f"scheme {report.scheme} was agreed on: NOTHING IS ENCRYPTED"
     if kind == "PlaintextInSecureTask" and report.scheme not in registered_names():
@@ -147,12 +156,25 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
     if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
         return State.SKIPPED, "this version does not know the scheme or its parameters"
     if kind == "ShownTooMuch":
-        if not report.shown:
-            return State.SKIPPED, "no noise that this version knows"
-        return State.HOLDS, ", ".join(f"{role} {distance}" for role, distance in report.shown.items())
+        return _shown(report)
     if kind == "RepeatedContent":
         return State.HOLDS, f"also compared with {_count(len(audited.others), 'other run')}" if audited.others else ""
     return State.HOLDS, ""
+
+
+def _manifests(audited: Audited) -> tuple[State, str]:
+    same = of_same_task(audited.report, audited.others)
+    if not same and all(seen.collaborators == 1 for seen in audited.report.manifests):
+        return State.HOLDS, "it names one collaborator"
+    if not same:
+        return State.SKIPPED, "give other collaborators' transcripts of this task with --other"
+    return State.HOLDS, f"compared with {_count(len(same), 'other collaborator')}"
+
+
+def _shown(report: AuditReport) -> tuple[State, str]:
+    if not report.shown:
+        return State.SKIPPED, "no noise that this version knows"
+    return State.HOLDS, ", ".join(f"{role} {distance}" for role, distance in report.shown.items())
 
 
 def remarks(audited: Audited) -> list[str]:

@@ -24,6 +24,7 @@ from secure_hfl.audit.report_text import (
     round_rows,
     scheme_name,
     size,
+    terms,
     type_rows,
 )
 from secure_hfl.cli.output import plain, table
@@ -71,6 +72,8 @@ def _print_run(out: Console, report: AuditReport) -> None:
         grid.add_row("Parameters", plain(report.scheme_parameters))
     if label_protection(report):
         grid.add_row("Training labels", plain(label_protection(report)))
+    for name, said in terms(report):
+        grid.add_row(name.capitalize(), plain(said))
     for party in report.parties:
         grid.add_row(party.role.capitalize(), plain(party.name))
         grid.add_row("", plain(fingerprint(party.fingerprint)))
