@@ -14,18 +14,23 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 
 from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import InvalidInput, WrongSession
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.steps import Steps
 from protocols.task.resumption import TranscriptPosition
+from protocols.transcript.continuation_check import MAY_DIFFER
 from protocols.transcript.format import lines_of
 from protocols.transcript.messages import Countersignature
 from protocols.transcript.position import position_of
+from protocols.transcript.preamble import AgreedTerms
 from protocols.transcript.recorder import TranscriptRecorder
 from protocols.transcript.signing import exchange_signed_heads
 from protocols.wire.varint import Buffer
@@ -66,6 +71,7 @@ class Transcript:
         self._recorder = TranscriptRecorder(
             Sender[role.upper()], identity.certificate_pem, peer_certificate, identity.sign, _versions(), commitment
         )
+        self._peer = channel.peer
         self._lock = threading.Lock()  # a reader's thread may still have a last message when the run closes the file
         self.path, self._descriptor = _open_new(directory, channel.peer)
         channel.observers.append(self._observe)
@@ -85,6 +91,25 @@ class Transcript:
                 os.fsync(self._descriptor)
         except OSError as error:
             raise self._not_written(error) from error
+
+    def check_terms_kept(self) -> None:
+        """Compare what this conversation of a resumed run was agreed on with the one before.
+
+        Raises:
+            WrongSession: the terms are others; a run keeps them. Says which.
+        """
+        earlier = [path for path in transcripts_of(self.path.parent, self._peer) if path != self.path]
+        before = next(filter(None, map(agreed_terms, reversed(earlier))), None)
+        now = agreed_terms(self.path)
+        if before is None or now is None:
+            return
+        for name, value in asdict(before).items():
+            if name not in MAY_DIFFER and getattr(now, name) != value:
+                numbers = "" if name.endswith("_certificate") else f" ({value} before, {getattr(now, name)} now)"
+                raise WrongSession(
+                    f"resume: the interrupted run with {self._peer} was agreed on with another {name}{numbers}. Resume "
+                    "with the same options, or start all parties without --resume to begin anew"
+                )
 
     def close(self) -> None:
         """Force what was written to disk; remove the file if no conversation came about. Safe to call twice."""
@@ -146,6 +171,18 @@ def last_position(directory: Path, peer: str) -> TranscriptPosition | None:
         if position is not None:
             return position
     return None
+
+
+def agreed_terms(path: Path) -> AgreedTerms | None:
+    """What a transcript says that its conversation was agreed on with; None if it does not get so far."""
+    with path.open("rb") as file:
+        line = list(islice(file, 2))[-1:]
+    text = b"".join(line).rpartition(b" ")[0]
+    prefix = f"{AgreedTerms.line_name} ".encode()
+    try:
+        return AgreedTerms.parse(text.removeprefix(prefix).decode()) if text.startswith(prefix) else None
+    except (InvalidInput, UnicodeDecodeError):
+        return None
 
 
 def transcripts_of(directory: Path, peer: str) -> list[Path]:

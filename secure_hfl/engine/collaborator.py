@@ -146,6 +146,8 @@ class Collaborator:
         parameters, name = task.scheme.parameters(), task.record.party
         agreement = CollaboratorAgreement(hello, parameters, pinned, name, points, has_shown)
         manifest = self._link.run(agreement.run())
+        if is_resuming:
+            bench.peers.check_terms_kept()
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(manifest.feature_keys)}; the scheme is {task.scheme.name}.")

@@ -135,6 +135,8 @@ class Host:
         for name, link in links.items():
             link.name = keys[name]  # from here on parties are known by their feature keys, as in the user's code
         peers.links = {link.name: link for link in links.values()}
+        if is_resuming:
+            peers.check_terms_kept()
         peers.sign()
         logger.info(f"All have joined: {', '.join(peers.links)}; the scheme is {task.scheme.name}.")
         return manifest

@@ -74,6 +74,11 @@ class Peers:
         seam = last_position(self._assignment.transcripts, link.channel.peer)
         return b"" if seam is None else seam.encode()
 
+    def check_terms_kept(self) -> None:
+        """Raise `WrongSession` if a resumed run was agreed on with other terms than before."""
+        for _, transcript in self._transcripts:
+            transcript.check_terms_kept()
+
     def sign(self) -> None:
         """At a boundary of phases or rounds: sign, with every peer, everything that has crossed the wire."""
         place = self.place

@@ -12,9 +12,13 @@ from protocols.core.errors import WrongSession
 from protocols.task.terms import Declared, RunLimits
 from secure_hfl.engine.terms import check_plan, declared_by, limits_of, trainers
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.identity import Identity
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tasks import AcceptedLimits, PlannedTerms
+from secure_hfl.transcript import Transcript
+from tests.audit.helpers import PLAIN, forged
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+from tests.protocols.transcript.recorded_runs import transcripts
 
 
 def assignment(terms: PlannedTerms | None = None, limits: AcceptedLimits | None = None, **options: Any) -> Any:
@@ -109,3 +113,38 @@ def test_numbers_in_common_are_counted_before_they_are_told() -> None:
     RunLimits(ids=7).check_ids("bank", 7)
     with pytest.raises(WrongSession, match="8 samples in common, and bank allows at most 7; no feature was sent"):
         RunLimits(ids=7).check_ids("bank", 8)
+
+
+def resumed(directory: Path, **agreed: object) -> Transcript:
+    """The second transcript of a run, whose conversation was agreed on with other terms, or with the same."""
+    (directory / "patient-1.transcript").write_bytes(transcripts(PLAIN)[0])
+    channel: Any = SimpleNamespace(peer="patient", observers=[])
+    identity = Identity.create("host")
+    transcript = Transcript(directory, channel, "host", identity, Identity.create("patient").certificate_pem, None)
+    transcript.path.write_bytes(forged(PLAIN, **agreed))
+    return transcript
+
+
+def test_a_resumed_run_keeps_its_terms(tmp_path: Path) -> None:
+    same = {"session_tag": "ab" * 32, "manifest_digest": "cd" * 32}
+    resumed(tmp_path, **same).check_terms_kept()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"max_rounds": 7}, r"another max_rounds \(0 before, 7 now\). Resume with the same options"),
+        ({"label_epsilon": 2.0}, r"another label_epsilon \(0.0 before, 2.0 now\)"),
+        ({"width_limit": 5}, "another width_limit"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_resumed_run_on_other_terms_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:
+    with pytest.raises(WrongSession, match=problem):
+        resumed(tmp_path, **change).check_terms_kept()
+
+
+def test_a_first_conversation_has_nothing_to_keep(tmp_path: Path) -> None:
+    transcript = resumed(tmp_path, max_rounds=7)
+    (tmp_path / "patient-1.transcript").write_bytes(b"")
+    transcript.check_terms_kept()
