@@ -58,18 +58,18 @@ def test_a_host_keeps_to_the_plan_that_others_joined(plan: dict[str, Any], name:
         check_plan(Declared(5, 0, 0.1), [20, 0], assignment(PlannedTerms(**plan)))
 
 
-@pytest.mark.parametrize(
-    ("script", "planned", "both"),
-    [
-        (None, None, None),
-        ({"a", "b"}, None, {"a", "b"}),
-        (None, ("b", "c"), {"b", "c"}),
-        (["a", "b"], ("b", "c"), {"b"}),
-        ((), None, set()),
-        (None, (), set()),
-    ],
-    ids=str,
-)
+WHO_MAY_TRAIN = {
+    "nobody says": (None, None, None),
+    "only the script says": ({"a", "b"}, None, {"a", "b"}),
+    "only the plan says": (None, ("b", "c"), {"b", "c"}),
+    "both say": (["a", "b"], ("b", "c"), {"b"}),
+    "the script forbids": ((), None, set()),
+    "the plan forbids": (None, (), set()),
+}
+
+
+# Names, not the values: the order in which a set prints is another one in every worker.
+@pytest.mark.parametrize(("script", "planned", "both"), WHO_MAY_TRAIN.values(), ids=WHO_MAY_TRAIN.keys())
 def test_who_may_train(script: Any, planned: Any, both: Any) -> None:
     found = trainers(host(may_train=script), assignment(PlannedTerms(may_train=planned)))
     assert found == both
