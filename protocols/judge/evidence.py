@@ -52,11 +52,15 @@ def read_conversations(transcripts: Iterable[tuple[str, Iterable[bytes]]]) -> di
     """Those of these files (name, lines), by the digest of their terms. What is not signed is left out."""
     found: dict[bytes, Conversation] = {}
     for name, lines in transcripts:
-        auditor, entries = FileAuditor(name), list[Entry]()
+        auditor, entries, listed = FileAuditor(name), list[Entry](), dict.fromkeys(Sender, 0)
         for line in lines:
             fed = auditor.feed(line)
-            if fed is not None and not fed[0].overtook:
+            if fed is None or fed[0].overtook:
+                continue
+            # What is signed is the chain of the lines: one further down that takes an earlier number is not in it.
+            if fed[0].sequence == listed[fed[0].sender]:
                 entries.append(fed[0])
+            listed[fed[0].sender] += 1
         if auditor.terms is None:
             continue
         signed = auditor.signatures.signed_by

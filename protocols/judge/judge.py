@@ -145,14 +145,12 @@ class Admitted:
         yield from (each for each in commitments if each.place.round == number + 1)
 
     def rows_of(self, said: Said) -> int:
-        """How many rows the batch of a message has, as the collaborator said; 0 if that is not known."""
-        rows = 0
+        """How many rows of a message's batch crossed, as the collaborator said; 0 if that is not known."""
         for each in self.said:
-            if each.place == said.place and isinstance(each.message, BatchOpen):
-                rows = each.message.rows
-            if each.place == said.place and isinstance(each.message, FrozenRows):
-                return each.message.new
-        return rows
+            message = each.message
+            if each.place == said.place and isinstance(message, BatchOpen if self.terms.is_trainable else FrozenRows):
+                return message.rows if isinstance(message, BatchOpen) else message.new
+        return 0
 
 
 def judge(

@@ -111,8 +111,9 @@ class Side:
 
 @dataclass
 class _Batch:
-    """What is known of the batch under way."""
+    """What is known of the batch under way; `version`: of the weights that it is projected by."""
 
+    version: int = -1
     features: QuantisedFeatures | None = None
     gradient: QuantisedGradient | None = None
     step: Integers | None = None
@@ -144,7 +145,7 @@ class Recomputation:
         self._shapes = WeightShare(spec, parameters, H.role).shapes
         self._batch = _Batch()
         self._factor: Integers | None = None
-        self._seen = count()
+        self._seen, self._steps = count(), dict.fromkeys(Sender, 0)
         self.verdicts: list[Verdict] = []
         self._checks: dict[type[Message], Callable[[Said], None]] = {
             SecretsCommitment: self._commitment,
@@ -163,6 +164,7 @@ class Recomputation:
         check = self._checks.get(type(said.message))
         if check is None:
             return
+        self._steps[said.sender] += isinstance(said.message, StepGradient | WeightGradient)
         outcome, convicted, reason = Outcome.CONSISTENT, "", ""
         try:
             check(said)
@@ -203,6 +205,9 @@ class Recomputation:
         message, share = said.message, side.share
         if not isinstance(message, SecretsCommitment) or not facts.next_salt or share is None:
             raise Missing("what hides the next round's share was not opened")
+        begun = facts.states.get(self._round)
+        if begun is None or share.version != begun.version + self._steps[said.sender]:
+            raise Missing("steps of this round are missing, or malformed")
         state = state_bytes(share.version, share.noise.key, share.values)
         if state_digest(facts.next_salt, state) != message.state:
             raise Wrong("the next round does not begin with the share that this one ends with")
@@ -270,8 +275,8 @@ class Recomputation:
     # A batch ---------------------------------------------------------------------------------------------------------
 
     def _projection(self, said: Said) -> None:
-        self._batch = batch = _Batch()
         collaborator, version = self._sides[C], _version(said)
+        self._batch = batch = _Batch(version)
         features = batch.features = None if collaborator.facts is None else self._opened_features(collaborator)
         rows = self._rows_of(said) if features is None else len(features.forward)
         if not rows:
@@ -294,8 +299,14 @@ class Recomputation:
         except ProtocolError as error:
             raise Missing(f"{side.name} has opened features that cannot be sent: {error}") from error
 
+    def _batch_of(self, said: Said) -> _Batch:
+        """The batch under way, if this message is of it; else one of which nothing is known."""
+        if self._batch.version != _version(said):
+            self._batch = _Batch(_version(said))
+        return self._batch
+
     def _step(self, said: Said) -> None:
-        batch, host = self._batch, self._sides[H]
+        batch, host = self._batch_of(said), self._sides[H]
         gradient = batch.gradient = self._opened_gradient(host, _version(said))
         step = as_signed(self._operand(H, said, self._shapes.weight_gradient(len(gradient.step))))
         if np.abs(step).max() > self._parameters.step_limit * 2.0**STEP_BITS + 1:
@@ -317,7 +328,7 @@ class Recomputation:
     def _feature_gradient(self, said: Said) -> None:
         message, version = said.message, _version(said)
         share = self._sides[H].share_of(version)
-        gradient, operand = self._batch.gradient, self._sides[C].sent_share(version)
+        gradient, operand = self._batch_of(said).gradient, self._sides[C].sent_share(version)
         if gradient is None or not isinstance(message, FeatureGradient):
             raise Missing("the step of this batch is missing")
         ring = self._reply(C, said, self._shapes.feature_gradient(len(gradient.mantissas)))
@@ -326,7 +337,7 @@ class Recomputation:
             raise Wrong("it is not dz W + e' for the gradient, the share and the noise that it has opened")
 
     def _weight_gradient(self, said: Said) -> None:
-        version, batch = _version(said), self._batch
+        version, batch = _version(said), self._batch_of(said)
         mask, moved = None, None
         collaborator, host = self._sides[C], self._sides[H]
         try:
