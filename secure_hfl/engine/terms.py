@@ -10,7 +10,7 @@ from secure_hfl.engine.contract import CollaboratorScheduler, HostScheduler
 from secure_hfl.errors import ConfigurationError
 
 
-def declared_by(scheduler: HostScheduler, task: Assignment, max_batches: int = 0) -> Declared:
+def declared_by(scheduler: HostScheduler, task: Assignment) -> Declared:
     """What the host says of the whole run before it begins."""
     rounds = task.options.rounds
     if rounds is None:
@@ -18,7 +18,6 @@ def declared_by(scheduler: HostScheduler, task: Assignment, max_batches: int = 0
     privacy = scheduler.label_privacy if task.options.seed is None else None
     return Declared(
         max_rounds=rounds or task.record.terms.max_rounds,
-        max_batches=max_batches,
         projection_lr=float(scheduler.projection_lr),
         label_epsilon=0.0 if privacy is None else float(privacy.epsilon),
     )

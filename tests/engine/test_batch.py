@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import OutOfRange
 from secure_hfl.engine.batch import HostBatch, LossRecorder
-from secure_hfl.errors import StepError
+from secure_hfl.errors import ConfigurationError, StepError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -129,3 +129,15 @@ def test_the_loss_is_what_is_returned_or_what_went_backward(returned: object, va
 
 def test_a_loss_that_nobody_saw_is_not_a_number() -> None:
     assert np.isnan(LossRecorder().value(None))
+
+
+def test_no_rate_above_what_a_collaborator_allows_leaves_the_host() -> None:
+    recorder = Recorder()
+    parts: Any = {"bank": recorder}
+    batch = HostBatch("host", torch.ones(3, 2), {"bank": ROWS}, parts, parts, rate_limits={"bank": 0.1, "shop": 0.0})
+    batch.leaves["bank"].sum().backward()
+    batch.step({"bank": 0.1}, lambda: None)
+    before = list(recorder.calls)
+    with pytest.raises(ConfigurationError, match=r"bank allows at most 0.1, and an LR scheduler has made it 0.2"):
+        batch.step({"bank": 0.2, "shop": 5.0}, lambda: None)
+    assert recorder.calls == before

@@ -10,6 +10,7 @@ import secure_hfl
 from benchmarks.harness.scripts.tiny import Tiny, TinyHost
 from secure_hfl import (
     HeteroNNHostScheduler,
+    RunLimits,
     SecureHeteroNNCollaboratorScheduler,
     SecureHeteroNNHostScheduler,
     hetero_nn,
@@ -133,3 +134,19 @@ def test_a_method_under_neither_name_is_still_missing() -> None:
 
     with pytest.raises(TypeError, match=r"abstract method '?test"):
         Host(None)  # type: ignore[abstract,arg-type]
+
+
+@pytest.mark.parametrize("wrong", ["clinic", {"clinic": True}, [1]], ids=str)
+def test_may_train_must_name_feature_keys(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="may_train must be a set of feature keys"):
+        SecureHost("host", ROWS, 0.05, 1, may_train=wrong).validate_context()
+    for right in (None, (), {"clinic"}):
+        SecureHost("host", ROWS, 0.05, 1, may_train=right).validate_context()
+
+
+def test_run_limits_are_of_their_type() -> None:
+    clinic = SecureCollaborator("clinic", 0.05, run_limits=RunLimits(width=10))
+    clinic.validate_context()
+    assert clinic.run_limits == RunLimits(width=10)
+    with pytest.raises(ConfigurationError, match=r"run_limits must be RunLimits\(...\)"):
+        SecureCollaborator("clinic", 0.05, run_limits={"width": 10}).validate_context()
