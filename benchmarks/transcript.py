@@ -34,7 +34,7 @@ from protocols.core.sizes import TaskSizes
 from protocols.core.steps import Receive, Send
 from protocols.core.wire_format import recorded_of, wire_format
 from protocols.he.paillier_parameters import PARAMETER_SETS
-from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey
+from protocols.layer.messages import FeatureShape, InitialFactor, InitialShare, ProjectionKey, SecretsCommitment
 from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as encrypted
@@ -62,6 +62,10 @@ BATCHES = 100
 
 PER_BATCH = 7
 PARTS = (b"x",)  # stands for ciphertexts: what is recorded of them comes from the wire bytes
+
+
+def _commitment() -> SecretsCommitment:
+    return SecretsCommitment(os.urandom(32), os.urandom(32))
 
 
 class SyntheticTask:
@@ -99,7 +103,7 @@ class SyntheticTask:
             self._tell(H, RoundStart(0))
             for batch in range(BATCHES):
                 self._place = (Phase.TRAIN, number, batch)
-                self._batch(version)
+                self._batch(version, is_first=not batch)
                 version += 1
             self._place = (Phase.TRAIN, number, BATCHES)
             self._tell(C, EpochEnd(BATCHES))
@@ -126,6 +130,8 @@ class SyntheticTask:
         self._phase(
             Phase.SETUP,
             (C, FeatureShape(1, 1)),
+            (H, _commitment()),
+            (C, _commitment()),
             (H, ProjectionKey(b"x")),
             (C, ProjectionKey(b"x")),
             (C, InitialFactor(0, PARTS)),
@@ -140,8 +146,11 @@ class SyntheticTask:
             self._tell(sender, message)
         self._checkpoint()
 
-    def _batch(self, version: int) -> None:
+    def _batch(self, version: int, is_first: bool) -> None:
         self._tell(C, BatchOpen(1, b""))
+        if is_first:
+            self._tell(H, _commitment())
+            self._tell(C, _commitment())
         self._tell(C, encrypted.Projection(version, PARTS))
         self._tell(H, encrypted.StepGradient(version, PARTS))
         self._tell(H, encrypted.FeatureGradient(version, 0, PARTS))
