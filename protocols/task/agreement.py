@@ -70,7 +70,7 @@ class HostPlan:
         pinned: the certificates of this host and of the collaborators, by what `HostAgreement` calls them.
         checkpoints: those that it has, the newest first; of a task that is not resumed, none.
         declared: what it says of the whole run.
-        may_train: names or feature keys of those who may be shown gradients; None: all.
+        may_train: names of those who may be shown gradients; None: all. Not feature keys: a party chooses its own.
     """
 
     task_id: str
@@ -85,9 +85,9 @@ class HostPlan:
     declared: Declared = field(default_factory=Declared)
     may_train: frozenset[str] | None = None
 
-    def lets_train(self, name: str, feature_key: str) -> bool:
+    def lets_train(self, name: str) -> bool:
         """Whether this collaborator may be shown gradients."""
-        return self.may_train is None or not self.may_train.isdisjoint((name, feature_key))
+        return self.may_train is None or name in self.may_train
 
 
 class HostAgreement:
@@ -317,10 +317,10 @@ def _check_name(pinned: Pinned, name: str, feature_key: str) -> None:
 
 def _check_training(plan: HostPlan, name: str, hello: Hello) -> None:
     who = hello.feature_key
-    if hello.is_feature_trainable and not plan.lets_train(name, who):
+    if hello.is_feature_trainable and not plan.lets_train(name):
         raise WrongSession(
             f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
-            f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds it to may_train"
+            f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds {name} to may_train"
         )
 
 
@@ -371,7 +371,7 @@ def make_manifest(
         max_batches=declared.max_batches,
         projection_lr=declared.projection_lr,
         label_epsilon=declared.label_epsilon,
-        may_train=tuple(map(plan.lets_train, plan.pinned.collaborators, keys)),
+        may_train=tuple(map(plan.lets_train, plan.pinned.collaborators)),
         host_fingerprint=plan.pinned.host,
         fingerprints=tuple(plan.pinned.collaborators.values()),
         width_limits=tuple(hello.width_limit for hello in hellos),

@@ -36,7 +36,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         projection: output width of each collaborator's projection layer by feature key, or one width for all; True:
             as wide as the features; False: none (scheme "plain" only). Default: none for "plain", True otherwise.
         projection_lr: learning rate of the projection layers (plain SGD).
-        may_train: feature keys of the Collaborators whose bottom models may be trained, and who are therefore shown
+        may_train: names in the task of the Collaborators whose bottom models may be trained, and who are hence shown
             gradients, which say something about labels; an empty set forbids it to all. Default: all. What the task was
             created with counts too. Others are refused before any id moves.
         scheme: see `HeteroNNScheduler`.
@@ -145,7 +145,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         if may_train is not None and (
             not isinstance(may_train, (set, frozenset, list, tuple)) or any(type(key) is not str for key in may_train)
         ):
-            raise ConfigurationError(f"may_train must be a set of feature keys or None, not {may_train!r}")
+            raise ConfigurationError(f"may_train must be a set of names or None, not {may_train!r}")
         if self.gradient_noise is not None and not isinstance(self.gradient_noise, GradientNoise):
             raise ConfigurationError(
                 "gradient_noise must be GaussianNoise(clip, sigma), MaxNormNoise(), MarvellNoise(ratio) or None, not "

@@ -137,8 +137,8 @@ def test_a_method_under_neither_name_is_still_missing() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["clinic", {"clinic": True}, [1]], ids=str)
-def test_may_train_must_name_feature_keys(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="may_train must be a set of feature keys"):
+def test_may_train_must_be_names(wrong: Any) -> None:
+    with pytest.raises(ConfigurationError, match="may_train must be a set of names"):
         SecureHost("host", ROWS, 0.05, 1, may_train=wrong).validate_context()
     for right in (None, (), {"clinic"}):
         SecureHost("host", ROWS, 0.05, 1, may_train=right).validate_context()

@@ -127,6 +127,13 @@ def test_gradients_go_to_those_whom_the_host_lets() -> None:
         manifest(hello(), plan(may_train=frozenset()))
 
 
+def test_nobody_trains_under_a_feature_key_that_it_chose_itself() -> None:
+    """A name belongs to a certificate; a feature key that is nobody's name is free for all."""
+    with pytest.raises(WrongSession, match=r"may_train: lab wants to train .*adds bank to may_train"):
+        heard(hello(feature_key="lab"), plan(may_train=frozenset({"lab"}))).admit("bank")
+    heard(hello(feature_key="lab"), plan(may_train=frozenset({"bank"}))).admit("bank")
+
+
 def test_the_certificates_are_those_of_the_invite() -> None:
     shown = manifest(hello(), plan())
     assert (shown.host_fingerprint, shown.fingerprints) == (KNOWN.host, (KNOWN.collaborators["bank"],))
