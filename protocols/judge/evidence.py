@@ -1,8 +1,9 @@
-"""What is certain before anything is computed: messages that their senders have signed, and openings that fit them.
+"""What is certain before anything is computed: messages that both parties have signed, and openings that fit them.
 
-A transcript gives digests, each under its sender's own signature (whoever kept the file). An opening counts if its
-party has signed it, if every message in it has the digest that the message's sender signed, and if its seeds, shares
-and key are those that the party had committed to. So an accuser can add nothing to what the other said.
+A transcript gives digests, each under the signatures of its sender and of its receiver, whoever kept the file. Without
+the receiver's, a sender could sign one message for the peer and another one for the judge. An opening counts if its
+party has signed it, if every message in it has the digest that both signed, and if its seeds, shares and key are those
+that the party had committed to. So an accuser can add nothing to what the other said or heard.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from protocols.core.message import Array, Message
 from protocols.core.randomness import SEED_BYTES
 from protocols.core.sender import Sender
 from protocols.he.interface import RING_BITS
-from protocols.judge.opening import InvalidOpening, Note, Opening
+from protocols.judge.opening import InvalidOpening, Note, Opening, Unsupported
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import FeatureShape, SecretsCommitment
 from protocols.layer.secrets import LayerSecrets, state_bytes, state_digest
@@ -41,7 +42,7 @@ class Conversation:
 
     Attributes:
         terms: what was agreed on.
-        entries: every message that its sender has signed, by sender and sequence.
+        entries: every message that both have signed for, by sender and sequence.
     """
 
     terms: AgreedTerms
@@ -63,10 +64,8 @@ def read_conversations(transcripts: Iterable[tuple[str, Iterable[bytes]]]) -> di
             listed[fed[0].sender] += 1
         if auditor.terms is None:
             continue
-        signed = auditor.signatures.signed_by
-        kept = {
-            (each.sender, each.sequence): each for each in entries if each.sequence < signed[each.sender][each.sender]
-        }
+        covered = auditor.signatures.covered
+        kept = {(each.sender, each.sequence): each for each in entries if each.sequence < covered[each.sender]}
         terms = auditor.terms
         found.setdefault(terms.digest(), Conversation(terms, {})).entries.update(kept)
     return found
@@ -74,7 +73,7 @@ def read_conversations(transcripts: Iterable[tuple[str, Iterable[bytes]]]) -> di
 
 @dataclass(frozen=True)
 class Said:
-    """A message whose bytes are known, and which its sender has signed."""
+    """A message whose bytes are known, and which both have signed for."""
 
     sender: Sender
     sequence: int
@@ -92,7 +91,7 @@ class Said:
 
 
 def messages_of(opening: Opening, conversation: Conversation, catalogue: Catalogue) -> list[Said]:
-    """What an opening shows of what was said. Messages that their sender has not signed are left out.
+    """What an opening shows of what was said. Messages that not both have signed for are left out.
 
     Raises:
         InvalidOpening: a message is not the one that was signed.
@@ -107,7 +106,7 @@ def messages_of(opening: Opening, conversation: Conversation, catalogue: Catalog
         if entry is None:
             continue
         if entry.digest != sha256(data).hexdigest().encode():
-            raise InvalidOpening(f"{entry} is not the message that the {sender.role} has signed")
+            raise InvalidOpening(f"{entry} is not the message that both have signed for")
         said.append(Said(sender, envelope.sequence, envelope))
     return said
 
@@ -204,6 +203,9 @@ def check_commitments(
         sender: whose opening it is.
         terms: of the conversation.
         judged: the round.
+
+    Raises:
+        Unsupported: the commitments are not there.
     """
     if digest_of("session", facts.session).hex() != terms.session_tag:
         raise InvalidOpening("it is of another session")
@@ -213,7 +215,7 @@ def check_commitments(
         if seed is None or (number and number not in facts.states):
             raise InvalidOpening(f"it does not open the commitment of round {number}")
         if not isinstance(commitment, SecretsCommitment):
-            raise InvalidOpening(f"the commitment of round {number} is not there, or the party has not signed it")
+            raise Unsupported(f"the commitment of round {number} is not there, or not both have signed for it")
         secrets = LayerSecrets(spec, sender.role, seed, number)
         if secrets.seed_digest() != commitment.secrets:
             raise InvalidOpening(f"the seed of round {number} is not the one that was committed to")
@@ -243,14 +245,14 @@ def width_of(conversation: Conversation, states: Iterable[State]) -> int:
     """d, the columns of the features: as the collaborator announced, or, in a resumed conversation, as a share has it.
 
     Raises:
-        InvalidOpening: nothing says.
+        Unsupported: nothing says.
     """
     for entry in conversation.entries.values():
         if entry.type == FeatureShape.__name__ and entry.sender is Sender.COLLABORATOR:
             return entry.recorded[1]
     for state in states:
         return max(1, int(state.share.shape[1]))
-    raise InvalidOpening("it opens no share")
+    raise Unsupported("nothing says how wide the features are")
 
 
 def mergeable(said: Iterable[Said], wanted: Iterable[Said]) -> list[Said]:

@@ -29,7 +29,7 @@ from protocols.judge.evidence import (
     read_conversations,
     width_of,
 )
-from protocols.judge.opening import InvalidOpening, Opening
+from protocols.judge.opening import InvalidOpening, Opening, Unsupported
 from protocols.judge.recomputation import Recomputation, Side
 from protocols.judge.verdict import Judgement, Refusal, Verdict
 from protocols.layer.interface import LayerSpec
@@ -111,7 +111,7 @@ class Admitted:
             raise InvalidOpening("this party has opened the round already, in another file")
         keys = [each.message for each in self.said if each.sender is sender and isinstance(each.message, ProjectionKey)]
         if len(keys) != 1 or not isinstance(keys[0], ProjectionKey):
-            raise InvalidOpening("the public key of its session is not there, or the party has not signed it")
+            raise Unsupported("the public key of its session is not there, or not both have signed for it")
         try:
             side.key = self._backend.open_key(keys[0].public_key, facts.key)
         except InvalidCiphertext as error:
@@ -182,8 +182,8 @@ def judge(
     admitted = Admitted(conversation, openings[0].round, backend)
     terms, refused = conversation.terms, list[Refusal]()
 
-    def refuse(opening: Opening, is_signed: bool, reason: str) -> None:
-        refused.append(Refusal(opening.name, terms.name(opening.sender), is_signed, reason))
+    def refuse(opening: Opening, is_false: bool, reason: str) -> None:
+        refused.append(Refusal(opening.name, terms.name(opening.sender), is_false, reason))
 
     openers = []
     for opening in admitted.read(openings, refuse):
@@ -191,7 +191,7 @@ def judge(
             admitted.admit(opening)
             openers.append(terms.name(opening.sender))
         except InvalidOpening as error:
-            refuse(opening, True, str(error))
+            refuse(opening, not isinstance(error, Unsupported), str(error))
     verdicts = () if admitted.spec is None else _recompute(admitted, admitted.spec)
     return Judgement(terms.task_id, openings[0].round, tuple(openers), tuple(refused), verdicts)
 

@@ -29,6 +29,7 @@ from protocols.core.errors import ProtocolError
 from protocols.core.message import Array
 from protocols.core.sender import Sender
 from protocols.transcript.chain import DOMAIN
+from protocols.wire.varint import Buffer
 
 MAGIC = b"secure-hfl-opening 1\n"
 HEAD, MESSAGE, NOTE, SIGNATURE = b"H", b"M", b"N", b"S"
@@ -42,6 +43,10 @@ _FRAME = struct.Struct("<cIQ")
 
 class InvalidOpening(ProtocolError):
     """A file is no opening, or not one that says the truth. It convicts nobody of anything in the round."""
+
+
+class Unsupported(InvalidOpening):
+    """What an opening says cannot be compared: the transcripts that were given do not go far enough."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,22 @@ class Opening:
 
 def frame(kind: bytes, head: Mapping[str, Any], data: bytes | memoryview = b"") -> bytes:
     """The bytes of a frame."""
+    return _beginning(kind, head, len(data)) + data
+
+
+def _beginning(kind: bytes, head: Mapping[str, Any], size: int) -> bytes:
     text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
-    return b"".join((_FRAME.pack(kind, len(text), len(data)), text, data))
+    return _FRAME.pack(kind, len(text), size) + text
 
 
-def message_frame(sender: Sender, data: bytes | memoryview) -> bytes:
-    """A message."""
-    return frame(MESSAGE, {"sender": sender.value}, data)
+def message_pieces(sender: Sender, data: Buffer) -> tuple[Buffer, Buffer]:
+    """A message's frame, its bytes not copied."""
+    return _beginning(MESSAGE, {"sender": sender.value}, len(data)), data
+
+
+def message_frame(sender: Sender, data: Buffer) -> bytes:
+    """The same in one piece."""
+    return b"".join(message_pieces(sender, data))
 
 
 def note_frame(name: str, arrays: Mapping[str, Array]) -> bytes:

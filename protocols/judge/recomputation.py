@@ -237,6 +237,8 @@ class Recomputation:
         factor = self._factor
         if factor is None:
             raise Missing("the collaborator's factor is not known, or is malformed")
+        if np.abs(factor).max() > 2 << FACTOR_BITS:  # then a step in A is no small matter
+            raise Missing("the collaborator's factor is larger than an orthogonal one can be")
         values = self._reply(C, said, shapes.initial)
         self._sides[C].share = self._first_share(C, values)
         secrets = self._set_up(H)

@@ -46,16 +46,17 @@ class Refusal:
     Attributes:
         opening: the file.
         opener: the feature key it is said to be of; empty if the file does not say.
-        is_signed: whether that party has signed the file, so that its failure to open is the party's own.
+        is_false: whether that party has signed the file, which is not what it had committed to. Else the file is not
+            from that party, or what was given does not go far enough to tell.
     """
 
     opening: str
     opener: str
-    is_signed: bool
+    is_false: bool
     reason: str
 
     def __str__(self) -> str:
-        who = f"{self.opener} has not opened what it signed" if self.is_signed else "it shows nothing about anybody"
+        who = f"{self.opener} has not opened what it signed" if self.is_false else "it shows nothing about anybody"
         return f"{self.opening} is refused ({who}): {self.reason}"
 
 

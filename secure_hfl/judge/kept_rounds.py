@@ -20,7 +20,7 @@ from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Array, Message
 from protocols.core.sender import Sender
 from protocols.core.witness import Witness
-from protocols.judge.opening import message_frame, note_frame
+from protocols.judge.opening import message_frame, message_pieces, note_frame
 from protocols.transcript.messages import Countersignature
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import TranscriptNotWritten
@@ -65,13 +65,12 @@ class KeptRounds(Witness):
         if envelope.phase is not Phase.SETUP and envelope.phase not in _ROUNDS:
             return
         sender = self._party if direction is Direction.SENT else self._party.other
-        kept = message_frame(sender, memoryview(data))
+        message_type = type(envelope.message)
         with self._lock:
             self._begin(envelope.round)
-            self._write(kept)
-            message_type = type(envelope.message)
+            self._write(*message_pieces(sender, data))
             if message_type in self._carried_types:
-                self._carried[message_type] = kept
+                self._carried[message_type] = message_frame(sender, data)
             if message_type is Countersignature and envelope.phase in _ROUNDS:
                 self._close_round(sender, envelope.round)
 
@@ -98,10 +97,13 @@ class KeptRounds(Witness):
         for carried in self._carried.values():
             self._write(carried)
 
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
+    def _write(self, *pieces: Buffer) -> None:
+        if self._descriptor < 0:
+            return
         try:
-            while left and self._descriptor >= 0:
+            written = os.writev(self._descriptor, pieces)
+            left = memoryview(b"".join(pieces))[written:] if written < sum(map(len, pieces)) else b""
+            while left:
                 left = left[os.write(self._descriptor, left) :]
         except OSError as error:
             raise self._not_written(error) from error

@@ -15,6 +15,7 @@ from protocols.he.interface import Backend
 from protocols.judge.judge import judge
 from protocols.judge.opening import opening_pieces, read_opening
 from protocols.judge.verdict import Judgement
+from protocols.layer.frozen import FrozenCollaborator, FrozenHost
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.registry import registered_scheme
@@ -51,16 +52,8 @@ class KeptTask(Task):
         }
         line.host, line.collaborator = ends[H], ends[C]
         if not self.case.trainable:
-            scheme = registered_scheme(self.case.scheme)
-            line.host, line.collaborator = frozen(scheme, line.spec, ends)
-
-
-def frozen(scheme: Any, spec: Any, ends: dict[Sender, Any]) -> tuple[Any, Any]:
-    """The ends of a frozen bottom model's layer around these."""
-    from protocols.layer.frozen import FrozenCollaborator, FrozenHost
-
-    del scheme
-    return FrozenHost(spec, ends[H]), FrozenCollaborator(spec, ends[C])
+            line.host = FrozenHost(line.spec, line.host)
+            line.collaborator = FrozenCollaborator(line.spec, line.collaborator)
 
 
 def backend_of(scheme: str) -> Backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from protocols.core.sender import Sender
 from protocols.judge.opening import NOTE, InvalidOpening, frames_of, message_frame, note_frame, read_note
 from protocols.judge.verdict import Judgement, Outcome
 from tests.judge.judged_runs import NAMES, Run, run_of
+from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of
 from tests.protocols.whole_task import Case
 
 CASE = Case(rounds=2)
@@ -75,7 +77,7 @@ def test_an_opening_that_is_not_what_was_committed_to_is_refused(sender: Sender,
     judgement = judged(sender, FALSE[what])
     assert not judgement.convicted
     assert [each.opener for each in judgement.refused] == [NAMES[sender]]
-    assert judgement.refused[0].is_signed
+    assert judgement.refused[0].is_false
     assert NAMES[sender] in str(judgement.refused[0])
     assert any(NAMES[sender] in each.reason for each in judgement.of(Outcome.UNDECIDED))
 
@@ -84,7 +86,7 @@ def test_an_opening_that_is_not_what_was_committed_to_is_refused(sender: Sender,
 def test_an_opening_in_the_others_name_is_refused_and_says_nothing_of_it(sender: Sender) -> None:
     judgement = judged(sender, list, signer=sender.other.role)
     assert not judgement.convicted
-    assert not judgement.refused[0].is_signed
+    assert not judgement.refused[0].is_false
     assert "nothing about anybody" in str(judgement.refused[0])
 
 
@@ -105,7 +107,35 @@ def test_an_edited_message_is_refused(sender: Sender) -> None:
 
     judgement = judged(sender, change)
     assert not judgement.convicted
-    assert "has signed" in judgement.refused[0].reason
+    assert "both have signed for" in judgement.refused[0].reason
+
+
+def test_a_second_version_of_ones_own_messages_convicts_nobody_else() -> None:
+    """A host signs one step for the collaborator, and another one for the judge: the receiver has signed one only."""
+    run = honest()
+    texts = texts_of(run.files[H])
+    at = next(n for n, text in enumerate(texts) if text.split(b" ")[3:4] == [b"StepGradient"])
+    digest = texts[at].split(b" ")[-1].decode()
+
+    def change(frames: list[bytes]) -> list[bytes]:
+        out = []
+        for data in frames:
+            (each,) = frames_of(memoryview(data))
+            if sha256(each.data).hexdigest() == digest:
+                other = bytearray(each.data)
+                other[-1] ^= 1
+                texts[at] = texts[at].replace(digest.encode(), sha256(other).hexdigest().encode())
+                data = message_frame(H, bytes(other))
+            out.append(data)
+        return out
+
+    openings = run.opening(C, 1), run.opening(H, 1, change)
+    forged = rebuild(texts, key_of(H))
+    assert digest.encode() not in forged
+    for transcripts in ([forged], [run.files[C], forged], [forged, run.files[C]]):
+        judgement = run.judge(*openings, transcripts=transcripts)
+        assert not judgement.convicted
+        assert not any(each.opener == NAMES[C] and each.is_false for each in judgement.refused)
 
 
 @st.composite
