@@ -25,18 +25,20 @@ from secure_hfl.judge.kept_rounds import KeptRounds
 from secure_hfl.judge.open_round import frames_to_open
 from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 from tests.protocols.kept_layers import BOUNDS
-from tests.protocols.whole_task import Case, Task
+from tests.protocols.whole_task import Before, Case, Task
 
 ROLES = {H: EncryptedHost, C: EncryptedCollaborator}
-DEFAULT = Case()
+DEFAULT, UNBROKEN = Case(), Before()
 NAMES = {H: "hospital", C: "patient"}
 
 
 class KeptTask(Task):
     """A task whose parties keep all rounds under a directory. `roles`: in place of the honest ones."""
 
-    def __init__(self, case: Case, directory: Path, roles: dict[Sender, Any] | None = None) -> None:
-        super().__init__(case)
+    def __init__(
+        self, case: Case, directory: Path, roles: dict[Sender, Any] | None = None, before: Before = UNBROKEN
+    ) -> None:
+        super().__init__(case, before)
         self.roles = {**ROLES, **(roles or {})}
         carried = registered_scheme(case.scheme).carried
         self.kept = {sender: KeptRounds(directory / sender.role, sender, carried, True) for sender in Sender}
@@ -64,9 +66,9 @@ def backend_of(scheme: str) -> Backend:
 class Run:
     """A run that was kept."""
 
-    def __init__(self, case: Case, roles: dict[Sender, Any] | None = None) -> None:
+    def __init__(self, case: Case, roles: dict[Sender, Any] | None = None, before: Before = UNBROKEN) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="secure-hfl-judged-"))
-        task = KeptTask(case, self.directory, roles)
+        task = KeptTask(case, self.directory, roles, before)
         task.run()
         for kept in task.kept.values():
             kept.close()

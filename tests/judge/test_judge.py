@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.harness.pump import C, H
+from protocols.core.envelope import Phase
 from protocols.judge.verdict import Outcome
-from tests.judge.judged_runs import NAMES, run_of
-from tests.protocols.whole_task import Case
+from protocols.task.resumption import ResumePoint
+from tests.judge.judged_runs import NAMES, Run, run_of
+from tests.protocols.whole_task import Before, Case, Task
 
 CASES = [Case(), Case(skip=1), Case(d=2, o=3, batches=(3, 1)), Case(trainable=False), Case("paillier", rounds=1)]
 
@@ -35,6 +37,17 @@ def test_every_kind_of_message_of_a_round_is_judged() -> None:
         "FeatureGradient",
         "WeightGradient",
     }
+
+
+@pytest.mark.parametrize(
+    "place", [ResumePoint(Phase.SETUP), ResumePoint(Phase.TRAIN, 1), ResumePoint(Phase.TRAIN, 2, 2)]
+)
+def test_a_round_behind_an_interruption_is_judged(place: ResumePoint) -> None:
+    case = Case(rounds=3)
+    first = Task(case, every=2).run()
+    saved = next(each for each in first.saved if each.point == place)
+    judgement = Run(case, before=Before(saved, conversations=1)).judged(2)
+    assert judgement.holds, [str(each) for each in judgement.verdicts if each.outcome is not Outcome.CONSISTENT]
 
 
 @pytest.mark.parametrize("sender", [H, C], ids=["host", "collaborator"])
