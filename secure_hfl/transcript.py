@@ -93,13 +93,15 @@ class Transcript:
             raise self._not_written(error) from error
 
     def check_terms_kept(self) -> None:
-        """Compare what this conversation of a resumed run was agreed on with the one before.
+        """Compare what this conversation of a resumed run was agreed on with its first one.
+
+        Not with the last one: that may be an attempt to resume which was refused for its terms.
 
         Raises:
             WrongSession: the terms are others; a run keeps them. Says which.
         """
         earlier = [path for path in transcripts_of(self.path.parent, self._peer) if path != self.path]
-        before = next(filter(None, map(agreed_terms, reversed(earlier))), None)
+        before = next(filter(None, map(agreed_terms, earlier)), None)
         now = agreed_terms(self.path)
         if before is None or now is None:
             return

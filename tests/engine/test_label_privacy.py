@@ -129,11 +129,11 @@ def test_new_processes_draw_as_before(tmp_path: Path) -> None:
     first, *_ = run()
     assert first.keys() == TRUE.keys()
     scheduler.case.raises = None
-    for other in (RandomizedResponse(0.5, 2), None):
+    for other, now in ((RandomizedResponse(0.5, 2), 0.5), (None, 0.0)):
         scheduler.label_privacy = other
         assert run(resume=True) == []
         assert isinstance(parties.errors[HOST], TaskFailed)
-        assert "this task began with label_privacy of epsilon 1, classes 2" in parties.errors[HOST].detail
+        assert f"another label_epsilon (1.0 before, {now} now)" in str(parties.errors[HOST])
     scheduler.label_privacy = RandomizedResponse(1.0, 2)
     done, *rest = run(resume=True)
     assert (done, rest) == ({}, [first] * (ROUNDS - 1)), "round 1 was over"
