@@ -1,7 +1,7 @@
 """Lies that no online check sees, and the judge: he convicts who lied, of the message it lied in, and nobody else.
 
 Every attack runs to its end, on both sides, with the checks of every batch that are due. Before there was a judge that
-was all: message 4 made from -30 a moved W away by several times its norm, and both transcripts held.
+was all: message 4 made from -30 a moves W thirty times as far, the wrong way, and both transcripts hold.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class Run:
     """A run that was kept."""
 
     def __init__(self, case: Case, roles: dict[Sender, Any] | None = None, before: Before = UNBROKEN) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="secure-hfl-judged-"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="secure-hfl-judged-")  # goes with this object
+        self.directory = Path(self._temporary.name)
         task = KeptTask(case, self.directory, roles, before)
         task.run()
         for kept in task.kept.values():
