@@ -17,7 +17,8 @@ from protocols.core.wire_format import wire_format
 _FEATURES_MOVING = (
     "features of {{collaborator}}, about as far as one rotation of them all tells: norms and inner products of all "
     "rows. Its weights moved in {rounds} while the rows came back, so that a projection as wide as the features shows "
-    "just that, and a narrower one nearly. Who also knows some rows, or can compute features of other rows, finds the rest"
+    "just that, and a narrower one nearly. Who also knows some rows, or can compute features of other rows, finds the "
+    "rest"
 )
 _FEATURES_STANDING = (
     "features of {{collaborator}}, as far as one noisy linear image of each row tells, because the weights stood "
