@@ -100,7 +100,8 @@ class Identity:
         identity = cls._load(directory)
         if name not in (None, identity.name):
             raise IdentityError(
-                f"the identity in {directory} is called {identity.name!r}, not {name!r}; use that name or another home"
+                f"the identity in {directory} is called {identity.name!r}, not {name!r}; use that name or another "
+                "home; or, if no task uses it yet, remove the directory and make another identity"
             )
         return identity
 

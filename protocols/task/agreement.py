@@ -58,7 +58,7 @@ def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool, 
         one, other = ("the host", who) if is_resuming else (who, "the host")
         raise WrongSession(
             f"resume: {one} goes on with an interrupted task, {other} starts it anew; nothing was lost. "
-            f"Start {other} with --resume, or all parties without"
+            "Start all parties again: all with --resume, or all without"
         )
 
 

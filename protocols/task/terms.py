@@ -99,6 +99,19 @@ class RunLimits:
                 f"sent. {who} allows more, or all parties take fewer ids"
             )
 
+    def check_shape(self, who: str, rows: int, width: int) -> None:
+        """Raise `WrongSession` if a batch has more rows, or a layer more outputs, than this collaborator allows."""
+        if self.rows and rows > self.rows:
+            raise WrongSession(
+                f"rows: {who} allows batches of at most {self.rows} samples, and the script yields {rows}; no feature "
+                f"was sent. All parties yield smaller batches, or {who} allows more"
+            )
+        if self.width and width > self.width:
+            raise WrongSession(
+                f"projection width: {who} allows at most {self.width}, and the layer has {width} outputs; "
+                f"no feature was sent. The host sets projection to {self.width} or less, or {who} allows more"
+            )
+
     def stricter(self, other: RunLimits) -> RunLimits:
         """What both allow."""
         pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]

@@ -9,6 +9,7 @@ from protocols.core.sender import Sender
 from protocols.transcript.errors import IncompleteTranscript, TranscriptError, TranscriptsDisagree
 from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import Entry
+from protocols.transcript.preamble import AgreedTerms
 from protocols.transcript.report import Finding
 
 MAX_APART = 1 << 16
@@ -90,8 +91,8 @@ class EndComparison:
         if one.terms is None or other.terms is None or one.writer is None or other.writer is None:
             return self._findings
         if one.terms != other.terms or one.writer.writer == other.writer.writer:
-            self._add(TranscriptsDisagree("these are not the two ends of one run", "one task, session and manifest"), 1)
-            return self._findings
+            self._add(_not_one_run(one.terms, other.terms), 1)
+            return [self._findings[-1], *self._findings[:-1]]  # it explains the others
         for at, file in enumerate(self._files):
             self._check_writer(at, file)
         for sender in Sender:
@@ -146,6 +147,22 @@ class EndComparison:
         at = 0 if is_host_first == (sender is Sender.HOST) else 1
         self._add(TranscriptsDisagree("an Abort that the other end received is not among those sent"), at)
 
+
+def _not_one_run(one: AgreedTerms, other: AgreedTerms) -> TranscriptsDisagree:
+    """Two files that cannot be compared: most often a file that was meant for another audit."""
+    problem, expected = "these are not the two ends of one run", "one task, session and manifest"
+    if one.task_id != other.task_id:
+        problem += f": one is of task {one.task_id}, the other of {other.task_id}"
+    elif one == other:
+        problem += ": both were written by the same party"
+        expected = "the host's file and the collaborator's"
+    return TranscriptsDisagree(problem, expected, meaning=NOT_ONE_RUN)
+
+
+NOT_ONE_RUN = (
+    "Another file was named than was meant, and nothing else that is said of both together counts. If it was meant, "
+    "one of the two was changed, or the host made each believe in another task."
+)
 
 LOST_BY_SENDER = (
     "What was sent is recorded before it leaves: the sender's machine lost what was not yet on its disk, or the end of "

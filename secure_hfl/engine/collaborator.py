@@ -182,6 +182,9 @@ class Collaborator:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._begun = chain([first], iterator)
         rows, width = first.shape
+        party = self._bench.assignment.party
+        terms = self._bench.state.manifest.pair_terms(party)
+        terms.limits.check_shape(party, rows, terms.width or width)
         self._link.send(FeatureShape(rows, width))
         self._link.run(self._new_layer(rows, width).setup())
 

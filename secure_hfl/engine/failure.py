@@ -62,7 +62,7 @@ def diagnose(error: BaseException, party: str, place: Place) -> Failure:
     if isinstance(error, PeerAborted):
         return Failure(error.party, error.code, error.reason, error.local_detail, from_peer=True)
     if isinstance(error, KeyboardInterrupt):
-        return Failure(party, code, f"{party} was stopped by its user in {place}")
+        return Failure(party, code, f"{party} was stopped by its user in {place}; all can go on with --resume")
     if isinstance(error, ShuttingDown):
         reason = f"{party} was shut down in {place}; it may come back, with --resume, while the others wait for it"
         return Failure(party, AbortCode.SHUTTING_DOWN, reason)

@@ -120,7 +120,7 @@ class Run:
         bench.progress.emit("phase", phase="join", round=0)
         bench.user.validate()
         if task.record.data_check is None:
-            logger.warning("No DataChecker has verified the data of this task.")
+            logger.warning("No DataChecker has verified the data of this task (optional).")
         warn_of_dates({party.name: party.certificate_pem for party in task.record.participants}, logger.warning)
         if task.options.seed is not None:
             logger.warning("This run has a seed: it can be repeated, and it is NOT SECRET.")
@@ -195,7 +195,8 @@ class Run:
         bench, party = self.bench, self.bench.assignment.party
         bench.user.interrupter.stop()
         where = bench.peers.place
-        logger.warning(f"Interrupted in {where}: {cause} Waiting to go on from the last checkpoint.")
+        told, seconds = str(cause).rstrip("."), bench.user.schedule_timeout
+        logger.warning(f"Interrupted in {where}: {told}. Waiting {seconds:g} s to go on from the last checkpoint.")
         bench.progress.emit("interrupted", reason=one_line(str(cause)))
         reason = f"{party} was interrupted in {where} and waits for all to come back"
         bench.peers.abort(Failure(party, AbortCode.CONNECTION_LOST, reason))

@@ -58,7 +58,11 @@ def test_an_error_carries_its_own_detail() -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "code"),
     [
-        (KeyboardInterrupt(), "bank was stopped by its user in training round 2, batch 7", AbortCode.STOPPED),
+        (
+            KeyboardInterrupt(),
+            "bank was stopped by its user in training round 2, batch 7; all can go on with --resume",
+            AbortCode.STOPPED,
+        ),
         (ShuttingDown(), "it may come back", AbortCode.SHUTTING_DOWN),
         (ConnectionLost("shop is gone"), "shop is gone (in training round 2, batch 7)", AbortCode.CONNECTION_LOST),
         (PeerFault("shop", MalformedMessage("a field is unknown")), "shop: a field is unknown", AbortCode.PEER_FAULT),

@@ -108,7 +108,10 @@ def test_ctrl_c_is_told(parties: Parties) -> None:
     stopped = running["party1"].ended()
     assert stopped.code not in (0, 1)
     assert "Traceback" not in stopped.err
-    fails_with(running["party0"].ended(), r"^error: party1 was stopped by its user in training round \d+, batch \d+$")
+    fails_with(
+        running["party0"].ended(),
+        r"^error: party1 was stopped by its user in training round \d+, batch \d+; all can go on with --resume$",
+    )
 
 
 def test_who_does_not_come_is_named(parties: Parties) -> None:

@@ -92,7 +92,8 @@ REFUSED = {
         "party1 allows at most 1, the host asks for 2",
     ),
     "ids": (COLLABORATOR, {"run_limits": RunLimits(ids=7)}, "samples in common, and party1 allows at most 7"),
-    "rows": (COLLABORATOR, {"run_limits": RunLimits(rows=3)}, "samples, and the collaborator allows 3"),
+    "rows": (COLLABORATOR, {"run_limits": RunLimits(rows=3)}, "rows: party1 allows batches of at most 3 samples"),
+    "width": (COLLABORATOR, {"run_limits": RunLimits(width=3)}, "projection width: party1 allows at most 3, "),
 }
 
 
