@@ -23,12 +23,14 @@ class LayerParameters:
         feature_norm: bound on the norm of one sample's features; larger ones raise before anything is sent.
         step_limit: bound on an entry of lr dz.
         check_every: verify one in so many batches with a random linear combination; 0 never.
+        test_shares_every: test one in so many new shares of the host, chosen at random; 0 never.
     """
 
     weight_norm: float = 8.0
     feature_norm: float = 64.0
     step_limit: float = 64.0
     check_every: int = 1000
+    test_shares_every: int = 16
 
     def __post_init__(self) -> None:
         # Below a norm of 1 the smoothing noise would be larger than the room that `projection_limit` leaves for it.
@@ -36,8 +38,8 @@ class LayerParameters:
             raise InvalidInput("projection parameters out of range")
         if self.projection_limit * 2 ** (FEATURE_BITS + WEIGHT_BITS) >= 2 ** (RING_BITS - 1):
             raise InvalidInput(f"features of norm {self.feature_norm} and weights of {self.weight_norm} leave the ring")
-        if self.check_every < 0:
-            raise InvalidInput("check_every must not be negative")
+        if self.check_every < 0 or not 0 <= self.test_shares_every < 1 << 30:
+            raise InvalidInput("check_every and test_shares_every must not be negative, or as large as that")
 
     @property
     def projection_limit(self) -> float:

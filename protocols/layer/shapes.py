@@ -16,6 +16,13 @@ Ring = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
 
+TEST_ROWS = 40
+"""Rows of the secret combination that tests the host's share: each lets one wrong share in two pass."""
+
+IMAGE_DEVIATIONS = 8
+"""Such a row times features of norm n has a standard deviation of n / sqrt(2); with 8 n it is beyond all chance."""
+
+
 class LayerShapes:
     """The shapes of a layer's products. d: width in; o: width out; rows: of a batch.
 
@@ -62,6 +69,20 @@ class LayerShapes:
         """a [rows, d] times [U^T r]_H [d, 1]."""
         return MatrixShape(rows, self.d, 1, self._bits, self._row_sum, rows * self._row_squares)
 
+    @property
+    def share_test(self) -> MatrixShape:
+        """x [TEST_ROWS, d], of -1, 0 and 1, times [U^T]_H [d, o]."""
+        return MatrixShape(TEST_ROWS, self.d, self.o, self._bits, self._row_sum, TEST_ROWS * self.d)
+
+    def step_test(self, rows: int) -> MatrixShape:
+        """x a^T [TEST_ROWS, rows] times [lr dz]_H [rows, o]."""
+        norm = math.isqrt(self._gradient_row_squares) + 1
+        # The step was encrypted for `weight_gradient`: as large a sum over a row, so that its slots are the same.
+        row_sum = rows * self.weight_gradient(rows).largest
+        # On average half of the norms' squares: six times as much is beyond all chance, over 40 rows.
+        squares = 3 * TEST_ROWS * rows * norm**2
+        return MatrixShape(TEST_ROWS, rows, self.o, (IMAGE_DEVIATIONS * norm).bit_length(), row_sum, squares)
+
     def check_budget(self, backend: Backend, rows: int) -> None:
         """Raise `InvalidInput` unless every product of such a batch leaves noise budget to flood and decrypt."""
         for shape in (
@@ -70,6 +91,8 @@ class LayerShapes:
             self.feature_gradient(rows),
             self.weight_gradient(rows),
             self.check(rows),
+            self.share_test,
+            self.step_test(rows),
         ):
             backend.check(shape)
 

@@ -73,6 +73,7 @@ class WeightShare:
         values: the share, once `start` or `restore` has run.
         version: how many steps W has made.
         checks: which batches are verified.
+        test_rate: how often the host's share is tested after a step.
         secrets: what masks, noise and rounding come from.
         randomness: of this party's part of the first weights; from the seed of a repeatable run.
         noise: this party's smoothing noise.
@@ -89,6 +90,7 @@ class WeightShare:
         self._sigma = parameters.smoothing_sigma(max(self.shapes.d, self.shapes.o)) * 2.0**WEIGHT_BITS
         self.version = 0
         self.checks = CheckSchedule(parameters.check_every)
+        self.test_rate = 1 / parameters.test_shares_every if parameters.test_shares_every else 0.0
         self.randomness = self.secrets.choice(role)
         self.noise = VersionedNoise(self._fresh_noise())
 

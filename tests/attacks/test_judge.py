@@ -19,6 +19,7 @@ from protocols.layer.quantised import QuantisedFeatures, QuantisedGradient
 from protocols.layer.shapes import add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
+from protocols.schemes.encrypted.share_test import ShareTest
 from tests.judge.judged_runs import NAMES, Run, run_of
 from tests.protocols.transcript.recorded_runs import check
 from tests.protocols.whole_task import Case
@@ -55,8 +56,16 @@ class OtherMask(EncryptedCollaborator):
         return reply
 
 
+class Untossed(EncryptedCollaborator):
+    """Its coin never says that the host's share is to be tested (share_test.py)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._test = ShareTest(self._share, 0, self._masks)
+
+
 class OtherHostShare(EncryptedHost):
-    """Lies in one [U]."""
+    """Lies in one [U], where no coin says that it is tested."""
 
     def _exchange_shares(self) -> Any:
         honest, self._share.values = self._share.values, add(self._share.values, LIE * (self._share.version == 1))
@@ -103,7 +112,7 @@ LIES: dict[str, tuple[Sender, Any, str]] = {
 def lying(lie: str) -> tuple[Run, Judgement]:
     """The run, and what the judge says of both openings."""
     sender, role, _ = LIES[lie]
-    run = Run(CASE, {sender: role})
+    run = Run(CASE, {C: Untossed, sender: role})
     return run, run.judged(1)
 
 

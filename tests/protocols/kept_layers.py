@@ -17,7 +17,7 @@ from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.registry import registered_scheme
 from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
-BOUNDS = LayerParameters(check_every=2)
+BOUNDS = LayerParameters(check_every=2, test_shares_every=1)
 
 
 def parameters_of(scheme: str) -> str:

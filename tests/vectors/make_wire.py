@@ -32,6 +32,7 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    ShareQuery,
     StepGradient,
     WeightGradient,
 )
@@ -144,6 +145,7 @@ EXAMPLES: tuple[Message, ...] = (
     CheckReply(7, _PARTS, _bytes(32, 24)),
     EqualityProof(_bytes(32, 25), _bytes(32, 26)),
     EqualityConfirmation(_bytes(32, 27)),
+    ShareQuery(8, 128, _PARTS, _PARTS[:1], _PARTS[1:], _bytes(32, 29)),
     TripleRequest("train", 8, 16),
     TripleOperand(9, "projection", _PARTS),
     TripleProduct(10, "weight_gradient", _PARTS),

@@ -35,6 +35,7 @@ from protocols.schemes.encrypted.messages import (
     WeightGradient,
 )
 from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
+from protocols.schemes.encrypted.share_test import Move, ShareTest
 
 
 class EncryptedCollaborator(CollaboratorLayer):
@@ -53,6 +54,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
+        self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
 
     def setup(self) -> Steps[None]:
         """See the interface."""
@@ -105,6 +107,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         own = self._share.project(quantised.forward)
         if self._spec.witness.is_keeping:
             self._spec.witness.note("features", features=features)
+        yield from self._test.run(self._products, host_share)
         yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
         self._pending.drop()
         if training:
@@ -150,6 +153,8 @@ class EncryptedCollaborator(CollaboratorLayer):
         mask = share.step_mask()
         parts = self._products.weight_gradient(features, step.parts, mask)
         share.subtract(mask)
+        if self._host_share is not None:
+            self._test.stepped(Move(self._host_share, step.parts, features, mask))
         return WeightGradient(share.version, parts)
 
     def settle(self) -> Steps[None]:

@@ -20,6 +20,8 @@
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
 
+    batch   ShareQuery, EqualityProof, EqualityConfirmation before Projection, if a new [U] is tested: share_test.py
+
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
 Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
 bottom model while the host refreshes its share. Evaluation is `Projection` alone.
@@ -35,7 +37,8 @@ not ask for anything else. Both compute c, s being fresh and uniform and own the
 
 For the host: an error of the encryption library, or a product with an old [U], is not silent. A row of z that is wrong
 by a multiple of 2^j passes with probability 2^(j - 59); errors that large leave the range. What the check cannot see
-are wrong products of messages 3 and 4: those change W or da, and z still fits the shares.
+are wrong products of messages 3 and 4: those change W or da, and z still fits the shares; and a [U] that is not U. That
+the collaborator tests itself, one new [U] in `test_shares_every` (protocols/schemes/encrypted/share_test.py).
 
 For the collaborator: the operand q of the query may be anything that a malicious host likes. With W' = U' + V where U'
 is what it sent as [U], the host's c is that of the collaborator exactly if a (U'^T r - q) = g mod 2^59, where g is what
@@ -83,10 +86,12 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    ShareQuery,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.products import HostProducts, check_products
+from protocols.schemes.encrypted.share_test import PLACE, wrong_share
 
 
 class EncryptedHost(HostLayer):
@@ -114,6 +119,7 @@ class EncryptedHost(HostLayer):
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
         self._peer_share: CollaboratorShare | None = None
+        self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
 
     def setup(self) -> Steps[None]:
         """See the interface."""
@@ -155,7 +161,7 @@ class EncryptedHost(HostLayer):
         self._life.begin_batch()
         self._pending.drop()
         yield from self._share.commit()
-        reply = received((yield Receive(Projection)), Projection)
+        reply = yield from self._receive_projection()
         self._share.check_version("Projection", reply.version)
         ring = self._products.decrypt_projection(reply.parts, rows)
         z = decode_projection(self._spec, ring, self._parameters)
@@ -166,6 +172,25 @@ class EncryptedHost(HostLayer):
         else:
             self._life.end_batch()
         return z
+
+    def _receive_projection(self) -> Steps[Projection]:
+        """It may come behind a test of our share, once after each step."""
+        rows, self._stepped = self._stepped, None
+        if rows is not None:
+            message = yield Receive(Projection, ShareQuery)
+            if not isinstance(message, ShareQuery):
+                return received(message, Projection)
+            yield from self._vouch(message, rows)
+        return received((yield Receive(Projection)), Projection)
+
+    def _vouch(self, query: ShareQuery, rows: int) -> Steps[None]:
+        """Show that our share is the one before, moved by the last step, of so many rows."""
+        share = self._share
+        share.check_version("ShareQuery", query.version)
+        if query.rows != rows:
+            raise MalformedMessage(f"ShareQuery is about a step of {query.rows} rows, the last one had {rows}")
+        value = self._products.decrypt_test(query.old, query.step, query.new, rows)
+        yield from HostComparison(share.place(PLACE), value).run(query.element, wrong_share(share.label))
 
     def _check(self, projection: Ring) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r."""
@@ -194,6 +219,7 @@ class EncryptedHost(HostLayer):
         share.check_version("WeightGradient", reply.version)
         share.subtract(self._products.decrypt_weight_gradient(reply.parts, len(dz)))
         share.next_version()
+        self._stepped = len(dz)
         yield from self._exchange_shares()
         self._life.end_batch()
 

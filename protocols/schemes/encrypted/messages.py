@@ -10,24 +10,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.distance import Distance
+from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, Inference, KeptFromCollaborator, ciphertext
 from protocols.core.message import Message
-from protocols.core.wire_format import Int32, Uint64, wire
+from protocols.core.sizes import Recorded
+from protocols.core.wire_format import Int32, Uint32, Uint64, wire
+from protocols.he.interface import MatrixShape
 from protocols.layer.messages import (
     COMPARED,
     ELEMENT_BYTES,
     EXPONENT,
     FLOODED,
     GRADIENT_LEARNED,
+    MAX_ROWS,
     PROJECTION_LEARNED,
     SEMANTIC,
     SMOOTHED,
     CiphertextMessage,
+    layer_bounds,
+    layer_distance,
     of_product,
     operand_bounds,
 )
-from protocols.wire.sizes import data, tensor
+from protocols.layer.sizes import LaidOut
+from protocols.wire.sizes import data, number, tensor
 
 
 @wire(
@@ -173,4 +181,55 @@ class CheckReply(CiphertextMessage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _test_products(layer: LaidOut, rows: int) -> tuple[tuple[MatrixShape, MatrixShape], ...]:
+    """The shapes of a test's products, each with what its operand was encrypted for; `rows` of the step."""
+    shapes = layer.shapes
+    share = shapes.share_test, shapes.forward(layer.first_rows)
+    return share, (shapes.step_test(rows), shapes.weight_gradient(rows)), share
+
+
+def _test_size(layer: LaidOut, recorded: Recorded) -> int:
+    version, rows = recorded
+    if not 1 <= rows <= MAX_ROWS:
+        raise InvalidInput(f"a step of {rows} rows")
+    sizes = sum(layer.sizes.reply(*each) for each in _test_products(layer, rows))
+    return number(version) + number(rows) + sizes + data(ELEMENT_BYTES)
+
+
+def _test_distance(layer: LaidOut, recorded: Recorded) -> Distance:
+    old, step, new = (layer.sizes.distance(*each) for each in _test_products(layer, recorded[1]))
+    return old + step + new
+
+
+@wire(
+    69,
+    ledger=ciphertext(HOST_KEY, f"{FLOODED} What it decrypts to is masked by fresh uniform matrices. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=layer_bounds(_test_size),
+    distance=layer_distance(_test_distance),
+)
+@dataclass(frozen=True)
+class ShareQuery(Message):
+    """The collaborator's test of a new [U] (protocols/schemes/encrypted/share_test.py).
+
+    Secret combinations of the old [U], of the step of `rows` rows between them, and of the new [U] of this version,
+    each under a fresh mask; and the element of a comparison, for the sum of the masks.
+
+    **Leaks** nothing: what it decrypts to is uniform, and adds up to what is compared.
+    """
+
+    version: Uint64
+    rows: Uint32
+    old: tuple[bytes, ...]
+    step: tuple[bytes, ...]
+    new: tuple[bytes, ...]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        for parts in (self.old, self.step, self.new):
+            CiphertextMessage(self.version, parts)
+        self.require_int("rows", 1, MAX_ROWS)
         self.require_bytes("element", ELEMENT_BYTES)

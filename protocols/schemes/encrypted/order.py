@@ -6,7 +6,8 @@ host            ALIGNED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -I
                 (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
 collaborator    SHAPED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED
                 (-CollaboratorShare->) READY
-                OPENED -Projection-> PROJECTED (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
+                OPENED (-ShareQuery-> TESTING_SHARE -EqualityConfirmation-> TESTED_SHARE) -Projection-> PROJECTED
+                (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
                 -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
 In the first batch of a round SecretsCommitment comes first, from both.
 resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
@@ -34,6 +35,7 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    ShareQuery,
     StepGradient,
     WeightGradient,
 )
@@ -62,6 +64,8 @@ class EncryptedState(OrderState):
     KEYED = auto()
     WEIGHTED = auto()
     PROJECTED = auto()
+    TESTING_SHARE = auto()
+    TESTED_SHARE = auto()
     CHECKING = auto()
     ANSWERED = auto()
     CHECKED = auto()
@@ -77,7 +81,7 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, CheckQuery): (Projection,),
     (C, CheckReply): (CheckQuery,),
-    (H, EqualityProof): (CheckReply,),
+    (H, EqualityProof): (CheckReply, ShareQuery),
     (C, EqualityConfirmation): (EqualityProof,),
     (H, StepGradient): (Projection,),
     (C, WeightGradient): (StepGradient,),
@@ -101,7 +105,7 @@ def _host(trainable: bool) -> Moves:
             Phase.TRAIN,
             (S.TRAINING, SecretsCommitment, S.TRAINING),
             (S.TRAINING, CheckQuery, E.CHECKING),
-            (E.CHECKING, EqualityProof, S.TRAINING),
+            ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
             (S.TRAINING, StepSkipped, S.TRAINING),
             (S.TRAINING, StepGradient, E.STEPPED),
             *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
@@ -111,7 +115,7 @@ def _host(trainable: bool) -> Moves:
             Phase.TEST,
             (S.TESTING, SecretsCommitment, S.TESTING),
             (S.TESTING, CheckQuery, E.CHECKING),
-            (E.CHECKING, EqualityProof, S.TESTING),
+            ((S.TESTING, E.CHECKING), EqualityProof, S.TESTING),
         ),
     }
 
@@ -119,7 +123,9 @@ def _host(trainable: bool) -> Moves:
 def _collaborator(trainable: bool) -> Moves:
     forward = (
         (S.OPENED, SecretsCommitment, S.OPENED),
-        (S.OPENED, Projection, E.PROJECTED),
+        (S.OPENED, ShareQuery, E.TESTING_SHARE),
+        (E.TESTING_SHARE, EqualityConfirmation, E.TESTED_SHARE),
+        ((S.OPENED, E.TESTED_SHARE), Projection, E.PROJECTED),
         (E.PROJECTED, CheckReply, E.ANSWERED),
         (E.ANSWERED, EqualityConfirmation, E.CHECKED),
     )
@@ -162,6 +168,28 @@ class CommitmentRules(SchemeRules):
             refuse(sender, message_type, f"the {roles} had not committed to secrets of this round")
 
 
+class EncryptedRules(CommitmentRules):
+    """A step lets the collaborator ask once about the host's share, and every question lets the host prove once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_stepped = False
+        self._asked = 0
+
+    def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
+        """See the base."""
+        super().check(sender, message_type, at, recorded)
+        if message_type is StepGradient:
+            self._has_stepped = True
+        elif message_type is ShareQuery:
+            if not self._has_stepped:
+                refuse(sender, message_type, "the host's share has not moved since it was tested")
+            self._has_stepped = False
+        self._asked += (message_type in (CheckReply, ShareQuery)) - (message_type is EqualityProof)
+        if self._asked < 0:
+            refuse(sender, message_type, "nothing is compared")
+
+
 def encrypted_order(trainable: bool) -> SchemeOrder:
     """For a bottom model that is trained, or frozen."""
     return SchemeOrder(
@@ -175,5 +203,5 @@ def encrypted_order(trainable: bool) -> SchemeOrder:
         once_a_batch=frozenset({CheckQuery, StepSkipped}),
         steps=(StepGradient,),
         behind_step=(FeatureGradient, WeightGradient),
-        rules=CommitmentRules,
+        rules=EncryptedRules,
     )

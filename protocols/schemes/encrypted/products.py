@@ -5,6 +5,8 @@
     decrypt_projection                         <----    projection          [a U^T + own]_H
     encrypt_combination  [U^T r]_H             ---->    check               [a U^T r + mask]_H
     encrypt_step      [lr dz]_H                ---->    weight_gradient     [(lr dz)^T a - mask]_H
+    decrypt_test                               <----    combine_share       [x U^T + mask]_H
+                                               <----    combine_step        [x lr dz + mask]_H
     feature_gradient  [dz V + own]_C           ---->    decrypt_gradient
                                                <----    encrypt_share       [V]_C
 
@@ -22,7 +24,7 @@ from protocols.he.interface import Backend, CiphertextBundle, EncryptedOperand, 
 from protocols.layer.initial import Keys
 from protocols.layer.interface import LayerSpec
 from protocols.layer.run_distance import RunDistance
-from protocols.layer.shapes import Integers, LayerShapes, Ring, subtract
+from protocols.layer.shapes import Integers, LayerShapes, Ring, add, subtract
 from protocols.layer.weight_share import HOST, ROLES, WeightShare
 
 Parts = tuple[bytes, ...]
@@ -46,6 +48,7 @@ def run_distance(role: str, spec: LayerSpec, backend: Backend, share: WeightShar
         return RunDistance(backend.distance(shapes.initial), batch)
     check = backend.distance(shapes.check(rows))
     batch = backend.distance(shapes.forward(rows)) + check * share.checks.rate
+    batch += (backend.distance(shapes.share_test) * 2 + backend.distance(shapes.step_test(rows))) * share.test_rate
     if spec.trainable:
         batch += backend.distance(shapes.weight_gradient(rows))
     return RunDistance(check, batch)
@@ -116,6 +119,12 @@ class HostProducts:
         """a U^T r + mask, [rows, 1]."""
         return self._secret.decrypt(CiphertextBundle(parts), self._shapes.check(rows))
 
+    def decrypt_test(self, old: Parts, step: Parts, new: Parts, rows: int) -> Ring:
+        """The sum of a test's three products, [TEST_ROWS, o]; `rows` of the step."""
+        shares = [self._secret.decrypt(CiphertextBundle(parts), self._shapes.share_test) for parts in (old, new)]
+        moved = self._secret.decrypt(CiphertextBundle(step), self._shapes.step_test(rows))
+        return add(add(*shares), moved)
+
     def encrypt_step(self, step: Integers) -> Parts:
         """[lr dz]_H of lr dz [B, o]."""
         self._for_steps.use()
@@ -168,6 +177,16 @@ class CollaboratorProducts:
         shape = self._shapes.check(len(features))
         operand = self._public.load_operand(CiphertextBundle(combination), shape)
         return self._public.multiply_add(features, operand, mask, shape).parts
+
+    def combine_share(self, combination: Integers, host_share: EncryptedOperand, mask: Ring) -> Parts:
+        """[x U^T + mask]_H of x [TEST_ROWS, d]."""
+        return self._public.multiply_add(combination, host_share, mask, self._shapes.share_test).parts
+
+    def combine_step(self, combination: Integers, step: Parts, mask: Ring, rows: int) -> Parts:
+        """[x lr dz + mask]_H of x [TEST_ROWS, rows] and [lr dz]_H."""
+        shape = self._shapes.step_test(rows)
+        operand = self._public.load_operand(CiphertextBundle(step), shape)
+        return self._public.multiply_add(combination, operand, mask, shape).parts
 
     def weight_gradient(self, features: Integers, step: Parts, mask: Ring) -> Parts:
         """[(lr dz)^T a - mask]_H of a [B, d] and [lr dz]_H, computed as [a^T (lr dz) - mask^T]_H; mask [o, d]."""

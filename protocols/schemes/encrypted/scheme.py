@@ -28,6 +28,7 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    ShareQuery,
     StepGradient,
     WeightGradient,
 )
@@ -90,6 +91,7 @@ class EncryptedScheme(Scheme):
             CheckReply,
             EqualityProof,
             EqualityConfirmation,
+            ShareQuery,
         )
 
 

@@ -29,7 +29,7 @@ from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 Floats = NDArray[np.float32]
 States = tuple[Mapping[str, Array], Mapping[str, Array]]
-QUIET = LayerParameters(check_every=0)
+QUIET = LayerParameters(check_every=0, test_shares_every=0)
 
 
 @lru_cache

@@ -1,0 +1,131 @@
+"""A malicious host puts another matrix than its share into one [U]: U + D, and projects by W + D for that batch.
+
+With D = 2^46 I the ring holds a 2^46 + a W^T + e, for features below 2^12 steps of the forward scale: the upper part is
+a, to the last bit, and the lower a W^T. So one such batch gives the features of its rows and, by least squares, W. Who
+has W solves for the features of every batch that follows, though each of them is honest. (Larger features take more
+columns of D, each reading a few bits.) The weak design is the protocol without the test of the host's share.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protocols.core.errors import VerificationFailed
+from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS, encode
+from protocols.he.interface import as_ring, as_signed
+from protocols.layer.parameters import LayerParameters
+from protocols.layer.shapes import Ring, add, subtract
+from tests.attacks.split_training import closeness
+from tests.protocols.layer.helpers import Floats, Layer, normal
+
+D, ROWS, SHIFT = 3, 40, 46
+READING = (np.eye(D, dtype=np.uint64) << np.uint64(SHIFT)).astype(np.uint64)
+
+
+def features(number: int) -> Floats:
+    return (0.05 * np.tanh(normal(number, ROWS, D))).astype(np.float32)
+
+
+class Liar:
+    """A host that adds D to its share in the [U] of some versions, and takes what it reads out of z."""
+
+    def __init__(self, every: int, lies: dict[int, Ring], backend: str = "bfv") -> None:
+        self.layer = Layer(
+            D, D, ROWS, False, backend, LayerParameters(check_every=0, test_shares_every=every), seed=None
+        )
+        self.read: list[tuple[Any, Any]] = []  # a, and a W^T + e, of the batches that it lied in
+        products, share = self.layer.host._products, self.layer.host._share
+        encrypt, decrypt = products.encrypt_share, products.decrypt_projection
+
+        def encrypt_share(values: Ring) -> Any:
+            return encrypt(add(values, lies[share.version]) if share.version in lies else values)
+
+        def decrypt_projection(parts: Any, rows: int) -> Ring:
+            ring = decrypt(parts, rows)
+            if share.version not in lies:
+                return ring
+            a = (as_signed(ring) + (1 << SHIFT - 1)) >> SHIFT
+            rest = subtract(ring, as_ring(a << SHIFT))
+            self.read.append((a, as_signed(rest) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)))
+            return rest
+
+        products.encrypt_share, products.decrypt_projection = encrypt_share, decrypt_projection  # type: ignore
+
+    def train(self, batches: int) -> None:
+        for number in range(batches):
+            self.layer.forward(features(number))
+            self.layer.backward(normal(50 + number, ROWS, D, scale=1e-3), 0.01)
+
+    @property
+    def is_caught(self) -> bool:
+        """Whether four batches end with an error."""
+        try:
+            self.train(4)
+        except VerificationFailed:
+            return True
+        return False
+
+
+def test_one_lie_gives_the_features_and_the_weights() -> None:
+    liar = Liar(every=0, lies={1: READING})
+    liar.train(2)
+    ((a, z),) = liar.read
+    assert (a == encode("a", features(1), FEATURE_BITS, 64.0)).all()
+    guess = np.linalg.lstsq(a * 2.0**-FEATURE_BITS, z, rcond=None)[0].T
+    liar.layer.forward(features(2))
+    assert closeness(guess, liar.layer.weights()) > 0.9999
+    later = liar.layer.exact_projection() * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)  # an honest batch, and a step later
+    assert closeness(np.linalg.solve(guess, later.T).T, features(2).astype(float)) > 0.999
+
+
+@pytest.mark.parametrize("backend", ["bfv", "paillier"])
+def test_a_tested_lie_reads_nothing(backend: str) -> None:
+    """The test comes before the first projection by the lie."""
+    liar = Liar(every=1, lies={1: READING}, backend=backend)
+    with pytest.raises(VerificationFailed, match="share of the weights for side"):
+        liar.train(2)
+    assert not liar.read
+
+
+def one(value: int, row: int = 0, column: int = 0) -> Ring:
+    lie = np.zeros((D, D), np.uint64)
+    lie[row, column] = value
+    return lie
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [one(1), one(1 << 58), one((1 << 59) - 1, 2, 1), one(1 << 30, 1, 2), np.full((D, D), 1 << 58, np.uint64)],
+    ids=["smallest", "only the top bit", "minus one", "one entry", "the top bit of all"],
+)
+def test_no_lie_is_too_small(lie: Ring) -> None:
+    """Each row of x lets a lie pass at most every other time, also one that only parity shows."""
+    with pytest.raises(VerificationFailed):
+        Liar(every=1, lies={1: lie}).train(2)
+
+
+def test_a_share_that_stood_still_is_a_lie() -> None:
+    liar = Liar(every=1, lies={})
+    share, encrypt = liar.layer.host._share, liar.layer.host._products.encrypt_share
+    old = share.values.copy()
+    liar.layer.host._products.encrypt_share = lambda values: encrypt(old)  # type: ignore[method-assign]
+    with pytest.raises(VerificationFailed):
+        liar.train(2)
+
+
+RUNS = 60
+
+
+@pytest.mark.parametrize(
+    ("lies", "moves"),
+    [({1: READING}, 2), ({1: READING, 2: READING, 3: READING}, 1), ({1: READING, 3: READING}, 3), ({}, 0)],
+    ids=["one, taken back", "one, kept up", "two", "none"],
+)
+def test_lies_are_caught_as_often_as_is_said(lies: dict[int, Ring], moves: int) -> None:
+    """With every second share tested: 1 - 2^-moves, as each departure from the share and return to it is a lie."""
+    caught = sum(Liar(every=2, lies=lies).is_caught for _ in range(RUNS))
+    expected = 1 - 0.5**moves
+    assert abs(caught - RUNS * expected) <= 5 * np.sqrt(RUNS * expected * (1 - expected))
