@@ -48,6 +48,7 @@ class AbortCode(str, Enum):
     DATA_CHECK_FAILED = "DataCheckFailed"
     INVALID_INVITE = "InvalidInvite"
     SCHEME_MISMATCH = "SchemeMismatch"
+    TERMS_MISMATCH = "TermsMismatch"
     LOCAL_RUN_FAILED = "LocalRunFailed"
     EMPTY_INTERSECTION = "EmptyIntersection"
     TRANSCRIPT_NOT_WRITTEN = "TranscriptNotWritten"

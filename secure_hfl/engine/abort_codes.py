@@ -54,6 +54,7 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
     engine.DataCheckFailed: AbortCode.DATA_CHECK_FAILED,
     engine.InvalidInvite: AbortCode.INVALID_INVITE,
     engine.SchemeMismatch: AbortCode.SCHEME_MISMATCH,
+    engine.TermsMismatch: AbortCode.TERMS_MISMATCH,
     engine.LocalRunFailed: AbortCode.LOCAL_RUN_FAILED,
     engine.EmptyIntersection: AbortCode.EMPTY_INTERSECTION,
     engine.TranscriptNotWritten: AbortCode.TRANSCRIPT_NOT_WRITTEN,

@@ -62,6 +62,7 @@ VALUES = [
     "TaskNotFound",
     "TaskStateError",
     "TasksFailed",
+    "TermsMismatch",
     "TranscriptNotWritten",
     "TransportError",
     "UserCodeError",

@@ -191,7 +191,8 @@ def test_an_older_text_says_nothing_of_labels_and_a_newer_one_does() -> None:
         return AgreedTerms.parse(json.dumps(told, sort_keys=True, separators=(",", ":")))
 
     assert parsed(label_epsilon=2.5).label_epsilon == 2.5
-    assert parsed(protocol_version=2, label_epsilon=None).label_epsilon == 0.0
+    older = dict.fromkeys(AgreedTerms.newer)
+    assert parsed(protocol_version=2, **older).label_epsilon == 0.0
     wrong: list[dict[str, object]] = [
         {"label_epsilon": None},
         {"protocol_version": 2},
