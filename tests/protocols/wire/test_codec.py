@@ -141,7 +141,7 @@ def test_any_memory_layout_can_be_sent(array: np.ndarray[Any, Any]) -> None:
         {"values": np.ones(1, dtype=np.float16)},
         {"values": np.ones(1, dtype=bool)},
         {"values": np.array(["text"])},
-        {"values": np.array([object()])},
+        {"values": np.array([None])},
         {"counts": [1]},
         {"counts": (1, "2")},
         {"pair": (1, 2, 3)},
