@@ -127,6 +127,7 @@ def join(
     """Join a task that another party hosts, once the host has told you its fingerprint or the pairing code."""
     from secure_hfl.tasks import Invite, check_fingerprint, check_pairing_code, join_task
 
+    store, identity = _store(), _identity()  # a home that others have access to is refused first
     read = Invite.read(invite)
     if host_fingerprint is None and pairing_code is None:
         # What the file says is not shown: a copy of it would confirm nothing.
@@ -140,7 +141,7 @@ def join(
     if pairing_code is not None:
         check_pairing_code(read, pairing_code)
     most = allowed(max_width, max_rounds, max_projection_lr, max_rows, max_ids)
-    record = join_task(_store(), _identity(), read, scheme, most)
+    record = join_task(store, identity, read, scheme, most)
     out = console()
     out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))
     out.print(plain(f"The host plans: {planned_text(record.terms)}"))

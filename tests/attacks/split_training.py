@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS
 from protocols.core.randomness import Randomness
-from protocols.he.interface import as_signed
+from protocols.he.interface import RING_BITS, as_signed
 from protocols.layer.shapes import subtract
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
@@ -38,7 +38,10 @@ def collaborator_masks(make: Callable[[], Randomness]) -> Callable[[EncryptedHos
     """For `Layer(prepare=...)`: the collaborator's masks R come from here."""
 
     def prepare(host: EncryptedHost, collaborator: EncryptedCollaborator) -> None:
-        collaborator._masks = make()
+        masks, share = make(), collaborator._share
+        collaborator._masks = masks
+        shape = (share.shapes.o, share.shapes.d)
+        share.step_mask = lambda: masks.ring(shape, RING_BITS)  # type: ignore[method-assign]
 
     return prepare
 

@@ -34,7 +34,7 @@ def solve(coefficients: list[int], value: int) -> list[int] | None:
 
 def samples_recovered(layer: Layer) -> int:
     """How many samples of a checked batch the host solves for exactly."""
-    a = normal(1, ROWS, D)
+    a = normal(1, ROWS, D, scale=0.1)  # three features of some 15 bits: the short solution is the only one
     layer.forward(a)
     query = next(message for message in layer.view.from_host if isinstance(message, CheckQuery))
     reply = next(message for message in layer.view.from_collaborator if isinstance(message, CheckReply))

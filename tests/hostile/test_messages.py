@@ -85,7 +85,7 @@ TO_HOST = [
     Row("plain", "Hello", "scheme: other", "WrongSession"),
     Row("plain", "ManifestAccepted", "digest: flipped", "VerificationFailed"),
     Row("plain", "PsiOpen", "set_size: largest", "MalformedMessage"),
-    Row("plain", "PsiOpen", "session: flipped", "WrongSession"),
+    Row("plain", "PsiOpen", "pair: flipped", "WrongSession"),
     Row("plain", "PsiPoints", "points: zeros", "InvalidPoint"),
     Row("plain", "PsiPoints", "index: one more", "MessageOutOfOrder"),
     Row("plain", "PsiDigests", "digests: shorter", "MalformedMessage"),
@@ -107,7 +107,6 @@ TO_HOST = [
     Row("bfv", "Projection", "parts: shorter", "InvalidCiphertext"),
     Row("bfv", "WeightGradient", "parts: zeros", "InvalidCiphertext"),
     Row("masked", "MaskedFeatures", "features: too large", "MalformedMessage"),
-    Row("masked", "MaskedFeatures", "projection: flipped", "VerificationFailed"),
     Row("masked", "TripleProduct", "parts: random", "InvalidCiphertext"),
 ]
 
