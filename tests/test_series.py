@@ -17,12 +17,18 @@ from benchmarks.harness.series import Broken, run_series
 
 SCRIPT = """
 import json, os, sys, time
+from pathlib import Path
+printed = Path(__file__).with_suffix(".printed")
 for row in json.loads(os.environ["ROWS"]):
     if row == {"does": "hang"}:
         time.sleep(1000)
     if row == {"does": "die"}:
+        while len(printed.read_text()) < 2:  # parties of a task are in step: neither dies in the next before both are here
+            time.sleep(0.01)
         sys.exit("dead")
     print(json.dumps(row), flush=True)
+    with printed.open("a") as file:
+        file.write(".")
 """
 
 
