@@ -23,7 +23,7 @@ for row in json.loads(os.environ["ROWS"]):
     if row == {"does": "hang"}:
         time.sleep(1000)
     if row == {"does": "die"}:
-        while len(printed.read_text()) < 2:  # parties of a task are in step: neither dies in the next before both are here
+        while len(printed.read_text()) < 2:  # as parties are in step
             time.sleep(0.01)
         sys.exit("dead")
     print(json.dumps(row), flush=True)
