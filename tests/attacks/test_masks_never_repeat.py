@@ -22,7 +22,7 @@ from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import CheckQuery
 from tests.protocols.layer.helpers import Layer, normal
 
-CHECKED = LayerParameters(check_every=1)
+CHECKED = LayerParameters(check_every=1, test_shares_every=1)  # chance would send other messages in each run
 
 
 def seeded_masks(host: EncryptedHost, collaborator: EncryptedCollaborator) -> None:
