@@ -54,7 +54,7 @@ class OperatorLimits:
             if name not in known:
                 listed = ", ".join(sorted(known))
                 raise ConfigurationError(f"SECURE_HFL_LIMITS: there is no limit {name!r}, only {listed}")
-            if not number.isdecimal():
+            if not number.isdecimal() or len(number) > 18:
                 raise ConfigurationError(f"SECURE_HFL_LIMITS: {name} must be a number, not {number!r}")
             values[name] = int(number)
         return replace(self, **values)

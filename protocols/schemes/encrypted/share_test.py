@@ -15,10 +15,11 @@ tested, before the first projection by it. Everything is computed from ciphertex
 of the new [U] differs by from that of the old one less the plaintext of message 4. Then v = t - x D^T. All that the
 host decrypts is uniform given v, and it passes exactly if it guesses x D^T. x has `TEST_ROWS` rows of entries
 -1, 0, 0, 1: if D is not 0, no value of x D^T has more than half of the probability in a row, as -1, 0 or 1 times an
-element of the ring that is not 0 takes none more often. So a tested lie passes with probability 2^-40, and else ends
-the task; its host is told nothing but that. One lie is tested with probability 1 / `test_shares_every`; k lies in k
-different batches stay unseen with probability (1 - 1 / `test_shares_every`)^k. A lie that is taken back afterwards is
-two. With m uniform, a malicious collaborator gets one guess at v likewise, and no decryption of what it chose.
+element of the ring that is not 0 takes none more often. So a tested lie passes with probability below 2^-39 (2^-40,
+times 6/5 for drawing x again), and else ends the task; its host is told nothing but that. One lie is tested with
+probability 1 / `test_shares_every`; k lies in k different batches stay unseen with probability
+(1 - 1 / `test_shares_every`)^k. A lie that is taken back afterwards is two. With m uniform, a malicious collaborator
+gets one guess at v likewise, and no decryption of what it chose.
 
 **What this does not cover** The first [U] of a task or of a resumed one: nothing stands before it, and there W is A B
 plus whatever the host adds. A step of any size, as lr dz is the host's own to choose: W moves by it, and z shows it.
