@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from secure_hfl import run_options
 from secure_hfl.home import home_directory
 from secure_hfl.log import ensure_visible, logger
-from secure_hfl.mocking import active_mock
+from secure_hfl.mocking import active_mock, script_runs_again
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.tasks.invite import resolve_task
 from secure_hfl.tasks.store import TaskStore
@@ -55,6 +55,8 @@ class DataChecker(ABC):
 
         An exception or a wrong return type counts as a failed check; its text stays on this machine.
         """
+        if script_runs_again():
+            return
         passed, message = self._verdict()
         if self._mock is not None:
             self._mock.data_checked(type(self).__name__, passed, message)

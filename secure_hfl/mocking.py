@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from multiprocessing import process
 from typing import Any, Protocol
 
 
@@ -18,12 +19,32 @@ class Mock(Protocol):
         """In place of keeping the verdict of a `DataChecker` of this name with its task."""
 
 
+class _LaunchedElsewhere:
+    """In a worker process, which runs the user's script again: whoever started the process has launched the task."""
+
+    def launch(self, scheduler: Any, reference: str) -> None:
+        """Nothing."""
+
+    def data_checked(self, name: str, passed: bool, message: str) -> None:
+        """Nothing."""
+
+
 _active: ContextVar[Mock | None] = ContextVar("mock", default=None)
 
 
 def active_mock() -> Mock | None:
     """The innermost one, or None outside of all."""
-    return _active.get()
+    return _LaunchedElsewhere() if script_runs_again() else _active.get()
+
+
+def script_runs_again() -> bool:
+    """Whether `multiprocessing` is running the user's script in a process that it has just started, to get its classes.
+
+    It does so under the start methods spawn and forkserver, for the workers of a `DataLoader` for example. A script
+    without `if __name__ == "__main__"`, like the tutorial's, launches its task there once more.
+    """
+    # What multiprocessing itself goes by when it refuses to start processes at that moment; there is no public name.
+    return bool(getattr(process.current_process(), "_inheriting", False))
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from secure_hfl.errors import PeerRefused
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
+from secure_hfl.transport import FORKS_SAFELY
 
 
 class Role(Protocol):
@@ -122,6 +123,11 @@ class Run:
         if task.record.data_check is None:
             logger.warning("No DataChecker has verified the data of this task (optional).")
         warn_of_dates({party.name: party.certificate_pem for party in task.record.participants}, logger.warning)
+        if not FORKS_SAFELY:
+            logger.warning(
+                "gRPC was imported before secure_hfl, so a process that this one forks, for a DataLoader for example, "
+                "may crash: set GRPC_ENABLE_FORK_SUPPORT=0, or import secure_hfl first."
+            )
         if task.options.seed is not None:
             logger.warning("This run has a seed: it can be repeated, and it is NOT SECRET.")
         if not bench.recovery.is_resuming:

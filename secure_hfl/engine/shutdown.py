@@ -36,6 +36,7 @@ class Shutdown:
     def __init__(self) -> None:
         self.requested = self._checkpointed = self._is_training = False
         self._timer: threading.Timer | None = None
+        self._process = 0
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -43,6 +44,7 @@ class Shutdown:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        self._process = os.getpid()
         before = signal.signal(signal.SIGTERM, self._on_signal)
         try:
             yield
@@ -75,6 +77,10 @@ class Shutdown:
         return self._is_training
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a fork has inherited this handler, not the run
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         if self.requested or not self.request():
             raise ShuttingDown
         logger.warning("SIGTERM: stopping after the next checkpoint.")

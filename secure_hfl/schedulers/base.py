@@ -16,7 +16,7 @@ from secure_hfl.engine.running import RunningParty
 from secure_hfl.engine.supervisor import launch
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.limits import OperatorLimits
-from secure_hfl.mocking import active_mock
+from secure_hfl.mocking import active_mock, script_runs_again
 from secure_hfl.schedulers.other_names import accept_other_names
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 MAX_TIMEOUT = 1e7
 """Seconds; four months. Longer ones overflow where threads wait."""
+
+WORKER = (
+    "a worker process (of a DataLoader, for example) runs this script again, and launches no task: "
+    'put what follows launch_task() below `if __name__ == "__main__":`'
+)
 
 
 class HeteroNNScheduler(ABC):
@@ -147,7 +152,7 @@ class HeteroNNScheduler(ABC):
     @property
     def _running(self) -> RunningParty:
         if self._run is None:
-            raise ConfigurationError("this is known once launch_task() is running")
+            raise ConfigurationError(WORKER if script_runs_again() else "this is known once launch_task() is running")
         return self._run
 
     @property

@@ -1,7 +1,8 @@
 """Which process runs a task: an advisory file lock, which the kernel lets go when its holder dies, however it dies.
 
 A process id in a database would outlive its process and might be given to another one. Locks are held per process in
-this module, so that any `TaskStore` of the process can release them; a fork inherits a lock and cannot take it again.
+this module, so that any `TaskStore` of the process can release them. A fork, such as a worker of a DataLoader, lets go
+of what it inherits: it may outlive its parent by some seconds.
 The home directory must be on a local file system, as SQLite's write-ahead log demands anyway.
 """
 
@@ -76,3 +77,15 @@ def _lock(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _let_go_in_fork() -> None:
+    """The lock stays with the parent: closing is not unlocking while somebody else has the file open."""
+    global _guard
+    _guard = threading.Lock()  # another thread may have held it
+    for descriptor in _held.values():
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_fork)
