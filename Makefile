@@ -2,6 +2,7 @@
 # make test         set up .venv and run the tests
 # make test-busy    run those with real parties beside four processes that only compute
 # make check        lint, types, generated code
+# make native       compile protocols/he/native in place (installing does it too; without a compiler SEAL is used)
 # make docs    the documentation, into site/
 PYTHON ?= python3
 VENV := .venv
@@ -9,12 +10,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_OPTIONS ?=
 
-.PHONY: demo test check docs clean
+.PHONY: demo test check native docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/secure-hfl demo $(DEMO_OPTIONS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev native
 	$(BIN)/python -m pytest
 
 # Limits follow the load: tests that pass alone must pass here.
@@ -32,8 +33,14 @@ check: $(VENV)/.dev
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
+native: $(VENV)/.native
+
+# Not an error without a compiler.
+$(VENV)/.native: $(VENV)/.dev hatch_build.py $(wildcard protocols/he/native/*.[ch] protocols/he/native/*.inc)
+	-$(BIN)/python hatch_build.py && touch $@
+
 clean:
-	rm -rf $(VENV) build dist site *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info protocols/he/native/_kernel*.so
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

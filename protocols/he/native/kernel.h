@@ -25,6 +25,8 @@
 #define KERNEL_MIN_SCALE_BITS 61
 #define KERNEL_MAX_SCALE_BITS 96
 #define KERNEL_MAX_DROP_BITS 20
+#define KERNEL_MIN_FLOOD_BITS 64
+#define KERNEL_MAX_FLOOD_BITS 124
 
 #define KERNEL_OK 0
 #define KERNEL_BAD_ARGUMENT 1 /* a number, shape or length that the caller chose is out of range */
@@ -84,7 +86,7 @@ void kernel_secret_free(kernel_secret *secret);
 
 /* c0 = -(a s + e), residues, for a expanded from the stream. error: [N], |e| <= 21. */
 int kernel_zero(const kernel_context *context, const kernel_secret *secret, const uint8_t *stream, uint64_t bytes,
-                const int8_t *error, uint64_t *c0, uint64_t *workspace, uint64_t workspace_words);
+                const int8_t *error, uint64_t *c0);
 /* c0[i] += round(q m[i] / t) for count ring elements (bits above 2^59 are ignored). */
 int kernel_add_message(const kernel_context *context, const uint64_t *message, uint32_t count, uint64_t *c0);
 /* Each prime at its own bit length, prime by prime, least significant bit first. */
@@ -105,11 +107,12 @@ int kernel_products(const kernel_context *context, const kernel_layout *layout, 
                     const int64_t *factor, const uint64_t *operand, const uint64_t *const *masks, uint64_t *sums,
                     uint64_t *workspace, uint64_t workspace_words);
 /* One reply's bytes from its sum, which is overwritten. addend: [m][n] ring elements, of which the reply's window is used.
- * flooding: words [2][3][count], count the results of this reply: 62 high bits of three integers each, then their
- * flood_bits - 62 low ones, in the top bits of each word. error: e2, [N].
- * Bytes: c0 at results, W - D bits each, row by row, filled to a byte; then c1, W bits each, N of them: both
- * (2^51 + sum over l of (c_l (q / p_l)^-1 mod p_l) floor(2^(W + 52) / p_l)) / 2^52, rounded down, mod 2^W: that is
- * c 2^W / q rounded, but for an error below L p / 2^52 before rounding. c0 + 2^(D-1) loses its D low bits. */
+ * flooding: words [2][3][count], count the results of this reply: the upper 62 bits of a word are the high ones of
+ * three integers each, then its upper flood_bits - 62 their low ones. error: e2, [N].
+ * Bytes: c0 at results, W - D bits each, row by row, filled to a byte; then c1, W bits each, N of them. With C_l the
+ * integer nearest to 2^(W + 52) / p_l, both are
+ *     (2^51 + sum over l of C_l (c_l (q / p_l)^-1 mod p_l)) / 2^52, rounded down, mod 2^W,
+ * which is c 2^W / q rounded, but for an error below sum of p_l / 2^53. c0 + 2^(D-1) loses its D low bits. */
 int kernel_reply(const kernel_context *context, const kernel_layout *layout, uint32_t group, uint32_t tile,
                  uint64_t *sum, const int8_t *error, const uint64_t *flooding, uint64_t flooding_words,
                  const uint64_t *addend, uint8_t *body, uint64_t body_bytes, uint64_t *workspace,

@@ -1,0 +1,105 @@
+/* The evaluator's half: operands, masks, products and replies. */
+#include "internal.h"
+
+/* One half of one part modulo one prime, into its place among the blocks. */
+static void place_part(const u64 *row, u64 *operand, u32 prime, u32 parts, u32 part, u32 half) {
+    for (u32 b = 0; b < BLOCKS; b++)
+        memcpy(operand + ((((u64)prime * BLOCKS + b) * parts + part) * 2 + half) * BLOCK, row + BLOCK * b, 8 * BLOCK);
+}
+
+int kernel_load(const kernel_context *context, const u8 *packed, u64 packed_length, const u8 *stream, u64 stream_bytes,
+                u64 *operand, u32 parts, u32 part, u64 *workspace, u64 workspace_words) {
+    if (part >= parts || workspace_words < kernel_workspace_words(context)) return KERNEL_BAD_ARGUMENT;
+    if (packed_length != kernel_packed_bytes(context)) return KERNEL_BAD_LENGTH;
+    int status = kernel_uniform(context, stream, stream_bytes, workspace);
+    if (status) return status;
+    u64 *row = workspace + (u64)context->count * N;
+    for (u32 l = 0; l < context->count; l++) {
+        const modulus *m = &context->moduli[l];
+        status = unpack_prime(m, packed, row);
+        if (status) return status;
+        packed += packed_bytes(N, m->bits);
+        context->set->forward(m, row);
+        place_part(row, operand, l, parts, part, 0);
+        context->set->from_transform(m, workspace + (u64)l * N);
+        place_part(workspace + (u64)l * N, operand, l, parts, part, 1);
+    }
+    return KERNEL_OK;
+}
+
+int kernel_mask(const kernel_context *context, const int8_t *ternary, const u64 *key, u64 *mask, u64 *workspace,
+                u64 workspace_words) {
+    if (workspace_words < kernel_workspace_words(context)) return KERNEL_BAD_ARGUMENT;
+    for (u32 l = 0; l < context->count; l++) {
+        const modulus *m = &context->moduli[l];
+        for (u32 i = 0; i < N; i++) workspace[i] = small_mod(ternary[i], m->p);
+        context->set->forward(m, workspace);
+        for (u32 b = 0; b < BLOCKS; b++) {
+            for (u32 half = 0; half < 2; half++) {
+                const u64 *part = key + (((u64)l * BLOCKS + b) * 2 + half) * BLOCK;
+                u64 *out = mask + ((u64)half * context->count + l) * N + BLOCK * b;
+                context->set->multiply(m, workspace + BLOCK * b, part, out, BLOCK);
+            }
+        }
+    }
+    return KERNEL_OK;
+}
+
+int kernel_products(const kernel_context *context, const kernel_layout *layout, u32 first_group, u32 end_group,
+                    const int64_t *factor, const u64 *operand, const u64 *const *masks, u64 *sums, u64 *workspace,
+                    u64 workspace_words) {
+    u64 needed = kernel_products_workspace_words(context, layout, first_group, end_group);
+    if (!needed || workspace_words < needed) return KERNEL_BAD_ARGUMENT;
+    context->set->products(context, layout, first_group, end_group, factor, operand, masks, sums, workspace);
+    return KERNEL_OK;
+}
+
+/* c0 of a reply at its results, with flooding and the addend: rows of c0 are `stride` apart. */
+static void gather(const kernel_context *c, const kernel_layout *y, const window *at, u32 prime, const u64 *row,
+                   const u64 *flooding, const u64 *addend, u64 *out) {
+    const modulus *m = &c->moduli[prime];
+    u32 span = y->k_tile * y->n_tile, count = at->rows * at->columns;
+    for (u32 i = 0, taken = 0; i < at->rows; i++) {
+        const u64 *values = row + i * span + y->k_tile - 1, *message = addend + (u64)(at->row + i) * y->n + at->column;
+        for (u32 j = 0; j < at->columns; j++, taken++) {
+            u64 noise = flooding_mod(flooding + taken, count, c, m);
+            out[taken] = once(once(values[j * y->k_tile] + noise, m->p) + scaled_message(message[j], c, m), m->p);
+        }
+    }
+}
+
+/* Rounds `drop` low bits away, modulo 2^width. */
+static void drop_low_bits(u64 *low, u64 *high, u32 count, u32 width, u32 drop) {
+    u128 mask = ((u128)1 << (width - drop)) - 1;
+    for (u32 i = 0; i < count; i++) {
+        u128 value = ((u128)high[i] << 52 | low[i]) + ((1ull << drop) >> 1);
+        value = value >> drop & mask;
+        low[i] = (u64)value & ((1ull << 52) - 1);
+        high[i] = (u64)(value >> 52);
+    }
+}
+
+int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32 group, u32 tile, u64 *sum, const int8_t *error,
+                 const u64 *flooding, u64 flooding_words, const u64 *addend, u8 *body, u64 body_bytes, u64 *workspace,
+                 u64 workspace_words) {
+    window at;
+    if (!window_of(layout, group, tile, &at) || workspace_words < kernel_workspace_words(context) ||
+        body_bytes != kernel_reply_bytes(context, layout, group, tile) || flooding_words != 6ull * at.rows * at.columns)
+        return KERNEL_BAD_ARGUMENT;
+    u32 primes = context->count, width = context->scale_bits, drop = context->drop_bits, count = at.rows * at.columns;
+    u64 *c1 = sum + (u64)primes * N, *low = workspace, *high = low + N, *results = high + N;
+    for (u32 l = 0; l < primes; l++) {
+        const modulus *m = &context->moduli[l];
+        u64 *row = c1 + (u64)l * N;
+        context->set->inverse(m, sum + (u64)l * N);
+        gather(context, layout, &at, l, sum + (u64)l * N, flooding, addend, results + (u64)l * N);
+        context->set->inverse(m, row);
+        for (u32 i = 0; i < N; i++) row[i] = once(row[i] + small_mod(error[i], m->p), m->p);
+    }
+    context->set->scale(context, results, N, low, high, count);
+    drop_low_bits(low, high, count, width, drop);
+    pack_wide(low, high, count, width - drop, body);
+    context->set->scale(context, c1, N, low, high, N);
+    pack_wide(low, high, N, width, body + packed_bytes(count, width - drop));
+    return KERNEL_OK;
+}

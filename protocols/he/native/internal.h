@@ -1,0 +1,171 @@
+/* What the files of the kernel share. Each instruction set compiles transform.inc, products.inc and conversions.inc over
+ * its own vectors and publishes them as `operations`; everything else is written once, over words. */
+#ifndef SECURE_HFL_KERNEL_INTERNAL_H
+#define SECURE_HFL_KERNEL_INTERNAL_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernel.h"
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "the kernel reads and writes words as little-endian bytes"
+#endif
+
+typedef uint64_t u64;
+typedef uint32_t u32;
+typedef int64_t i64;
+typedef uint8_t u8;
+__extension__ typedef unsigned __int128 u128; /* not in ISO C, but in every compiler for 64 bits that we take */
+
+#define N KERNEL_DEGREE
+#define LOG_N 13
+#define BLOCK 64 /* points that stay together: [N / BLOCK] blocks are the unit of products */
+#define BLOCKS (N / BLOCK)
+#define MIN_PRIME_BITS 47
+#define MAX_PRIME_BITS 50
+#define NARROW_BITS 48 /* up to here values may grow to 16 p unreduced in 52 bits */
+#define MAX_CHUNK 32
+#define RESULT_PRIMES 3 /* most primes that hold c1 s, at most 2^(W - 1) N in size */
+
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* A constant factor w with what its set multiplies by to find the quotient: words, or doubles by their bits. */
+typedef struct {
+    u64 value, quotient;
+} twiddle;
+
+typedef struct {
+    u64 p;
+    u32 bits;
+    int wide;              /* p > 2^48: sums are reduced at every step */
+    u32 chunk;             /* most products that a sum takes before it is reduced */
+    u64 word, word_shoup;  /* 2^64 mod p; and, as for every _shoup, floor(2^64 x / p) */
+    u64 one_shoup;
+    u64 one_52;            /* floor(2^52 / p) */
+    u64 inverse_t, inverse_t_shoup, message_shift; /* of round(q m / t) */
+    u64 flood_offset;      /* the centre of the flooding, negated */
+    u64 minus_half_w;      /* -2^(W - 1) mod p */
+    twiddle two_52, two_32;
+    u64 minus_two_63;
+    twiddle last;          /* 1 / N */
+    twiddle hat;           /* (q / p)^-1 mod p */
+    u64 hat_word, hat_shoup;
+    u64 scale_high, scale_low; /* 2^(W + 52) / p to the nearest, 52 bits low */
+    /* Roots by their place in the tree of butterflies: node 1 first, children of i at 2 i and 2 i + 1. */
+    twiddle *forward, *inverse;
+    /* The last stages, within vectors: [N / lanes^2][lanes - 1 nodes][value, quotient][lanes]. */
+    u64 *forward_lanes, *inverse_lanes;
+} modulus;
+
+struct operations;
+
+struct kernel_context {
+    u32 count, scale_bits, drop_bits, flood_bits;
+    u64 q_mod_t;
+    const struct operations *set;
+    modulus *moduli;
+    u32 result_primes;      /* how many primes decryption needs */
+    u64 garner[RESULT_PRIMES], garner_shoup[RESULT_PRIMES]; /* 1 / (p_0 .. p_{i-1}) mod p_i */
+};
+
+struct kernel_secret {
+    u64 words;
+    u64 *key; /* internal [L][N] */
+};
+
+/* Values of "internal" form: below 2 p, or of size p / 2 as doubles; see the sets. In all, arrays may be the same. */
+typedef struct operations {
+    const char *name;
+    u32 lanes;
+    twiddle (*make)(u64 value, u64 p);
+    void (*forward)(const modulus *m, u64 *values);           /* residues to internal */
+    void (*inverse)(const modulus *m, u64 *values);           /* internal to residues */
+    void (*from_transform)(const modulus *m, u64 *values);    /* transform to internal */
+    void (*to_transform)(const modulus *m, u64 *values);
+    void (*multiply)(const modulus *m, const u64 *left, const u64 *right, u64 *out, u32 count);
+    /* out = round(c 2^W / q) mod 2^W by kernel.h's formula, as 52 low bits and the others; rows of c are `stride` apart */
+    void (*scale)(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
+    /* integers mod 2^W in those two words, centred, to residues */
+    void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
+    void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
+                     const u64 *operand, const u64 *const *masks, u64 *sums, u64 *workspace);
+} operations;
+
+extern const operations kernel_set_scalar;
+#if defined(__x86_64__)
+extern const operations kernel_set_ifma, kernel_set_avx2;
+#endif
+#if defined(__aarch64__)
+extern const operations kernel_set_neon;
+#endif
+
+/* ---- words */
+
+INLINE u64 load_word(const u8 *at) {
+    u64 word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
+INLINE u64 once(u64 x, u64 p) { /* x < 2 p to [0, p), no branch */
+    u64 less = x - p;
+    return less + (p & (0 - (less >> 63)));
+}
+
+INLINE u64 shoup_of(u64 w, u64 p) { return (u64)(((u128)w << 64) / p); }
+
+INLINE u64 times(u64 x, u64 w, u64 shoup, u64 p) { /* x w mod p, in [0, 2 p), for any word x and w < p */
+    return x * w - (u64)(((u128)x * shoup) >> 64) * p;
+}
+
+INLINE u64 any_mod(u64 x, const modulus *m) { /* any word, to [0, p) */
+    return once(x - (u64)(((u128)x * m->one_shoup) >> 64) * m->p, m->p);
+}
+
+INLINE u64 small_mod(i64 x, u64 p) { return (u64)x + (p & (u64)(x >> 63)); } /* |x| < p, to [0, p) */
+
+u64 power_mod(u64 base, u64 exponent, u64 p); /* constants only: its time depends on what it is given */
+
+/* ---- layouts */
+
+INLINE u32 ceil_div(u32 a, u32 b) { return (a + b - 1) / b; }
+INLINE u32 k_tiles(const kernel_layout *y) { return ceil_div(y->k, y->k_tile); }
+INLINE u32 n_tiles(const kernel_layout *y) { return ceil_div(y->n, y->n_tile); }
+INLINE u32 groups(const kernel_layout *y) { return ceil_div(y->m, y->rows); }
+
+int layout_is_valid(const kernel_layout *y);
+/* Where one reply's results are. */
+typedef struct {
+    u32 row, column, rows, columns;
+} window;
+int window_of(const kernel_layout *y, u32 group, u32 tile, window *out); /* 0: no such reply */
+
+/* Factors as rows, whose transforms share most of their work: tiles are powers of two and fill the polynomial. */
+INLINE int is_pruned(const kernel_layout *y) {
+    u32 span = y->k_tile * y->n_tile;
+    return span >= BLOCK && !(span & (span - 1)) && !(y->k_tile & (y->k_tile - 1)) && y->k_tile <= BLOCK && y->rows * span == N;
+}
+INLINE u32 padded_k(const kernel_layout *y) { return (k_tiles(y) * y->k_tile + 7) & ~7u; }
+
+/* ---- packing.c */
+u64 packed_bytes(u64 count, u32 width);
+int unpack_prime(const modulus *m, const u8 *packed, u64 *row);
+/* Values of two words, 52 bits low, of `width` bits in all, from 41 to 96. */
+
+void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out);
+int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high);
+
+/* ---- context.c */
+void wipe(void *at, size_t bytes);
+
+/* ---- conversions.c */
+u64 scaled_message(u64 message, const kernel_context *c, const modulus *m);
+u64 flooding_mod(const u64 *words, u64 stride, const kernel_context *c, const modulus *m);
+void scale_words(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
+#endif

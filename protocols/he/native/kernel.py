@@ -1,0 +1,387 @@
+"""The bfv scheme's lattice arithmetic in C, as calls over numpy arrays. kernel.h has the definitions and the formats.
+
+    owner                                                   evaluator
+    secret(ternary)                                         load([public key])
+    zero(secret, seed, error), add_message, pack            load(operand's parts)
+    decrypt(secret, layout, replies)                        mask(ternary, key), multiply_add(...)
+
+Shapes, types and lengths are checked here, and again in C before it touches memory. Whatever a peer sent is refused by
+`InvalidCiphertext`; a wrong argument of our own by `InvalidInput`. All methods may run at once in any number of
+threads: the interpreter's lock is released while C runs.
+
+**Shapes**: residues [primes, N] uint64; ternary and error [N] int8; factor [m, k] int64; addend, result [m, n] uint64.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import InvalidCiphertext, InvalidInput
+from protocols.core.message import check_array
+from protocols.core.randomness import expand
+from protocols.he.layout import Layout
+
+try:
+    from protocols.he.native import _kernel
+except ImportError:  # not built, or for another machine
+    _library: Any = None
+else:
+    _library = _kernel
+
+Words = NDArray[np.uint64]
+Small = NDArray[np.int8]
+
+DEGREE = 8192
+_ALIGNMENT = 64
+
+_OF_PEER = {
+    2: "it has another length than its shape asks for",
+    3: "a residue is not below its prime",
+    4: "bits are set beyond the last value",
+    5: "a polynomial is transparent: it is zero",
+}
+_SHORT_STREAM = 6
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """What can run here, best first: of "ifma", "avx2", "neon", "scalar". None if the module was not built."""
+    if _library is None:
+        return ()
+    names: str = _library.ffi.string(_library.lib.kernel_instruction_sets()).decode()
+    return tuple(names.split(","))
+
+
+def _aligned(words: int) -> Words:
+    raw = np.empty(words + _ALIGNMENT // 8, np.uint64)
+    start = (-raw.ctypes.data % _ALIGNMENT) // 8
+    return raw[start : start + words]
+
+
+class _Buffers:
+    """Working memory that calls hand on to each other, so that the system need not clear fresh pages for each."""
+
+    def __init__(self) -> None:
+        self._free: deque[Words] = deque(maxlen=4)
+
+    def take(self, words: int) -> Words:
+        try:
+            buffer = self._free.pop()
+        except IndexError:
+            return _aligned(words)
+        return buffer if buffer.size >= words else _aligned(words)
+
+    def give(self, buffer: Words) -> None:
+        self._free.append(buffer)
+
+
+class KernelSecret:
+    """A secret key in the kernel's own form, overwritten when it is let go. Shows nothing of itself."""
+
+    def __init__(self, handle: Any, kernel: Kernel) -> None:
+        self._handle = handle
+        self.kernel = kernel
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise InvalidInput("a secret key stays in its process")
+
+
+class KernelOperand:
+    """A loaded operand or public key, for the kernel that loaded it."""
+
+    def __init__(self, words: Words, parts: int, kernel: Kernel) -> None:
+        self.words = words
+        self.parts = parts
+        self.kernel = kernel
+
+
+class Kernel:
+    """The arithmetic for some primes and one way to send replies.
+
+    Args:
+        primes: distinct, 1 mod 2N, between 2^46 and 2^50; any order, which is that of rows of residues.
+        scale_bits: W, replies are scaled to 2^W.
+        drop_bits: D, how many low bits of c0 a reply leaves out.
+        flood_bits: flooding is the centred sum of three integers below 2^flood_bits.
+        instruction_set: one of `instruction_sets()`, or empty for the best.
+
+    Raises:
+        InvalidInput: the module was not built, this machine lacks the set, or a number is out of range.
+    """
+
+    def __init__(
+        self, primes: tuple[int, ...], *, scale_bits: int, drop_bits: int, flood_bits: int, instruction_set: str = ""
+    ) -> None:
+        if _library is None:
+            raise InvalidInput("the native kernel is not built here")
+        self._ffi, self._lib = _library.ffi, _library.lib
+        self.primes = primes
+        self._scale_bits, self._kept_bits = scale_bits, scale_bits - drop_bits
+        made = self._ffi.new("kernel_context **")
+        numbers = (scale_bits, drop_bits, flood_bits)
+        if not all(0 <= prime < 1 << 64 for prime in primes) or not all(0 <= number < 1 << 32 for number in numbers):
+            raise InvalidInput("primes are words, and bits are counted from 0")
+        status = self._lib.kernel_new(primes, len(primes), *numbers, instruction_set.encode(), made)
+        if status:
+            raise InvalidInput(f"no kernel for these parameters and {instruction_set or 'any'} instructions ({status})")
+        self._context = self._ffi.gc(made[0], self._lib.kernel_free)
+        self.instruction_set: str = self._ffi.string(self._lib.kernel_instruction_set(self._context)).decode()
+        self.packed_bytes = int(self._lib.kernel_packed_bytes(self._context))
+        self._workspace_words = int(self._lib.kernel_workspace_words(self._context))
+        self._stream_bytes = int(self._lib.kernel_stream_bytes(self._context))
+        self._buffers = _Buffers()
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise InvalidInput("a kernel stays in its process; make another")
+
+    # ---- pointers and statuses
+
+    def _words(self, array: Words) -> Any:
+        return self._ffi.from_buffer("uint64_t[]", array)
+
+    def _new_words(self, array: Words) -> Any:
+        return self._ffi.from_buffer("uint64_t[]", array, require_writable=True)
+
+    def _bytes(self, data: bytes) -> Any:
+        return self._ffi.from_buffer("uint8_t[]", data)
+
+    def _small(self, name: str, array: Small) -> Any:
+        check_array(name, array, np.int8, 1, (DEGREE,))
+        return self._ffi.from_buffer("int8_t[]", np.ascontiguousarray(array))
+
+    def _residues(self, array: Words) -> Any:
+        check_array("residues", array, np.uint64, 2, (len(self.primes), DEGREE))
+        return self._new_words(array)
+
+    def _layout(self, layout: Layout) -> Any:
+        shape = layout.shape
+        return self._ffi.new("kernel_layout *", (shape.m, shape.k, shape.n, layout.k_tile, layout.n_tile, layout.rows))
+
+    @staticmethod
+    def _check(status: int, what: str) -> None:
+        if status in _OF_PEER:
+            raise InvalidCiphertext(f"{what}: {_OF_PEER[status]}")
+        if status:
+            raise InvalidInput(f"{what}: the kernel refuses these arguments ({status})")
+
+    def _drawing(self, seed: bytes, call: Any) -> int:
+        """The status of call(stream, bytes), with as much of the seed's stream as it wants."""
+        stream = expand(seed)
+        drawn = stream.bytes(self._stream_bytes)
+        while (status := call(self._bytes(drawn), len(drawn))) == _SHORT_STREAM:
+            drawn += stream.bytes(self._stream_bytes // 8)
+        return int(status)
+
+    def _handle(self, secret: KernelSecret) -> Any:
+        if secret.kernel is not self:
+            raise InvalidInput("the key was not made by this kernel")
+        return secret._handle
+
+    # ---- from randomness
+
+    def ternary(self, words: bytes) -> Small:
+        """N coefficients uniform in {-1, 0, 1}, from N words: each modulo 3."""
+        return self._from_words(words, self._lib.kernel_ternary)
+
+    def error(self, words: bytes) -> Small:
+        """One RLWE error from N words: the ones of bits 0 to 20 less those of bits 32 to 52."""
+        return self._from_words(words, self._lib.kernel_error)
+
+    def _from_words(self, words: bytes, convert: Any) -> Small:
+        out = np.empty(DEGREE, np.int8)
+        pointer = self._ffi.from_buffer("int8_t[]", out, require_writable=True)
+        self._check(convert(self._bytes(words), len(words), pointer), "uniform words")
+        return out
+
+    def uniform(self, seed: bytes) -> Words:
+        """A uniform polynomial in transform form: c1 of whatever has this seed."""
+        out = np.empty((len(self.primes), DEGREE), np.uint64)
+        pointer = self._new_words(out)
+        status = self._drawing(seed, lambda drawn, size: self._lib.kernel_uniform(self._context, drawn, size, pointer))
+        self._check(status, "a seed")
+        return out
+
+    def forward(self, residues: Words) -> Words:
+        """Every row into transform form, in place."""
+        return self._transformed(residues, self._lib.kernel_forward)
+
+    def inverse(self, residues: Words) -> Words:
+        """Every row out of transform form, in place."""
+        return self._transformed(residues, self._lib.kernel_inverse)
+
+    def _transformed(self, residues: Words, transform: Any) -> Words:
+        pointer = self._residues(residues)
+        if (residues >= np.array(self.primes, np.uint64)[:, None]).any():
+            raise InvalidInput("a residue is not below its prime")
+        for prime in range(len(self.primes)):
+            self._check(transform(self._context, prime, pointer + prime * DEGREE), "a transform")
+        return residues
+
+    # ---- the key owner
+
+    def secret(self, ternary: Small) -> KernelSecret:
+        """A key of N coefficients -1, 0, 1."""
+        made = self._ffi.new("kernel_secret **")
+        self._check(self._lib.kernel_secret_new(self._context, self._small("a key", ternary), made), "a key")
+        return KernelSecret(self._ffi.gc(made[0], self._lib.kernel_secret_free), self)
+
+    def zero(self, secret: KernelSecret, seed: bytes, error: Small) -> Words:
+        """c0 = -(a s + e) as residues, for a = `uniform(seed)`."""
+        out = np.empty((len(self.primes), DEGREE), np.uint64)
+        pointer, errors, handle = self._new_words(out), self._small("an error", error), self._handle(secret)
+        status = self._drawing(
+            seed,
+            lambda drawn, size: self._lib.kernel_zero(self._context, handle, drawn, size, errors, pointer),
+        )
+        self._check(status, "an encryption of zero")
+        return out
+
+    def add_message(self, c0: Words, message: Words) -> None:
+        """Adds round(q m / t) to the first coefficients of c0, in place. message: ring elements [up to N]."""
+        check_array("a message", message, np.uint64, 1, None)
+        words = self._words(np.ascontiguousarray(message))
+        status = self._lib.kernel_add_message(self._context, words, len(message), self._residues(c0))
+        self._check(status, "a message")
+
+    def pack(self, residues: Words) -> bytes:
+        """Residues, each prime at its own bit length: `packed_bytes` of them."""
+        out = bytearray(self.packed_bytes)
+        pointer = self._ffi.from_buffer("uint8_t[]", out, require_writable=True)
+        self._check(self._lib.kernel_pack(self._context, self._residues(residues), pointer, len(out)), "residues")
+        return bytes(out)
+
+    def unpack(self, packed: bytes) -> Words:
+        """The inverse of `pack`. Refuses another length, and a residue that is not below its prime."""
+        out = np.empty((len(self.primes), DEGREE), np.uint64)
+        status = self._lib.kernel_unpack(self._context, self._bytes(packed), len(packed), self._new_words(out))
+        self._check(status, "the peer's polynomial")
+        return out
+
+    def decrypt(self, secret: KernelSecret, layout: Layout, bodies: Sequence[bytes]) -> Words:
+        """The results [m, n] of all replies. Refuses another length, set bits beyond the last value, a c1 of zero."""
+        if len(bodies) != layout.reply_parts:
+            raise InvalidCiphertext(f"the peer sent {len(bodies)} replies, not {layout.reply_parts}")
+        out = np.empty((layout.shape.m, layout.shape.n), np.uint64)
+        numbers, pointer, handle = self._layout(layout), self._new_words(out), self._handle(secret)
+        workspace = self._buffers.take(self._workspace_words)
+        for index, body in enumerate(bodies):
+            group, tile = divmod(index, layout.n_tiles)
+            status = self._lib.kernel_decrypt(
+                self._context, handle, numbers, group, tile, self._bytes(body), len(body), pointer,
+                self._new_words(workspace), workspace.size,
+            )  # fmt: skip
+            self._check(status, f"part {index} of the peer's reply")
+        self._buffers.give(workspace)
+        return out
+
+    # ---- the evaluator
+
+    def load(self, parts: Sequence[tuple[bytes, bytes]], what: str = "operand") -> KernelOperand:
+        """An operand, or a public key as an operand of one part, from its parts' seeds and packed c0."""
+        words = _aligned(int(self._lib.kernel_operand_words(self._context, len(parts))))
+        pointer, workspace = self._new_words(words), self._buffers.take(self._workspace_words)
+        for index, (seed, packed) in enumerate(parts):
+            status = self._drawing(
+                seed,
+                lambda drawn, size, index=index, packed=packed: self._lib.kernel_load(
+                    self._context, self._bytes(packed), len(packed), drawn, size, pointer, len(parts), index,
+                    self._new_words(workspace), workspace.size,
+                ),
+            )  # fmt: skip
+            self._check(status, f"part {index} of the peer's {what}")
+        self._buffers.give(workspace)
+        return KernelOperand(words, len(parts), self)
+
+    def mask(self, ternary: Small, key: KernelOperand) -> Words:
+        """u * key, in the kernel's own form, for one reply."""
+        if key.kernel is not self or key.parts != 1:
+            raise InvalidInput("the key was not loaded by this kernel")
+        out = _aligned(int(self._lib.kernel_mask_words(self._context)))
+        workspace = self._buffers.take(self._workspace_words)
+        status = self._lib.kernel_mask(
+            self._context, self._small("a mask's factor", ternary), self._words(key.words), self._new_words(out),
+            self._new_words(workspace), workspace.size,
+        )  # fmt: skip
+        self._check(status, "a mask")
+        self._buffers.give(workspace)
+        return out
+
+    def multiply_add(
+        self,
+        layout: Layout,
+        factor: NDArray[np.int64],
+        operand: KernelOperand,
+        addend: Words,
+        masks: Sequence[tuple[Words, Small]],
+        flooding: Sequence[bytes],
+        first_group: int = 0,
+        end_group: int | None = None,
+    ) -> list[bytes]:
+        """The bodies of the replies of some row groups, all by default: X M + R under encryption.
+
+        Args:
+            layout: of the product; its tiles are those of the operand.
+            masks: one of `mask` and its error e2 for each reply, in order.
+            flooding: uniform bytes for each reply, 48 for each of its results.
+            first_group, end_group: so that threads can share the groups.
+        """
+        end = layout.groups if end_group is None else end_group
+        replies = (end - first_group) * layout.n_tiles
+        if (
+            operand.kernel is not self
+            or operand.parts != layout.operand_parts
+            or not (replies == len(masks) == len(flooding))
+        ):
+            raise InvalidInput("the operand, the masks and the layout do not fit each other")
+        check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
+        check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
+        sums = self._sums(layout, np.ascontiguousarray(factor), operand, [mask for mask, _ in masks], first_group, end)
+        added = self._words(np.ascontiguousarray(addend))
+        workspace, numbers = self._buffers.take(self._workspace_words), self._layout(layout)
+        out = []
+        for index, (_, error) in enumerate(masks):
+            group, tile = divmod(index, layout.n_tiles)
+            drawn = flooding[index]
+            if len(drawn) % 8:
+                raise InvalidInput("flooding is made of words")
+            body = bytearray(int(self._lib.kernel_reply_bytes(self._context, numbers, first_group + group, tile)))
+            status = self._lib.kernel_reply(
+                self._context, numbers, first_group + group, tile, self._new_words(sums[index]),
+                self._small("an error", error), self._ffi.from_buffer("uint64_t[]", drawn), len(drawn) // 8, added,
+                self._ffi.from_buffer("uint8_t[]", body, require_writable=True), len(body),
+                self._new_words(workspace), workspace.size,
+            )  # fmt: skip
+            self._check(status, "a reply")
+            out.append(bytes(body))
+        self._buffers.give(workspace)
+        self._buffers.give(sums.reshape(-1))
+        return out
+
+    def _sums(
+        self,
+        layout: Layout,
+        factor: NDArray[np.int64],
+        operand: KernelOperand,
+        masks: list[Words],
+        first: int,
+        end: int,
+    ) -> Words:
+        """Masks plus products of some groups, in the kernel's own form, [replies, words]."""
+        words = int(self._lib.kernel_sum_words(self._context))
+        if any(mask.size != words or mask.dtype != np.uint64 for mask in masks):
+            raise InvalidInput("a mask was not made by this kernel")
+        numbers = self._layout(layout)
+        needed = int(self._lib.kernel_products_workspace_words(self._context, numbers, first, end))
+        workspace, sums = self._buffers.take(needed), self._buffers.take(words * len(masks))[: words * len(masks)]
+        pointers = [self._words(mask) for mask in masks]
+        status = self._lib.kernel_products(
+            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand.words),
+            self._ffi.new("uint64_t *[]", pointers), self._new_words(sums), self._new_words(workspace), workspace.size,
+        )  # fmt: skip
+        self._check(status, "a product")
+        self._buffers.give(workspace)
+        return sums.reshape(len(masks), words)

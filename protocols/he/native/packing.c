@@ -1,0 +1,104 @@
+/* Values packed to the bit, least significant first. Lengths were checked by the callers. */
+#include "internal.h"
+
+u64 packed_bytes(u64 count, u32 width) { return (count * width + 7) / 8; }
+
+/* Widths up to 57, so that a value and up to 7 bits before it fit a word. */
+static void pack_row(const u64 *values, u32 width, u8 *out) {
+    const u8 *end = out + packed_bytes(N, width);
+    u64 carry = 0;
+    u32 have = 0;
+    for (u32 i = 0; i < N; i++) { /* N width is a multiple of 8: nothing is left at the end */
+        u64 word = carry | values[i] << have;
+        u32 bits = have + width;
+        if (end - out >= 8) memcpy(out, &word, 8); /* what is beyond its bits is written again */
+        else memcpy(out, &word, bits >> 3);
+        out += bits >> 3;
+        carry = word >> (bits & ~7u);
+        have = bits & 7;
+    }
+}
+
+static void pack_row_48(const u64 *values, u8 *out) {
+    for (u32 i = 0; i < N - 1; i++) memcpy(out + 6 * (u64)i, &values[i], 8);
+    memcpy(out + 6 * (u64)(N - 1), &values[N - 1], 6);
+}
+
+static void unpack_row(const u8 *in, u32 width, u64 *values) {
+    u64 mask = (1ull << width) - 1, end = packed_bytes(N, width);
+    for (u32 i = 0; i < N; i++) {
+        u64 bit = (u64)i * width, at = bit >> 3;
+        u64 word = at + 8 <= end ? load_word(in + at) : load_word(in + end - 8) >> 8 * (at + 8 - end);
+        values[i] = word >> (bit & 7) & mask;
+    }
+}
+
+uint64_t kernel_packed_bytes(const kernel_context *context) {
+    u64 sum = 0;
+    for (u32 l = 0; l < context->count; l++) sum += packed_bytes(N, context->moduli[l].bits);
+    return sum;
+}
+
+int kernel_pack(const kernel_context *context, const u64 *residues, u8 *out, u64 bytes) {
+    if (bytes != kernel_packed_bytes(context)) return KERNEL_BAD_ARGUMENT;
+    for (u32 l = 0; l < context->count; l++) {
+        u32 width = context->moduli[l].bits;
+        if (width == 48) pack_row_48(residues + (u64)l * N, out);
+        else pack_row(residues + (u64)l * N, width, out);
+        out += packed_bytes(N, width);
+    }
+    return KERNEL_OK;
+}
+
+int unpack_prime(const modulus *m, const u8 *packed, u64 *row) {
+    unpack_row(packed, m->bits, row);
+    u64 any = 0, above = 0;
+    for (u32 i = 0; i < N; i++) {
+        any |= row[i];
+        above |= m->p - 1 - row[i];
+    }
+    if (above >> 63) return KERNEL_BAD_RESIDUE;
+    return any ? KERNEL_OK : KERNEL_TRANSPARENT;
+}
+
+int kernel_unpack(const kernel_context *context, const u8 *packed, u64 bytes, u64 *residues) {
+    if (bytes != kernel_packed_bytes(context)) return KERNEL_BAD_LENGTH;
+    for (u32 l = 0; l < context->count; l++) {
+        const modulus *m = &context->moduli[l];
+        int status = unpack_prime(m, packed, residues + (u64)l * N);
+        if (status && status != KERNEL_TRANSPARENT) return status;
+        packed += packed_bytes(N, m->bits);
+    }
+    return KERNEL_OK;
+}
+
+void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out) {
+    const u8 *end = out + packed_bytes(count, width);
+    u128 carry = 0;
+    u32 have = 0;
+    for (u32 i = 0; i < count; i++) {
+        u128 word = carry | ((u128)high[i] << 52 | low[i]) << have;
+        u32 bits = have + width;
+        if (end - out >= 16) memcpy(out, &word, 16);
+        else memcpy(out, &word, bits >> 3);
+        out += bits >> 3;
+        carry = word >> (bits & ~7u);
+        have = bits & 7;
+    }
+    if (have) *out = (u8)carry;
+}
+
+int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high) {
+    u64 end = packed_bytes(count, width), used = (u64)count * width & 7;
+    u128 mask = ((u128)1 << width) - 1;
+    for (u32 i = 0; i < count; i++) {
+        u64 bit = (u64)i * width, at = bit >> 3;
+        u128 word = 0;
+        if (at + 16 <= end) memcpy(&word, in + at, 16);
+        else memcpy(&word, in + at, end - at);
+        word = word >> (bit & 7) & mask;
+        low[i] = (u64)word & ((1ull << 52) - 1);
+        high[i] = (u64)(word >> 52);
+    }
+    return used && in[end - 1] >> used ? KERNEL_BAD_PADDING : KERNEL_OK;
+}

@@ -1,0 +1,61 @@
+/* One lane of words, with 128-bit products: runs everywhere, and is what the others are tested against.
+ * Internal values are below 2 p. Between, values of a forward transform stay below 28 p < 2^55, so any word is multiplied. */
+#define LANES 1
+#define LOG_LANES 0
+#define SUM_VECTORS 4
+
+typedef u64 vec;
+typedef u64 words;
+typedef struct {
+    u64 value, quotient;
+} factor;
+typedef struct {
+    u64 p, twice;
+    const modulus *m;
+} constants;
+typedef u128 accumulator;
+
+INLINE constants constants_of(const modulus *m) { return (constants){m->p, 2 * m->p, m}; }
+INLINE twiddle make_twiddle(u64 value, u64 p) { return (twiddle){value, shoup_of(value, p)}; }
+
+INLINE vec load(const u64 *at) { return *at; }
+INLINE void store(u64 *at, vec x) { *at = x; }
+INLINE words load_words(const u64 *at) { return *at; }
+INLINE words low_words(words x) { return x & 0xffffffff; }
+INLINE words high_words_flipped(words x) { return (x ^ 1ull << 63) >> 32; }
+INLINE vec from_words(words x) { return x; }
+INLINE vec constant(u64 value) { return value; }
+INLINE factor broadcast(const twiddle *w) { return (factor){w->value, w->quotient}; }
+INLINE vec add(vec a, vec b) { return a + b; }
+
+INLINE vec multiply(vec x, factor w, constants k) { return times(x, w.value, w.quotient, k.p); }
+INLINE vec reduce(vec x, constants k) { return x - (u64)(((u128)x * k.m->one_shoup) >> 64) * k.p; }
+INLINE void store_residues(u64 *at, vec x, constants k) { *at = once(reduce(x, k), k.p); }
+
+INLINE void forward_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
+    (void)wide;
+    vec t = multiply(*b, w, k);
+    *b = *a + k.twice - t;
+    *a = *a + t;
+}
+INLINE void inverse_butterfly(vec *a, vec *b, factor w, constants k, int wide) { /* below 2 p on both sides */
+    (void)wide;
+    vec difference = *a + k.twice - *b;
+    *a = once(*a + *b, k.twice);
+    *b = multiply(difference, w, k);
+}
+INLINE vec end_of_pass(vec x, constants k) {
+    (void)k;
+    return x;
+}
+
+INLINE accumulator start_sum(vec x, const modulus *m) {
+    (void)m;
+    return x;
+}
+INLINE void add_product(accumulator *sum, vec x, vec y) { *sum += (u128)x * y; }
+INLINE vec end_sum(accumulator sum, constants k) { /* high word times 2^64, below 2 p, and the low one: below 4 p */
+    vec high = times((u64)(sum >> 64), k.m->word, k.m->word_shoup, k.p);
+    return once(high + reduce((u64)sum, k), k.twice);
+}
+INLINE vec product(vec x, vec y, constants k) { return end_sum((u128)x * y, k); }
