@@ -19,30 +19,29 @@ from typing import Any
 
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs, triple_products
 from benchmarks.step_timings import Benchmark, StepTimings
-from protocols.core.randomness import SeededRandomness, expand
+from protocols.core.randomness import SeededRandomness
 from protocols.he.bfv import BfvBackend
+from protocols.he.bfv_engine import WORD_BYTES, BfvEngine
 from protocols.he.budget import bfv_distance
 from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
-from protocols.he.residues import flooding_noise, scaled_message, small_error, ternary
+from protocols.he.residues import ternary
 from protocols.he.seal_engine import SealEngine
-from protocols.he.seal_wire import pack_residues, unpack_residues
 
 
-def primitives(lines: StepTimings, parameters: BfvParameters) -> None:
-    """What all products consist of, a polynomial at a time."""
-    engine, stream, primes = SealEngine(parameters), expand(bytes(32)), parameters.data_primes
-    degree = parameters.degree
-    where = f"{parameters.name}, {degree} coefficients"
-    message = SeededRandomness(1, "message").ring((degree,), RING_BITS)
-    residues = lines.time(f"{where}: encode an operand", lambda: scaled_message(message, parameters))
-    lines.time(f"{where}: encode a factor, to NTT form", lambda: engine.plaintext_ntt(message))
-    packed = lines.time(f"{where}: serialise, {len(primes)} primes", lambda: pack_residues(residues, primes), size=len)
-    lines.time(f"{where}: deserialise, {len(primes)} primes", lambda: unpack_residues(packed, primes, degree))
-    lines.time(f"{where}: draw flooding noise", lambda: flooding_noise(stream, parameters, degree))
-    lines.time(f"{where}: draw an error", lambda: small_error(stream, parameters))
-    lines.time(f"{where}: draw a ternary", lambda: ternary(stream, degree))
+def primitives(lines: StepTimings, engine: BfvEngine) -> None:
+    """What all products consist of, a ciphertext at a time."""
+    parameters, stream = engine.parameters, SeededRandomness(1, "primitives")
+    size = parameters.degree * WORD_BYTES
+    where = f"{parameters.name}, {engine.description}"
+    secret = engine.secret_key(ternary(stream.ring((parameters.degree,), 64)).tobytes())
+    seeds, errors, words = [stream.seed()], [stream.bytes(size)], stream.bytes(2 * size)
+    (zero,) = lines.time(f"{where}: an encryption of zero", lambda: engine.zeros(secret, seeds, errors))
+    message = stream.ring((parameters.degree,), RING_BITS)
+    body = lines.time(f"{where}: an operand", lambda: engine.operand_body(seeds[0], zero, message), size=len)
+    loaded = lines.time(f"{where}: load an operand", lambda: engine.load([body]))
+    lines.time(f"{where}: a mask", lambda: engine.mask(loaded, words))
 
 
 def noise(parameters: BfvParameters, label: str, layout: Layout) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     lines.notes["noise"] = []
     for parameters in (TRAINING, TRIPLES):
-        primitives(lines, parameters)
+        primitives(lines, SealEngine(parameters))
         backend = BfvBackend(parameters)
         owner = lines.time(
             f"{parameters.name}: generate a key pair", backend.generate, size=lambda it: len(it.public_key())

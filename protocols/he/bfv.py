@@ -1,17 +1,18 @@
-"""The BFV backend: exact products in Z_{2^59} under encryption, through SEAL 4 (`tenseal.sealapi`).
+"""The BFV backend: exact products in Z_{2^59} under encryption. `bfv_engine` has the arithmetic, in two versions.
 
     key owner (BfvSecret)                                          evaluator (BfvPublic)
     public_key()      -- seed, c0 of zero -------------------->    load_public
-    encrypt(M)        -- per tile: seed, c0 ------------------>    load_operand: check, expand, NTT
+    encrypt(M)        -- per tile: seed, c0 ------------------>    load_operand: check, expand, transform
       = zero encryption (stock) + round(q M / t)                   multiply_add, per reply:
                                                                      sum   = u * key (stock) + sum_tiles X_tile [M_tile]
                                                                      reply = sum + (flooding + round(q R / t), e2)
-                                                                     drop primes, keep c0 at the results only
+                                                                     scale to 2^W, keep c0 at the results only
     decrypt           <- per reply: c0 at results, c1 ---------
 
-The public key is an encryption of zero, so u * key with a ternary u is one more product, and shares the way out of NTT
-form with the others; with flooding and e2 added it is the textbook's public-key encryption of zero. What only depends
-on randomness is made by `prepare`. Flooding is drawn for the coefficients that are sent; of the others c0 is dropped.
+The public key is an encryption of zero, so u * key with a ternary u is one more product, and shares the way out of the
+transform with the others; with flooding and e2 added it is the textbook's public-key encryption of zero. What only
+depends on randomness is made by `prepare`. Flooding is drawn for the coefficients that are sent; of the others c0 is
+dropped.
 
 **Leaks** (semi-honest): the evaluator sees ciphertexts under the owner's key, so nothing but sizes. The owner, who has
 the secret key, sees c1 and the noise of c0 at the results. c1 is an RLWE sample: X * c1 plus the c1 of a fresh
@@ -19,8 +20,8 @@ public-key encryption of zero. The noise is flooded: protocols/he/budget.py boun
 the flooding is a function of the flooded ciphertext. An owner who sends malformed operands or keys is outside this
 model: what does not fit the format is refused, what fits but is not an encryption cannot be told apart.
 
-SEAL draws keys, and the seeds and errors of operands, from its own Blake2xb generator, seeded by the operating system;
-u, e2 and flooding come from `randomness`. How objects get in and out of SEAL: `seal_engine`.
+All randomness comes from `randomness`, as seeds: of the key, of each c1 (which travels), of each error, of each mask
+(u, then e2) and of the flooding of each group of rows.
 
 Reference: Fan, Vercauteren (ePrint 2012/144); Cheetah (USENIX Security 2022); see `parameters` and `layout`.
 """
@@ -31,15 +32,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
-from protocols.core.errors import InvalidCiphertext, InvalidInput, OutOfRange
+from protocols.core.errors import InvalidInput, OutOfRange
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
-from protocols.he import seal_wire as wire
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product
 from protocols.he.bfv_opened import BfvOpenedKey
+from protocols.he.bfv_parts import read_parts
+from protocols.he.bfv_wire import Header, Kind
 from protocols.he.budget import bfv_distance, bfv_product
 from protocols.he.interface import (
     RING_BITS,
@@ -50,24 +53,25 @@ from protocols.he.interface import (
     MatrixShape,
     PublicSide,
     SecretSide,
-    as_signed,
 )
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.parameters import TRAINING, BfvParameters
-from protocols.he.residues import add_residues, flooding_noise, scaled_message, small_error, ternary
-from protocols.he.seal_engine import SealEngine, Stock, Zero
-from protocols.he.seal_parts import read_parts
-from protocols.he.seal_wire import Header, Kind, Residues
+from protocols.he.residues import ternary
+from protocols.he.seal_engine import SealEngine
+from protocols.he.stock import Stock
 
 Ring = NDArray[np.uint64]
 
+REPLIES_AT_ONCE = 32
+"""How many replies are made in one call of the engine: enough to share the operand, few enough for the memory."""
+
 
 @dataclass(frozen=True, repr=False)
-class Mask:
-    """The randomness of one reply: u * key in NTT form, and e2 for c1."""
+class Zero:
+    """A symmetric encryption of zero: the seed of c1, and c0 as the engine has it. Becomes one operand part."""
 
-    product: Any
-    error: Residues
+    seed: bytes
+    c0: Any
 
 
 class _Private:
@@ -89,16 +93,17 @@ def _check_ring(name: str, value: NDArray[np.uint64], shape: tuple[int, int]) ->
 
 
 class BfvSecret(_Private, SecretSide):
-    """A key pair, and the owner's half of the protocol. The secret key exists only inside SEAL."""
+    """A key pair, and the owner's half of the protocol."""
 
-    def __init__(self, engine: SealEngine) -> None:
-        self._seal = engine
+    def __init__(self, engine: BfvEngine, randomness: Randomness) -> None:
         parameters = engine.parameters
-        secret = seal.KeyGenerator(engine.context).secret_key()
-        self._encryptor = seal.Encryptor(engine.context, secret)
-        self._decryptor = seal.Decryptor(engine.context, secret)
+        self._engine, self._randomness = engine, randomness
+        words = np.frombuffer(expand(randomness.seed()).bytes(parameters.degree * WORD_BYTES), "<u8")
+        self._ternary = ternary(words).tobytes()
+        self._secret = engine.secret_key(self._ternary)
         header = Header(Kind.PUBLIC_KEY, parameters.identifier).to_bytes()
-        self._public_key = header + engine.seeded_body(engine.zero(self._encryptor))
+        (zero,) = self._make_zeros(1)
+        self._public_key = header + engine.operand_body(zero.seed, zero.c0, np.empty(0, np.uint64))
         self._key_id = wire.key_id_of(self._public_key)
         self._stock: Stock[Zero] = Stock()
         self._shown = f"{parameters.name} key {self._key_id.hex()}"
@@ -107,102 +112,82 @@ class BfvSecret(_Private, SecretSide):
         return self._public_key
 
     def exported(self) -> bytes:
-        """The ternary key's coefficients, as int8: what (0, q/t) decrypts to."""
-        parameters = self._seal.parameters
-        one = np.zeros(parameters.degree, np.uint64)
-        one[0] = 1
-        scaled = scaled_message(one, parameters)
-        plain = seal.Plaintext()
-        self._decryptor.decrypt(self._seal.ciphertext((np.zeros_like(scaled), scaled), self._seal.data_level), plain)
-        return as_signed(wire.saved_plaintext(self._seal.save(plain), parameters.degree)).astype(np.int8).tobytes()
+        """The ternary key's coefficients, as int8."""
+        return self._ternary
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the encryptions of zero of one operand. They fit every shape: counts operands of *this* shape in stock.
 
         It may be 0 when another thread has taken them already.
         """
-        parts = best_layout(shape, self._seal.parameters).operand_parts
-        for _ in range(parts):
-            self._stock.put(self._seal.zero(self._encryptor))
+        parts = best_layout(shape, self._engine.parameters).operand_parts
+        for zero in self._make_zeros(parts):
+            self._stock.put(zero)
         return len(self._stock) // parts
 
     def encrypt(self, matrix: Ring, shape: MatrixShape) -> CiphertextBundle:
         """Encrypt M [k, n] symmetrically: c1 travels as a seed, which halves the bytes."""
-        parameters = self._seal.parameters
+        parameters = self._engine.parameters
         layout = best_layout(shape, parameters)
         _check_ring("the operand", matrix, (shape.k, shape.n))
         parts = []
-        for index, message in enumerate(layout.operand(matrix)):
-            zero = self._stock.take() or self._seal.zero(self._encryptor)
-            c0 = zero.c0.copy()
-            c0[:, : len(message)] = add_residues(c0[:, : len(message)], scaled_message(message, parameters), parameters)
+        for index, (message, zero) in enumerate(zip(layout.operand(matrix), self._zeros(layout.operand_parts))):
             header = Header(Kind.OPERAND, parameters.identifier, self._key_id, index, layout.k_tile, layout.n_tile)
-            parts.append(header.to_bytes() + self._seal.seeded_body(Zero(c0, zero.seed)))
+            parts.append(header.to_bytes() + self._engine.operand_body(zero.seed, zero.c0, message))
         return CiphertextBundle(tuple(parts))
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
-        parameters = self._seal.parameters
-        layout, bodies = read_parts(reply, Kind.REPLY, shape, parameters, self._key_id)
-        out = np.empty((shape.m, shape.n), np.uint64)
-        for index, body in enumerate(bodies):
-            group, n_index = divmod(index, layout.n_tiles)
-            places = layout.places(group, n_index)
-            plain = seal.Plaintext()
-            self._decryptor.decrypt(self._read_reply(body, places), plain)
-            values = wire.saved_plaintext(self._seal.save(plain), parameters.degree)[places]
-            window = layout.window(group, n_index)
-            out[window] = values.reshape(out[window].shape)
-        return out
+        layout, bodies = read_parts(reply, Kind.REPLY, shape, self._engine.parameters, self._key_id)
+        return self._engine.decrypt(self._secret, bodies, layout)
 
-    def _read_reply(self, body: bytes, places: NDArray[np.int64]) -> Any:
-        """One reply, with zero in c0 where nothing was sent."""
-        parameters = self._seal.parameters
-        primes = parameters.reply_primes
-        sent, c1 = wire.unpack_bodies(body, primes, (len(places), parameters.degree))
-        if not c1.any():
-            raise InvalidCiphertext("the peer's reply is transparent: it is not encrypted")
-        c0 = np.zeros_like(c1)
-        c0[:, places] = sent
-        return self._seal.ciphertext((c0, c1), self._seal.reply_level)
+    def _zeros(self, count: int) -> list[Zero]:
+        """From the stock, and the rest afresh."""
+        taken = [zero for zero in (self._stock.take() for _ in range(count)) if zero is not None]
+        return taken + self._make_zeros(count - len(taken))
+
+    def _public_seed(self) -> bytes:
+        """Of a c1: it is sent."""
+        return self._randomness.seed()
+
+    def _make_zeros(self, count: int) -> list[Zero]:
+        size = self._engine.parameters.degree * WORD_BYTES
+        seeds = [self._public_seed() for _ in range(count)]
+        errors = [expand(self._randomness.seed()).bytes(size) for _ in range(count)]
+        return [Zero(*each) for each in zip(seeds, self._engine.zeros(self._secret, seeds, errors), strict=True)]
 
 
 class BfvOperand(EncryptedOperand):
-    """A peer's [M], checked, in NTT form. `layout` holds the tiles its owner chose; other m may use it too."""
+    """A peer's [M], checked, in the engine's form. `layout` holds the tiles its owner chose; other m may use it too."""
 
-    def __init__(self, ciphertexts: list[Any], layout: Layout, key_id: bytes) -> None:
-        self.ciphertexts = ciphertexts
+    def __init__(self, loaded: Any, layout: Layout, key_id: bytes) -> None:
+        self.loaded = loaded
         self.layout = layout
         self.key_id = key_id
-
-    def tiles(self, n_index: int) -> list[Any]:
-        """The ciphertexts of one n tile, by k tile."""
-        return self.ciphertexts[n_index * self.layout.k_tiles : (n_index + 1) * self.layout.k_tiles]
 
 
 class BfvPublic(_Private, PublicSide):
     """A peer's public key, the evaluator's half of the protocol, and its stock of masks."""
 
-    def __init__(self, engine: SealEngine, public_key: bytes, randomness: Randomness) -> None:
+    def __init__(self, engine: BfvEngine, public_key: bytes, randomness: Randomness) -> None:
         parameters = engine.parameters
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
-        self._seal = engine
-        self._key = engine.load_seeded(body)
+        self._engine = engine
+        self._key = engine.load([body])
         self._randomness = randomness
         self._key_id = wire.key_id_of(public_key)
-        self._stock: Stock[Mask] = Stock()
+        self._stock: Stock[Any] = Stock()
         self._shown = f"{parameters.name} key {self._key_id.hex()}"
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> BfvOperand:
-        parameters = self._seal.parameters
-        layout, bodies = read_parts(bundle, Kind.OPERAND, shape, parameters, self._key_id)
-        return BfvOperand([self._seal.load_seeded(body) for body in bodies], layout, self._key_id)
+        layout, bodies = read_parts(bundle, Kind.OPERAND, shape, self._engine.parameters, self._key_id)
+        return BfvOperand(self._engine.load(bodies), layout, self._key_id)
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the masks of one product. They fit every shape: the count is of products of *this* shape in stock.
 
         It may be 0 when another thread has taken the masks already.
         """
-        replies = best_layout(shape, self._seal.parameters).reply_parts
+        replies = best_layout(shape, self._engine.parameters).reply_parts
         for _ in range(replies):
             self._stock.put(self._make_mask())
         return len(self._stock) // replies
@@ -210,31 +195,21 @@ class BfvPublic(_Private, PublicSide):
     def multiply_add(
         self, factor: NDArray[np.int64], operand: EncryptedOperand, addend: Ring, shape: MatrixShape
     ) -> CiphertextBundle:
-        parameters = self._seal.parameters
         loaded = self._loaded(operand)
         layout = self._layout(loaded, shape)
         shape.check_factor(factor)
         _check_ring("the addend", addend, (shape.m, shape.n))
-        stream = expand(self._randomness.seed())
-        parts: list[bytes] = []
-        for group in range(layout.groups):
-            tiles = [self._factor(polynomial) for polynomial in layout.factor(factor, group)]
-            for n_index in range(layout.n_tiles):
-                places = layout.places(group, n_index)
-                mask = self._stock.take() or self._make_mask()
-                hidden = self._accumulate(mask, tiles, loaded.tiles(n_index))
-                c0 = np.zeros_like(mask.error)
-                message = scaled_message(addend[layout.window(group, n_index)].reshape(-1), parameters)
-                c0[:, places] = add_residues(message, self._flooding(stream, len(places)), parameters)
-                self._seal.evaluator.add_inplace(hidden, self._seal.ciphertext((c0, mask.error), self._seal.data_level))
-                header = Header(
-                    Kind.REPLY, parameters.identifier, self._key_id, len(parts), layout.k_tile, layout.n_tile
-                )
-                parts.append(header.to_bytes() + self._reply_body(hidden, places))
-        return CiphertextBundle(tuple(parts))
+        product = Product(layout, np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend))
+        step = max(1, REPLIES_AT_ONCE // layout.n_tiles)
+        bodies: list[bytes] = []
+        for first in range(0, layout.groups, step):
+            groups = range(first, min(first + step, layout.groups))
+            masks = [self._stock.take() or self._make_mask() for _ in range(len(groups) * layout.n_tiles)]
+            bodies += self._engine.replies(product, groups, masks, [self._randomness.seed() for _ in groups])
+        return CiphertextBundle(tuple(self._header(index, layout) + body for index, body in enumerate(bodies)))
 
     def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
-        return bfv_distance(self._layout(self._loaded(operand), shape), self._seal.parameters)
+        return bfv_distance(self._layout(self._loaded(operand), shape), self._engine.parameters)
 
     def _loaded(self, operand: EncryptedOperand) -> BfvOperand:
         if not isinstance(operand, BfvOperand) or operand.key_id != self._key_id:
@@ -248,44 +223,16 @@ class BfvPublic(_Private, PublicSide):
             raise InvalidInput(
                 f"the operand is [{loaded.shape.k}, {loaded.shape.n}], not [{shape.k}, {shape.n}] as the product asks"
             )
-        return layout_with_tiles(shape, self._seal.parameters, loaded.k_tile, loaded.n_tile)
+        return layout_with_tiles(shape, self._engine.parameters, loaded.k_tile, loaded.n_tile)
 
-    def _factor(self, polynomial: Ring) -> Any:
-        """A factor tile in NTT form, or None where it is all zero, because SEAL refuses to multiply by that."""
-        if not polynomial.any():
-            return None
-        return self._seal.plaintext_ntt(polynomial)
+    def _header(self, index: int, layout: Layout) -> bytes:
+        identifier = self._engine.parameters.identifier
+        return Header(Kind.REPLY, identifier, self._key_id, index, layout.k_tile, layout.n_tile).to_bytes()
 
-    def _accumulate(self, mask: Mask, tiles: list[Any], operands: list[Any]) -> Any:
-        """u * key + sum over k tiles, out of NTT form."""
-        evaluator, total = self._seal.evaluator, mask.product
-        product = seal.Ciphertext(self._seal.context)
-        for tile, operand in zip(tiles, operands, strict=True):
-            if tile is not None:
-                evaluator.multiply_plain(operand, tile, product)
-                evaluator.add_inplace(total, product)
-        evaluator.transform_from_ntt_inplace(total)
-        return total
-
-    def _reply_body(self, hidden: Any, places: NDArray[np.int64]) -> bytes:
-        """Drop primes, then keep of c0 what carries results: the rest does not exist for the key owner."""
-        parameters = self._seal.parameters
-        for _ in range(len(parameters.data_primes) - parameters.reply_levels):
-            self._seal.evaluator.mod_switch_to_next_inplace(hidden)
-        residues = wire.saved_ciphertext(self._seal.save(hidden), parameters.reply_levels, parameters.degree)
-        primes = parameters.reply_primes
-        return wire.pack_residues(residues[0][:, places], primes) + wire.pack_residues(residues[1], primes)
-
-    def _make_mask(self) -> Mask:
-        """A fresh public-key encryption of zero, in two parts that are added in `multiply_add`."""
-        parameters, stream = self._seal.parameters, expand(self._randomness.seed())
-        product = seal.Ciphertext(self._seal.context)
-        factor = self._seal.plaintext_ntt(ternary(stream, parameters.degree))
-        self._seal.evaluator.multiply_plain(self._key, factor, product)
-        return Mask(product, small_error(stream, parameters))
-
-    def _flooding(self, stream: Randomness, count: int) -> Residues:
-        return flooding_noise(stream, self._seal.parameters, count)
+    def _make_mask(self) -> Any:
+        """A fresh public-key encryption of zero, but for the flooding."""
+        words = expand(self._randomness.seed()).bytes(2 * self._engine.parameters.degree * WORD_BYTES)
+        return self._engine.mask(self._key, words)
 
 
 class BfvBackend(Backend):
@@ -293,25 +240,31 @@ class BfvBackend(Backend):
 
     Args:
         parameters: `TRAINING` for small factors, `TRIPLES` for factors that fill the ring.
-        randomness: source of the seeds for u, e2 and flooding; SEAL has its own for keys and errors.
+        randomness: where all seeds come from.
+        engine: the arithmetic, for these parameters; None: SEAL.
     """
 
     name = "bfv"
 
-    def __init__(self, parameters: BfvParameters = TRAINING, randomness: Randomness | None = None) -> None:
+    def __init__(
+        self,
+        parameters: BfvParameters = TRAINING,
+        randomness: Randomness | None = None,
+        engine: BfvEngine | None = None,
+    ) -> None:
         self.parameters = parameters
-        self._seal = SealEngine(parameters)
+        self._engine = SealEngine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
-        """A fresh key pair. SEAL seeds itself from the operating system, so the label changes nothing."""
-        return BfvSecret(self._seal)
+        """A fresh key pair. Secrets come from this backend's randomness, so the label changes nothing."""
+        return BfvSecret(self._engine, self._randomness)
 
     def open_key(self, public_key: bytes, secret: bytes) -> BfvOpenedKey:
-        return BfvOpenedKey(self._seal, public_key, secret)
+        return BfvOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> BfvPublic:
-        return BfvPublic(self._seal, public_key, self._randomness)
+        return BfvPublic(self._engine, public_key, self._randomness)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return bfv_product(shape, loaded, self.parameters)

@@ -3,13 +3,13 @@
     phase      c0 + c1 s = (q/t) m + v  (mod q)
     key        m = 0, s ternary, |v| <= 21                    `ERROR_BOUND` of protocols/he/parameters.py
     operand    m = 0 where no entry lies, |v| <= 22           the same, and the rounding of q m / t
-    reply      |v| <= `BfvParameters.reply_noise`             where a result lies
+    reply      |v| <= `BfvParameters.reply_noise`             where a result lies; modulo 2^W in place of q
 
 An honest party is always inside these bounds, they are no matter of chance. A key has one opening: for another s' the
 difference s - s' would be a vector of 8192 entries up to 2 in size whose product with c1, which comes out of a hash of
 its seed, is below 84 in all places; the chance that there is one is 5^N (84/q)^N.
 
-Slow (about 50 ms a ciphertext) and simple: SEAL only expands the seed of c1.
+Slow (about 50 ms a ciphertext) and simple: integers of any length, and no engine that a party may have computed with.
 """
 
 from __future__ import annotations
@@ -23,31 +23,29 @@ from gmpy2 import mpz
 from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidCiphertext
-from protocols.he import seal_wire as wire
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv_parts import read_parts
+from protocols.he.bfv_wire import Kind, Residues
+from protocols.he.bit_packing import LIMB, Wide
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape, OpenedKey
 from protocols.he.layout import Layout
-from protocols.he.parameters import ERROR_BOUND
-from protocols.he.residues import multiply_by, reduce_once
-from protocols.he.seal_engine import SealEngine
-from protocols.he.seal_parts import read_parts
-from protocols.he.seal_wire import Kind, Residues
+from protocols.he.parameters import ERROR_BOUND, BfvParameters
+from protocols.he.transforms import coefficients
 
 Ring = NDArray[np.uint64]
-
-_SLOT_BYTES = 10
-"""A coefficient of a product of N = 8192 residues of 60 bits has 73."""
+Integers = NDArray[Any]
+"""Python's, dtype object."""
 
 
 class BfvOpenedKey(OpenedKey):
     """Arguments and errors as `Backend.open_key`; `secret` is N signed bytes, each -1, 0 or 1."""
 
-    def __init__(self, engine: SealEngine, public_key: bytes, secret: bytes) -> None:
-        parameters = engine.parameters
-        self._seal = engine
+    def __init__(self, parameters: BfvParameters, public_key: bytes, secret: bytes) -> None:
+        self._parameters = parameters
         key = np.frombuffer(secret, np.int8)
         if len(key) != parameters.degree or np.abs(key).max() > 1:
             raise InvalidCiphertext(f"an opened key has {parameters.degree} coefficients from -1 to 1")
-        self._ones, self._minus_ones = (_packed((key == sign).astype(np.uint64)) for sign in (1, -1))
+        self._ones, self._minus_ones = (np.asarray(key == sign, object) for sign in (1, -1))
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
         self._key_id = wire.key_id_of(public_key)
         message, noise = self._open_seeded(body)
@@ -55,10 +53,10 @@ class BfvOpenedKey(OpenedKey):
             raise InvalidCiphertext("the opened key does not belong to the public key that was sent")
 
     def __repr__(self) -> str:
-        return f"<BfvOpenedKey {self._seal.parameters.name} key {self._key_id.hex()}>"
+        return f"<BfvOpenedKey {self._parameters.name} key {self._key_id.hex()}>"
 
     def operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> Ring:
-        parameters = self._seal.parameters
+        parameters = self._parameters
         layout, bodies = read_parts(bundle, Kind.OPERAND, shape, parameters, self._key_id)
         polynomials = np.empty((len(bodies), parameters.degree), np.uint64)
         for row, body in zip(polynomials, bodies, strict=True):
@@ -74,15 +72,15 @@ class BfvOpenedKey(OpenedKey):
         return matrix
 
     def reply(self, bundle: CiphertextBundle, shape: MatrixShape) -> Ring:
-        parameters = self._seal.parameters
+        parameters = self._parameters
         layout, bodies = read_parts(bundle, Kind.REPLY, shape, parameters, self._key_id)
         out = np.empty((shape.m, shape.n), np.uint64)
         most = parameters.reply_noise()
         for index, body in enumerate(bodies):
             group, n_index = divmod(index, layout.n_tiles)
             places = layout.places(group, n_index)
-            c0, c1 = wire.unpack_bodies(body, parameters.reply_primes, (len(places), parameters.degree))
-            values, noise = self._open(c0, c1, parameters.reply_primes, places)
+            c0, c1 = (_integers(half) for half in wire.read_reply(body, len(places), parameters))
+            values, noise = self._open(c0 << parameters.dropped_bits, c1, 1 << parameters.reply_bits, places)
             if noise > most:
                 raise InvalidCiphertext("a reply is noisier than a product with a fresh operand can be")
             window = layout.window(group, n_index)
@@ -90,45 +88,58 @@ class BfvOpenedKey(OpenedKey):
         return out
 
     def _open_seeded(self, body: bytes) -> tuple[Ring, int]:
-        parameters = self._seal.parameters
-        c0, c1 = self._seal.expanded(body)
-        return self._open(c0, c1, parameters.data_primes, np.arange(parameters.degree))
+        parameters = self._parameters
+        seed, c0 = wire.read_operand(body, parameters)
+        a = wire.uniform(seed, parameters)
+        c1 = np.stack([coefficients(row, prime) for row, prime in zip(a, parameters.data_primes, strict=True)])
+        phase = (_composed(c0, parameters.data_primes), _composed(c1, parameters.data_primes))
+        return self._open(*phase, parameters.modulus, np.arange(parameters.degree))
 
-    def _open(self, c0: Residues, c1: Residues, primes: tuple[int, ...], places: NDArray[np.int64]) -> tuple[Ring, int]:
+    def _open(self, c0: Integers, c1: Integers, modulus: int, places: NDArray[np.int64]) -> tuple[Ring, int]:
         """m at these places, and the largest |v| there, rounded up."""
-        modulus = math.prod(primes)
-        phase: Any = np.zeros(len(places), object)
-        for row, other, prime in zip(c0, c1, primes, strict=True):
-            residues = reduce_once(row + self._times_key(other, prime)[places], prime).astype(object)
-            rest = modulus // prime
-            phase += residues * (rest * pow(rest, -1, prime))
-        scaled = (phase % modulus) << RING_BITS
+        phase = (c0 + self._times_key(c1, modulus)[places]) % modulus
+        scaled = phase << RING_BITS
         message = (scaled + modulus // 2) // modulus
         noise = np.abs(scaled - message * modulus).max()
         return (message % (1 << RING_BITS)).astype(np.uint64), -(-int(noise) >> RING_BITS)
 
-    def _times_key(self, polynomial: Residues, prime: int) -> Residues:
-        """polynomial times s, modulo x^N + 1 and the prime."""
-        packed, degree = _packed(polynomial), len(polynomial)
-        plus, minus = (_unpacked(packed * part, 2 * degree, prime) for part in (self._ones, self._minus_ones))
-        difference = reduce_once(plus + (np.uint64(prime) - minus), prime)
-        return reduce_once(difference[:degree] + (np.uint64(prime) - difference[degree:]), prime)
+    def _times_key(self, polynomial: Integers, modulus: int) -> Integers:
+        """polynomial times s over the integers, modulo x^N + 1, for coefficients below the modulus (Kronecker)."""
+        degree = len(polynomial)
+        offset = modulus * degree  # no coefficient of the product is larger, and none is negative with it
+        slot = offset.bit_length() // 8 + 1
+        key = _packed(self._ones, slot) - _packed(self._minus_ones, slot)
+        product = _packed(polynomial, slot) * key + _packed(np.full(2 * degree, offset, object), slot)
+        found = _unpacked(product, 2 * degree, slot)
+        wrapped: Integers = found[:degree] - found[degree:]
+        return wrapped
 
 
-def _packed(coefficients: Ring) -> mpz:
-    """One integer, a slot a coefficient (Kronecker)."""
-    slots = np.zeros((len(coefficients), _SLOT_BYTES), np.uint8)
-    slots[:, :8] = np.ascontiguousarray(coefficients, "<u8").view(np.uint8).reshape(-1, 8)
-    return mpz.from_bytes(slots.tobytes(), "little")
+def _integers(values: Wide) -> Integers:
+    """As Python's."""
+    found: Integers = values.low.astype(object) + (values.high.astype(object) << LIMB)
+    return found
 
 
-def _unpacked(product: mpz, count: int, prime: int) -> Residues:
-    """The slots of a product, modulo a prime."""
-    raw = gmpy2.mpz(product).to_bytes(count * _SLOT_BYTES, "little")
-    slots = np.frombuffer(raw, np.uint8).reshape(count, _SLOT_BYTES)
-    low = np.ascontiguousarray(slots[:, :8]).view("<u8")[:, 0]
-    high = np.ascontiguousarray(slots[:, 8:]).view("<u2")[:, 0].astype(np.uint64)
-    return reduce_once(low % np.uint64(prime) + multiply_by(high, (1 << 64) % prime, prime), prime)
+def _composed(residues: Residues, primes: tuple[int, ...]) -> Integers:
+    """Modulo the product, by the Chinese remainder theorem."""
+    modulus, total = math.prod(primes), np.zeros(residues.shape[1], object)
+    for row, prime in zip(residues, primes, strict=True):
+        rest = modulus // prime
+        total += row.astype(object) * (rest * pow(rest, -1, prime))
+    found: Integers = total % modulus
+    return found
+
+
+def _packed(coefficients: Integers, slot: int) -> mpz:
+    """One integer, `slot` bytes a coefficient."""
+    return mpz.from_bytes(b"".join(int(each).to_bytes(slot, "little") for each in coefficients), "little")
+
+
+def _unpacked(product: mpz, count: int, slot: int) -> Integers:
+    """The slots of a product."""
+    raw = gmpy2.mpz(product).to_bytes(count * slot, "little")
+    return np.array([int.from_bytes(raw[at : at + slot], "little") for at in range(0, len(raw), slot)], object)
 
 
 def _matrix_of(polynomials: Ring, layout: Layout) -> Ring:

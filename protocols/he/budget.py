@@ -20,6 +20,10 @@ BFV, per result (protocols/he/parameters.py has the terms):
                  integer in the ideal. Not random, so these add up
     u            three values from 64-bit words: relative errors of 2^-63 and less
 
+Each is a term of the noise before a reply is scaled to 2^W and loses the lowest bits of c0. Both are done to the
+flooded ciphertext and use nothing else, and no function of what two runs show is further apart than the runs
+are: they do not count.
+
     sum of E v^2   <=   n |X|^2 (21/2 rows + k/2)  +  m n (21 N + 2)         |X|^2: sum of x^2 over the whole factor
 
 Paillier, per slot: v = floor((X M + R) / 2^59) is at most K + 1 in size, K the largest sum of |x| over a row. Per row,
@@ -44,7 +48,7 @@ from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout, best_layout, largest_lifted, layout_with_tiles
 from protocols.he.multi_exponentiation import DIGIT_BITS
 from protocols.he.paillier_parameters import COVER_DIGITS, PaillierLayout, PaillierParameters
-from protocols.he.parameters import ERROR_BOUND, BfvParameters
+from protocols.he.parameters import ERROR_BOUND, FloodedSet
 
 INFORMATION = 5.0
 """Bound on I w^2 for the sum of three uniform integers below w, for w from 16 on."""
@@ -56,7 +60,7 @@ TERNARY_SQUARES = 2.0**-127
 """2 h^2 of one coefficient of u against uniform: at most the sum of p (relative error)^2, which is 6/3 of 2^-128."""
 
 
-def bfv_distance(layout: Layout, parameters: BfvParameters) -> Distance:
+def bfv_distance(layout: Layout, parameters: FloodedSet) -> Distance:
     """Of one product laid out like this."""
     shape = layout.shape
     factor = (
@@ -67,7 +71,7 @@ def bfv_distance(layout: Layout, parameters: BfvParameters) -> Distance:
     return Distance(smooth_squares(factor + zeros, parameters.flood_bits) + ternary)
 
 
-def bfv_product(shape: MatrixShape, loaded: MatrixShape | None, parameters: BfvParameters) -> Distance:
+def bfv_product(shape: MatrixShape, loaded: MatrixShape | None, parameters: FloodedSet) -> Distance:
     """Of one product in the best tiles for `loaded`, the shape that its operand was encrypted for; None: the same."""
     tiles = best_layout(shape if loaded is None else loaded, parameters)
     return bfv_distance(layout_with_tiles(shape, parameters, tiles.k_tile, tiles.n_tile), parameters)

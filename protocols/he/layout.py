@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
-from protocols.he.parameters import BfvParameters
+from protocols.he.parameters import FloodedSet
 
 MAX_ROW_SUM = 1 << 46
 """So that MAX_DIMENSION entries that are no larger add up in an int64. A larger bound would say nothing."""
@@ -130,7 +130,7 @@ def _check_shape(shape: MatrixShape) -> None:
         raise InvalidInput(f"square_sum must be None or a positive integer, not {shape.square_sum!r}")
 
 
-def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int, n_tile: int) -> Layout:
+def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n_tile: int) -> Layout:
     """The layout for given tile sizes, with as many rows in a reply as fit and as the noise bound allows.
 
     Raises:
@@ -144,7 +144,7 @@ def layout_with_tiles(shape: MatrixShape, parameters: BfvParameters, k_tile: int
     return Layout(shape, k_tile, n_tile, rows, parameters.degree)
 
 
-def _quiet_rows(shape: MatrixShape, parameters: BfvParameters) -> int:
+def _quiet_rows(shape: MatrixShape, parameters: FloodedSet) -> int:
     rows = parameters.max_norm // shape.largest_row_sum(largest_lifted(shape))
     if not rows:
         raise InvalidInput(
@@ -160,7 +160,7 @@ def _tile_sizes(side: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.minimum(-(-side // np.arange(1, side + 1)), most))
 
 
-def best_layout(shape: MatrixShape, parameters: BfvParameters) -> Layout:
+def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
 
     Both sides call it for the same shape and get the same answer: integers only. Raises `InvalidInput` as
@@ -171,7 +171,7 @@ def best_layout(shape: MatrixShape, parameters: BfvParameters) -> Layout:
 
 
 @lru_cache(maxsize=256)
-def _search(shape: MatrixShape, parameters: BfvParameters) -> Layout:
+def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     degree = parameters.degree
     quiet_rows = _quiet_rows(shape, parameters)
     k_tile = _tile_sizes(shape.k, degree)[:, None]
@@ -180,9 +180,7 @@ def _search(shape: MatrixShape, parameters: BfvParameters) -> Layout:
     n_tiles = -(-shape.n // n_tile)
     operands = -(-shape.k // k_tile) * n_tiles
     replies = -(-shape.m // rows) * n_tiles
-    operand_bits = sum(prime.bit_length() for prime in parameters.data_primes)
-    reply_bits = sum(prime.bit_length() for prime in parameters.reply_primes)
-    cost = operands * operand_bits + replies * reply_bits
+    cost = operands * parameters.operand_bits + replies * parameters.reply_width
     fits = k_tile * n_tile <= degree
     cheapest = cost == cost[fits].min()
     candidates = np.argwhere(cheapest & fits)

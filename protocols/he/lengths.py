@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
-from protocols.he import paillier_parameters, parameters, seal_wire
+from protocols.he import bfv_wire, paillier_parameters, parameters, retired_parameters
 from protocols.he.budget import bfv_product, paillier_distance
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.paillier_parameters import PaillierParameters
-from protocols.he.parameters import BfvParameters
+from protocols.he.parameters import FloodedSet
 
 Parts = tuple[int, ...]
 """Bytes of each part of a bundle of ciphertexts."""
@@ -41,14 +41,13 @@ class CiphertextLengths(ABC):
 class BfvLengths(CiphertextLengths):
     """Of one BFV parameter set."""
 
-    def __init__(self, chosen: BfvParameters) -> None:
+    def __init__(self, chosen: FloodedSet) -> None:
         self._set = chosen
 
     @property
     def key(self) -> int:
         """An encryption of zero, in the form of an operand's part."""
-        body = seal_wire.SEED_BYTES + seal_wire.residues_size(self._set.degree, self._set.data_primes)
-        return seal_wire.HEADER_BYTES + body
+        return bfv_wire.HEADER_BYTES + self._set.operand_bytes
 
     def operand(self, shape: MatrixShape) -> Parts:
         return (self.key,) * best_layout(shape, self._set).operand_parts
@@ -69,11 +68,9 @@ class BfvLengths(CiphertextLengths):
         return (self._part(layout, group, 0),) * (columns - 1) + (self._part(layout, group, columns - 1),)
 
     def _part(self, layout: Layout, group: int, n_index: int) -> int:
-        primes = self._set.reply_primes
         rows, columns = layout.window(group, n_index)
         places = (rows.stop - rows.start) * (columns.stop - columns.start)
-        c0, c1 = (seal_wire.residues_size(count, primes) for count in (places, self._set.degree))
-        return seal_wire.HEADER_BYTES + c0 + c1
+        return bfv_wire.HEADER_BYTES + self._set.reply_bytes(places)
 
 
 class PaillierLengths(CiphertextLengths):
@@ -100,9 +97,9 @@ class PaillierLengths(CiphertextLengths):
 
 def ciphertext_lengths(name: object) -> CiphertextLengths:
     """Of the parameter set of this name. Raises `InvalidInput` if there is none."""
-    for known in (parameters.PARAMETER_SETS, parameters.RETIRED_SETS):
-        if name in known:
-            return BfvLengths(known[str(name)])
+    known = {**parameters.PARAMETER_SETS, **retired_parameters.RETIRED_SETS}
+    if name in known:
+        return BfvLengths(known[str(name)])
     if name in paillier_parameters.PARAMETER_SETS:
         return PaillierLengths(paillier_parameters.PARAMETER_SETS[str(name)])
     raise InvalidInput(f"there is no parameter set {name!r}")

@@ -3,7 +3,8 @@
 A set is written as a literal and checked when it is made: security by the HomomorphicEncryption.org table, NTT-friendly
 primes, and room for flooding and decryption. Nothing else in the project knows a lattice constant.
 
-Notation: N the degree, t = 2^59 the plain modulus, q the product of the data primes, q' of the primes a reply keeps.
+Notation: N the degree, t = 2^59 the plain modulus, q the product of the data primes; a reply is scaled from q to 2^W
+(`reply_bits`), and c0 then loses its D lowest bits (`dropped_bits`).
 A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer polynomial, and decrypts while
 |v| < q / 2t. Bounds on |v| are infinity norms and hold always, not with high probability:
 
@@ -17,32 +18,44 @@ A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer po
     addend            one more rounding, 1/2.
     flooding          the sum of three integers uniform in [0, 2^flood_bits), centred: at most 3/2 of 2^flood_bits, the
                       same for every product under one set. Why three: protocols/he/budget.py.
-    a prime dropped   |v| is divided by it; rounding both halves adds (1 + N) / 2, as the key is ternary.
 
-**Leaks**: every v above depends on X or u, so flooding covers their sum: it is refused unless product_noise(...) times
-2^FLOODING_BITS <= 2^flood_bits. No density of the flooding is above 3/4 of 2^-flood_bits, so one coefficient, in the
-worst case of all errors, lies within statistical distance 3/4 product_noise / 2^flood_bits < 2^-40 of one whose noise
-does not depend on X. What many results add up to, over a whole run, is protocols/he/budget.py's matter.
+    scaled to 2^W     both halves are c 2^W / q, rounded: off by 1/2, and by what the constants of `bfv_wire` are off,
+                      r = 1/2 + sum of p / 2^53 in all. The key is ternary, so |v| becomes at most
+                      |v| 2^W / q + (N + 1) r. Modulo 2^W there is nothing else to lose.
+    dropped bits      c0 is rounded to a multiple of 2^D: 2^(D-1) more.
+
+The scaled reply has phase (2^W/t) m + v (mod 2^W) and decrypts while |v| < 2^W / 2t = 2^(W-60). Decryption is exact
+integer arithmetic and adds nothing.
+
+**Leaks**: every v above the line depends on X or u, so flooding covers their sum: it is refused unless
+product_noise(...) times 2^FLOODING_BITS <= 2^flood_bits. No density of the flooding is above 3/4 of 2^-flood_bits, so
+one coefficient, in the worst case of all errors, lies within statistical distance 3/4 product_noise / 2^flood_bits
+< 2^-40 of one whose noise does not depend on X. What many results add up to, over a whole run, is
+protocols/he/budget.py's matter. What stands below the line is computed from the flooded ciphertext and nothing else, so
+whoever could tell something from it could tell it from that ciphertext: scaling and dropping cost no distance.
 
 Reference: Albrecht et al., Homomorphic Encryption Standard (2018), table 1 (ternary secret, 128 bits, classical);
-Halevi, Polyakov, Shoup (CT-RSA 2019) for BFV with rational scaling; Asharov et al. (EUROCRYPT 2012) for flooding.
+Halevi, Polyakov, Shoup (CT-RSA 2019) for BFV with rational scaling; Asharov et al. (EUROCRYPT 2012) for flooding;
+Huang et al., Cheetah (USENIX Security 2022), section 5.2, for a reply modulo a power of two and dropped bits.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import gmpy2
 
 from protocols.core.errors import InvalidInput
+from protocols.he.bit_packing import LIMB, packed_size
 from protocols.he.interface import RING_BITS
 
 FLOODING_BITS = 40
 """For every single result, flooding is wider by so many bits than all noise that depends on the evaluator's secrets."""
 
 ERROR_BOUND = 21
-"""SEAL's error is a centred binomial of 2 x 21 bits: never larger."""
+"""Errors are centred binomials of 2 x 21 bits: never larger."""
 
 MIN_FLOOD_BITS, MAX_FLOOD_BITS = 64, 124
 """Two words hold one of the three integers, and their sum."""
@@ -50,26 +63,30 @@ MIN_FLOOD_BITS, MAX_FLOOD_BITS = 64, 124
 MAX_MODULUS_BITS = {4096: 109, 8192: 218, 16384: 438, 32768: 881}
 """Largest total modulus by degree for 128-bit security, special prime included."""
 
-MAX_PRIME_BITS = 60
+MIN_PRIME_BITS, MAX_PRIME_BITS = 47, 48
+"""Of data primes: a draw of six bytes holds a residue, and two of them an exact product in decryption."""
+
+MAX_SPECIAL_BITS = 60
 """SEAL's own limit."""
 
+MIN_REPLY_BITS, MAX_REPLY_BITS = 66, 76
+"""A scaled reply: with `LIMB` bits of fraction it fits two words."""
 
-def packs(bits: int) -> bool:
-    """Whether values of this width stay in one word at the shifts that bit-packing gives them: up to 58 bits, or 60."""
-    return bits + 8 - math.gcd(bits, 8) <= 64
+MAX_DROPPED_BITS = 64 - LIMB
+
+SEED_BYTES = 32
+"""Of the seed that stands for c1 of an operand."""
 
 
 @dataclass(frozen=True)
-class BfvParameters:
-    """One checked parameter set. Raises `InvalidInput` for a literal that is insecure or cannot decrypt.
+class FloodedSet(ABC):
+    """What a parameter set says of noise and of sizes, whatever the form of its messages.
 
     Args:
         name: what a task's manifest calls the set.
         identifier: its number on the wire, 1 to 65535.
         degree: N, a power of two in the security table.
-        primes: data primes in the order SEAL keeps them (a reply drops from the end), then the one that SEAL sets apart
-            for key switching, which is never done here: no value is modulo that prime.
-        reply_levels: how many of the first primes a reply keeps.
+        primes: data primes, then the special one, which key switching sets apart: no value on the wire is modulo it.
         flood_bits: flooding noise is the centred sum of three integers uniform in [0, 2^flood_bits).
     """
 
@@ -77,37 +94,7 @@ class BfvParameters:
     identifier: int
     degree: int
     primes: tuple[int, ...]
-    reply_levels: int
     flood_bits: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.identifier < 1 << 16:
-            raise InvalidInput(f"{self.name}: a parameter set's identifier is from 1 to 65535")
-        if self.degree not in MAX_MODULUS_BITS:
-            raise InvalidInput(f"{self.name}: the degree must be one of {sorted(MAX_MODULUS_BITS)}, not {self.degree}")
-        bits = math.prod(self.primes).bit_length()
-        if bits > MAX_MODULUS_BITS[self.degree]:
-            limit = MAX_MODULUS_BITS[self.degree]
-            raise InvalidInput(f"{self.name}: {bits} bits of modulus break 128-bit security; {limit} is the most")
-        self._check_primes()
-        if not 1 <= self.reply_levels < len(self.data_primes):
-            raise InvalidInput(f"{self.name}: a reply keeps at least one data prime and drops at least one")
-        if not MIN_FLOOD_BITS <= self.flood_bits <= MAX_FLOOD_BITS:
-            raise InvalidInput(
-                f"{self.name}: flood_bits must be from {MIN_FLOOD_BITS} to {MAX_FLOOD_BITS}, not {self.flood_bits}"
-            )
-        if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
-            raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
-
-    def _check_primes(self) -> None:
-        for prime in self.primes:
-            bits = prime.bit_length()
-            if bits > MAX_PRIME_BITS or not packs(bits):
-                raise InvalidInput(f"{self.name}: primes have up to 58 bits or {MAX_PRIME_BITS}, not {bits}")
-            if prime % (2 * self.degree) != 1 or not gmpy2.is_prime(prime):
-                raise InvalidInput(f"{self.name}: {prime} is not a prime that is 1 mod 2N")
-        if len(set(self.primes)) != len(self.primes):
-            raise InvalidInput(f"{self.name}: primes must differ")
 
     @property
     def data_primes(self) -> tuple[int, ...]:
@@ -115,9 +102,28 @@ class BfvParameters:
         return self.primes[:-1]
 
     @property
-    def reply_primes(self) -> tuple[int, ...]:
-        """The primes of a reply."""
-        return self.primes[: self.reply_levels]
+    def modulus(self) -> int:
+        """q."""
+        return math.prod(self.data_primes)
+
+    @property
+    def operand_bits(self) -> int:
+        """Bits of one coefficient of an operand's c0."""
+        return sum(prime.bit_length() for prime in self.data_primes)
+
+    @property
+    @abstractmethod
+    def reply_width(self) -> int:
+        """Bits of one coefficient of a reply's c1."""
+
+    @property
+    @abstractmethod
+    def operand_bytes(self) -> int:
+        """Of an operand's or a public key's body."""
+
+    @abstractmethod
+    def reply_bytes(self, places: int) -> int:
+        """Of the body of a reply with so many results."""
 
     @property
     def zero_noise(self) -> int:
@@ -143,68 +149,110 @@ class BfvParameters:
         """Bound on the flooding."""
         return 3 << (self.flood_bits - 1)
 
+
+@dataclass(frozen=True)
+class BfvParameters(FloodedSet):
+    """One checked parameter set. Raises `InvalidInput` for a literal that is insecure or cannot decrypt.
+
+    Args:
+        reply_bits: W, a reply is scaled to 2^W.
+        dropped_bits: D, the lowest bits of c0 that a reply leaves out.
+    """
+
+    reply_bits: int
+    dropped_bits: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.identifier < 1 << 16:
+            raise InvalidInput(f"{self.name}: a parameter set's identifier is from 1 to 65535")
+        if self.degree not in MAX_MODULUS_BITS:
+            raise InvalidInput(f"{self.name}: the degree must be one of {sorted(MAX_MODULUS_BITS)}, not {self.degree}")
+        bits = math.prod(self.primes).bit_length()
+        if bits > MAX_MODULUS_BITS[self.degree]:
+            limit = MAX_MODULUS_BITS[self.degree]
+            raise InvalidInput(f"{self.name}: {bits} bits of modulus break 128-bit security; {limit} is the most")
+        self._check_primes()
+        for name, value, least, most in (
+            ("flood_bits", self.flood_bits, MIN_FLOOD_BITS, MAX_FLOOD_BITS),
+            ("reply_bits", self.reply_bits, MIN_REPLY_BITS, MAX_REPLY_BITS),
+            ("dropped_bits", self.dropped_bits, 1, MAX_DROPPED_BITS),
+        ):
+            if not least <= value <= most:
+                raise InvalidInput(f"{self.name}: {name} must be from {least} to {most}, not {value}")
+        if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
+            raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
+
+    def _check_primes(self) -> None:
+        if len(self.data_primes) < 2:
+            raise InvalidInput(f"{self.name}: a set has at least two data primes and a special one")
+        for prime in self.primes:
+            if prime % (2 * self.degree) != 1 or not gmpy2.is_prime(prime):
+                raise InvalidInput(f"{self.name}: {prime} is not a prime that is 1 mod 2N")
+        if not all(MIN_PRIME_BITS <= prime.bit_length() <= MAX_PRIME_BITS for prime in self.data_primes):
+            raise InvalidInput(f"{self.name}: data primes have {MIN_PRIME_BITS} to {MAX_PRIME_BITS} bits")
+        if self.primes[-1].bit_length() > MAX_SPECIAL_BITS:
+            raise InvalidInput(f"{self.name}: the special prime has up to {MAX_SPECIAL_BITS} bits")
+        if len(set(self.primes)) != len(self.primes):
+            raise InvalidInput(f"{self.name}: primes must differ")
+
+    @property
+    def reply_width(self) -> int:
+        return self.reply_bits
+
+    @property
+    def sent_bits(self) -> int:
+        """Bits of one coefficient of a reply's c0, as sent."""
+        return self.reply_bits - self.dropped_bits
+
+    @property
+    def operand_bytes(self) -> int:
+        return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.data_primes)
+
+    def reply_bytes(self, places: int) -> int:
+        return packed_size(places, self.sent_bits) + packed_size(self.degree, self.reply_bits)
+
     def reply_noise(self) -> int:
-        """Bound on the noise of a flooded reply after its primes are dropped: the same for every product."""
-        noise = self.largest_flood + (1 << (self.flood_bits - FLOODING_BITS))
-        for prime in reversed(self.data_primes[self.reply_levels :]):
-            noise = -(-noise // prime) + (self.degree + 2) // 2
-        return noise
+        """Bound on the noise of a reply as it is sent: the same for every product."""
+        flooded = self.largest_flood + (1 << (self.flood_bits - FLOODING_BITS))
+        scaled = -(-(flooded << self.reply_bits) // self.modulus)
+        # (N + 1) (1/2 + sum of p / 2^53), rounded up
+        rounding = -(-(self.degree + 1) * ((1 << LIMB) + sum(self.data_primes)) // (1 << (LIMB + 1)))
+        return scaled + rounding + (1 << (self.dropped_bits - 1))
 
     @property
     def decryption_margin_bits(self) -> float:
         """log2 of (noise that still decrypts) / (worst noise of a reply)."""
-        limit = math.prod(self.reply_primes) >> (RING_BITS + 1)
-        return math.log2(limit / self.reply_noise()) if limit else -math.inf
+        return self.reply_bits - RING_BITS - 1 - math.log2(self.reply_noise())
 
 
 TRAINING = BfvParameters(
-    name="bfv-8192-144",
-    identifier=3,
+    name="bfv-8192-144b",
+    identifier=5,
     degree=8192,
-    primes=(1152921504606830593, 16760833, 1152921504606748673, 65537),
-    reply_levels=2,
+    primes=(281474976694273, 281474976546817, 281474976317441, 281474975662081),
     flood_bits=83,
+    reply_bits=76,
+    dropped_bits=11,
 )
-"""Small factors: sums of 38 bits in a reply. 60+24+60 bits of data, 161 in all: 57 bits inside the 128-bit limit.
+"""Small factors: sums of 38 bits in a reply. 3 x 48 bits of data, 192 in all: 26 bits inside the 128-bit limit.
 
-Three data primes are the fewest: 59 bits of message, 84 of flooding and what decryption leaves do not go into two. The
-kept ones are 60+24 rather than 42+42 because SEAL compresses what it saves, and full and short words are faster than
-half-full ones over a batch. Every bit of flooding is a bit of each residue that is sent, and carries four times as many
-batches: 83 carries a million of 128 x 20 x 20 in a run, and 10,000 of 1024 x 512 x 512 (protocols/he/budget.py).
+Three data primes are the fewest: 59 bits of message, 84 of flooding and what decryption leaves do not go into two. 48
+bits are the most that a vector unit's 52-bit multiplier, or a double's mantissa, takes with room for lazy reductions.
+Every bit of flooding is a bit of each residue that is sent, and carries four times as many batches: 83 carries a
+million of 128 x 20 x 20 in a run, and 10,000 of 1024 x 512 x 512 (protocols/he/budget.py). 2^76 is the smallest power
+of two that a reply can be scaled to: modulo 2^75 the rounding of c1 alone leaves a margin of 0.2 bits.
 """
 
 TRIPLES = BfvParameters(
-    name="bfv-8192-186",
-    identifier=4,
+    name="bfv-8192-188",
+    identifier=6,
     degree=8192,
-    primes=(144115188075593729, 114689, 72057594037616641, 72057594037370881, 65537),
-    reply_levels=2,
+    primes=(140737488273409, 140737488125953, 140737488044033, 140737487306753, 1073692673),
     flood_bits=124,
+    reply_bits=73,
+    dropped_bits=11,
 )
-"""Factors that fill the ring (offline triples): 59 bits. 57+17+56+56 bits of data, 203 in all."""
+"""Factors that fill the ring (offline triples): 59 bits. 4 x 47 bits of data, 218 in all with a special prime of 30."""
 
 PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, TRIPLES)}
 """Every set by its name."""
-
-RETIRED_SETS = {
-    parameters.name: parameters
-    for parameters in (
-        BfvParameters(
-            name="bfv-8192-138",
-            identifier=1,
-            degree=8192,
-            primes=(1152921504606830593, 163841, 1152921504606748673, 65537),
-            reply_levels=2,
-            flood_bits=76,
-        ),
-        BfvParameters(
-            name="bfv-8192-180",
-            identifier=2,
-            degree=8192,
-            primes=(144115188075593729, 114689, 9007199254429697, 9007199254364161, 65537),
-            reply_levels=2,
-            flood_bits=117,
-        ),
-    )
-}
-"""Of version 0.1, whose flooding was too narrow for a whole run. For sizes in its transcripts; no task runs them."""

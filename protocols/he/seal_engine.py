@@ -1,163 +1,178 @@
-"""SEAL's context for one parameter set, objects in and out of it, and a stock of what is made ahead of time.
+"""BFV arithmetic by SEAL 4 (`tenseal.sealapi`): transforms and products there, everything else in numpy.
 
-sealapi loads and saves through paths only. Each load and save goes through an anonymous memory file that no other
-thread or process uses at the time (`memfd_create`), so nothing reaches a disk and no name is shared. Files for loading
-are reused, which spares the kernel from clearing fresh pages; they hold what this process holds anyway, until the next
-load or the end of the engine. Files for saving are not: SEAL truncates them. This is the one exception to the rule that
-`protocols` touches no file, and it needs Linux with /proc.
+SEAL's ciphertexts are pairs of polynomials and its plaintexts single ones. The key is a plaintext here, by which two
+polynomials at a time are multiplied: two encryptions of zero, or c1 of two replies.
 """
 
 from __future__ import annotations
 
-import os
-import struct
-import weakref
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from protocols.core.errors import InvalidCiphertext, InvalidInput
-from protocols.he import seal_wire as wire
-from protocols.he.interface import RING_BITS
+from protocols.core.randomness import Randomness, expand
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product, Ring
+from protocols.he.bfv_wire import Residues
+from protocols.he.interface import as_ring
+from protocols.he.layout import Layout
 from protocols.he.parameters import BfvParameters
-from protocols.he.seal_wire import Residues
-
-Ring = NDArray[np.uint64]
-Item = TypeVar("Item")
-
-
-class Stock(Generic[Item]):
-    """What is made ahead of time, each item for one use. Any number of threads may put and take at once.
-
-    A child process that was forked gets an empty stock: what it inherited is its parent's to use.
-    """
-
-    def __init__(self) -> None:
-        self._items: deque[Item] = deque()
-        self._process = os.getpid()
-
-    def _own(self) -> deque[Item]:
-        if self._process != os.getpid():
-            self._items, self._process = deque(), os.getpid()
-        return self._items
-
-    def put(self, item: Item) -> None:
-        self._own().append(item)
-
-    def take(self) -> Item | None:
-        """An item that nobody else has or gets, or None: `popleft` is atomic."""
-        try:
-            return self._own().popleft()
-        except IndexError:
-            return None
-
-    def __len__(self) -> int:
-        return len(self._own())
+from protocols.he.residues import (
+    DECRYPTION_PRIMES,
+    add_residues,
+    decode,
+    drop_bits,
+    flooding_noise,
+    lift,
+    residues_of,
+    scale_down,
+    scaled_message,
+    small_error,
+    subtract_residues,
+    ternary,
+)
+from protocols.he.seal_context import SealContext
 
 
 @dataclass(frozen=True, repr=False)
-class Zero:
-    """A symmetric encryption of zero: c0 mod each data prime, and the seed of c1. Becomes one operand part."""
+class SealSecret:
+    """s as a factor, modulo all data primes and modulo those of decryption."""
 
-    c0: Residues
-    seed: bytes
-
-
-def _close(files: Stock[int]) -> None:
-    while (file := files.take()) is not None:
-        os.close(file)
+    whole: Any
+    short: Any
 
 
-class SealEngine:
-    """SEAL's context for one parameter set, and objects in and out of it."""
+@dataclass(frozen=True, repr=False)
+class SealMask:
+    """u * key in transform form, and e2 for c1."""
+
+    product: Any
+    error: Residues
+
+
+class SealEngine(BfvEngine):
+    """Making one takes some 50 ms."""
+
+    description = "SEAL"
 
     def __init__(self, parameters: BfvParameters) -> None:
-        settings = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
-        settings.set_poly_modulus_degree(parameters.degree)
-        settings.set_coeff_modulus([seal.Modulus(prime) for prime in parameters.primes])
-        settings.set_plain_modulus(1 << RING_BITS)
         self.parameters = parameters
-        self.context = seal.SEALContext(settings, True, seal.SEC_LEVEL_TYPE.TC128)
-        if not self.context.parameters_set():
-            raise InvalidInput(f"SEAL refuses {parameters.name}: {self.context.parameters_error_message()}")
-        self.evaluator = seal.Evaluator(self.context)
-        self.key_level = struct.pack("<4Q", *self.context.key_parms_id())
-        self.data_id = self.context.first_parms_id()
-        self.data_level = struct.pack("<4Q", *self.data_id)
-        data = self.context.first_context_data()
-        for _ in range(len(parameters.data_primes) - parameters.reply_levels):
-            data = data.next_context_data()
-        self.reply_level = struct.pack("<4Q", *data.parms_id())
-        self._files: Stock[int] = Stock()
-        # Not at exit, when this module may be half gone: the system closes them then.
-        weakref.finalize(self, _close, self._files).atexit = False
+        self._context = SealContext(parameters)
+        self._evaluator = self._context.evaluator
 
-    def load(self, target: Any, chunks: wire.Chunks) -> Any:
-        """A SEAL object from bytes that were written here."""
-        file = self._files.take()
-        if file is None:
-            file = os.memfd_create("seal")
-        try:
-            os.lseek(file, 0, os.SEEK_SET)
-            for chunk in chunks:
-                if os.write(file, chunk) != len(chunk):
-                    raise OSError("a memory file took only a part of what was written; is memory short?")
-            target.load(self.context, f"/proc/self/fd/{file}")
-        finally:
-            self._files.put(file)
-        return target
+    def secret_key(self, ternary: bytes) -> SealSecret:
+        ring = as_ring(np.frombuffer(ternary, np.int8))
+        return SealSecret(self._context.plaintext(ring), self._context.plaintext(ring, DECRYPTION_PRIMES))
 
-    def save(self, source: Any) -> bytes:
-        """A SEAL object's bytes in SEAL's format."""
-        file = os.memfd_create("seal")
-        try:
-            source.save(f"/proc/self/fd/{file}")
-            return os.pread(file, os.fstat(file).st_size, 0)
-        finally:
-            os.close(file)
+    def zeros(self, secret: SealSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[Residues]:
+        uniform = [wire.uniform(seed, self.parameters) for seed in seeds]
+        found = []
+        for product, words in zip(self._times(uniform, secret.whole, ntt=True), errors, strict=True):
+            total = add_residues(product, self._error(words), self.parameters)
+            found.append(subtract_residues(np.zeros_like(total), total, self.parameters))
+        return found
 
-    def plaintext(self, ring: Ring) -> Any:
-        return self.load(seal.Plaintext(), wire.seal_plaintext(ring))
+    def operand_body(self, seed: bytes, zero: Residues, message: Ring) -> bytes:
+        there = zero[:, : len(message)]
+        there[:] = add_residues(there, scaled_message(message, self.parameters), self.parameters)
+        return seed + wire.pack_residues(zero, self.parameters.data_primes)
 
-    def plaintext_ntt(self, ring: Ring) -> Any:
-        """A factor in the form in which it multiplies operands."""
-        plain = self.plaintext(ring)
-        self.evaluator.transform_to_ntt_inplace(plain, self.data_id)
-        return plain
+    def load(self, bodies: Sequence[bytes]) -> list[Any]:
+        return [self._load(body) for body in bodies]
 
-    def ciphertext(self, halves: Residues | tuple[Residues, Residues], level: bytes) -> Any:
-        c0, c1 = halves
-        return self.load(seal.Ciphertext(self.context), wire.seal_ciphertext(level, c0, c1))
+    def mask(self, key: list[Any], words: bytes) -> SealMask:
+        cut = self.parameters.degree * WORD_BYTES
+        factor = self._context.plaintext(as_ring(ternary(np.frombuffer(words[:cut], "<u8"))))
+        product = seal.Ciphertext(self._context.context)
+        self._evaluator.multiply_plain(key[0], factor, product)
+        return SealMask(product, self._error(words[cut:]))
 
-    def zero(self, encryptor: Any) -> Zero:
-        """A fresh symmetric encryption of zero by the owner's encryptor."""
-        saved = self.save(encryptor.encrypt_zero_symmetric())
-        c0, seed = wire.saved_seeded(saved, len(self.parameters.data_primes), self.parameters.degree)
-        return Zero(c0, seed)
+    def replies(
+        self, product: Product, groups: range, masks: Sequence[SealMask], seeds: Sequence[bytes]
+    ) -> list[bytes]:
+        layout, bodies, unused = product.layout, [], iter(masks)
+        for group, seed in zip(groups, seeds, strict=True):
+            stream = expand(seed)
+            factors = [self._factor(polynomial) for polynomial in layout.factor(product.factor, group)]
+            for n_index in range(layout.n_tiles):
+                operands = product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
+                mask, places = next(unused), layout.places(group, n_index)
+                c0, c1 = self._context.polynomials(self._sum(mask, factors, operands))
+                addend = product.addend[layout.window(group, n_index)].reshape(-1)
+                message = add_residues(
+                    scaled_message(addend, self.parameters), self._flooding(stream, len(places)), self.parameters
+                )
+                bodies.append(self._reply_body(c0, add_residues(c1, mask.error, self.parameters), places, message))
+        return bodies
 
-    def seeded_body(self, zero: Zero) -> bytes:
-        return zero.seed + wire.pack_residues(zero.c0, self.parameters.data_primes)
+    def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
+        parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
+        primes = parameters.data_primes[:DECRYPTION_PRIMES]
+        for first in range(0, len(bodies), 2):
+            pair = bodies[first : first + 2]
+            at = [divmod(first + index, layout.n_tiles) for index in range(len(pair))]
+            places = [layout.places(*each) for each in at]
+            read = [wire.read_reply(body, len(each), parameters) for body, each in zip(pair, places, strict=True)]
+            lifted = [lift(c1, primes, parameters.reply_bits) for _, c1 in read]
+            products = self._times(lifted, secret.short)
+            for (c0, _), product, own, each in zip(read, products, places, at, strict=True):
+                window = layout.window(*each)
+                out[window] = decode(c0, product[:, own], parameters).reshape(out[window].shape)
+        return out
 
-    def expanded(self, body: bytes) -> Residues:
-        """Residues of c0 and c1 [2, primes, N] of a `seeded_body`, checked."""
-        parameters = self.parameters
-        ciphertext = self._load_seeded(body)
-        return wire.saved_ciphertext(self.save(ciphertext), len(parameters.data_primes), parameters.degree)
+    def _load(self, body: bytes) -> Any:
+        """(c0, a) in transform form. c0 is transformed beside the constant 1: SEAL takes nothing with a c1 of zero."""
+        seed, c0 = wire.read_operand(body, self.parameters)
+        one = np.zeros_like(c0)
+        one[:, 0] = 1
+        loaded = self._context.ciphertext((c0, one))
+        self._evaluator.transform_to_ntt_inplace(loaded)
+        uniform = wire.uniform(seed, self.parameters)
+        ones = np.ones_like(uniform)
+        rest = subtract_residues(uniform, ones, self.parameters)
+        self._evaluator.add_inplace(loaded, self._context.ciphertext((np.zeros_like(rest), rest), ntt=True))
+        return loaded
 
-    def load_seeded(self, body: bytes) -> Any:
-        """A peer's `seeded_body`, checked, expanded and in NTT form."""
-        ciphertext = self._load_seeded(body)
-        self.evaluator.transform_to_ntt_inplace(ciphertext)
-        return ciphertext
+    def _times(self, polynomials: Sequence[Residues], factor: Any, ntt: bool = False) -> list[Residues]:
+        """Each polynomial times a factor, as coefficients. `ntt`: they are in transform form."""
+        found: list[Residues] = []
+        for index in range(0, len(polynomials), 2):
+            pair = polynomials[index], polynomials[min(index + 1, len(polynomials) - 1)]
+            ciphertext = self._context.ciphertext(pair, ntt)
+            if not ntt:
+                self._evaluator.transform_to_ntt_inplace(ciphertext)
+            self._evaluator.multiply_plain_inplace(ciphertext, factor)
+            self._evaluator.transform_from_ntt_inplace(ciphertext)
+            found += list(self._context.polynomials(ciphertext))
+        return found[: len(polynomials)]
 
-    def _load_seeded(self, body: bytes) -> Any:
-        parameters = self.parameters
-        seed, packed = body[: wire.SEED_BYTES], body[wire.SEED_BYTES :]
-        (c0,) = wire.unpack_bodies(packed, parameters.data_primes, (parameters.degree,))
-        if not c0.any(axis=1).all():
-            raise InvalidCiphertext("a polynomial of the peer's is transparent: it is zero")
-        return self.load(seal.Ciphertext(self.context), wire.seal_seeded(self.data_level, c0, seed))
+    def _factor(self, polynomial: Ring) -> Any:
+        """A factor tile, or None where it is all zero, because SEAL refuses to multiply by that."""
+        return self._context.plaintext(polynomial) if polynomial.any() else None
+
+    def _sum(self, mask: SealMask, factors: list[Any], operands: list[Any]) -> Any:
+        """u * key + sum over k tiles, out of transform form."""
+        product = seal.Ciphertext(self._context.context)
+        for factor, operand in zip(factors, operands, strict=True):
+            if factor is not None:
+                self._evaluator.multiply_plain(operand, factor, product)
+                self._evaluator.add_inplace(mask.product, product)
+        self._evaluator.transform_from_ntt_inplace(mask.product)
+        return mask.product
+
+    def _reply_body(self, c0: Residues, c1: Residues, places: NDArray[np.int64], message: Residues) -> bytes:
+        """Of c0, only what carries results: the rest does not exist for the key owner."""
+        flooded = add_residues(c0[:, places], message, self.parameters)
+        kept = drop_bits(scale_down(flooded, self.parameters), self.parameters)
+        return wire.pack_reply(kept, scale_down(c1, self.parameters), self.parameters)
+
+    def _flooding(self, stream: Randomness, count: int) -> Residues:
+        words = np.frombuffer(stream.bytes(count * FLOODING_BYTES), "<u8")
+        return flooding_noise(words.reshape(2, 3, count), self.parameters)
+
+    def _error(self, words: bytes) -> Residues:
+        return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.data_primes)

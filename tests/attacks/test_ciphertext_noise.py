@@ -3,10 +3,10 @@
 Two attacks, each run against a backend with one protection switched off, where it finds X, and against the
 product as it is, where it finds nothing:
 
-    from c1      without the encryption of zero, c1 of the reply is X * c1 of the operand, rounded when primes are
-                 dropped. The owner knows both: a bounded-distance problem in a small lattice, solved by LLL.
+    from c1      without the encryption of zero, c1 of the reply is X * c1 of the operand, scaled to 2^W and rounded.
+                 The owner knows both: a bounded-distance problem in a small lattice, solved by LLL.
                  Flooding, which is on c0 only, does not help.
-    from noise   without flooding, the noise before primes are dropped is X * (noise of the operand) plus a little.
+    from noise   without flooding, the noise before that is X * (noise of the operand) plus a little.
                  The owner knows both: least squares, one equation a result. The encryption of zero does not help.
 
 Reference: Gentry (2009), section on circuit privacy, for why both are needed; Kannan (1987) for the embedding.
@@ -14,14 +14,11 @@ Reference: Gentry (2009), section on circuit privacy, for why both are needed; K
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from flint import fmpz_mat
 
 from protocols.core.randomness import OsRandomness
-from protocols.he import seal_wire as wire
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.parameters import TRAINING
@@ -34,6 +31,7 @@ from tests.protocols.he.bfv_helpers import (
     operand_polynomials,
     scaled_noise,
     secret,
+    sent_reply,
 )
 
 SHAPE = MatrixShape(1, 6, 1300, 26)
@@ -54,12 +52,10 @@ def one_product(evaluator):
 
 
 def recover_from_c1(operand, reply, equations=4):
-    """X from c1' = round(q'/q X c1), one equation mod q for each coefficient, as a short vector."""
-    q, kept = math.prod(TRAINING.data_primes), math.prod(TRAINING.reply_primes)
-    places = len(best_layout(SHAPE, TRAINING).places(0, 0))
-    body = reply[wire.HEADER_BYTES :]
-    _, c1_reply = wire.unpack_bodies(body, TRAINING.reply_primes, (places, TRAINING.degree))
-    seen = [int(value) * (q // kept) for value in compose(c1_reply, TRAINING.reply_primes)]
+    """X from c1' = round(2^W/q X c1), one equation mod q for each coefficient, as a short vector."""
+    q, kept = TRAINING.modulus, 1 << TRAINING.reply_bits
+    _, c1_reply = sent_reply(reply, len(best_layout(SHAPE, TRAINING).places(0, 0)))
+    seen = [int(value) * q // kept for value in c1_reply]
     c1 = [int(value) for value in compose(operand_polynomials(secret(), operand)[1], TRAINING.data_primes)]
     error = q // kept  # size of what rounding hides
     weight = error // BOUND
@@ -127,14 +123,12 @@ def test_flooded_noise_does_not(evaluator):
 
 def test_the_guess_of_a_whole_factor_cannot_be_confirmed():
     """Without the encryption of zero the owner confirms a guess of X by computing c1 itself; with it nothing fits."""
-    q, kept = math.prod(TRAINING.data_primes), math.prod(TRAINING.reply_primes)
+    q, kept = TRAINING.modulus, 1 << TRAINING.reply_bits
     fits = {}
     for evaluator in (WithoutZero, Watched):
         factor, operand, reply = one_product(evaluator())
         c1 = compose(operand_polynomials(secret(), operand)[1], TRAINING.data_primes)
         guess = sum(x * int(c1[500 - (SHAPE.k - 1 - a)]) for a, x in enumerate(factor)) % q
-        body = reply[wire.HEADER_BYTES :]
-        _, c1_reply = wire.unpack_bodies(body, TRAINING.reply_primes, (SHAPE.n, TRAINING.degree))
-        seen = int(compose(c1_reply, TRAINING.reply_primes)[500])
+        seen = int(sent_reply(reply, SHAPE.n)[1][500])
         fits[evaluator] = abs(guess * kept // q - seen) <= 1
     assert fits == {WithoutZero: True, Watched: False}

@@ -11,14 +11,12 @@ Reference: Li et al., Label Leakage and Protection in Two-party Split Learning (
 from __future__ import annotations
 
 import numpy as np
-import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
 from protocols.core.message import Message
-from protocols.he import seal_wire as wire
 from protocols.he.bfv import BfvSecret
 from protocols.schemes.encrypted.messages import FeatureGradient, HostShare, StepGradient
-from tests.protocols.he.bfv_helpers import operand_polynomials
+from tests.protocols.he.bfv_helpers import T, compose, key_polynomial, negacyclic, operand_polynomials
 from tests.protocols.layer.helpers import Layer, normal
 
 D, O = 4, 3  # noqa: E741
@@ -26,9 +24,10 @@ D, O = 4, 3  # noqa: E741
 
 def decrypted_with_own_key(owner: BfvSecret, part: bytes) -> NDArray[np.float64]:
     """Mean and spread of what the collaborator's key makes of a ciphertext that is not under it."""
-    engine, plain = owner._seal, seal.Plaintext()
-    owner._decryptor.decrypt(engine.ciphertext(operand_polynomials(owner, part), engine.data_level), plain)
-    values = wire.saved_plaintext(engine.save(plain), engine.parameters.degree) / 2.0**59
+    modulus = owner._engine.parameters.modulus
+    c0, c1 = (compose(half, owner._engine.parameters.data_primes) for half in operand_polynomials(owner, part))
+    phase = (c0 + negacyclic(c1, key_polynomial(owner))) % modulus
+    values = ((phase * T + modulus // 2) // modulus % T).astype(float) / T
     return np.array([values.mean(), values.std(), values[: D * O].mean()])
 
 

@@ -18,7 +18,6 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-import tenseal.sealapi as seal
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -30,6 +29,8 @@ import secure_hfl.engine.host_rounds
 from protocols.core import randomness
 from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
+from protocols.he.bfv import BfvSecret
+from protocols.he.interface import as_ring
 from protocols.layer import initial, quantised, smoothing, weight_share
 from protocols.psi import curve
 from protocols.schemes import encrypted, masked
@@ -172,25 +173,15 @@ def _spy_on_keys() -> None:
         for number in (p, q, p - 1, p * p, self._to_p % p, self._to_q % q, self._p_inverse):
             SPY.note("paillier key", "int", number.to_bytes(-(-number.bit_length() // 8), "big"))
 
-    class SpiedKeyGenerator(seal.KeyGenerator):
-        """SEAL's, whose secret keys are noted as residues and as SEAL would store them."""
-
-        def secret_key(self) -> Any:
-            secret = super().secret_key()
-            plain = secret.data()
-            residues = np.array([plain[index] for index in (0, 1, 2, 3, 4000, 8191)], "<u8")
-            SPY.note("bfv key", "ring", residues.tobytes())
-            file = os.memfd_create("spied")
-            secret.save(f"/proc/self/fd/{file}")
-            SPY.note("bfv key", "bytes", os.pread(file, 1 << 20, 64)[:4096])
-            os.close(file)
-            return secret
+    def note_bfv_key(_: None, self: BfvSecret, *args: Any) -> None:
+        SPY.note("bfv key", "bytes", self.exported()[:4096])
+        SPY.note("bfv key", "ring", as_ring(np.frombuffer(self.exported()[:64], np.int8)).tobytes())
 
     _after(Identity, "__init__", note_identity)
     _after(paillier_math.PrivateKey, "__init__", note_primes)
+    _after(BfvSecret, "__init__", note_bfv_key)
     _after(paillier, "_random_digits", lambda result, *args: SPY.note("paillier exponent", "bytes", result[:64]))
     _after(agreement, "session_id", lambda result, *args: SPY.note("session id", "bytes", result))
-    seal.KeyGenerator = SpiedKeyGenerator
 
 
 def _spy_on_psi() -> None:

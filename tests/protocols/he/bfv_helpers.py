@@ -7,15 +7,18 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import tenseal.sealapi as seal
 from flint import fmpz_poly
 from numpy.typing import NDArray
 
 from protocols.core.randomness import OsRandomness, Randomness
-from protocols.he import seal_wire as wire
-from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret, Mask
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret
+from protocols.he.bit_packing import LIMB
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING, BfvParameters
+from protocols.he.residues import add_residues
+from protocols.he.seal_engine import SealEngine, SealMask
+from protocols.he.transforms import coefficients
 
 T = 1 << RING_BITS
 
@@ -40,37 +43,63 @@ def _party(parameters: BfvParameters, number: int) -> tuple[BfvBackend, BfvSecre
     return scheme, owner, scheme.load_public(owner.public_key())
 
 
-class Watched(BfvPublic):
-    """Keeps a copy of every ciphertext as it is before primes are dropped, [2, data primes, N], and its places."""
+class Watching(SealEngine):
+    """SEAL's engine that keeps every ciphertext as it is before it is scaled, [2, data primes, N], and its places."""
 
-    def __init__(self, parameters: BfvParameters = TRAINING) -> None:
-        super().__init__(backend(parameters)._seal, secret(parameters).public_key(), OsRandomness())
+    def __init__(self, parameters: BfvParameters) -> None:
+        super().__init__(parameters)
         self.seen: list[NDArray[np.uint64]] = []
         self.places: list[NDArray[np.int64]] = []
 
-    def _reply_body(self, hidden: Any, places: NDArray[np.int64]) -> bytes:
-        parameters = self._seal.parameters
-        saved = self._seal.save(hidden)
-        self.seen.append(wire.saved_ciphertext(saved, len(parameters.data_primes), parameters.degree).copy())
+    def _reply_body(self, c0: Any, c1: Any, places: NDArray[np.int64], message: Any) -> bytes:
+        flooded = c0.copy()
+        flooded[:, places] = add_residues(c0[:, places], message, self.parameters)
+        self.seen.append(np.stack((flooded, c1)))
         self.places.append(places)
-        return super()._reply_body(hidden, places)
+        return super()._reply_body(c0, c1, places, message)
 
 
-class WithoutFlooding(Watched):
+class Unflooded(Watching):
     """Adds the encryption of zero, and no flooding noise."""
 
     def _flooding(self, stream: Randomness, count: int) -> NDArray[np.uint64]:
-        return np.zeros((len(self._seal.parameters.data_primes), count), np.uint64)
+        return np.zeros((len(self.parameters.data_primes), count), np.uint64)
+
+
+class Unmasked(Watching):
+    """Adds flooding noise, and no encryption of zero: u and e2 are 0."""
+
+    def mask(self, key: Any, words: bytes) -> SealMask:
+        nothing = np.zeros((len(self.parameters.data_primes), self.parameters.degree), np.uint64)
+        return SealMask(self._context.ciphertext((nothing, nothing), ntt=True), nothing)
+
+
+@lru_cache
+def _watching(kind: type[Watching], parameters: BfvParameters) -> Watching:
+    return kind(parameters)
+
+
+class Watched(BfvPublic):
+    """A peer's key under an engine that keeps what it sees."""
+
+    kind = Watching
+
+    def __init__(self, parameters: BfvParameters = TRAINING) -> None:
+        self.engine = _watching(self.kind, parameters)
+        self.seen, self.places = self.engine.seen, self.engine.places = [], []
+        super().__init__(self.engine, secret(parameters).public_key(), OsRandomness())
+
+
+class WithoutFlooding(Watched):
+    """Adds no flooding noise."""
+
+    kind = Unflooded
 
 
 class WithoutZero(Watched):
-    """Adds flooding noise, and no encryption of zero: u and e2 are 0."""
+    """Adds no encryption of zero."""
 
-    def _make_mask(self) -> Mask:
-        parameters = self._seal.parameters
-        nothing = np.zeros((len(parameters.data_primes), parameters.degree), np.uint64)
-        raw = wire.seal_ciphertext(self._seal.data_level, nothing, nothing, ntt=True)
-        return Mask(self._seal.load(seal.Ciphertext(self._seal.context), raw), nothing)
+    kind = Unmasked
 
 
 def compose(residues: NDArray[np.uint64], primes: tuple[int, ...]) -> NDArray[Any]:
@@ -93,32 +122,41 @@ def negacyclic(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 
 @lru_cache
 def key_polynomial(owner: BfvSecret) -> NDArray[Any]:
-    """The owner's ternary s, which it gets by decrypting (0, q/t): that has the phase (q/t) s."""
-    parameters = owner._seal.parameters
-    scale = round(math.prod(parameters.data_primes) / T)
-    polynomials = np.zeros((2, len(parameters.data_primes), parameters.degree), np.uint64)
-    polynomials[1, :, 0] = [scale % prime for prime in parameters.data_primes]
-    plain = seal.Plaintext()
-    owner._decryptor.decrypt(owner._seal.ciphertext(polynomials, owner._seal.data_level), plain)
-    ring = wire.saved_plaintext(owner._seal.save(plain), parameters.degree).astype(object)
-    return np.where(ring == T - 1, -1, ring)
+    """The owner's ternary s."""
+    return np.frombuffer(owner.exported(), np.int8).astype(object)
 
 
 def scaled_noise(owner: BfvSecret, polynomials: NDArray[np.uint64]) -> NDArray[Any]:
-    """t v, exactly: with phase = (q/t) m + v, t * phase is t v mod q whatever m is. At any level."""
-    primes = owner._seal.parameters.primes[: polynomials.shape[1]]
-    modulus = math.prod(primes)
-    c0, c1 = (compose(half, primes) for half in polynomials)
-    scaled = (c0 + negacyclic(c1, key_polynomial(owner))) * T % modulus
+    """t v, exactly: with phase = (q/t) m + v, t * phase is t v mod q whatever m is."""
+    parameters = owner._engine.parameters
+    c0, c1 = (compose(half, parameters.data_primes) for half in polynomials)
+    return _noise(c0 + negacyclic(c1, key_polynomial(owner)), parameters.modulus)
+
+
+def sent_reply(part: bytes, places: int, parameters: BfvParameters = TRAINING) -> tuple[NDArray[Any], NDArray[Any]]:
+    """c0 at the places, with its dropped bits as zeros, and c1, as integers modulo 2^W."""
+    c0, c1 = (
+        half.low.astype(object) + half.high.astype(object) * 2**LIMB
+        for half in wire.read_reply(part[wire.HEADER_BYTES :], places, parameters)
+    )
+    return c0 << parameters.dropped_bits, c1
+
+
+def scaled_noise_as_sent(owner: BfvSecret, part: bytes, places: NDArray[np.int64]) -> NDArray[Any]:
+    """t v at the places of a reply as it was sent: modulo 2^W in place of q."""
+    parameters = owner._engine.parameters
+    c0, c1 = sent_reply(part, len(places), parameters)
+    return _noise(c0 + negacyclic(c1, key_polynomial(owner))[places], 1 << parameters.reply_bits)
+
+
+def _noise(phase: NDArray[Any], modulus: int) -> NDArray[Any]:
+    scaled = phase * T % modulus
     return np.where(scaled > modulus // 2, scaled - modulus, scaled)
 
 
 def operand_polynomials(owner: BfvSecret, part: bytes) -> NDArray[np.uint64]:
     """[2, data primes, N] of one operand part, c1 expanded from its seed."""
-    engine = owner._seal
-    body = part[wire.HEADER_BYTES :]
-    primes, degree = engine.parameters.data_primes, engine.parameters.degree
-    c0 = wire.unpack_residues(body[wire.SEED_BYTES :], primes, degree)
-    raw = wire.seal_seeded(engine.data_level, c0, body[: wire.SEED_BYTES])
-    loaded = engine.load(seal.Ciphertext(engine.context), raw)
-    return wire.saved_ciphertext(engine.save(loaded), len(primes), degree)
+    parameters = owner._engine.parameters
+    seed, c0 = wire.read_operand(part[wire.HEADER_BYTES :], parameters)
+    rows = zip(wire.uniform(seed, parameters), parameters.data_primes, strict=True)
+    return np.stack((c0, np.stack([coefficients(row, prime) for row, prime in rows])))

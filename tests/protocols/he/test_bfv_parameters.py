@@ -10,11 +10,21 @@ import pytest
 
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import OsRandomness
-from protocols.he import seal_wire as wire
+from protocols.he.bit_packing import LIMB
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.parameters import FLOODING_BITS, MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
-from tests.protocols.he.bfv_helpers import T, Watched, WithoutFlooding, operand_polynomials, scaled_noise, secret
+from protocols.he.residues import drop_bits, scale_down
+from protocols.he.retired_parameters import RETIRED_SETS
+from tests.protocols.he.bfv_helpers import (
+    T,
+    Watched,
+    WithoutFlooding,
+    operand_polynomials,
+    scaled_noise,
+    scaled_noise_as_sent,
+    secret,
+)
 
 SETS = list(PARAMETER_SETS.values())
 
@@ -25,16 +35,21 @@ SETS = list(PARAMETER_SETS.values())
         {"identifier": 0},
         {"identifier": 1 << 16},
         {"degree": 8191},
-        {"degree": 4096},  # 161 bits of modulus where 109 are safe
-        {"primes": (*TRIPLES.primes[:-1], 144115188075134977)},  # 237 bits
+        {"degree": 4096},  # 192 bits of modulus where 109 are safe
+        {"primes": (*TRIPLES.primes[:-1], 281474976694273)},  # 236 bits
         {"primes": (*TRAINING.primes[:-1], TRAINING.primes[0])},  # a prime twice
         {"primes": (*TRAINING.primes[:-1], 65537 + 16384)},  # not prime
         {"primes": (*TRAINING.primes[:-1], 131071)},  # not 1 mod 2N
-        {"primes": (*TRAINING.primes[:-1], 576460752303210497)},  # 59 bits cannot be packed
-        {"primes": (*TRAINING.primes[:-1], 2305843009213317121)},  # 61 bits
-        {"reply_levels": 0},
-        {"reply_levels": 3},
-        {"reply_levels": 1},  # 60 bits do not hold 59 and noise
+        {"primes": (65537, *TRAINING.primes[1:])},  # a small data prime
+        {"primes": (562949953290241, *TRAINING.primes[1:])},  # 49 bits
+        {"primes": TRAINING.primes[2:]},  # one data prime
+        {"primes": (*TRAINING.primes[1:3], 2305843009213317121)},  # a special one of 61 bits
+        {"reply_bits": 75},  # no room to decrypt
+        {"reply_bits": 65},
+        {"reply_bits": 77},  # with a fraction, more than two words
+        {"dropped_bits": 0},
+        {"dropped_bits": 12},  # no room to decrypt
+        {"dropped_bits": 13},
         {"flood_bits": 63},
         {"flood_bits": 125},
         {"flood_bits": 84},  # no room to decrypt
@@ -51,7 +66,8 @@ def test_sets_are_frozen_secure_and_distinct(parameters):
     assert parameters.decryption_margin_bits > 0.25
     with pytest.raises(dataclasses.FrozenInstanceError):
         parameters.flood_bits = 0
-    assert len({p.identifier for p in SETS}) == len({p.name for p in SETS}) == len(SETS)
+    every = [*SETS, *RETIRED_SETS.values()]
+    assert len({p.identifier for p in every}) == len({p.name for p in every}) == len(every)
 
 
 @pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)
@@ -112,11 +128,35 @@ def test_noise_of_a_reply_as_sent_is_below_its_bound_and_not_far(parameters):
     shape, stream, owner = MatrixShape(40, 20, 20, 26), OsRandomness(), secret(parameters)
     evaluator = Watched(parameters)
     operand = evaluator.load_operand(owner.encrypt(stream.ring((20, 20), 59), shape), shape)
-    evaluator.multiply_add(np.ones((40, 20), np.int64), operand, stream.ring((40, 20), 59), shape)
-    hidden = owner._seal.ciphertext(evaluator.seen[0], owner._seal.data_level)
-    for _ in range(len(parameters.data_primes) - parameters.reply_levels):
-        owner._seal.evaluator.mod_switch_to_next_inplace(hidden)
-    kept = wire.saved_ciphertext(owner._seal.save(hidden), parameters.reply_levels, parameters.degree)
-    noise = np.abs(scaled_noise(owner, kept)[evaluator.places[0]]).max() / T
-    limit = math.prod(parameters.reply_primes) / (2 * T)
-    assert parameters.reply_noise() / 16 < noise <= parameters.reply_noise() < limit / 1.19
+    reply = evaluator.multiply_add(np.ones((40, 20), np.int64), operand, stream.ring((40, 20), 59), shape)
+    noise = np.abs(scaled_noise_as_sent(owner, reply.parts[0], evaluator.places[0])).max() / T
+    assert parameters.reply_noise() / 16 < noise <= parameters.reply_noise() < 2 ** (parameters.reply_bits - 60) / 1.19
+
+
+@pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)
+@pytest.mark.parametrize("flood", [-1, 1])
+@pytest.mark.parametrize("message", [0, T // 2, T - 1])
+def test_a_reply_in_the_worst_case_is_within_its_bound_and_decrypts(parameters, flood, message):
+    """All flooding at its end, all of what it covers beside it, and roundings that all go one way as the key stands."""
+    primes, degree, modulus = parameters.data_primes, parameters.degree, parameters.modulus
+    key = np.frombuffer(secret(parameters).exported(), np.int8).astype(object)
+    noise = flood * (parameters.largest_flood + (1 << (parameters.flood_bits - FLOODING_BITS)))
+    # c1 just beside the middle of two steps: rounded up where it meets a 1 of the key at place 0 (or down, by `flood`)
+    meets = np.concatenate((key[:1], -key[:0:-1]))
+    steps = OsRandomness().ring((degree,), 60).astype(object)
+    beside = flood * meets * (modulus // (10 << parameters.reply_bits))
+    c1 = (((2 * steps + 1) * modulus >> (parameters.reply_bits + 1)) + beside) % modulus
+    phase = (modulus * message + T // 2) // T + noise
+    c0 = (phase - int((c1 * meets).sum())) % modulus
+    scaled = _exact(scale_down(np.array([[int(v) % p for v in c1] for p in primes], np.uint64), parameters))
+    sent = drop_bits(scale_down(np.array([[c0 % p] for p in primes], np.uint64), parameters), parameters)
+    dropped = int(_exact(sent)[0]) << parameters.dropped_bits
+    space = 1 << parameters.reply_bits
+    found = (dropped + int((scaled * meets).sum())) % space * T % (space * T)
+    off = (found - space * message + space * T // 2) % (space * T) - space * T // 2
+    assert abs(off) / T <= parameters.reply_noise()
+    assert abs(off) / T > 0.28 * parameters.reply_noise()  # c0 is rounded either way
+
+
+def _exact(wide):
+    return wide.low.astype(object) + wide.high.astype(object) * 2**LIMB

@@ -7,12 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
-from protocols.core.randomness import SeededRandomness
-from protocols.he import seal_wire as wire
+from protocols.he import bfv_wire as wire
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING, TRIPLES
 from tests.protocols.he.bfv_helpers import backend, public, secret
@@ -21,31 +18,48 @@ SHAPE = MatrixShape(128, 20, 20, 20)
 HEADER = wire.HEADER_BYTES
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.sampled_from([*range(1, 59), 60]), st.integers(1, 70), st.integers(0, 1 << 20))
-def test_packing_is_exact_to_the_bit(width, count, seed):
-    values = SeededRandomness(seed, "pack").ring((count,), width)
-    packed = wire.pack(values, width)
-    as_integer = sum(int(value) << (width * i) for i, value in enumerate(values))
-    assert packed == as_integer.to_bytes(-(-count * width // 8), "little")
-    assert (wire.unpack(packed, count, width) == values).all()
-
-
-@pytest.mark.parametrize("data", [bytes(5), bytes(3), b"\x00\x00\x00\x80"])
-def test_unpacking_refuses_other_lengths_and_stray_bits(data):
-    with pytest.raises(InvalidCiphertext):
-        wire.unpack(data, 3, 10)
-
-
 def test_a_residue_at_its_prime_is_refused_and_below_it_is_not():
-    primes = TRAINING.reply_primes
-    for residue, good in ((primes[1] - 1, True), (primes[1], False), ((1 << 24) - 1, False)):
-        packed = wire.pack(np.array([5], np.uint64), 60) + wire.pack(np.array([residue], np.uint64), 24)
+    primes, degree = TRAINING.data_primes, TRAINING.degree
+    for residue, good in ((primes[1] - 1, True), (primes[1], False), ((1 << 48) - 1, False)):
+        c0 = np.ones((3, degree), np.uint64)
+        c0[1, 5] = residue
+        body = bytes(wire.SEED_BYTES) + wire.pack_residues(c0, primes)
         if good:
-            assert wire.unpack_residues(packed, primes, 1).tolist() == [[5], [residue]]
+            assert (wire.read_operand(body, TRAINING)[1] == c0).all()
         else:
-            with pytest.raises(InvalidCiphertext, match="below its 24-bit prime"):
-                wire.unpack_residues(packed, primes, 1)
+            with pytest.raises(InvalidCiphertext, match="below its prime"):
+                wire.read_operand(body, TRAINING)
+
+
+class Draws:
+    """A stream whose draws of six bytes are given, and then count up."""
+
+    def __init__(self, *draws: int) -> None:
+        self.draws, self.at = list(draws), 0
+
+    def bytes(self, count: int) -> bytes:
+        assert count % 6 == 0
+        wanted = range(self.at, self.at + count // 6)
+        self.at += count // 6
+        return b"".join((self.draws[i] if i < len(self.draws) else i).to_bytes(6, "little") for i in wanted)
+
+
+@pytest.mark.parametrize("parameters", [TRAINING, TRIPLES], ids=lambda p: p.name)
+@pytest.mark.parametrize("skipped", [1, 15, 16, 17, 40_000])
+def test_draws_that_are_no_residues_are_skipped_and_the_next_prime_goes_on_where_the_last_stopped(parameters, skipped):
+    first = parameters.data_primes[0]
+    too_large = (1 << first.bit_length()) - 1
+    found = wire.uniform_of(Draws(3, *[too_large] * skipped, first, first - 1), parameters)
+    assert found[0, :2].tolist() == [3, first - 1]
+    degree, after = parameters.degree, skipped + 3
+    assert found[0, 2:].tolist() == list(range(after, after + degree - 2))
+    assert found[1].tolist() == list(range(after + degree - 2, after + 2 * degree - 2))
+    assert found.shape == (len(parameters.data_primes), degree)
+
+
+def test_bits_of_a_draw_beyond_the_prime_s_do_not_count():
+    found = wire.uniform_of(Draws((1 << 47) + 9, (1 << 48) - 1, 4), TRIPLES)
+    assert found[0, :2].tolist() == [9, 4]
 
 
 @lru_cache
@@ -85,7 +99,6 @@ BYTE_FAULTS = {
     "extended": lambda part: part + b"\x00",
     "not bytes": lambda part: bytearray(part),
     "nothing": lambda part: None,
-    "residue too large": lambda part: part[:-16] + b"\xff" * 16,
 }
 
 
@@ -98,6 +111,15 @@ def test_every_malformed_byte_field_is_refused(kind, fault):
         broken = (*parts[:at], BYTE_FAULTS[fault](parts[at]), *parts[at + 1 :])
         with pytest.raises(InvalidCiphertext):
             read(broken)
+
+
+@pytest.mark.parametrize("kind", ["key", "operand"])
+def test_a_residue_that_is_too_large_is_refused(kind):
+    """In a reply every bit pattern is a value."""
+    parts, read = sent(kind)
+    with pytest.raises(InvalidCiphertext) as caught:
+        read((parts[0][:-16] + b"\xff" * 16, *parts[1:]))
+    assert str(TRAINING.primes[0]) not in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["operand", "reply"])
@@ -131,7 +153,7 @@ def test_malformed_bundles_are_refused(kind, fault):
 
 def test_a_transparent_reply_is_refused():
     parts, read = sent("reply")
-    c1 = wire.residues_size(TRAINING.degree, TRAINING.reply_primes)
+    c1 = TRAINING.degree * TRAINING.reply_bits // 8
     with pytest.raises(InvalidCiphertext, match="transparent"):
         read((parts[0][:-c1] + bytes(c1), *parts[1:]))
 
@@ -139,7 +161,7 @@ def test_a_transparent_reply_is_refused():
 @pytest.mark.parametrize("kind", ["key", "operand"])
 def test_a_key_or_operand_that_is_zero_is_refused(kind):
     parts, read = sent(kind)
-    size = wire.residues_size(TRAINING.degree, TRAINING.data_primes)
+    size = TRAINING.operand_bytes - wire.SEED_BYTES
     with pytest.raises(InvalidCiphertext, match="transparent"):
         read((parts[0][:-size] + bytes(size), *parts[1:]))
 
@@ -174,11 +196,3 @@ def test_a_bad_shape_is_blamed_on_this_side():
 def test_a_reply_for_another_shape_is_refused(shape):
     with pytest.raises(InvalidCiphertext):
         secret().decrypt(CiphertextBundle(sent("reply")[0]), shape)
-
-
-def test_refusals_show_no_values():
-    parts, read = sent("reply")
-    with pytest.raises(InvalidCiphertext) as caught:
-        read((BYTE_FAULTS["residue too large"](parts[0]), *parts[1:]))
-    assert str(TRAINING.primes[0]) not in str(caught.value)
-    assert "60-bit" not in str(caught.value)

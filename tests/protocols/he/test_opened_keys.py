@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.core.randomness import SeededRandomness
-from protocols.he import seal_wire as wire
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv import BfvSecret, Zero
+from protocols.he.bit_packing import LIMB
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, SecretSide
 from protocols.he.layout import best_layout
 from protocols.he.paillier_math import pack
 from protocols.he.residues import add_residues
-from protocols.he.seal_engine import Zero
+from tests.protocols.he.bfv_helpers import scaled_noise_as_sent
 from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 SHAPE = MatrixShape(5, 3, 4, 20)
@@ -76,16 +78,18 @@ def test_a_reply_with_a_changed_bit_decrypts_to_something_else_or_is_refused(ses
 def test_a_bfv_reply_that_decrypts_but_is_noisier_than_any_product_is_refused() -> None:
     session = Session("bfv")
     key: Any = session.key
-    parameters, layout = key._seal.parameters, best_layout(SHAPE, key._seal.parameters)
-    primes, places = parameters.reply_primes, layout.places(0, 0)
-    header, body = session.reply.parts[0][: wire.HEADER_BYTES], session.reply.parts[0][wire.HEADER_BYTES :]
-    c0, c1 = wire.unpack_bodies(body, primes, (len(places), parameters.degree))
-    noise = [key._open(c0[:, [at]], c1, primes, places[[at]])[1] for at in range(len(places))]
-    quietest = int(np.argmin(noise))
-    more = parameters.reply_noise() + 10 + noise[quietest]
-    c0[:, quietest] = [(int(value) + more) % prime for value, prime in zip(c0[:, quietest], primes, strict=True)]
-    parts = (header + wire.pack_residues(c0, primes) + wire.pack_residues(c1, primes), *session.reply.parts[1:])
-    noisy = CiphertextBundle(parts)
+    parameters, layout = key._parameters, best_layout(SHAPE, key._parameters)
+    places, part = layout.places(0, 0), session.reply.parts[0]
+    noise = scaled_noise_as_sent(cast(BfvSecret, session.secret), part, places)
+    loudest = int(np.argmax(noise))  # of those that more noise makes louder
+    c0, c1 = wire.read_reply(part[wire.HEADER_BYTES :], len(places), parameters)
+    step = 1 << parameters.dropped_bits
+    more = -(-(parameters.reply_noise() + 1 - int(noise[loudest]) // 2**RING_BITS) // step)
+    assert c0.low[loudest] + more < 1 << LIMB
+    c0.low[loudest] += np.uint64(more)
+    noisy = CiphertextBundle(
+        (part[: wire.HEADER_BYTES] + wire.pack_reply(c0, c1, parameters), *session.reply.parts[1:])
+    )
     assert (session.secret.decrypt(noisy, SHAPE) == session.secret.decrypt(session.reply, SHAPE)).all()
     with pytest.raises(InvalidCiphertext, match="noisier than a product"):
         session.key.reply(noisy, SHAPE)
@@ -94,17 +98,13 @@ def test_a_bfv_reply_that_decrypts_but_is_noisier_than_any_product_is_refused() 
 def zeros_with(session: Session, change: Any) -> CiphertextBundle:
     """A BFV operand whose c0 was changed before it was packed."""
     secret: Any = session.secret
-    engine, honest = secret._seal, secret._seal.zero
-
-    def zero(encryptor: Any) -> Zero:
-        made = honest(encryptor)
-        return Zero(change(made.c0.copy(), engine.parameters), made.seed)
-
-    engine.zero, secret._stock = zero, type(secret._stock)()
+    parameters, honest = secret._engine.parameters, secret._make_zeros
+    secret._stock = type(secret._stock)()
+    secret._make_zeros = lambda count: [Zero(made.seed, change(made.c0.copy(), parameters)) for made in honest(count)]
     try:
         return secret.encrypt(session.matrix, SHAPE)
     finally:
-        del engine.zero
+        del secret._make_zeros
 
 
 @pytest.mark.parametrize("place", [0, 4000, 8191])

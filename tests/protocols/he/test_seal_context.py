@@ -1,4 +1,4 @@
-"""SEAL's engine lets go of its memory files, and says nothing while it does."""
+"""SEAL's context lets go of its memory files, and says nothing while it does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from protocols.core.errors import InvalidInput
 from protocols.he.parameters import TRAINING
-from protocols.he.seal_engine import SealEngine
+from protocols.he.seal_context import SealContext
 
 
 def memory_files() -> int:
@@ -24,29 +24,29 @@ def memory_files() -> int:
 
 def test_its_memory_files_are_closed_with_it() -> None:
     before = memory_files()
-    engine = SealEngine(TRAINING)
-    engine.plaintext(np.zeros(TRAINING.degree, dtype=np.uint64))
+    context = SealContext(TRAINING)
+    context.plaintext(np.ones(TRAINING.degree, dtype=np.uint64))
     assert memory_files() == before + 1
-    del engine
+    del context
     assert memory_files() == before
 
 
-def test_an_engine_that_could_not_be_made_is_forgotten_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_that_could_not_be_made_is_forgotten_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     noise: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", noise.append)
     monkeypatch.setattr("tenseal.sealapi.SEALContext.parameters_set", lambda _: False)
     with pytest.raises(InvalidInput, match="SEAL refuses"):
-        SealEngine(TRAINING)
+        SealContext(TRAINING)
     assert not noise
 
 
-def test_an_engine_that_lives_until_the_end_of_the_process_is_silent() -> None:
+def test_a_context_that_lives_until_the_end_of_the_process_is_silent() -> None:
     program = (
         "import numpy, sys\n"
         "from protocols.he.parameters import TRAINING\n"
-        "from protocols.he.seal_engine import SealEngine\n"
-        "sys.kept = SealEngine(TRAINING)\n"
-        "sys.kept.plaintext(numpy.zeros(TRAINING.degree, dtype=numpy.uint64))\n"
+        "from protocols.he.seal_context import SealContext\n"
+        "sys.kept = SealContext(TRAINING)\n"
+        "sys.kept.plaintext(numpy.ones(TRAINING.degree, dtype=numpy.uint64))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

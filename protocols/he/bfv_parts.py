@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
-from protocols.he import seal_wire as wire
+from protocols.he import bfv_wire as wire
+from protocols.he.bfv_wire import Kind
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.parameters import BfvParameters
-from protocols.he.seal_wire import Kind
 
 
 def _check_parts(bundle: CiphertextBundle, what: str) -> tuple[object, ...]:

@@ -1,0 +1,112 @@
+"""What the BFV backend asks of an implementation of its arithmetic: `seal_engine` and `native_engine` are two.
+
+Polynomials, forms and bytes are those of `bfv_wire`. Headers, layouts, lengths of bundles and the order of randomness
+are the backend's matter. An engine draws nothing: it is given uniform bytes, and from the same bytes every engine makes
+the same messages. Keys, zeros, operands and masks are its own business and opaque. All methods may be called from
+several threads at once.
+
+Small values from uniform little-endian words of eight bytes (`residues`):
+
+    ternary     one word a coefficient, modulo 3: 0, 1 or -1
+    error       one word a coefficient: ones among bits 0 to 20, less those among bits 32 to 52
+    flooding    [2][3][results] words a reply: the high 62 bits of the first three rows, and the high flood_bits - 62
+                bits of the others below them, make three integers below 2^flood_bits; their sum, centred
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.he.layout import Layout
+from protocols.he.parameters import BfvParameters
+
+Ring = NDArray[np.uint64]
+
+WORD_BYTES = 8
+FLOODING_BYTES = 6 * WORD_BYTES
+"""For one result."""
+
+
+@dataclass(frozen=True, repr=False)
+class Product:
+    """X M + R for a loaded [M].
+
+    Args:
+        layout: of X M, with the tiles that M was loaded with.
+        factor: X [m, k].
+        operand: what `BfvEngine.load` made of [M].
+        addend: R [m, n].
+    """
+
+    layout: Layout
+    factor: NDArray[np.int64]
+    operand: Any
+    addend: Ring
+
+
+class BfvEngine(ABC):
+    """Arithmetic under one parameter set.
+
+    Attributes:
+        parameters: that set.
+        description: which implementation this is, for people.
+    """
+
+    parameters: BfvParameters
+    description: str
+
+    @abstractmethod
+    def secret_key(self, ternary: bytes) -> Any:
+        """A key in working form.
+
+        Args:
+            ternary: N signed bytes, each -1, 0 or 1.
+        """
+
+    @abstractmethod
+    def zeros(self, secret: Any, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[Any]:
+        """c0 = -(a s + e) of symmetric encryptions of zero.
+
+        Args:
+            secret: of `secret_key`.
+            seeds: of each a.
+            errors: N words for each e.
+        """
+
+    @abstractmethod
+    def operand_body(self, seed: bytes, zero: Any, message: Ring) -> bytes:
+        """The body of a part: the encryption of zero, which is used up, plus a message: its first coefficients."""
+
+    @abstractmethod
+    def load(self, bodies: Sequence[bytes]) -> Any:
+        """A peer's operand, or key, by its parts, in working form. Raises `InvalidCiphertext` for a malformed part."""
+
+    @abstractmethod
+    def mask(self, key: Any, words: bytes) -> Any:
+        """u * key, and e2 for c1: a fresh public-key encryption of zero but for the flooding.
+
+        Args:
+            key: of `load`.
+            words: N for u, then N for e2.
+        """
+
+    @abstractmethod
+    def replies(self, product: Product, groups: range, masks: Sequence[Any], seeds: Sequence[bytes]) -> list[bytes]:
+        """The bodies of all replies of some groups of rows: flooded, scaled, packed.
+
+        Args:
+            product: all of it.
+            groups: consecutive groups of rows.
+            masks: one for each reply, used up.
+            seeds: one for each group, whose stream has the flooding of its replies.
+        """
+
+    @abstractmethod
+    def decrypt(self, secret: Any, bodies: Sequence[bytes], layout: Layout) -> Ring:
+        """The results [m, n] of all replies of a layout. Raises `InvalidCiphertext` for a malformed one."""
