@@ -29,7 +29,7 @@ from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import ResumePoint, newest_common
-from protocols.task.terms import Declared, Pinned
+from protocols.task.terms import Declared, Pinned, check_may_train
 
 ID_NORMALISATION = "UTF-8 of NFC"
 
@@ -130,7 +130,8 @@ class HostAgreement:
             raise CallOutOfOrder(f"{name} has not introduced itself")
         check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
         _check_name(plan.pinned, name, hello.feature_key)
-        _check_training(plan, name, hello)
+        if hello.is_feature_trainable:
+            check_may_train(hello.feature_key, name, plan.may_train)
         self._admitted.add(name)
 
     def decide(
@@ -312,15 +313,6 @@ def _check_name(pinned: Pinned, name: str, feature_key: str) -> None:
         raise WrongSession(
             f"feature_key: {name} calls itself {feature_key}, which in this task is the name of another certificate's "
             f"owner; no data was sent. {name} sets feature_key={name!r}"
-        )
-
-
-def _check_training(plan: HostPlan, name: str, hello: Hello) -> None:
-    who = hello.feature_key
-    if hello.is_feature_trainable and not plan.lets_train(name):
-        raise WrongSession(
-            f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
-            f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds {name} to may_train"
         )
 
 

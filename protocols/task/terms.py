@@ -10,7 +10,7 @@ host to its learning rate: under encryption a collaborator sees neither dz nor l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 
 from protocols.core.envelope import MAX_ROUND
@@ -73,22 +73,23 @@ class RunLimits:
         Args:
             who: the collaborator.
             width: outputs of its layer; 0: as many as it has features, which is known later.
-            is_final: the host must say how many rounds there will be.
+            is_final: the host must say how many rounds there will be, and how fast it learns: nothing is unlimited.
 
         Raises:
             WrongSession: the host asks for more, or does not say how much. Has both numbers.
         """
         asked = (
-            ("rounds", "max_rounds", self.rounds, declared.max_rounds, is_final),
-            ("projection_lr", "projection_lr", self.projection_lr, declared.projection_lr, False),
-            ("projection width", "projection", self.width, width, False),
+            ("rounds", "max_rounds", "rounds", declared.max_rounds, is_final),
+            ("projection_lr", "projection_lr", "projection_lr", declared.projection_lr, is_final),
+            ("projection width", "projection", "width", width, False),
         )
-        for name, argument, most, wanted, must_say in asked:
+        for name, argument, limit, wanted, must_say in asked:
+            most = getattr(self, limit)
             if most and (wanted > most or (must_say and not wanted)):
-                said = f"asks for {wanted:g}" if wanted else "does not say how many"
+                said = f"asks for {wanted:g}" if wanted else "does not say how much (0 says nothing)"
                 raise WrongSession(
                     f"{name}: {who} allows at most {most:g}, the host {said}; no data was sent. "
-                    f"The host sets {argument} to that or less, or {who} allows more"
+                    f"The host sets {argument} to that or less, or {_allows_more(who, limit)}"
                 )
 
     def check_ids(self, who: str, ids: int) -> None:
@@ -96,7 +97,7 @@ class RunLimits:
         if self.ids and ids > self.ids:
             raise WrongSession(
                 f"ids: the parties have {ids} samples in common, and {who} allows at most {self.ids}; no feature was "
-                f"sent. {who} allows more, or all parties take fewer ids"
+                f"sent. All parties take fewer ids, or {_allows_more(who, 'ids')}"
             )
 
     def check_shape(self, who: str, rows: int, width: int) -> None:
@@ -104,18 +105,41 @@ class RunLimits:
         if self.rows and rows > self.rows:
             raise WrongSession(
                 f"rows: {who} allows batches of at most {self.rows} samples, and the script yields {rows}; no feature "
-                f"was sent. All parties yield smaller batches, or {who} allows more"
+                f"was sent. All parties yield smaller batches, or {_allows_more(who, 'rows')}"
             )
         if self.width and width > self.width:
             raise WrongSession(
-                f"projection width: {who} allows at most {self.width}, and the layer has {width} outputs; "
-                f"no feature was sent. The host sets projection to {self.width} or less, or {who} allows more"
+                f"projection width: {who} allows at most {self.width}, and the layer has {width} outputs; no feature "
+                f"was sent. The host sets projection to {self.width} or less, or {_allows_more(who, 'width')}"
             )
 
     def stricter(self, other: RunLimits) -> RunLimits:
         """What both allow."""
         pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
         return RunLimits(*(min(filter(None, pair), default=type(pair[0])()) for pair in pairs))
+
+
+def check_may_train(who: str, name: str, may_train: Collection[str] | None) -> None:
+    """Raise `WrongSession` unless the host lets a collaborator train its bottom model.
+
+    Args:
+        who: its feature key.
+        name: what the task calls it.
+        may_train: names of those who may be shown gradients; None: all.
+    """
+    if may_train is not None and name not in may_train:
+        raise WrongSession(
+            f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
+            f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds {name} to may_train"
+        )
+
+
+def _allows_more(who: str, limit: str) -> str:
+    option = f"--max-{limit.replace('_', '-')}"
+    return (
+        f"{who} allows more: RunLimits({limit}=...) in its script; what it said with `task join {option}` stays, and "
+        "needs a new task"
+    )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from pathlib import Path
 from secure_hfl.cli.script import ScriptError, execute, place
 from secure_hfl.dry_run.findings import Assumptions, Finding
 from secure_hfl.dry_run.run import DryParty
+from secure_hfl.dry_run.terms import Terms
 from secure_hfl.errors import ConfigurationError, EmptyIntersection
 from secure_hfl.mocking import within
 from secure_hfl.schedulers.base import HeteroNNScheduler
+from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
+from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.schedulers.mock_context import MockContext, dry_run
 
 
@@ -23,12 +26,14 @@ class Checked:
         script: which script.
         name: of the class.
         party: whose dry run it is; None for a `DataChecker`.
+        scheduler: that one's.
         findings: in order.
     """
 
     script: Path
     name: str
     party: DryParty | None = None
+    scheduler: HeteroNNScheduler | None = None
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -41,7 +46,7 @@ def check_scripts(scripts: Sequence[Path], assumptions: Assumptions) -> list[Che
     """Dry runs of what these scripts launch.
 
     Several scripts are the parties of one task: their ids are intersected, unless the intersection is given, the Host,
-    which comes last, is told how wide the others' features are, and splits and batches are compared.
+    which comes last, is told how wide the others' features are, and splits, batches and terms are compared.
 
     Raises:
         ScriptError: a script raised outside of its scheduler's methods.
@@ -58,11 +63,14 @@ def check_scripts(scripts: Sequence[Path], assumptions: Assumptions) -> list[Che
     for script in scripts:
         others = [each.party for each in checked if each.party is not None and each.party.role == "collaborator"]
         known = {each.key: each.batches.width for each in others if each.batches.width}
-        mock = _Checking(script, replace(assumptions, peers={**known, **assumptions.peers}))
+        is_complete = bool(others) and len(known) == len(others)
+        peers = {**known, **assumptions.peers}
+        mock = _Checking(script, replace(assumptions, peers=peers, are_all_peers=is_complete))
         _run(script, mock)
         _launched(script, mock.checked)
         checked += mock.checked
     _compare(checked)
+    _compare_terms(checked)
     return checked
 
 
@@ -104,7 +112,7 @@ class _Checking(MockContext):
     def launch(self, scheduler: HeteroNNScheduler, reference: str) -> None:
         """In a table of its own."""
         run = dry_run(scheduler, reference, self.assumptions, self.report)
-        self.checked.append(Checked(self._script, type(scheduler).__name__, run.party))
+        self.checked.append(Checked(self._script, type(scheduler).__name__, run.party, scheduler))
         run.execute()
 
     def data_checked(self, name: str, passed: bool, message: str) -> None:
@@ -166,6 +174,19 @@ def _compare(checked: Sequence[Checked]) -> None:
             if ours[step] != theirs[step]:
                 detail = f"not as at {first.key}, where it must be the same"
                 each.findings.append(Finding(step, "fail", detail))
+
+
+def _compare_terms(checked: Sequence[Checked]) -> None:
+    """What parties agree on before a task, where all constructors' arguments make sense."""
+    pairs = [(each, each.party) for each in checked if each.party is not None]
+    if not all(each.scheduler is not None and each.scheduler._context_is_valid for each, _ in pairs):
+        return
+    others = [
+        (each.scheduler, party) for each, party in pairs if isinstance(each.scheduler, HeteroNNCollaboratorScheduler)
+    ]
+    for each, party in pairs:
+        if isinstance(each.scheduler, HeteroNNHostScheduler) and others:
+            each.findings += Terms(each.scheduler, party, others).findings()
 
 
 def _to_compare(party: DryParty) -> dict[str, object]:

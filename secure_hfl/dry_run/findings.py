@@ -38,11 +38,13 @@ class Assumptions:
             from its `projection`, or made as wide as its own features.
         intersection: the ids that all parties hold; None: all of this party's own.
         batches: how many are drawn for training, and for testing.
+        are_all_peers: there are no other collaborators than `peers`; a Host that asks for others is wrong.
     """
 
     peers: Mapping[str, int] = field(default_factory=dict)
     intersection: frozenset[str] | None = None
     batches: int = 3
+    are_all_peers: bool = False
 
 
 class Findings:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from protocols.core.message import check_finite
 from protocols.core.randomness import OsRandomness
+from secure_hfl import run_options
 from secure_hfl.dry_run.batches import as_array
 from secure_hfl.dry_run.run import DryParty, RolePart
 from secure_hfl.engine.batch import LossRecorder
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.user_code import iterator_name
-from secure_hfl.engine.widths import projection_widths
+from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import clear_gradients, gradients_of
 from secure_hfl.privacy.randomized_response import LabelDraws
@@ -63,11 +64,16 @@ def known_peers(scheduler: HostScheduler, party: DryParty) -> dict[str, int]:
     rows = getattr(scheduler, "project_layer_config", ())
     given = given or {key: width for key, width, _ in rows if key != party.key}
     if given:
-        scheme = load_scheme(party.scheme or ("plain" if scheduler.projection is False else "bfv"))
-        widths = projection_widths(scheduler.projection, scheme, list(given)) or [0] * len(given)
+        widths = asked_widths(scheduler, party, list(given)) or [0] * len(given)
         return {key: out or width for (key, width), out in zip(given.items(), widths)}
     projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
     return {key: width for key, width in projection.items() if width is not True}
+
+
+def asked_widths(scheduler: HostScheduler, party: DryParty, keys: Sequence[str]) -> list[int] | None:
+    """As `projection_widths`, in the scheme that a script or an option says; else in this scheduler's likely one."""
+    scheme = load_scheme(party.scheme or ("plain" if scheduler.projection is False else "bfv"))
+    return projection_widths(with_option(scheduler.projection, run_options.current().projection), scheme, keys)
 
 
 class MadeUpPeers:
@@ -93,6 +99,7 @@ class MadeUpPeers:
 
         def make(key: str) -> torch.Tensor:
             if key not in self.widths:
+                self._check_may_guess(key)
                 self.widths[key] = self._asked if type(self._asked) is int else own.shape[1]
                 self._guessed.add(key)
             return self._party.made_up(len(own), self.widths[key]).to(own.device).requires_grad_(training)
@@ -102,6 +109,15 @@ class MadeUpPeers:
         for key in self.widths:
             features[key]
         return features
+
+    def _check_may_guess(self, key: str) -> None:
+        """Raise `KeyError`, as a real batch's features do, where all collaborators are known: none has this key."""
+        party = self._party
+        if party.assumptions.are_all_peers:
+            known = ", ".join(map(repr, self.widths))
+            detail = f"the Host asks for the features of {key!r}; the collaborators' scripts have feature_key {known}"
+            party.findings.add("feature_key", "fail", detail)
+            raise KeyError(key)
 
     def report(self) -> None:
         """Say which features were made up; once."""

@@ -106,7 +106,7 @@ class Host:
         bench, task, peers = self._bench, self._bench.assignment, self._bench.peers
         is_resuming = bench.recovery.is_resuming
         links = dict(peers.links)
-        declared = declared_by(self._scheduler, task)
+        declared = declared_by(self._scheduler, task.options, task.record.terms)
         plan = HostPlan(
             task_id=task.record.task_id,
             feature_key=task.party,

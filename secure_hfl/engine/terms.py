@@ -8,16 +8,18 @@ from protocols.task.terms import Declared, RunLimits
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.contract import CollaboratorScheduler, HostScheduler
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.run_options import RunOptions
+from secure_hfl.tasks import PlannedTerms
 
 
-def declared_by(scheduler: HostScheduler, task: Assignment) -> Declared:
-    """What the host says of the whole run before it begins."""
-    rounds = task.options.rounds
+def declared_by(scheduler: HostScheduler, options: RunOptions, plan: PlannedTerms) -> Declared:
+    """What the host says of the whole run before it begins. `plan`: of the task."""
+    rounds = options.rounds
     if rounds is None:
         rounds = 0 if scheduler.decides_when_finished else scheduler.max_rounds
-    privacy = scheduler.label_privacy if task.options.seed is None else None
+    privacy = scheduler.label_privacy if options.seed is None else None
     return Declared(
-        max_rounds=rounds or task.record.terms.max_rounds,
+        max_rounds=rounds or plan.max_rounds,
         projection_lr=float(scheduler.projection_lr),
         label_epsilon=0.0 if privacy is None else float(privacy.epsilon),
     )

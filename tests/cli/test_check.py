@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.scripts.cases import Split
+from secure_hfl import RunLimits
 from tests.cli.helpers import ROOT, User, fails
 
 SCRIPT = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "benchmarks" / "harness" / "scripts")!r})
+from secure_hfl import RunLimits
 from tiny import make
 scheduler = make(CASE)
 scheduler.launch_task("YOUR_TASK_ID")
@@ -123,6 +125,54 @@ def test_parties_with_test_batches_of_another_size(user: User) -> None:
 def test_two_parties_of_one_name(user: User) -> None:
     _, found = checked(user, script(user), script(user, 1), script(user, 1, "other.py"))
     assert failure(found[1]) == ("feature_key", "'party1' is another party's as well")
+
+
+def test_a_host_that_asks_for_other_features_than_there_are(user: User) -> None:
+    """Not made up, as those of one script alone are: nobody would send them."""
+    other = script(user, 1, arguments={"feature_key": "clinic"})
+    code, found = checked(user, script(user), other)
+    assert code == 1
+    steps = {each["step"]: each["detail"] for each in found[1]["findings"] if each["status"] == "fail"}
+    assert steps["feature_key"] == (
+        "the Host asks for the features of 'party1'; the collaborators' scripts have feature_key 'clinic'"
+    )
+    assert steps["train_a_batch"].startswith("train_a_batch raised KeyError: 'party1' (")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "may_train": ({"may_train": []}, {}, "may_train: party1 wants to train its bottom model"),
+    "rounds": ({}, {"run_limits": RunLimits(rounds=1)}, "rounds: party1 allows at most 1, the host asks for 2"),
+    "rate": ({}, {"run_limits": RunLimits(projection_lr=0.001)}, "party1 allows at most 0.001, the host asks for 0.01"),
+    "ids": ({}, {"run_limits": RunLimits(ids=95)}, "96 samples in common, and party1 allows at most 95"),
+    "rows": ({}, {"run_limits": RunLimits(rows=31)}, "allows batches of at most 31 samples, and the script yields 32"),
+    "width": ({}, {"run_limits": RunLimits(width=3)}, "party1 allows at most 3, and the layer has 4 outputs"),
+    "a narrower layer": ({"projection": 4}, {"run_limits": RunLimits(width=3)}, "at most 3, the host asks for 4"),
+}
+
+
+@pytest.mark.parametrize(("host", "other", "problem"), REFUSED.values(), ids=REFUSED)
+def test_terms_that_a_task_would_refuse(user: User, host: dict[str, Any], other: dict[str, Any], problem: str) -> None:
+    user.monkeypatch.setenv("SECURE_HFL_ROUNDS", "2")  # the tiny Host decides as it goes
+    code, found = checked(user, script(user, arguments=host), script(user, 1, arguments=other))
+    step, detail = failure(found[1])
+    assert (code, step) == (1, "may_train" if "may_train" in host else "run_limits")
+    assert problem in detail
+
+
+def test_one_collaborator_may_have_another_name_in_the_task(user: User) -> None:
+    """Then nobody can know whom `may_train` means."""
+    code, found = checked(user, script(user, arguments={"may_train": ["clinic"]}), script(user, 1))
+    (detail,) = (each["detail"] for each in found[1]["findings"] if each["step"] == "may_train")
+    assert code == 0
+    assert "Right only if the task calls 'party1' one of ['clinic']" in detail
+
+
+def test_terms_that_fit(user: User) -> None:
+    limits = RunLimits(rounds=2, projection_lr=0.01, ids=96, rows=32, width=4)
+    host, other = script(user, arguments={"may_train": ["party1"]}), script(user, 1, arguments={"run_limits": limits})
+    assert checked(user, host, other)[0] == 0
+    as_it_goes = script(user, finish_after=1, arguments={"max_rounds": 0})
+    assert checked(user, as_it_goes, other)[0] == 0
 
 
 def test_parties_without_a_common_id(user: User) -> None:

@@ -44,7 +44,7 @@ def host(**changes: Any) -> Any:
     ids=["script", "option", "as it goes", "as it goes within the plan", "epsilon", "no epsilon with a seed"],
 )
 def test_what_the_host_declares(script: dict[str, Any], task: Any, declared: Declared) -> None:
-    assert declared_by(host(**script), task) == declared
+    assert declared_by(host(**script), task.options, task.record.terms) == declared
 
 
 @pytest.mark.parametrize(
