@@ -89,8 +89,7 @@ class LocalParties:
     ) -> None:
         self.settings, self.directory = settings, directory
         self._relay, self._variables = relay, dict(environment or {})
-        count = len(scripts) - 1
-        names = [HOST, *("collaborator" if count == 1 else f"collaborator{number + 1}" for number in range(count))]
+        names = [HOST, *(script.name or "collaborator" for script in scripts[1:])]
         self.parties = [
             Party(name, HOST if name == HOST else "collaborator", directory / name, script)
             for name, script in zip(names, scripts, strict=True)

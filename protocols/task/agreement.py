@@ -27,6 +27,7 @@ from protocols.core.errors import (
 )
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
+from protocols.task.feature_keys import check_certificates, check_host_key, check_key
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.terms import Declared, Pinned, check_may_train
@@ -99,11 +100,13 @@ class HostAgreement:
 
     Raises:
         InvalidInput: the plan has not the certificates of just these.
+        WrongSession: the host's feature key is a collaborator's name.
     """
 
     def __init__(self, plan: HostPlan, names: Sequence[str]) -> None:
         if list(plan.pinned.collaborators) != list(names):
             raise InvalidInput("the certificates of all collaborators must be known, in the manifest's order")
+        check_host_key(plan.pinned, plan.feature_key)
         self._plan = plan
         self._hellos: dict[str, Hello | None] = dict.fromkeys(names)
         self._admitted: set[str] = set()
@@ -129,7 +132,7 @@ class HostAgreement:
         if hello is None:
             raise CallOutOfOrder(f"{name} has not introduced itself")
         check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
-        _check_name(plan.pinned, name, hello.feature_key)
+        check_key(plan.pinned, name, hello.feature_key)
         if hello.is_feature_trainable:
             check_may_train(hello.feature_key, name, plan.may_train)
         self._admitted.add(name)
@@ -230,7 +233,7 @@ class CollaboratorAgreement:
 
         Raises:
             WrongSession: the manifest is for another task, scheme or session than ours, or for more than we allow.
-            VerificationFailed: it names other certificates than those that are pinned.
+            VerificationFailed: it names other certificates than those that are pinned, or ties other keys to them.
             RoleAlreadyUsed: a hello's nonce is good for one session.
         """
         if self._has_run:
@@ -274,24 +277,12 @@ class CollaboratorAgreement:
         expected = session_id(manifest.task_id, manifest.host_nonce, manifest.feature_keys, manifest.nonces)
         if manifest.session != expected:
             raise VerificationFailed("the host's manifest has a session id that its own nonces do not give")
-        self._check_certificates(manifest)
+        others = dict(zip(manifest.feature_keys, manifest.fingerprints))
+        check_certificates(self._pinned, self._name, hello.feature_key, manifest.host_fingerprint, others)
+        check_host_key(self._pinned, manifest.host_feature_key)
         width = manifest.projection_widths[at] if manifest.has_projection else 0
         hello.limits.check("this side", manifest.declared, width)
         self._check_resumption(manifest)
-
-    def _check_certificates(self, manifest: Manifest) -> None:
-        named, known = dict(zip(manifest.feature_keys, manifest.fingerprints)), self._pinned.collaborators
-        wanted = {**known, self._hello.feature_key: known[self._name]}
-        others = [key for key, pinned in wanted.items() if key in named and named[key] != pinned]
-        if manifest.host_fingerprint != self._pinned.host:
-            others = ["the host", *others]
-        if not others and set(named.values()) != set(known.values()):
-            others = ["some collaborators"]
-        if others:
-            raise VerificationFailed(
-                f"the host's manifest has other certificates of {', '.join(others)} than the invite that this party "
-                "joined with"
-            )
 
     def _check_resumption(self, manifest: Manifest) -> None:
         point = manifest.resume_point
@@ -305,15 +296,6 @@ class CollaboratorAgreement:
                 raise WrongSession("the host begins anew, but we have checkpoints of its training to go on from")
         elif self._points.get(manifest.resumed_from) != point:
             raise WrongSession(f"the host goes on from {point}, which is not a checkpoint that we offered")
-
-
-def _check_name(pinned: Pinned, name: str, feature_key: str) -> None:
-    """Raise unless this is a feature key that the owner of this certificate may use: a name belongs to its owner."""
-    if feature_key != name and feature_key in pinned.collaborators:
-        raise WrongSession(
-            f"feature_key: {name} calls itself {feature_key}, which in this task is the name of another certificate's "
-            f"owner; no data was sent. {name} sets feature_key={name!r}"
-        )
 
 
 def make_manifest(

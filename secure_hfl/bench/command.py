@@ -59,7 +59,11 @@ Task = Annotated[str | None, typer.Option(metavar="NAME", help="mnist_halves, br
 Script = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="HOST COLLABORATOR...", exists=True, dir_okay=False, readable=True, help="Your own scripts, not a task."
+        metavar="HOST COLLABORATOR...",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="Your own scripts, not a task. Of several collaborators, each file has its feature_key for a name: KEY.py.",
     ),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds of training in a run.")]

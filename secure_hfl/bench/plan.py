@@ -153,7 +153,9 @@ def _example(request: Request) -> Example:
         return example
     if len(request.scripts) < 2:
         raise ConfigurationError("--script takes the host's script, and one or more collaborators'")
-    host, *others = (Script(path.resolve()) for path in request.scripts)
+    # A task of several collaborators calls each by its feature_key, which stands in a script's name here.
+    are_several = len(request.scripts) > 2
+    host, *others = (Script(path.resolve(), name=path.stem if are_several else "") for path in request.scripts)
     # Only the scripts know how many samples there are.
     return Example(SCRIPT, host, tuple(others), (), train_ids=0, test_ids=0, classes=0, batch_size=1)
 

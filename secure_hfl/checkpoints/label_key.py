@@ -53,11 +53,20 @@ class LabelKey:
             ConfigurationError: the task began with another protection, so that no claim would be true of all of it.
             CheckpointRefused: the file is damaged.
         """
-        if not self._path.exists():
+        record = self._begun(protection)
+        if record is None:
             record = _Record(protection=dict(protection), key=randomness.seed().hex() if protection else "")
             make_private_directory(self._path.parent)
             write_private(self._path, record.model_dump_json().encode())
-            return bytes.fromhex(record.key)
+        return bytes.fromhex(record.key)
+
+    def check(self, protection: Mapping[str, float]) -> None:
+        """Raise as `open` does, if it would; nothing is made."""
+        self._begun(protection)
+
+    def _begun(self, protection: Mapping[str, float]) -> _Record | None:
+        if not self._path.exists():
+            return None
         try:
             record = _Record.model_validate_json(self._path.read_bytes())
         except ValidationError as error:
@@ -70,7 +79,7 @@ class LabelKey:
                 f"this task began with {_words(record.protection)}, and the script now says {_words(protection)}. What "
                 "was shown cannot be taken back: go on as it began, or start all parties without --resume"
             )
-        return bytes.fromhex(record.key)
+        return record
 
     def clear(self) -> None:
         """The task is finished, or begins."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -32,7 +32,7 @@ from secure_hfl.engine.offline_phase import host_offline_work
 from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_host_psi
 from secure_hfl.engine.run import Run
-from secure_hfl.engine.terms import check_plan, declared_by, trainers
+from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, trainers
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
@@ -77,6 +77,9 @@ class Host:
     def join(self) -> None:
         """See `Role`."""
         peers, task = self._bench.peers, self._bench.assignment
+        check_before_waiting(self._scheduler, task)
+        if self._bench.recovery.is_resuming:
+            self._bench.checkpoints.label_key.check(self._label_protection)
         certificates = self._door.certificates
         logger.info(f"Waiting at {task.record.address} for {', '.join(certificates)}.")
         try:
@@ -168,11 +171,16 @@ class Host:
         self._protect_labels()
         self._bench.user_state.hold(self.models.by_name(), self.models.optimizers())
 
+    @property
+    def _label_protection(self) -> Mapping[str, float]:
+        privacy = self._scheduler.label_privacy
+        return {} if privacy is None else privacy.parameters
+
     def _protect_labels(self) -> None:
         """As the scheduler asks for, under the key that the task began with."""
         bench, seed, privacy = self._bench, self._bench.assignment.options.seed, self._scheduler.label_privacy
         randomness = OsRandomness() if seed is None else SeededRandomness(seed, "label privacy")
-        key = bench.checkpoints.label_key.open({} if privacy is None else privacy.parameters, randomness)
+        key = bench.checkpoints.label_key.open(self._label_protection, randomness)
         if privacy is None:
             self._say_what_noise_bounds()
             return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from protocols.task.terms import Declared, RunLimits
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.contract import CollaboratorScheduler, HostScheduler
+from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tasks import PlannedTerms
@@ -43,6 +44,41 @@ def check_plan(declared: Declared, widths: Sequence[int] | None, task: Assignmen
                 f"{name}: task {task.record.name!r} was created with at most {most:g}, and this run asks for "
                 f"{wanted:g}. Lower it, or create another task"
             )
+    if terms.projection_lr and not declared.projection_lr:
+        raise ConfigurationError(
+            f"projection_lr: task {task.record.name!r} was created with at most {terms.projection_lr:g}, and 0 says "
+            "nothing to the collaborators. Take a small one, or create another task"
+        )
+
+
+def check_before_waiting(scheduler: HostScheduler, task: Assignment) -> None:
+    """What can be known of a host's own plan before any collaborator has come.
+
+    Raises:
+        ConfigurationError: the task's plan, its parties, its scheme or this party's own limits do not allow it.
+    """
+    names = [each.name for each in task.record.collaborators]
+    if task.party in names:
+        raise ConfigurationError(
+            f"feature_key: {task.party!r} is a collaborator's name in task {task.record.name!r}; take another"
+        )
+    strangers = sorted(set(scheduler.may_train or ()) - set(names))
+    if strangers:
+        raise ConfigurationError(
+            f"may_train names {', '.join(strangers)}, and task {task.record.name!r} calls its collaborators "
+            f"{', '.join(names)}"
+        )
+    asked = with_option(scheduler.projection, task.options.projection)
+    # A single collaborator says only when it comes by which key it goes (protocols/task/feature_keys.py).
+    keys = list(asked) if isinstance(asked, Mapping) and len(names) == len(asked) == 1 else names
+    widths = projection_widths(asked, task.scheme, keys)
+    check_plan(declared_by(scheduler, task.options, task.record.terms), widths, task)
+    widest = max(widths or (0,))
+    if widest > task.limits.width:
+        raise ConfigurationError(
+            f"projection: a layer of {widest} outputs, and this party's own limit width is {task.limits.width}. Lower "
+            "it, or raise the limit (docs/operations.md)"
+        )
 
 
 def trainers(scheduler: HostScheduler, task: Assignment) -> frozenset[str] | None:

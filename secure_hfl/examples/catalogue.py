@@ -21,10 +21,14 @@ LABEL_EPSILON = "LABEL_EPSILON"
 
 @dataclass(frozen=True)
 class Script:
-    """What one party runs: `secure-hfl host PATH` or `secure-hfl collaborator PATH`, in this environment."""
+    """What one party runs: `secure-hfl host PATH` or `secure-hfl collaborator PATH`, in this environment.
+
+    `name`: what a task of several collaborators must call it, its feature_key; empty: there is only one.
+    """
 
     path: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,11 @@ def mnist_strips(
         "MNIST_LOG_ROUNDS": str(int(tests)),
     }
     environments = [{**common, "MNIST_STRIP": str(strip)} for strip in range(parties)]
-    host, *others = (
-        Script(_HERE / "mnist" / f"strips_{'collaborator' if strip else 'host'}.py", environment)
-        for strip, environment in enumerate(environments)
+    directory = _HERE / "mnist"
+    host = Script(directory / "strips_host.py", environments[0])
+    others = (
+        Script(directory / "strips_collaborator.py", environment, f"demo_collaborator_{strip}")
+        for strip, environment in enumerate(environments[1:], start=1)
     )
     local_ids = (25000, *(23000 + 1000 * strip for strip in range(1, parties)))
     return replace(
@@ -166,7 +172,9 @@ def digits() -> Example:
     return Example(
         "digits",
         Script(directory / "host.py"),
-        tuple(Script(directory / "collaborator.py", {"DIGITS_STRIP": str(strip)}) for strip in (1, 2, 3)),
+        tuple(
+            Script(directory / "collaborator.py", {"DIGITS_STRIP": str(strip)}, f"strip{strip}") for strip in (1, 2, 3)
+        ),
         local_ids=(1606, 1609, 1602, 1605),
         train_ids=859,
         test_ids=291,

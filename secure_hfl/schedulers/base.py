@@ -36,7 +36,8 @@ class HeteroNNScheduler(ABC):
     """One party of a heterogeneous neural network task.
 
     Args:
-        feature_key: the name under which the Host's `train_a_batch` finds this party's features; unique in the task.
+        feature_key: the name under which the Host's `train_a_batch` finds this party's features: what the task calls
+            the party. Where there is one Collaborator, it may have another.
         name: a name for the task in logs; default its id.
         schedule_timeout: seconds to wait for the other parties to join.
         is_feature_trainable: whether this party's bottom model is trained. If not, it is shown no gradient.

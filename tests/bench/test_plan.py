@@ -104,6 +104,7 @@ def test_own_scripts_are_a_task_of_unknown_size(tmp_path: Path):
     plan = make_plan(Request(scripts=paths))
     assert schemes_of(plan) == ["plain", "plain + projection", "masked", "bfv"]
     assert [script.path for script in plan.jobs[0].scripts] == list(paths)
+    assert [script.name for script in plan.jobs[0].scripts[1:]] == ["one", "two"]
     assert plan.jobs[0].point.collaborators == 2
     assert plan.epoch_batches is None
 

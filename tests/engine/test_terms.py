@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from protocols.core.errors import WrongSession
+from protocols.core.randomness import OsRandomness
 from protocols.task.terms import Declared, RunLimits
-from secure_hfl.engine.terms import check_plan, declared_by, limits_of, trainers
-from secure_hfl.errors import ConfigurationError
+from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, limits_of, trainers
+from secure_hfl.errors import ConfigurationError, TaskFailed
 from secure_hfl.identity import Identity
+from secure_hfl.limits import OperatorLimits
 from secure_hfl.run_options import RunOptions
+from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import AcceptedLimits, PlannedTerms
 from secure_hfl.transcript import Transcript
 from tests.audit.helpers import PLAIN, forged
@@ -21,14 +24,22 @@ from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.protocols.transcript.recorded_runs import transcripts
 
 
-def assignment(terms: PlannedTerms | None = None, limits: AcceptedLimits | None = None, **options: Any) -> Any:
+def assignment(
+    terms: PlannedTerms | None = None,
+    limits: AcceptedLimits | None = None,
+    names: tuple[str, ...] = ("bank", "shop"),
+    **options: Any,
+) -> Any:
     record = SimpleNamespace(name="digits", terms=terms or PlannedTerms(), limits=limits or AcceptedLimits())
-    return SimpleNamespace(record=record, options=SimpleNamespace(**{"rounds": None, "seed": None, **options}))
+    record.collaborators = [SimpleNamespace(name=name) for name in names]
+    said = SimpleNamespace(**{"rounds": None, "seed": None, "projection": None, **options})
+    scheme = load_scheme("bfv")
+    return SimpleNamespace(record=record, options=said, party="host", scheme=scheme, limits=OperatorLimits())
 
 
 def host(**changes: Any) -> Any:
     values = {"max_rounds": 5, "projection_lr": 0.1, "decides_when_finished": False, "label_privacy": None}
-    return SimpleNamespace(**{**values, "may_train": None, **changes})
+    return SimpleNamespace(**{**values, "may_train": None, "projection": None, **changes})
 
 
 @pytest.mark.parametrize(
@@ -56,6 +67,51 @@ def test_a_host_keeps_to_the_plan_that_others_joined(plan: dict[str, Any], name:
     check_plan(Declared(5, 0, 0.1), [20, 0], assignment())
     with pytest.raises(ConfigurationError, match=f"^{name}: task 'digits' was created with at most "):
         check_plan(Declared(5, 0, 0.1), [20, 0], assignment(PlannedTerms(**plan)))
+
+
+def test_a_plan_with_a_greatest_rate_wants_one_that_says_something() -> None:
+    with pytest.raises(ConfigurationError, match=r"^projection_lr: .* at most 0.5, and 0 says nothing"):
+        check_plan(Declared(5, 0, 0.0), None, assignment(PlannedTerms(projection_lr=0.5)))
+
+
+BEFORE_WAITING: dict[str, tuple[dict[str, Any], Any, str]] = {
+    "key": ({}, assignment(names=("host",)), "^feature_key: 'host' is a collaborator's name in task 'digits'"),
+    "may_train": ({"may_train": ["lab"]}, assignment(), "^may_train names lab, and .* bank, shop$"),
+    "rounds": ({}, assignment(PlannedTerms(max_rounds=4)), "^max_rounds: .* at most 4, and this run asks for 5"),
+    "option": ({}, assignment(PlannedTerms(max_rounds=6), rounds=7), "at most 6, and this run asks for 7"),
+    "width": ({"projection": {"shop": 9}}, assignment(PlannedTerms(max_width=8)), "^projection: .* at most 8, .* 9"),
+    "stranger": ({"projection": {"lab": 9}}, assignment(), r"^projection names \['lab'\]"),
+    "no layer": ({"projection": False}, assignment(), "needs the projection layer"),
+    "own limit": ({"projection": 4097}, assignment(), "^projection: a layer of 4097 outputs, .* limit width is 4096"),
+}
+
+
+@pytest.mark.parametrize(("script", "task", "problem"), BEFORE_WAITING.values(), ids=BEFORE_WAITING)
+def test_what_a_host_knows_before_anybody_has_come(script: dict[str, Any], task: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        check_before_waiting(host(**script), task)
+
+
+def test_a_plan_that_fits_is_waited_with() -> None:
+    script = host(projection={"bank": 4096}, may_train=["shop"])
+    check_before_waiting(script, assignment(PlannedTerms(max_rounds=5, max_width=4096, projection_lr=0.1)))
+    # A single collaborator may go by a key that no name tells.
+    check_before_waiting(host(projection={"demo_collaborator": 4}), assignment(names=("bank",)))
+
+
+def test_a_host_does_not_wait_with_a_plan_that_nobody_may_accept(tmp_path: Path) -> None:
+    """Alone: with a collaborator to wait for it would be told only behind its whole schedule_timeout."""
+    parties = MemoryParties(tmp_path)
+    parties.schedulers[HOST].may_train = ["stranger"]
+    with pytest.raises(TaskFailed, match="may_train names stranger"):
+        parties.runs[HOST].execute()
+
+
+def test_a_resumed_host_does_not_wait_with_another_label_privacy(tmp_path: Path) -> None:
+    parties = MemoryParties(tmp_path, options=RunOptions(resume=True))
+    parties.runs[HOST].bench.checkpoints.label_key.open({"epsilon": 1.0}, OsRandomness())
+    with pytest.raises(TaskFailed, match="this task began with label_privacy of epsilon 1, and the script now says no"):
+        parties.runs[HOST].execute()
 
 
 WHO_MAY_TRAIN = {

@@ -48,8 +48,12 @@ class Runs:
         self.tasks = {run: self._new_task(*run, port) for run, port in zip(RUNS, free_ports(len(RUNS)))}
 
     def _new_task(self, name: str, scheme: str, port: int) -> str:
-        parties, (host, *others) = self.parties, self.parties.names[: catalogue.find(name).parties]
-        pems = {other: parties.identities[other].certificate_pem for other in others}
+        example = catalogue.find(name)
+        parties, (host, *others) = self.parties, self.parties.names[: example.parties]
+        pems = {
+            script.name or other: parties.identities[other].certificate_pem
+            for other, script in zip(others, example.collaborators, strict=True)
+        }
         address = f"127.0.0.1:{port}"
         record, invite = create_task(parties.store(host), parties.identities[host], name, address, scheme, pems, host)
         for other in others:

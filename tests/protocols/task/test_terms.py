@@ -15,6 +15,7 @@ from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manife
 from protocols.task.terms import Declared, Pinned, RunLimits
 
 KNOWN = pinned({"bank": "bank"})
+TWO = pinned({"bank": "bank", "shop": "shop"})
 
 
 def hello(**changes: Any) -> Hello:
@@ -91,8 +92,7 @@ def test_a_collaborator_refuses_more_than_it_allows(said: dict[str, Any], declar
 
 
 def test_a_host_that_decides_as_it_goes_keeps_within_what_all_allow() -> None:
-    known = pinned({"bank": "bank", "shop": "shop"})
-    host = HostAgreement(plan(pinned=known), ["bank", "shop"])
+    host = HostAgreement(plan(pinned=TWO), ["bank", "shop"])
     for name, most in (("bank", 7), ("shop", 4)):
         replay(host.hello_from(name), hello(feature_key=name, nonce=name.encode() * 8, round_limit=most))
         host.admit(name)
@@ -134,7 +134,7 @@ def test_gradients_go_to_those_whom_the_host_lets() -> None:
 
 
 def test_nobody_trains_under_a_feature_key_that_it_chose_itself() -> None:
-    """A name belongs to a certificate; a feature key that is nobody's name is free for all."""
+    """A name belongs to a certificate; a feature key that is not one is free where there is one collaborator."""
     with pytest.raises(WrongSession, match=r"may_train: lab wants to train .*adds bank to may_train"):
         heard(hello(feature_key="lab"), plan(may_train=frozenset({"lab"}))).admit("bank")
     heard(hello(feature_key="lab"), plan(may_train=frozenset({"bank"}))).admit("bank")
@@ -147,7 +147,7 @@ def test_the_certificates_are_those_of_the_invite() -> None:
     for changed in ({"host_fingerprint": another}, {"fingerprints": (another,)}):
         with pytest.raises(VerificationFailed, match=r"other certificates of (the host|bank)"):
             accepts(hello(), replace(shown, **changed))
-    with pytest.raises(VerificationFailed, match="other certificates of some collaborators"):
+    with pytest.raises(VerificationFailed, match=r"has the collaborators bank, and the invite .* has bank, shop;"):
         accepts(hello(), shown, Pinned(KNOWN.host, {**KNOWN.collaborators, "shop": another}))
     with pytest.raises(InvalidInput, match="two parties have one certificate"):
         replace(shown, fingerprints=(KNOWN.host,))
@@ -159,23 +159,48 @@ def test_the_certificates_are_those_of_the_invite() -> None:
 
 def test_a_name_of_the_invite_belongs_to_its_certificate() -> None:
     """Before, whoever had any certificate of the task could call itself what it liked, if it came first."""
-    known = pinned({"bank": "bank", "shop": "shop"})
-    host = HostAgreement(plan(pinned=known), ["bank", "shop"])
+    host = HostAgreement(plan(pinned=TWO), ["bank", "shop"])
     replay(host.hello_from("bank"), hello(feature_key="shop"))
     with pytest.raises(WrongSession, match=r"bank calls itself shop, .*no data was sent. bank sets feature_key='bank'"):
         host.admit("bank")
-    replay(host.hello_from("shop"), hello(feature_key="a key that nobody has as a name", nonce=b"s" * NONCE_BYTES))
-    host.admit("shop")
+
+
+def test_of_several_collaborators_each_has_its_name_for_its_key() -> None:
+    """Before, a key that was nobody's name went to whoever took it first: the host's code cannot tell."""
+    host = HostAgreement(plan(pinned=TWO), ["bank", "shop"])
+    replay(host.hello_from("shop"), hello(feature_key="income"))
+    problem = (
+        "feature_key: shop calls itself income, which in this task is the name of nobody's certificate, .*"
+        "shop sets feature_key='shop', or the host creates a task with --collaborator income=CERT.pem"
+    )
+    with pytest.raises(WrongSession, match=problem):
+        host.admit("shop")
+
+
+def test_a_manifest_with_a_key_that_is_nobodys_name_is_refused() -> None:
+    said = hello(), hello(feature_key="income", nonce=b"s" * NONCE_BYTES)
+    shown = make_manifest(said, plan(pinned=TWO), None, OsRandomness())
+    with pytest.raises(VerificationFailed, match=r"has the collaborators bank, income, and the invite .* bank, shop"):
+        accepts(said[0], shown, TWO)
+
+
+def test_a_single_collaborator_may_have_any_key_but_the_host_not_its_name() -> None:
+    said = hello(feature_key="demo_collaborator")
+    shown = manifest(said, plan())
+    assert accepts(said, shown) == shown
+    with pytest.raises(WrongSession, match="the host calls itself bank, which in this task is a collaborator's name"):
+        HostAgreement(plan(feature_key="bank"), ["bank"])
+    with pytest.raises(WrongSession, match="the host calls itself bank, which in this task is a collaborator's name"):
+        accepts(said, manifest(said, plan(feature_key="bank")))
 
 
 def test_a_collaborator_finds_its_peers_names_at_their_certificates() -> None:
-    known = pinned({"bank": "bank", "shop": "shop"})
     said = hello(), hello(feature_key="shop", nonce=b"s" * NONCE_BYTES)
-    shown = make_manifest(said, plan(pinned=known), None, OsRandomness())
-    assert accepts(said[0], shown, known) == shown
+    shown = make_manifest(said, plan(pinned=TWO), None, OsRandomness())
+    assert accepts(said[0], shown, TWO) == shown
     swapped = replace(shown, fingerprints=shown.fingerprints[::-1])
     with pytest.raises(VerificationFailed, match="other certificates of bank, shop"):
-        accepts(said[0], swapped, known)
+        accepts(said[0], swapped, TWO)
 
 
 @pytest.mark.parametrize(
