@@ -63,7 +63,7 @@ Script = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="Your own scripts, not a task. Of several collaborators, each file has its feature_key for a name: KEY.py.",
+        help="Your own scripts, not a task. Of several collaborators, each file is called KEY.py, by its feature_key.",
     ),
 ]
 Rounds = Annotated[int, typer.Option(min=1, help="Rounds of training in a run.")]
