@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks.harness import ports
-from benchmarks.harness.parties import ROOT
+from benchmarks.harness.processes import ROOT
 
 WHICH = "from benchmarks.harness.ports import free_ports; print(*free_ports(50), flush=True); input()"
 

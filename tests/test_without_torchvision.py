@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.parties import ROOT, Parties
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.processes import ROOT
 
 IMPORT_ALL = """
 import importlib, pkgutil, secure_hfl
@@ -64,7 +65,7 @@ def test_every_module_but_the_examples_can_be_imported(environment: dict[str, st
 
 def test_a_task_whose_scripts_do_not_need_it_runs(environment: dict[str, str], parties: Parties) -> None:
     parties.new_task()
-    running = [parties.start(name, "tiny_party.py", environment=environment) for name in parties.names]
+    running = [parties.start(name, "tiny_party.py", environment=environment, is_real=True) for name in parties.names]
     for party in running:
         ended = party.ended()
         assert ended.code == 0, ended.err

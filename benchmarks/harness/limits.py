@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from benchmarks.harness.processes import Process
+
 QUIET_SECONDS = 0.09
 """What `_known_work` takes on a quiet core of the machine that the limits were set on."""
 
@@ -86,7 +88,7 @@ class Limit:
         return max(0.0, left)
 
 
-def wait(process: subprocess.Popen[bytes], quiet: float) -> int:
+def wait(process: Process, quiet: float) -> int:
     """A process's exit code.
 
     Raises:
@@ -98,4 +100,4 @@ def wait(process: subprocess.Popen[bytes], quiet: float) -> int:
             return process.wait(left)
         except subprocess.TimeoutExpired:
             continue
-    raise subprocess.TimeoutExpired(process.args, limit.seconds)
+    raise subprocess.TimeoutExpired(str(process.pid), limit.seconds)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
 import os
 import select
-import subprocess
-import sys
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +15,12 @@ from typing import Any
 
 from benchmarks.harness.limits import PARTY, Limit, seconds, wait
 from benchmarks.harness.ports import free_ports
+from benchmarks.harness.processes import COMMON, start_python
 from benchmarks.harness.scripts.cases import Case
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskStore, create_task, join_task
 
 SCRIPTS = Path(__file__).parent / "scripts"
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,15 @@ class Ended:
 class Running:
     """A party's process. With `listens`, its progress must be read, or it waits for that after 64 kB."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], output: Path, listens: bool) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], output: Path, listens: bool, is_real: bool
+    ) -> None:
         self._output = output
-        reader, writer = os.pipe()
-        self._lines = os.fdopen(reader, "rb", buffering=0)  # `wait_for` asks the pipe whether there is more
-        progress = {"SECURE_HFL_PROGRESS": str(writer)} if listens else {}
-        with output.with_suffix(".out").open("wb") as out, output.with_suffix(".err").open("wb") as err:
-            self.process = subprocess.Popen(
-                command,
-                env={**environment, **progress},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                pass_fds=(writer,),
-            )
-        os.close(writer)
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        self._lines = os.fdopen(os.dup(reader.fileno()), "rb", buffering=0)  # `wait_for` asks whether there is more
+        self.process = start_python(arguments, environment, output, writer if listens else None, is_real)
+        reader.close()
+        writer.close()
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """The first progress event of this kind that the party emits from now on."""
@@ -88,7 +83,7 @@ class Running:
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
         if self.process.poll() is None:
-            self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             self.process.wait()
         self._lines.close()
 
@@ -109,6 +104,7 @@ class Parties:
             home.mkdir(mode=0o700)
         self.identities = {name: Identity.load_or_create(home, name) for name, home in self.homes.items()}
         self._running: list[Running] = []
+        self._numbers = itertools.count()
 
     def store(self, name: str) -> TaskStore:
         """A party's tasks."""
@@ -135,6 +131,7 @@ class Parties:
         index: int | None = None,
         with_python: bool = False,
         listens: bool = False,
+        is_real: bool = False,
     ) -> Running:
         """Start a party: `python -m secure_hfl host|collaborator SCRIPT`, or plain `python SCRIPT`.
 
@@ -143,26 +140,31 @@ class Parties:
             home: another home than the party's own.
             index: whose scheduler the script makes, if not the party's own.
             listens: its progress will be read.
+            is_real: not forked; see `harness.processes`.
         """
         path = str(SCRIPTS / script)
         role = "collaborator" if self.names.index(name) else "host"
-        command = [sys.executable, path] if with_python else [sys.executable, "-m", "secure_hfl", role, path, *options]
+        arguments = [path] if with_python else ["-m", "secure_hfl", role, path, *options]
         values = self.values(name, case) | ({} if index is None else {"index": index})
         running = Running(
-            command,
-            {
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
-                "OMP_NUM_THREADS": "1",
-                "SECURE_HFL_HOME": str(home or self.homes[name]),
-                "TINY_CASE": json.dumps(values),
-                **(environment or {}),
-            },
-            self.directory / f"{name}-{len(self._running)}",
+            arguments,
+            {**self._environment(name, home), "TINY_CASE": json.dumps(values), **(environment or {})},
+            self.directory / f"{name}-{next(self._numbers)}",
             listens,
+            is_real,
         )
         self._running.append(running)
         return running
+
+    def _environment(self, name: str, home: Path | None = None) -> dict[str, str]:
+        return {**os.environ, **COMMON, "SECURE_HFL_HOME": str(home or self.homes[name])}
+
+    def command(self, name: str, *arguments: object) -> Ended:
+        """Run `secure-hfl ARGUMENTS` at a party's home, to the end."""
+        output = self.directory / f"{name}-command{next(self._numbers)}"
+        words = ["-m", "secure_hfl", *map(str, arguments)]
+        running = Running(words, self._environment(name), output, listens=False, is_real=False)
+        return running.ended()
 
     def values(self, name: str, case: Case | None = None) -> dict[str, Any]:
         """A party's case as plain data, which `scripts.tiny.make` takes. It waits longer on a busy machine."""
@@ -172,12 +174,18 @@ class Parties:
         return plain
 
     def run(
-        self, *options: str, cases: Mapping[str, Case] | None = None, with_python: bool = False
+        self,
+        *options: str,
+        cases: Mapping[str, Case] | None = None,
+        with_python: bool = False,
+        is_real: bool = False,
     ) -> dict[str, Ended]:
         """All parties run the tiny task at once, to the end."""
         given = cases or {}
         running = {
-            name: self.start(name, "tiny_party.py", *options, case=given.get(name), with_python=with_python)
+            name: self.start(
+                name, "tiny_party.py", *options, case=given.get(name), with_python=with_python, is_real=is_real
+            )
             for name in self.names
         }
         return {name: party.ended() for name, party in running.items()}

@@ -74,11 +74,12 @@ def run_series(rows: Rows, start: Callable[[str, Sequence[Mapping[str, Any]]], R
     return Series(tasks, ended)
 
 
-def run_tiny_series(parties: Parties, rows: Rows) -> Series:
-    """Run tiny tasks, rows of {task, case} and perhaps {seed, scheme}."""
+def run_tiny_series(parties: Parties, rows: Rows, is_real: bool = False) -> Series:
+    """Run tiny tasks, rows of {task, case} and perhaps {seed, scheme}, in processes that are `is_real` or forked."""
 
     def start(who: str, own: Sequence[Mapping[str, Any]]) -> Running:
-        return parties.start(who, "tiny_series.py", environment={"TINY_SERIES": json.dumps(own)}, with_python=True)
+        environment = {"TINY_SERIES": json.dumps(own)}
+        return parties.start(who, "tiny_series.py", environment=environment, with_python=True, is_real=is_real)
 
     return run_series(rows, start)
 

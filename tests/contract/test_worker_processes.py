@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.limits import START, seconds
-from benchmarks.harness.parties import ROOT, Parties
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.processes import ROOT
 from benchmarks.harness.scripts.cases import Case
 from benchmarks.harness.scripts.tiny import TinyCollaborator, TinyHost, train_in_one_process
 from secure_hfl import DataChecker, launch_tasks, mock_context
@@ -38,6 +39,7 @@ def test_a_host_forks_its_workers_and_a_collaborator_spawns_them(tmp_path: Path)
                 case=case if name == "party0" else None,
                 environment={"WORKERS_METHOD": method, "WORKERS": count},
                 with_python=True,
+                is_real=True,
             )
             for name, method, count in (("party0", "fork", "2"), ("party1", "spawn", "1"))
         ]

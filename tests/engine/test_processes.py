@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.limits import PARTY, seconds
-from benchmarks.harness.parties import ROOT, SCRIPTS, Ended, Parties
+from benchmarks.harness.parties import SCRIPTS, Ended, Parties
+from benchmarks.harness.processes import ROOT
 from benchmarks.harness.scripts.cases import Case, Method
 from secure_hfl.engine.collaborator import with_grace
 from secure_hfl.identity import Identity
@@ -32,7 +33,7 @@ def fails_with(ended: Ended, reason: str) -> None:
 @pytest.mark.parametrize("with_python", [False, True], ids=["secure-hfl", "python"])
 def test_a_failure_is_one_line_at_both_parties(parties: Parties, with_python: bool) -> None:
     parties.new_task()
-    ended = parties.run(cases={"party0": Case(raises=Method.TRAIN_A_BATCH)}, with_python=with_python)
+    ended = parties.run(cases={"party0": Case(raises=Method.TRAIN_A_BATCH)}, with_python=with_python, is_real=True)
     reason = "party0 stopped in training round 1, batch 1: UserCodeError"
     fails_with(ended["party1"], f"^error: {reason}$")
     fails_with(ended["party0"], rf"^error: {reason} \(train_a_batch raised ValueError: {MARKER}\)$")
@@ -99,6 +100,7 @@ def test_ctrl_c_is_told(parties: Parties) -> None:
             case=ENDLESS if name == "party0" else None,
             listens=name == "party1",
             with_python=True,
+            is_real=name == "party1",
         )
         for name in parties.names
     }

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.parties import ROOT, Ended, Parties
+from benchmarks.harness.parties import Ended, Parties
 
 ROUNDS = 3
 
@@ -36,13 +33,7 @@ class Opened:
         return path
 
     def command(self, name: str, *arguments: object) -> Ended:
-        done = subprocess.run(
-            [sys.executable, "-m", "secure_hfl", *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": str(ROOT), "SECURE_HFL_HOME": str(self.parties.homes[name])},
-            capture_output=True,
-            text=True,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        return self.parties.command(name, *arguments)
 
     def opening(self, name: str, number: int = ROUNDS) -> Path:
         path = self.directory / f"{name}-{number}.opening"

@@ -17,7 +17,8 @@ import pytest
 
 from benchmarks.harness import pump
 from benchmarks.harness.known_messages import MESSAGE_TYPES
-from benchmarks.harness.parties import ROOT, Parties
+from benchmarks.harness.parties import Parties
+from benchmarks.harness.processes import ROOT
 from benchmarks.harness.pump import C, H
 from protocols.core.errors import InvalidInput
 from protocols.core.ledger import public
@@ -67,7 +68,8 @@ def transcripts(site: Path, parties: Parties) -> list[Path]:
     task = parties.new_task(scheme="rounded")
     with_plug_in = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
     running = [
-        parties.start(name, "tiny_party.py", "--scheme", "rounded", environment=with_plug_in) for name in parties.names
+        parties.start(name, "tiny_party.py", "--scheme", "rounded", environment=with_plug_in, is_real=True)
+        for name in parties.names
     ]
     for party in running:
         ended = party.ended()

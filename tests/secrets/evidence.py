@@ -107,7 +107,7 @@ def _start(parties: Parties, name: str, tasks: dict[str, str]) -> Running:
         for run, task in tasks.items()
     ]
     environment = {"SPIED": json.dumps({"side": str(side), "rows": rows}), "TMPDIR": str(temporary)}
-    return parties.start(name, str(HERE / "spied_party.py"), "--traceback", environment=environment)
+    return parties.start(name, str(HERE / "spied_party.py"), "--traceback", environment=environment, is_real=True)
 
 
 def _keep_output(parties: Parties, name: str, tasks: dict[str, str], evidence: Evidence) -> None:

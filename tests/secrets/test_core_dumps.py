@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks.harness.parties import ROOT
+from benchmarks.harness.processes import ROOT
 
 CRASH = """
 import os, resource

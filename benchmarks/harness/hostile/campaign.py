@@ -16,7 +16,8 @@ from typing import Any
 import protocols.schemes.registry
 import secure_hfl.errors
 from benchmarks.harness.limits import seconds
-from benchmarks.harness.parties import ROOT, SCRIPTS, Parties, Running
+from benchmarks.harness.parties import SCRIPTS, Parties, Running
+from benchmarks.harness.processes import ROOT
 from benchmarks.harness.scripts.cases import Case
 from benchmarks.harness.series import Broken, run_series
 from protocols.core.errors import SecureHflError
