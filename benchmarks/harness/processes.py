@@ -86,7 +86,7 @@ def start_python(
     files = [str(output.with_suffix(kind)) for kind in (".out", ".err")]
     if not is_real:
         for file in files:
-            Path(file).touch(0o600)  # who looks for lines may come first
+            Path(file).write_bytes(b"")  # who looks for lines may come first
         return Forked(arguments, dict(environment), files, progress)
     passed = [] if progress is None else [progress.fileno()]
     told = {} if progress is None else {PROGRESS: str(progress.fileno())}
@@ -117,7 +117,7 @@ def _server() -> Any:
 
 def _run(arguments: list[str], environment: dict[str, str], files: list[str], progress: Connection | None) -> None:
     for descriptor, path in zip((1, 2), files, strict=True):
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        opened = os.open(path, os.O_WRONLY | os.O_APPEND)
         os.dup2(opened, descriptor)
         os.close(opened)
     os.environ.clear()

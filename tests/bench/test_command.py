@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from benchmarks.harness.parties import SCRIPTS
 from secure_hfl.bench.command import parse_link, spelled_out
@@ -28,6 +28,7 @@ from tests.bench.made_up import benchmark, case, sample
 from tests.cli.helpers import ROOT, fails
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
+BenchHere = Callable[..., Result]
 
 
 def command(*arguments: str) -> list[str]:
@@ -49,6 +50,15 @@ def bench(tmp_path: Path, environment: dict[str, str]) -> Bench:
     return run
 
 
+@pytest.fixture
+def bench_here(tmp_path: Path, forked: None, monkeypatch: pytest.MonkeyPatch) -> BenchHere:
+    """The command in this process, with forked parties."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: CliRunner().invoke(app, ["bench", *arguments])
+
+
 def left_behind(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "temporary").glob("secure-hfl-bench-*"))
 
@@ -56,10 +66,10 @@ def left_behind(tmp_path: Path) -> list[Path]:
 # Real runs -----------------------------------------------------------------------------------------------------------
 
 
-def test_real_parties_are_measured_and_everything_is_written_down(tmp_path: Path, bench: Bench):
+def test_real_parties_are_measured_and_everything_is_written_down(tmp_path: Path, bench_here: BenchHere):
     asked = ["--schemes", "masked", "--task", "breast_cancer", "--runs", "1", "--batches", "2", "--json", "bench.json"]
-    done = bench(*asked)
-    assert done.returncode == 0, done.stderr
+    done = bench_here(*asked)
+    assert done.exit_code == 0, done.stderr
     assert "loopback: masked" in done.stdout
     found = Benchmark.model_validate_json((tmp_path / "bench.json").read_bytes())
     assert found.command == f"secure-hfl bench {' '.join(asked)}"
@@ -86,13 +96,13 @@ def test_real_parties_are_measured_and_everything_is_written_down(tmp_path: Path
     assert not left_behind(tmp_path)
 
 
-def test_own_scripts_are_measured_like_a_task_also_over_a_link(tmp_path: Path, bench: Bench):
+def test_own_scripts_are_measured_like_a_task_also_over_a_link(tmp_path: Path, bench_here: BenchHere):
     scripts = [str(script.path) for script in mnist_halves().scripts]
-    done = bench(
+    done = bench_here(
         *("--script", *scripts, "--schemes", "plain", "--runs", "1", "--batches", "3", "--json", "own.json"),
         *("--link", "1000/200"),
     )
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     here, over = Benchmark.model_validate_json((tmp_path / "own.json").read_bytes()).cases
     assert (here.scheme, here.point.task, here.point.collaborators) == ("plain", "script", 1)
     assert here.samples[0].rounds[0].batches == 3
@@ -106,7 +116,7 @@ def test_the_baseline_in_one_process_reports_the_same_figures(tmp_path: Path):
     assert found.rounds[0].bytes == 0
 
 
-def test_a_shape_that_a_scheme_refuses_is_a_case_with_the_reason_and_run_once(tmp_path: Path):
+def test_a_shape_that_a_scheme_refuses_is_a_case_with_the_reason_and_run_once(tmp_path: Path, forked: None):
     too_wide = {"parties": 2, "arguments": {"max_rounds": 1, "log_rounds": 1, "projection": 5000}}
     parties = ({**too_wide, "index": 0}, {"index": 1})
     # Their operators let it be: it is the scheme that cannot.
@@ -122,7 +132,7 @@ def test_a_shape_that_a_scheme_refuses_is_a_case_with_the_reason_and_run_once(tm
     assert not (tmp_path / "run").exists()
 
 
-def test_rounds_that_follow_each_other_without_a_test_are_told_apart(tmp_path: Path):
+def test_rounds_that_follow_each_other_without_a_test_are_told_apart(tmp_path: Path, forked: None):
     scripts = tuple(Script(SCRIPTS / "tiny_party.py", {"TINY_CASE": f'{{"index": {index}}}'}) for index in range(2))
     job = Job("plain", Point(task="script"), None, scripts, ("schemes",))
     phases = []
@@ -137,7 +147,7 @@ def test_rounds_that_follow_each_other_without_a_test_are_told_apart(tmp_path: P
     assert [(len(each.batch_seconds), each.test_seconds) for each in found.rounds] == [(2, None), (2, None)]
 
 
-def test_later_rounds_of_a_frozen_model_cost_less_and_the_reader_is_told(tmp_path: Path):
+def test_later_rounds_of_a_frozen_model_cost_less_and_the_reader_is_told(tmp_path: Path, forked: None):
     frozen = {"index": 1, "arguments": {"is_feature_trainable": False}}
     environments = [{"TINY_CASE": json.dumps(each)} for each in ({"index": 0}, frozen)]
     scripts = tuple(Script(SCRIPTS / "tiny_party.py", each) for each in environments)
