@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
 
 def save_model(path: Path, model: nn.Module) -> Path:
-    """A model's parameters and buffers under their state_dict names."""
+    """A model's parameters and buffers under their state_dict names, those of what `torch.compile` was given."""
     tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in model.state_dict().items():
+    for compiled_name, tensor in model.state_dict().items():
+        name = compiled_name.replace("_orig_mod.", "")
         tensors[name] = tensor.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
     return write_private(path, save_tensors(tensors))
 

@@ -10,6 +10,7 @@ from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures
 from secure_hfl.dry_run.batches import as_array
 from secure_hfl.dry_run.run import DryParty, RolePart
+from secure_hfl.engine.bottom_step import step_bottom_model
 from secure_hfl.engine.models import CollaboratorModels
 from secure_hfl.engine.user_code import iterator_name
 from secure_hfl.schemes import is_plaintext
@@ -38,11 +39,8 @@ class CollaboratorPart(RolePart):
             for features in self._features(training=True):
                 batches.append(features)
                 if optimizer is not None:
-                    optimizer.zero_grad()
-                    if features.requires_grad:
-                        rows, width = features.shape
-                        features.backward((party.made_up(rows, width) / rows).to(features))
-                    optimizer.step()
+                    rows, width = features.shape
+                    step_bottom_model(features, as_array(party.made_up(rows, width) / rows), optimizer)
             party.batches.report("iterate_train_feature", batches)
             party.check_parameters()
         if optimizer is not None and not batches[0].requires_grad:

@@ -12,13 +12,14 @@ from protocols.core.randomness import OsRandomness
 from secure_hfl import run_options
 from secure_hfl.dry_run.batches import as_array
 from secure_hfl.dry_run.run import DryParty, RolePart
-from secure_hfl.engine.batch import LossRecorder
+from secure_hfl.engine.batch import HostBatch, received_features
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.training_watch import TrainingWatch
 from secure_hfl.engine.user_code import iterator_name
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import UserCodeError
-from secure_hfl.optimizer import clear_gradients, gradients_of
+from secure_hfl.optimizer import gradients_of
 from secure_hfl.privacy.randomized_response import LabelDraws
 from secure_hfl.schemes import load_scheme
 
@@ -35,24 +36,22 @@ class Features(dict[str, torch.Tensor]):
         return self[key]
 
 
-class DryBatch:
+class DryBatch(HostBatch):
     """One training batch: what `self.optimizer` steps on. Gradients go nowhere but into the Host's own models."""
 
     def __init__(self, own_key: str, own: torch.Tensor, leaves: Features) -> None:
-        self._own_key, self._own, self._leaves = own_key, own, leaves
+        super().__init__(own_key, own, {}, {}, {})
+        self.leaves = leaves
         self.gradients: dict[str, torch.Tensor] = {}
-
-    def zero_grad(self) -> None:
-        """Forget the features' gradients."""
-        clear_gradients(self._leaves.values())
 
     def step(self, learning_rates: Mapping[str, float], step_local: Callable[[], None]) -> None:
         """As in a real batch, but for what crosses the wire."""
-        self.gradients = gradients_of(self._leaves)
+        self.gradients = gradients_of(self.leaves, self.own_has_run)
+        if self.own_has_run:
+            del self.gradients[self._own_key]  # it is where it belongs
         for key, gradient in self.gradients.items():
             check_finite(f"gradient of the loss for feature_projection[{key!r}]", as_array(gradient))
-        if self._own.requires_grad:
-            self._own.backward(self.gradients[self._own_key])
+        self.backward_own(again=False)
         step_local()
 
 
@@ -102,7 +101,8 @@ class MadeUpPeers:
                 self._check_may_guess(key)
                 self.widths[key] = self._asked if type(self._asked) is int else own.shape[1]
                 self._guessed.add(key)
-            return self._party.made_up(len(own), self.widths[key]).to(own.device).requires_grad_(training)
+            made_up = self._party.made_up(len(own), self.widths[key])
+            return received_features(made_up.numpy(), own).requires_grad_(training)
 
         features = Features(make)
         features[self._party.key] = own.detach().requires_grad_() if training else own
@@ -194,7 +194,11 @@ class HostPart(RolePart):
         leaves = self._peers.beside(own, training=True)
         batch = DryBatch(party.key, own, leaves)
         optimizer.open(batch)
-        with LossRecorder() as recorder, torch.enable_grad():
+        own_model = self._models.feature_model.parameters()
+        with (
+            TrainingWatch(own_model, optimizer.before_backward, batch.backward_own) as watch,
+            torch.enable_grad(),
+        ):
             returned = party.user.call("train_a_batch", self._scheduler.train_a_batch, leaves, labels)
         if not optimizer.close():
             detail = "self.optimizer.step() was not called, so nothing is trained on such a batch"
@@ -203,7 +207,7 @@ class HostPart(RolePart):
             if not gradient.any():
                 party.findings.add("train_a_batch", "warn", f"the loss does not depend on feature_projection[{key!r}]")
         party.check_parameters()
-        loss: float = recorder.value(returned)
+        loss: float = watch.value(returned)
         return loss
 
     # Testing ---------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from secure_hfl.dry_run.batches import Batches, MadeUp
 from secure_hfl.dry_run.findings import Assumptions, Finding, Findings
 from secure_hfl.dry_run.shown import ShownRun
 from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.last_batch import last_batch_problem
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.user_code import UserCode
 
@@ -109,8 +110,15 @@ class DryRun:
             models = self._part.build()
             models.set_mode(training=True)
             self._part.train()
+            self._check_last_batch(models)
             models.set_mode(training=False)
             self._part.test()
+
+    def _check_last_batch(self, models: Models) -> None:
+        rows = self.party.batches.rows["iterate_train_feature"][0]
+        problem = last_batch_problem(models.by_name(), len(self.party.shown.train_ids), rows)
+        if problem:
+            self.party.findings.add("iterate_train_feature", "warn", problem)
 
     def check_local_ids(self) -> list[str]:
         """This party's ids, as private set intersection takes them."""

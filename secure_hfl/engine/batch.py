@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.overrides import TorchFunctionMode
 
 from protocols.core.message import check_finite
 from protocols.layer.interface import HostLayer
@@ -30,6 +28,10 @@ class HostBatch:
         projections: their layers.
         noise: what is done to gradients before they leave; None: nothing.
         rate_limits: the highest learning rates that collaborators allow; 0: any.
+
+    Attributes:
+        leaves: every party's features, by key.
+        own_has_run: whether the Host's own bottom model has had a backward pass.
     """
 
     def __init__(
@@ -47,15 +49,29 @@ class HostBatch:
         self._rate_limits = rate_limits or {}
         self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
         for key, values in received.items():
-            self.leaves[key] = torch.tensor(values, device=own.device).requires_grad_()
+            self.leaves[key] = received_features(values, own).requires_grad_()
+        self.own_has_run = False
 
     def zero_grad(self) -> None:
         """Forget the features' gradients."""
         clear_gradients(self.leaves.values())
 
+    def backward_own(self, again: bool = True) -> None:
+        """Run the own bottom model's backward pass for what has come to its features since the last time.
+
+        Args:
+            again: it may be run once more.
+        """
+        leaf = self.leaves[self._own_key]
+        gradient, leaf.grad = leaf.grad, None
+        if gradient is not None and self._own.requires_grad:
+            self.own_has_run = True
+            # Not own.backward(): that would look like the user's.
+            torch.autograd.backward([self._own], [gradient], retain_graph=again)
+
     def step(self, learning_rates: Mapping[str, float], step_local: Callable[[], None]) -> None:
         """Check everything, then send, then run our own backward pass while the collaborators run theirs."""
-        gradients = gradients_of(self.leaves)
+        gradients = gradients_of(self.leaves, self.own_has_run)
         self._check_rates(learning_rates)
         with span("scheme, other"):
             outgoing = self._outgoing(gradients)
@@ -64,8 +80,7 @@ class HostBatch:
                 for key, gradient in outgoing.items()
             ]
         with span("backward and step"):
-            if self._own.requires_grad:
-                self._own.backward(gradients[self._own_key])
+            self.backward_own(again=False)
             step_local()
         with span("scheme, other"):
             for conversation in pending:
@@ -104,27 +119,7 @@ def _check_finite(gradients: Mapping[str, NDArray[np.float32]]) -> None:
         check_finite(f"gradient of the loss for feature_projection[{key!r}]", gradient)
 
 
-class LossRecorder(TorchFunctionMode):
-    """Sees `loss.backward()` inside `train_a_batch`, so that a run can show its loss without asking the user for it.
-
-    Active in this thread and this block only.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.losses: list[torch.Tensor] = []
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func is torch.Tensor.backward and args[0].numel() == 1:
-            self.losses.append(args[0].detach())
-        return func(*args, **(kwargs or {}))
-
-    def value(self, returned: object) -> float:
-        """The batch's loss: what `train_a_batch` returned if it is a number, else what went backward, or NaN."""
-        if isinstance(returned, torch.Tensor) and returned.numel() == 1:
-            return float(returned)
-        if isinstance(returned, (int, float)) and not isinstance(returned, bool):
-            return float(returned)
-        return float(torch.stack([loss.reshape(()) for loss in self.losses]).sum()) if self.losses else float("nan")
+def received_features(values: NDArray[np.float32], own: torch.Tensor) -> torch.Tensor:
+    """A collaborator's features beside the Host's own: on their device, and in float64 if these are."""
+    dtype = torch.float64 if own.dtype is torch.float64 else torch.float32
+    return torch.tensor(values, device=own.device, dtype=dtype)

@@ -182,6 +182,7 @@ class Collaborator:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._begun = chain([first], iterator)
         rows, width = first.shape
+        self._bench.warn_of_last_batch(self.models, rows)
         party = self._bench.assignment.party
         terms = self._bench.state.manifest.pair_terms(party)
         terms.limits.check_shape(party, rows, terms.width or width)
@@ -197,6 +198,7 @@ class Collaborator:
         self._link.run(self._new_layer(*kept.shapes[key]).resume(kept.layer(key)))
         self.models.set_mode(training=True)
         self._begun = self._bench.go_on(snapshot, lambda: self._features.iterate(training=True))
+        self.models.forget_gradients()
 
     def _new_layer(self, rows: int, width: int) -> CollaboratorLayer:
         task, state = self._bench.assignment, self._bench.state

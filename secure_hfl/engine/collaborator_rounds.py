@@ -11,6 +11,7 @@ from protocols.core.envelope import Phase
 from protocols.layer.interface import CollaboratorLayer
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import CollaboratorRounds, Round
+from secure_hfl.engine.bottom_step import step_bottom_model
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.models import CollaboratorModels
 from secure_hfl.engine.recovery import first_round
@@ -137,13 +138,9 @@ class CollaboratorTraining:
             return
         with span("scheme, other"):
             gradient = link.run(layer.backward())
-        if gradient is not None and optimizer is not None:
+        if optimizer is not None:
             with span("backward and step"):
-                optimizer.zero_grad()
-                if features.requires_grad:
-                    # A received array is read-only, and torch wants to own what it may write.
-                    features.backward(torch.from_numpy(gradient.copy()).to(features.device, features.dtype))
-                optimizer.step()
+                step_bottom_model(features, gradient, optimizer)
         with span("scheme, other"):
             link.run(layer.settle())
 

@@ -166,8 +166,9 @@ class Host:
             link.run(HostAlignment(own, link.name).run())
 
     def _build(self) -> None:
-        with_layers = list(self._bench.peers.links) if self._bench.state.manifest.has_projection else []
-        self.models.build(with_layers, self._scheduler.projection_lr)
+        keys, has_layers = list(self._bench.peers.links), self._bench.state.manifest.has_projection
+        rate = self._scheduler.projection_lr
+        self.models.build(keys if has_layers else [], rate, [] if has_layers else keys)
         self._protect_labels()
         self._bench.user_state.hold(self.models.by_name(), self.models.optimizers())
 
@@ -208,6 +209,7 @@ class Host:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._begun = chain([first], iterator)
         rows, width = first[0].shape
+        self._bench.warn_of_last_batch(self.models, rows)
         self._scheduler.check_feature_width(self._bench.assignment.party, width)
         for key, link in self._bench.peers.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)

@@ -12,13 +12,14 @@ from protocols.core.message import Array
 from protocols.layer.interface import HostLayer
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import HostRounds
-from secure_hfl.engine.batch import HostBatch, LossRecorder
+from secure_hfl.engine.batch import HostBatch, received_features
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.offline_phase import HostOfflineWork, Outlook, wait_for_units
 from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.recovery import first_round
+from secure_hfl.engine.training_watch import TrainingWatch
 from secure_hfl.engine.user_code import UserCode, check_features, iterator_name
 from secure_hfl.engine.workbench import TaskState, Workbench
 from secure_hfl.errors import UserCodeError
@@ -85,6 +86,7 @@ class HostTraining:
         self._metrics = bench.measurements.metrics
         self._options = bench.assignment.options
         self.offline: HostOfflineWork | None = None
+        self._steps = 0
         manifest = bench.state.manifest
         self._rate_limits = {key: manifest.limits(key).projection_lr for key in manifest.feature_keys}
 
@@ -171,6 +173,9 @@ class HostTraining:
                 self._tell(done, loss)
                 bench.batch_done(number, done.batches, every)
             bench.peers.sign()
+        if done.batches and not self._steps:
+            logger.warning(f"Round {number}: self.optimizer.step() was called in no batch, so nothing was trained.")
+        self._steps = 0
         metrics.rounds.append(done)
         bench.measurements.account(done, True, pass_)
         bench.assignment.store.record_round(bench.assignment.record.task_id, number)
@@ -193,11 +198,15 @@ class HostTraining:
         party, layers = bench.assignment.party, self._layers.by_key
         batch = HostBatch(party, own, collected, self._links, layers, noise, self._rate_limits)
         optimizer.open(batch)
-        with LossRecorder() as recorder, span("top"), torch.enable_grad():
+        own_model = self._models.feature_model.parameters()
+        watch = TrainingWatch(own_model, optimizer.before_backward, batch.backward_own)
+        with watch, span("top"), torch.enable_grad():
             returned = bench.user.call("train_a_batch", self._scheduler.train_a_batch, dict(batch.leaves), labels)
-        if not optimizer.close():
+        if optimizer.close():
+            self._steps += 1
+        else:
             batch.skip()
-        loss: float = recorder.value(returned)
+        loss: float = watch.value(returned)
         return loss
 
     def _test(self, number: int) -> None:
@@ -207,7 +216,7 @@ class HostTraining:
         all_labels: list[Any] = []
         with bench.measurements.one_pass() as pass_, torch.no_grad():
             for own, labels, collected in self._lockstep(self._batches.iterate(training=False), training=False):
-                others = {key: torch.tensor(values, device=own.device) for key, values in collected.items()}
+                others = {key: received_features(values, own) for key, values in collected.items()}
                 features.append({party: own, **others})
                 all_labels.append(labels)
             bench.peers.sign()

@@ -53,7 +53,13 @@ class CollaboratorModels(Models):
     def build(self) -> None:
         """By the user's methods."""
         self.optimizer = self._build_feature_part()
+        self.forget_gradients()
         self.is_built = True
+
+    def forget_gradients(self) -> None:
+        """Of what came before the next batch."""
+        if self.optimizer is not None:
+            self.optimizer.zero_grad()
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """See the base."""
@@ -66,17 +72,18 @@ class HostModels(Models):
     infer_model: nn.Module
     optimizer: SecureOptimizer
 
-    def build(self, layers: Sequence[str], learning_rate: float) -> None:
+    def build(self, layers: Sequence[str], learning_rate: float, others: Sequence[str] = ()) -> None:
         """By the user's methods.
 
         Args:
             layers: feature keys of the collaborators that have a projection layer.
             learning_rate: of these layers.
+            others: feature keys of the collaborators that have none.
         """
         feature_optimizer = self._build_feature_part()
         self.infer_model = self._user.build_model("build_infer_model")
         infer_optimizer = self._user.build_optimizer("build_infer_optimizer", self.infer_model)
-        self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, learning_rate)
+        self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, learning_rate, others)
         self.is_built = True
 
     def by_name(self) -> dict[str, nn.Module]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -94,6 +95,12 @@ class UserCode:
             return None
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UserCodeError(f"{name} must return a torch.optim.Optimizer, not {type(optimizer).__name__}")
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise UserCodeError(
+                f"{name}: {type(optimizer).__name__} computes the loss of a batch several times in a step, and "
+                "features and gradients cross once: take an optimizer whose step() needs no closure"
+            )
         return optimizer
 
     def batches(self, training: bool, model: nn.Module, ids: Collection[SampleId]) -> Iterator[Any]:

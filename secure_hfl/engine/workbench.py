@@ -21,12 +21,14 @@ from secure_hfl.checkpoints.user_state import UserState
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.background import Background
 from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.last_batch import last_batch_problem
 from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.measurements import Measurements
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.peers import Peers
 from secure_hfl.engine.recovery import Recovery, first_round
 from secure_hfl.engine.user_code import UserCode
+from secure_hfl.log import logger
 from secure_hfl.metrics import RunMetrics
 from secure_hfl.progress import Progress, progress_for
 from secure_hfl.results import save_results
@@ -108,6 +110,12 @@ class Workbench:
         metrics = self.measurements.so_far(self.background.seconds, self.checkpoints.seconds)
         metrics.rows_shown = self.layers.rows_shown()
         return metrics
+
+    def warn_of_last_batch(self, models: Models, rows: int) -> None:
+        """Before training: what will go wrong with a round's last batch."""
+        problem = last_batch_problem(models.by_name(), len(self.state.train_ids), rows)
+        if problem and not self.assignment.options.batches:
+            logger.warning(f"{problem}.")
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

@@ -84,6 +84,8 @@ def test_a_secure_optimizer_goes_on() -> None:
         return secure
 
     class Batch:
+        leaves: Mapping[str, torch.Tensor] = {}
+
         def zero_grad(self) -> None:
             pass
 

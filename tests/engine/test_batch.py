@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.core.errors import OutOfRange
-from secure_hfl.engine.batch import HostBatch, LossRecorder
+from secure_hfl.engine.batch import HostBatch
+from secure_hfl.engine.training_watch import TrainingWatch
 from secure_hfl.errors import ConfigurationError, StepError
 
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -121,14 +122,14 @@ def test_a_batch_without_a_step_is_dropped_at_the_collaborators_too() -> None:
     ids=str,
 )
 def test_the_loss_is_what_is_returned_or_what_went_backward(returned: object, value: float) -> None:
-    with LossRecorder() as recorder:
+    with TrainingWatch() as recorder:
         for part in (1.0, 2.0):
             torch.tensor(part, requires_grad=True).backward()
     assert recorder.value(returned) == value
 
 
 def test_a_loss_that_nobody_saw_is_not_a_number() -> None:
-    assert np.isnan(LossRecorder().value(None))
+    assert np.isnan(TrainingWatch().value(None))
 
 
 def test_no_rate_above_what_a_collaborator_allows_leaves_the_host() -> None:
