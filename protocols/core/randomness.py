@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 
 SEED_BYTES = 32
+_ZEROS = memoryview(bytes(1 << 16))
 Bytes = bytes  # inside the classes below, `bytes` is the method
 
 
@@ -92,6 +93,12 @@ class ChaCha20Randomness(Randomness):
 
     def bytes(self, count: int) -> bytes:
         return self._stream.update(bytes(count))
+
+    def fill(self, out: NDArray[np.uint8]) -> None:
+        """The next len(out) bytes, into memory that is there: nothing is allocated."""
+        for start in range(0, len(out), len(_ZEROS)):
+            part = out[start : start + len(_ZEROS)]
+            self._stream.update_into(_ZEROS[: len(part)], part.data)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<secret>)"

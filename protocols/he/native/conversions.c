@@ -18,22 +18,25 @@ void scale_words(const kernel_context *c, const u64 *residues, u64 stride, u64 *
     }
 }
 
-/* round(q m / t) mod p is -r / t, with r the centred remainder of q m mod t: protocols/he/residues.py. */
-u64 scaled_message(u64 message, const kernel_context *c, const modulus *m) {
-    u64 half = 1ull << (KERNEL_RING_BITS - 1);
+/* round(q m / t) mod p is -r / t, with r the centred remainder of q m mod t: protocols/he/residues.py. First t/2 - r: */
+u64 shifted_message(u64 message, const kernel_context *c) {
     u32 room = 64 - KERNEL_RING_BITS;
     i64 remainder = (i64)((message * c->q_mod_t) << room) >> room;
-    u64 shifted = half - (u64)remainder; /* of one sign */
+    return (1ull << (KERNEL_RING_BITS - 1)) - (u64)remainder;
+}
+u64 scaled_message(u64 shifted, const modulus *m) {
     return once(once(times(shifted, m->inverse_t, m->inverse_t_shoup, m->p), m->p) + m->message_shift, m->p);
 }
 
-/* The centred sum of three integers, whose high and low words are `stride` apart: high 62 bits, then the low ones. */
-u64 flooding_mod(const u64 *words, u64 stride, const kernel_context *c, const modulus *m) {
+/* The sum of three integers, whose high and low words are `stride` apart: high 62 bits, then the low ones. */
+u128 flooding_sum(const u64 *words, u64 stride, const kernel_context *c) {
     u32 low_bits = c->flood_bits - 62, room = 64 - low_bits;
     u64 high = (words[0] >> 2) + (words[stride] >> 2) + (words[2 * stride] >> 2);
     const u64 *lower = words + 3 * stride;
     u64 low = (lower[0] >> room) + (lower[stride] >> room) + (lower[2 * stride] >> room);
-    u128 sum = ((u128)high << low_bits) + low; /* below 2^126 */
+    return ((u128)high << low_bits) + low; /* below 2^126 */
+}
+u64 flooding_mod(u128 sum, const modulus *m) { /* centred */
     u64 upper = once(times((u64)(sum >> 64), m->word, m->word_shoup, m->p), m->p);
     return once(once(upper + any_mod((u64)sum, m), m->p) + m->flood_offset, m->p);
 }

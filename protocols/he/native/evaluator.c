@@ -46,24 +46,27 @@ int kernel_mask(const kernel_context *context, const int8_t *ternary, const u64 
 }
 
 int kernel_products(const kernel_context *context, const kernel_layout *layout, u32 first_group, u32 end_group,
-                    const int64_t *factor, const u64 *operand, const u64 *const *masks, u64 *sums, u64 *workspace,
-                    u64 workspace_words) {
+                    const int64_t *factor, const u64 *operand, u64 *const *masks, u64 *workspace, u64 workspace_words) {
     u64 needed = kernel_products_workspace_words(context, layout, first_group, end_group);
     if (!needed || workspace_words < needed) return KERNEL_BAD_ARGUMENT;
-    context->set->products(context, layout, first_group, end_group, factor, operand, masks, sums, workspace);
+    context->set->products(context, layout, first_group, end_group, factor, operand, masks, workspace);
     return KERNEL_OK;
 }
 
-/* c0 of a reply at its results, with flooding and the addend: rows of c0 are `stride` apart. */
-static void gather(const kernel_context *c, const kernel_layout *y, const window *at, u32 prime, const u64 *row,
-                   const u64 *flooding, const u64 *addend, u64 *out) {
-    const modulus *m = &c->moduli[prime];
+/* c0 of a reply at its results, with flooding and the addend. out: a row of N for each prime. */
+static void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *flooding,
+                   const u64 *addend, u64 *out) {
     u32 span = y->k_tile * y->n_tile, count = at->rows * at->columns;
     for (u32 i = 0, taken = 0; i < at->rows; i++) {
-        const u64 *values = row + i * span + y->k_tile - 1, *message = addend + (u64)(at->row + i) * y->n + at->column;
+        const u64 *values = c0 + i * span + y->k_tile - 1, *messages = addend + (u64)(at->row + i) * y->n + at->column;
         for (u32 j = 0; j < at->columns; j++, taken++) {
-            u64 noise = flooding_mod(flooding + taken, count, c, m);
-            out[taken] = once(once(values[j * y->k_tile] + noise, m->p) + scaled_message(message[j], c, m), m->p);
+            u128 noise = flooding_sum(flooding + taken, count, c);
+            u64 message = shifted_message(messages[j], c);
+            for (u32 l = 0; l < c->count; l++) {
+                const modulus *m = &c->moduli[l];
+                u64 value = once(values[(u64)l * N + j * y->k_tile] + flooding_mod(noise, m), m->p);
+                out[(u64)l * N + taken] = once(value + scaled_message(message, m), m->p);
+            }
         }
     }
 }
@@ -92,10 +95,10 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32
         const modulus *m = &context->moduli[l];
         u64 *row = c1 + (u64)l * N;
         context->set->inverse(m, sum + (u64)l * N);
-        gather(context, layout, &at, l, sum + (u64)l * N, flooding, addend, results + (u64)l * N);
         context->set->inverse(m, row);
         for (u32 i = 0; i < N; i++) row[i] = once(row[i] + small_mod(error[i], m->p), m->p);
     }
+    gather(context, layout, &at, sum, flooding, addend, results);
     context->set->scale(context, results, N, low, high, count);
     drop_low_bits(low, high, count, width, drop);
     pack_wide(low, high, count, width - drop, body);

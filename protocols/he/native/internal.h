@@ -94,7 +94,7 @@ typedef struct operations {
     /* integers mod 2^W in those two words, centred, to residues */
     void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
     void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
-                     const u64 *operand, const u64 *const *masks, u64 *sums, u64 *workspace);
+                     const u64 *operand, u64 *const *masks, u64 *workspace);
 } operations;
 
 extern const operations kernel_set_scalar;
@@ -112,6 +112,8 @@ INLINE u64 load_word(const u8 *at) {
     memcpy(&word, at, 8);
     return word;
 }
+
+INLINE void store_word(u8 *at, u64 word) { memcpy(at, &word, 8); }
 
 INLINE u64 once(u64 x, u64 p) { /* x < 2 p to [0, p), no branch */
     u64 less = x - p;
@@ -151,7 +153,8 @@ INLINE int is_pruned(const kernel_layout *y) {
     u32 span = y->k_tile * y->n_tile;
     return span >= BLOCK && !(span & (span - 1)) && !(y->k_tile & (y->k_tile - 1)) && y->k_tile <= BLOCK && y->rows * span == N;
 }
-INLINE u32 padded_k(const kernel_layout *y) { return (k_tiles(y) * y->k_tile + 7) & ~7u; }
+/* Words of a tile in such a row: what has fewer values is repeated, so that vectors of any set are full. */
+INLINE u32 tile_words(const kernel_layout *y) { return y->k_tile < 8 ? 8 : y->k_tile; }
 
 /* ---- packing.c */
 u64 packed_bytes(u64 count, u32 width);
@@ -165,7 +168,9 @@ int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high);
 void wipe(void *at, size_t bytes);
 
 /* ---- conversions.c */
-u64 scaled_message(u64 message, const kernel_context *c, const modulus *m);
-u64 flooding_mod(const u64 *words, u64 stride, const kernel_context *c, const modulus *m);
+u64 shifted_message(u64 message, const kernel_context *c);
+u64 scaled_message(u64 shifted, const modulus *m);
+u128 flooding_sum(const u64 *words, u64 stride, const kernel_context *c);
+u64 flooding_mod(u128 sum, const modulus *m);
 void scale_words(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
 #endif

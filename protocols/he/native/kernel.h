@@ -61,8 +61,7 @@ const char *kernel_instruction_set(const kernel_context *context);
 /* Sizes. 0 where the layout or index is not valid. */
 uint64_t kernel_packed_bytes(const kernel_context *context);                   /* of one packed residues */
 uint64_t kernel_operand_words(const kernel_context *context, uint32_t parts);  /* internal: a loaded operand */
-uint64_t kernel_mask_words(const kernel_context *context);                     /* internal: one mask */
-uint64_t kernel_sum_words(const kernel_context *context);                      /* internal: one reply's sum */
+uint64_t kernel_mask_words(const kernel_context *context);                     /* internal: a reply's mask or sum */
 uint64_t kernel_stream_bytes(const kernel_context *context);                   /* nearly always enough for a uniform */
 uint64_t kernel_workspace_words(const kernel_context *context);                /* for all but kernel_products */
 uint64_t kernel_products_workspace_words(const kernel_context *context, const kernel_layout *layout,
@@ -101,11 +100,12 @@ int kernel_load(const kernel_context *context, const uint8_t *packed, uint64_t p
 /* u * key, internal. ternary: u, [N]. */
 int kernel_mask(const kernel_context *context, const int8_t *ternary, const uint64_t *key, uint64_t *mask,
                 uint64_t *workspace, uint64_t workspace_words);
-/* sums[g - first_group][t] = mask of that reply + sum over k tiles of factor tile * operand part, internal, for groups
- * first_group <= g < end_group and all n tiles t. factor: [m][k], any int64. masks: one pointer per reply, or NULL. */
+/* Adds to each reply's mask the sum over k tiles of factor tile * operand part: for groups first_group <= g < end_group
+ * and all n tiles t, in that order, one pointer per reply. A mask becomes a sum and serves no other reply.
+ * factor: [m][k], any int64. */
 int kernel_products(const kernel_context *context, const kernel_layout *layout, uint32_t first_group, uint32_t end_group,
-                    const int64_t *factor, const uint64_t *operand, const uint64_t *const *masks, uint64_t *sums,
-                    uint64_t *workspace, uint64_t workspace_words);
+                    const int64_t *factor, const uint64_t *operand, uint64_t *const *masks, uint64_t *workspace,
+                    uint64_t workspace_words);
 /* One reply's bytes from its sum, which is overwritten. addend: [m][n] ring elements, of which the reply's window is used.
  * flooding: words [2][3][count], count the results of this reply: the upper 62 bits of a word are the high ones of
  * three integers each, then its upper flood_bits - 62 their low ones. error: e2, [N].

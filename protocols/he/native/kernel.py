@@ -2,8 +2,9 @@
 
     owner                                                   evaluator
     secret(ternary)                                         load([public key])
-    zero(secret, seed, error), add_message, pack            load(operand's parts)
-    decrypt(secret, layout, replies)                        mask(ternary, key), multiply_add(...)
+    zero(secret, seed, error)                               load(operand's parts)
+    body(zero, message)                                     mask(ternary, key, error)
+    decrypt(secret, layout, replies)                        multiply_add(layout, factor, operand, ...)
 
 Shapes, types and lengths are checked here, and again in C before it touches memory. Whatever a peer sent is refused by
 `InvalidCiphertext`; a wrong argument of our own by `InvalidInput`. All methods may run at once in any number of
@@ -62,41 +63,83 @@ def _aligned(words: int) -> Words:
     return raw[start : start + words]
 
 
-class _Buffers:
-    """Working memory that calls hand on to each other, so that the system need not clear fresh pages for each."""
+class _Pool:
+    """Buffers for use again: fresh pages, which the system must clear first, cost more than most of the arithmetic."""
+
+    _KEPT = 64
+    _SIZES = 16
 
     def __init__(self) -> None:
-        self._free: deque[Words] = deque(maxlen=4)
+        self._free: dict[int, deque[Words]] = {}
 
     def take(self, words: int) -> Words:
+        """A buffer of that size that nobody else has. It holds anything."""
         try:
-            buffer = self._free.pop()
-        except IndexError:
+            return self._free[words].pop()
+        except (KeyError, IndexError):
             return _aligned(words)
-        return buffer if buffer.size >= words else _aligned(words)
 
     def give(self, buffer: Words) -> None:
-        self._free.append(buffer)
+        """Hands a buffer on, after which its giver must not touch it."""
+        if len(self._free) > self._SIZES:
+            self._free = {}
+        self._free.setdefault(buffer.size, deque(maxlen=self._KEPT)).append(buffer)
 
 
-class KernelSecret:
-    """A secret key in the kernel's own form, overwritten when it is let go. Shows nothing of itself."""
+class _Opaque:
+    """Shows nothing of itself and stays in its process."""
 
-    def __init__(self, handle: Any, kernel: Kernel) -> None:
-        self._handle = handle
+    def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise InvalidInput("a secret key stays in its process")
+        raise InvalidInput(f"a {type(self).__name__} stays in its process")
 
 
-class KernelOperand:
+class KernelSecret(_Opaque):
+    """A secret key in the kernel's own form, overwritten when it is let go."""
+
+    def __init__(self, kernel: Kernel, handle: Any) -> None:
+        super().__init__(kernel)
+        self._handle = handle
+
+
+class KernelOperand(_Opaque):
     """A loaded operand or public key, for the kernel that loaded it."""
 
-    def __init__(self, words: Words, parts: int, kernel: Kernel) -> None:
-        self.words = words
+    def __init__(self, kernel: Kernel, pool: _Pool, words: Words, parts: int) -> None:
+        super().__init__(kernel)
         self.parts = parts
-        self.kernel = kernel
+        self._words, self._pool = words, pool
+
+    def __del__(self) -> None:
+        self._pool.give(self._words)
+
+
+class _Once(_Opaque):
+    """What hides one message, and would show two: it can be taken once."""
+
+    def __init__(self, kernel: Kernel, words: Words) -> None:
+        super().__init__(kernel)
+        self._words = deque((words,))
+
+    def _take(self) -> Words:
+        try:
+            return self._words.pop()
+        except IndexError:
+            raise InvalidInput(f"a {type(self).__name__} hides one message only, and has hidden it") from None
+
+
+class KernelZero(_Once):
+    """c0 of a symmetric encryption of zero."""
+
+
+class KernelMask(_Once):
+    """u * key and e2: a public-key encryption of zero, but for the flooding."""
+
+    def __init__(self, kernel: Kernel, words: Words, error: Small) -> None:
+        super().__init__(kernel, words)
+        self._error = error
 
 
 class Kernel:
@@ -132,8 +175,9 @@ class Kernel:
         self.instruction_set: str = self._ffi.string(self._lib.kernel_instruction_set(self._context)).decode()
         self.packed_bytes = int(self._lib.kernel_packed_bytes(self._context))
         self._workspace_words = int(self._lib.kernel_workspace_words(self._context))
+        self._mask_words = int(self._lib.kernel_mask_words(self._context))
         self._stream_bytes = int(self._lib.kernel_stream_bytes(self._context))
-        self._buffers = _Buffers()
+        self._pool = _Pool()
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise InvalidInput("a kernel stays in its process; make another")
@@ -170,11 +214,16 @@ class Kernel:
 
     def _drawing(self, seed: bytes, call: Any) -> int:
         """The status of call(stream, bytes), with as much of the seed's stream as it wants."""
-        stream = expand(seed)
-        drawn = stream.bytes(self._stream_bytes)
-        while (status := call(self._bytes(drawn), len(drawn))) == _SHORT_STREAM:
-            drawn += stream.bytes(self._stream_bytes // 8)
-        return int(status)
+        stream, size = expand(seed), self._stream_bytes
+        while True:
+            buffer = self._pool.take(-(-size // 8))
+            drawn = buffer.view(np.uint8)[:size]
+            stream.fill(drawn)
+            status = int(call(self._ffi.from_buffer("uint8_t[]", drawn), size))
+            self._pool.give(buffer)
+            if status != _SHORT_STREAM:
+                return status
+            stream, size = expand(seed), size + self._stream_bytes // 8
 
     def _handle(self, secret: KernelSecret) -> Any:
         if secret.kernel is not self:
@@ -227,32 +276,49 @@ class Kernel:
         """A key of N coefficients -1, 0, 1."""
         made = self._ffi.new("kernel_secret **")
         self._check(self._lib.kernel_secret_new(self._context, self._small("a key", ternary), made), "a key")
-        return KernelSecret(self._ffi.gc(made[0], self._lib.kernel_secret_free), self)
+        return KernelSecret(self, self._ffi.gc(made[0], self._lib.kernel_secret_free))
 
-    def zero(self, secret: KernelSecret, seed: bytes, error: Small) -> Words:
-        """c0 = -(a s + e) as residues, for a = `uniform(seed)`."""
-        out = np.empty((len(self.primes), DEGREE), np.uint64)
+    def zero(self, secret: KernelSecret, seed: bytes, error: Small) -> KernelZero:
+        """c0 = -(a s + e) for a = `uniform(seed)`."""
+        out = self._pool.take(len(self.primes) * DEGREE)
         pointer, errors, handle = self._new_words(out), self._small("an error", error), self._handle(secret)
         status = self._drawing(
             seed,
             lambda drawn, size: self._lib.kernel_zero(self._context, handle, drawn, size, errors, pointer),
         )
         self._check(status, "an encryption of zero")
-        return out
+        return KernelZero(self, out)
 
-    def add_message(self, c0: Words, message: Words) -> None:
-        """Adds round(q m / t) to the first coefficients of c0, in place. message: ring elements [up to N]."""
-        check_array("a message", message, np.uint64, 1, None)
-        words = self._words(np.ascontiguousarray(message))
-        status = self._lib.kernel_add_message(self._context, words, len(message), self._residues(c0))
-        self._check(status, "a message")
+    def body(self, zero: KernelZero, message: Words | None = None) -> bytes:
+        """Packed c0 of an encryption: of zero, or of a message of ring elements [up to N]. Uses the zero up."""
+        if zero.kernel is not self:
+            raise InvalidInput("the encryption of zero was not made by this kernel")
+        if message is not None:
+            check_array("a message", message, np.uint64, 1, None)
+            if len(message) > DEGREE:
+                raise InvalidInput(f"a message has up to {DEGREE} coefficients, not {len(message)}")
+        c0 = zero._take()
+        if message is not None:
+            words = self._words(np.ascontiguousarray(message))
+            status = self._lib.kernel_add_message(self._context, words, len(message), self._new_words(c0))
+            self._check(status, "a message")
+        packed = self._packed(c0)
+        self._pool.give(c0)
+        return packed
 
     def pack(self, residues: Words) -> bytes:
         """Residues, each prime at its own bit length: `packed_bytes` of them."""
-        out = bytearray(self.packed_bytes)
+        self._residues(residues)
+        return self._packed(residues)
+
+    def _packed(self, residues: Words) -> bytes:
+        buffer = self._pool.take(-(-self.packed_bytes // 8))
+        out = buffer.view(np.uint8)[: self.packed_bytes]
         pointer = self._ffi.from_buffer("uint8_t[]", out, require_writable=True)
-        self._check(self._lib.kernel_pack(self._context, self._residues(residues), pointer, len(out)), "residues")
-        return bytes(out)
+        self._check(self._lib.kernel_pack(self._context, self._words(residues), pointer, len(out)), "residues")
+        packed = out.tobytes()
+        self._pool.give(buffer)
+        return packed
 
     def unpack(self, packed: bytes) -> Words:
         """The inverse of `pack`. Refuses another length, and a residue that is not below its prime."""
@@ -267,7 +333,7 @@ class Kernel:
             raise InvalidCiphertext(f"the peer sent {len(bodies)} replies, not {layout.reply_parts}")
         out = np.empty((layout.shape.m, layout.shape.n), np.uint64)
         numbers, pointer, handle = self._layout(layout), self._new_words(out), self._handle(secret)
-        workspace = self._buffers.take(self._workspace_words)
+        workspace = self._pool.take(self._workspace_words)
         for index, body in enumerate(bodies):
             group, tile = divmod(index, layout.n_tiles)
             status = self._lib.kernel_decrypt(
@@ -275,15 +341,15 @@ class Kernel:
                 self._new_words(workspace), workspace.size,
             )  # fmt: skip
             self._check(status, f"part {index} of the peer's reply")
-        self._buffers.give(workspace)
+        self._pool.give(workspace)
         return out
 
     # ---- the evaluator
 
     def load(self, parts: Sequence[tuple[bytes, bytes]], what: str = "operand") -> KernelOperand:
         """An operand, or a public key as an operand of one part, from its parts' seeds and packed c0."""
-        words = _aligned(int(self._lib.kernel_operand_words(self._context, len(parts))))
-        pointer, workspace = self._new_words(words), self._buffers.take(self._workspace_words)
+        words = self._pool.take(int(self._lib.kernel_operand_words(self._context, len(parts))))
+        pointer, workspace = self._new_words(words), self._pool.take(self._workspace_words)
         for index, (seed, packed) in enumerate(parts):
             status = self._drawing(
                 seed,
@@ -293,22 +359,23 @@ class Kernel:
                 ),
             )  # fmt: skip
             self._check(status, f"part {index} of the peer's {what}")
-        self._buffers.give(workspace)
-        return KernelOperand(words, len(parts), self)
+        self._pool.give(workspace)
+        return KernelOperand(self, self._pool, words, len(parts))
 
-    def mask(self, ternary: Small, key: KernelOperand) -> Words:
-        """u * key, in the kernel's own form, for one reply."""
+    def mask(self, ternary: Small, key: KernelOperand, error: Small) -> KernelMask:
+        """u * key, and e2 for c1, for one reply."""
         if key.kernel is not self or key.parts != 1:
             raise InvalidInput("the key was not loaded by this kernel")
-        out = _aligned(int(self._lib.kernel_mask_words(self._context)))
-        workspace = self._buffers.take(self._workspace_words)
+        check_array("an error", error, np.int8, 1, (DEGREE,))
+        factor, out = self._small("a mask's factor", ternary), self._pool.take(self._mask_words)
+        workspace = self._pool.take(self._workspace_words)
         status = self._lib.kernel_mask(
-            self._context, self._small("a mask's factor", ternary), self._words(key.words), self._new_words(out),
-            self._new_words(workspace), workspace.size,
+            self._context, factor, self._words(key._words), self._new_words(out), self._new_words(workspace),
+            workspace.size,
         )  # fmt: skip
         self._check(status, "a mask")
-        self._buffers.give(workspace)
-        return out
+        self._pool.give(workspace)
+        return KernelMask(self, out, error)
 
     def multiply_add(
         self,
@@ -316,7 +383,7 @@ class Kernel:
         factor: NDArray[np.int64],
         operand: KernelOperand,
         addend: Words,
-        masks: Sequence[tuple[Words, Small]],
+        masks: Sequence[KernelMask],
         flooding: Sequence[bytes],
         first_group: int = 0,
         end_group: int | None = None,
@@ -325,63 +392,59 @@ class Kernel:
 
         Args:
             layout: of the product; its tiles are those of the operand.
-            masks: one of `mask` and its error e2 for each reply, in order.
+            masks: one for each reply, in order. They are used up, also by a call that is refused.
             flooding: uniform bytes for each reply, 48 for each of its results.
             first_group, end_group: so that threads can share the groups.
         """
         end = layout.groups if end_group is None else end_group
+        if operand.kernel is not self or operand.parts != layout.operand_parts:
+            raise InvalidInput("the operand is not of this kernel and layout")
         replies = (end - first_group) * layout.n_tiles
-        if (
-            operand.kernel is not self
-            or operand.parts != layout.operand_parts
-            or not (replies == len(masks) == len(flooding))
-        ):
-            raise InvalidInput("the operand, the masks and the layout do not fit each other")
+        if not replies == len(masks) == len(flooding) or any(mask.kernel is not self for mask in masks):
+            raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each")
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
-        sums = self._sums(layout, np.ascontiguousarray(factor), operand, [mask for mask, _ in masks], first_group, end)
-        added = self._words(np.ascontiguousarray(addend))
-        workspace, numbers = self._buffers.take(self._workspace_words), self._layout(layout)
+        sums = [mask._take() for mask in masks]
+        self._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
         out = []
-        for index, (_, error) in enumerate(masks):
+        for index, words in enumerate(sums):
             group, tile = divmod(index, layout.n_tiles)
-            drawn = flooding[index]
-            if len(drawn) % 8:
-                raise InvalidInput("flooding is made of words")
-            body = bytearray(int(self._lib.kernel_reply_bytes(self._context, numbers, first_group + group, tile)))
-            status = self._lib.kernel_reply(
-                self._context, numbers, first_group + group, tile, self._new_words(sums[index]),
-                self._small("an error", error), self._ffi.from_buffer("uint64_t[]", drawn), len(drawn) // 8, added,
-                self._ffi.from_buffer("uint8_t[]", body, require_writable=True), len(body),
-                self._new_words(workspace), workspace.size,
-            )  # fmt: skip
-            self._check(status, "a reply")
-            out.append(bytes(body))
-        self._buffers.give(workspace)
-        self._buffers.give(sums.reshape(-1))
+            at = (layout, first_group + group, tile)
+            out.append(self._reply(at, words, masks[index]._error, flooding[index], np.ascontiguousarray(addend)))
+            self._pool.give(words)
         return out
 
-    def _sums(
-        self,
-        layout: Layout,
-        factor: NDArray[np.int64],
-        operand: KernelOperand,
-        masks: list[Words],
-        first: int,
-        end: int,
-    ) -> Words:
-        """Masks plus products of some groups, in the kernel's own form, [replies, words]."""
-        words = int(self._lib.kernel_sum_words(self._context))
-        if any(mask.size != words or mask.dtype != np.uint64 for mask in masks):
-            raise InvalidInput("a mask was not made by this kernel")
+    def _add_products(
+        self, layout: Layout, factor: NDArray[np.int64], operand: KernelOperand, sums: list[Words], first: int, end: int
+    ) -> None:
+        """Adds the products of some groups to their masks."""
         numbers = self._layout(layout)
         needed = int(self._lib.kernel_products_workspace_words(self._context, numbers, first, end))
-        workspace, sums = self._buffers.take(needed), self._buffers.take(words * len(masks))[: words * len(masks)]
-        pointers = [self._words(mask) for mask in masks]
+        workspace, pointers = self._pool.take(needed), [self._new_words(words) for words in sums]
         status = self._lib.kernel_products(
-            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand.words),
-            self._ffi.new("uint64_t *[]", pointers), self._new_words(sums), self._new_words(workspace), workspace.size,
+            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand._words),
+            self._ffi.new("uint64_t *[]", pointers), self._new_words(workspace), workspace.size,
         )  # fmt: skip
         self._check(status, "a product")
-        self._buffers.give(workspace)
-        return sums.reshape(len(masks), words)
+        self._pool.give(workspace)
+
+    def _reply(self, at: tuple[Layout, int, int], words: Words, error: Small, flooding: bytes, addend: Words) -> bytes:
+        """The body of one reply, from its sum."""
+        layout, group, tile = at
+        numbers = self._layout(layout)
+        size = int(self._lib.kernel_reply_bytes(self._context, numbers, group, tile))
+        if len(flooding) % 8:
+            raise InvalidInput("flooding is made of words")
+        workspace, buffer = self._pool.take(self._workspace_words), self._pool.take(-(-size // 8))
+        body = buffer.view(np.uint8)[:size]
+        status = self._lib.kernel_reply(
+            self._context, numbers, group, tile, self._new_words(words), self._small("an error", error),
+            self._ffi.from_buffer("uint64_t[]", flooding), len(flooding) // 8, self._words(addend),
+            self._ffi.from_buffer("uint8_t[]", body, require_writable=True), size, self._new_words(workspace),
+            workspace.size,
+        )  # fmt: skip
+        self._check(status, "a reply")
+        out = body.tobytes()
+        self._pool.give(workspace)
+        self._pool.give(buffer)
+        return out

@@ -20,14 +20,13 @@ int window_of(const kernel_layout *y, u32 group, u32 tile, window *out) {
 
 uint64_t kernel_operand_words(const kernel_context *context, u32 parts) { return 2ull * parts * context->count * N; }
 uint64_t kernel_mask_words(const kernel_context *context) { return 2ull * context->count * N; }
-uint64_t kernel_sum_words(const kernel_context *context) { return 2ull * context->count * N; }
 uint64_t kernel_workspace_words(const kernel_context *context) { return (context->count + 5ull) * N; }
 
 uint64_t kernel_products_workspace_words(const kernel_context *context, const kernel_layout *layout, u32 first_group,
                                          u32 end_group) {
     (void)context;
     if (!layout_is_valid(layout) || first_group >= end_group || end_group > groups(layout)) return 0;
-    u64 length = padded_k(layout);
+    u64 length = (u64)k_tiles(layout) * tile_words(layout);
     u64 pruned = (u64)(end_group - first_group) * layout->rows * length, whole = (u64)k_tiles(layout) * N;
     return MAX_CHUNK * BLOCK + length + (is_pruned(layout) ? pruned : whole);
 }

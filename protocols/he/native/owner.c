@@ -56,7 +56,7 @@ int kernel_add_message(const kernel_context *context, const u64 *message, u32 co
     for (u32 l = 0; l < context->count; l++) {
         const modulus *m = &context->moduli[l];
         u64 *row = c0 + (u64)l * N;
-        for (u32 i = 0; i < count; i++) row[i] = once(row[i] + scaled_message(message[i], context, m), m->p);
+        for (u32 i = 0; i < count; i++) row[i] = once(row[i] + scaled_message(shifted_message(message[i], context), m), m->p);
     }
     return KERNEL_OK;
 }

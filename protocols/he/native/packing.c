@@ -75,8 +75,17 @@ int kernel_unpack(const kernel_context *context, const u8 *packed, u64 bytes, u6
 void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out) {
     const u8 *end = out + packed_bytes(count, width);
     u128 carry = 0;
-    u32 have = 0;
-    for (u32 i = 0; i < count; i++) {
+    u32 have = 0, i = 0;
+    if (width > 64 && width % 4 == 0) { /* two values fill whole bytes */
+        u32 over = width - 64;
+        for (; i + 2 <= count && end - out >= 24; i += 2, out += width / 4) {
+            u64 second = low[i + 1] | high[i + 1] << 52;
+            store_word(out, low[i] | high[i] << 52);
+            store_word(out + 8, high[i] >> 12 | second << over);
+            store_word(out + 16, second >> (64 - over) | (high[i + 1] >> 12) << over);
+        }
+    }
+    for (; i < count; i++) {
         u128 word = carry | ((u128)high[i] << 52 | low[i]) << have;
         u32 bits = have + width;
         if (end - out >= 16) memcpy(out, &word, 16);
@@ -91,7 +100,19 @@ void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out) {
 int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high) {
     u64 end = packed_bytes(count, width), used = (u64)count * width & 7;
     u128 mask = ((u128)1 << width) - 1;
-    for (u32 i = 0; i < count; i++) {
+    u32 i = 0;
+    if (width > 64 && width % 4 == 0) {
+        u64 over = width - 64, low_mask = (1ull << 52) - 1, high_mask = (1ull << (width - 52)) - 1;
+        for (u64 at = 0; i + 2 <= count && at + 24 <= end; i += 2, at += width / 4) {
+            u64 first = load_word(in + at), second = load_word(in + at + 8), third = load_word(in + at + 16);
+            low[i] = first & low_mask;
+            high[i] = (first >> 52 | second << 12) & high_mask;
+            second = second >> over | third << (64 - over);
+            low[i + 1] = second & low_mask;
+            high[i + 1] = (second >> 52 | (third >> over) << 12) & high_mask;
+        }
+    }
+    for (; i < count; i++) {
         u64 bit = (u64)i * width, at = bit >> 3;
         u128 word = 0;
         if (at + 16 <= end) memcpy(&word, in + at, 16);

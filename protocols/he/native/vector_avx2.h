@@ -16,7 +16,6 @@ INLINE vec subtract(vec a, vec b) { return _mm256_sub_pd(a, b); }
 INLINE vec times_lanes(vec a, vec b) { return _mm256_mul_pd(a, b); }
 INLINE vec add_times(vec c, vec a, vec b) { return _mm256_fmadd_pd(a, b, c); }     /* c + a b */
 INLINE vec less_times(vec c, vec a, vec b) { return _mm256_fnmadd_pd(a, b, c); }   /* c - a b */
-INLINE vec minus_times(vec a, vec b, vec c) { return _mm256_fmsub_pd(a, b, c); }   /* a b - c */
 INLINE vec round_lanes(vec x) { return _mm256_round_pd(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE vec where_negative(vec x, vec p) { return _mm256_and_pd(_mm256_cmp_pd(x, _mm256_setzero_pd(), _CMP_LT_OQ), p); }
 

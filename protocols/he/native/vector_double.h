@@ -1,7 +1,7 @@
 /* Lanes of doubles with fused multiply-add, over the few operations that vector_avx2.h and vector_neon.h define.
  *
- * A value is an integer of size below 2^53, so that it is exact. x w mod p: h = x w rounded, l = x w - h exactly (fused),
- * q an integer near x w / p, and h - q p (fused) is exact because it is an integer below 2^53; so is that plus l.
+ * A value is an integer of size below 2^53, so that it is exact. x w mod p: h = x w rounded, l = h - x w exactly (fused),
+ * q an integer near x w / p, and h - q p (fused) is exact because it is an integer below 2^53; so is that less l.
  * The quotient comes from w / p, rounded once: it is off by less than 1/2 + |x| 2^-54, x w / p must be below 2^51 for the
  * rounding by a large number, and the result is below p (1/2 + |x| 2^-54) in size. Constant factors are centred.
  * Internal values are at most p / 2 (1 + 2^-40) in size. In a forward transform of a narrow prime 7 stages bring p to
@@ -30,6 +30,7 @@ INLINE twiddle make_twiddle(u64 value, u64 p) {
     return (twiddle){bits_of(centred), bits_of(centred / (double)p)};
 }
 INLINE vec constant(u64 value) { return set_lanes((double)value); }
+INLINE vec broadcast_value(const u64 *at) { return broadcast_bits(at); }
 INLINE factor broadcast(const twiddle *w) { return (factor){broadcast_bits(&w->value), broadcast_bits(&w->quotient)}; }
 INLINE factor load_factor(const u64 *at) { return (factor){load(at), load(at + LANES)}; }
 INLINE constants constants_of(const modulus *m) {
@@ -41,8 +42,8 @@ INLINE vec near(vec x, vec y) { /* the integer nearest to x y, below 2^51 */
     return subtract(add_times(rounding, x, y), rounding);
 }
 INLINE vec multiply(vec x, factor w, constants k) {
-    vec quotient = near(x, w.quotient), high = times_lanes(x, w.value), low = minus_times(x, w.value, high);
-    return add(less_times(high, quotient, k.p), low);
+    vec quotient = near(x, w.quotient), high = times_lanes(x, w.value), minus_low = less_times(high, x, w.value);
+    return subtract(less_times(high, quotient, k.p), minus_low);
 }
 INLINE vec reduce(vec x, constants k) { return less_times(x, near(x, k.inverse_p), k.p); }
 INLINE void store_residues(u64 *at, vec x, constants k) {
@@ -69,7 +70,7 @@ INLINE double sum_base(u32 bits) { return (double)(3ull << 51) * (double)(1ull <
 INLINE accumulator start_sum(vec x, const modulus *m) { return (accumulator){x, set_lanes(sum_base(m->bits))}; }
 INLINE void add_product(accumulator *sum, vec x, vec y) {
     vec high = add_times(sum->high, x, y);
-    sum->low = add(sum->low, minus_times(x, y, subtract(high, sum->high)));
+    sum->low = subtract(sum->low, less_times(subtract(high, sum->high), x, y));
     sum->high = high;
 }
 INLINE vec end_sum(accumulator sum, constants k) {
@@ -78,6 +79,6 @@ INLINE vec end_sum(accumulator sum, constants k) {
     return reduce(add(less_times(high, quotient, k.p), sum.low), k);
 }
 INLINE vec product(vec x, vec y, constants k) {
-    vec high = times_lanes(x, y), low = minus_times(x, y, high);
-    return reduce(add(less_times(high, near(high, k.inverse_p), k.p), low), k);
+    vec high = times_lanes(x, y), minus_low = less_times(high, x, y);
+    return reduce(subtract(less_times(high, near(high, k.inverse_p), k.p), minus_low), k);
 }

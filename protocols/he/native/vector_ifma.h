@@ -20,6 +20,7 @@ typedef struct {
 } accumulator;
 
 INLINE vec constant(u64 value) { return _mm512_set1_epi64((long long)value); }
+INLINE vec broadcast_value(const u64 *at) { return constant(*at); }
 INLINE vec add(vec a, vec b) { return _mm512_add_epi64(a, b); }
 INLINE vec subtract(vec a, vec b) { return _mm512_sub_epi64(a, b); }
 INLINE vec add_low(vec sum, vec a, vec b) { return _mm512_madd52lo_epu64(sum, a, b); }

@@ -25,6 +25,7 @@ INLINE words low_words(words x) { return x & 0xffffffff; }
 INLINE words high_words_flipped(words x) { return (x ^ 1ull << 63) >> 32; }
 INLINE vec from_words(words x) { return x; }
 INLINE vec constant(u64 value) { return value; }
+INLINE vec broadcast_value(const u64 *at) { return *at; }
 INLINE factor broadcast(const twiddle *w) { return (factor){w->value, w->quotient}; }
 INLINE vec add(vec a, vec b) { return a + b; }
 

@@ -52,6 +52,14 @@ def test_a_stream_is_one_stream(cuts: list[int]) -> None:
     assert b"".join(stream.bytes(count) for count in cuts) == ChaCha20Randomness(bytes(32)).bytes(sum(cuts))
 
 
+@pytest.mark.parametrize("count", [1, 65_535, 65_536, 65_537, 150_000])
+def test_a_stream_fills_memory_with_the_same(count: int) -> None:
+    stream, out = ChaCha20Randomness(bytes(32)), np.ones(count, np.uint8)
+    stream.fill(out)
+    whole = ChaCha20Randomness(bytes(32)).bytes(count + 8)
+    assert out.tobytes() + stream.bytes(8) == whole
+
+
 def test_seeded_repeats_itself() -> None:
     assert rng().bytes(64) == rng().bytes(64)
     assert rng(1).bytes(64) != rng(2).bytes(64)

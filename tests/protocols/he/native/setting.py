@@ -53,8 +53,8 @@ def _keys(name: str, size: str) -> Keys:
     own, source = kernel(name, size), SeededRandomness(1, "native key")
     ternary = own.ternary(source.bytes(8 * N))
     secret, seed = own.secret(ternary), source.seed()
-    c0 = own.zero(secret, seed, own.error(source.bytes(8 * N)))
-    return Keys(ternary, secret, own.load([(seed, own.pack(c0))]), seed, c0)
+    packed = own.body(own.zero(secret, seed, own.error(source.bytes(8 * N))))
+    return Keys(ternary, secret, own.load([(seed, packed)]), seed, own.unpack(packed))
 
 
 def layout(m: int, k: int, n: int, k_tile: int, n_tile: int) -> Layout:

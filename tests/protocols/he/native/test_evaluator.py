@@ -12,6 +12,7 @@ from flint import nmod_poly
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.core.randomness import SeededRandomness
+from protocols.he.native.kernel import KernelMask
 from tests.protocols.he.native import reference
 from tests.protocols.he.native.reference import N
 from tests.protocols.he.native.setting import SETS, SIZES, each_set, each_size, kernel, keys, layout, needs_kernel
@@ -53,7 +54,7 @@ class Case:
         end = self.layout.groups if end is None else end
         these = slice(first * tiles, end * tiles)
         key = keys(name, self.size).public
-        masks = [(own.mask(own.ternary(u), key), own.error(e)) for u, e in self.words[these]]
+        masks = [own.mask(own.ternary(u), key, own.error(e)) for u, e in self.words[these]]
         return own.multiply_add(self.layout, self.factor, operand, self.addend, masks, self.flooding[these], first, end)
 
 
@@ -163,35 +164,41 @@ def test_what_does_not_fit_is_refused():
     own, pair, case = kernel(SETS[0]), keys(SETS[0]), case_of("training", (5, 3, 7, 3, 7))
     packed = own.pack(case.residues(SETS[0])[0])
     operand, seed = own.load([(case.seeds[0], packed)]), case.seeds[0]
-    mask = (own.mask(pair.ternary, pair.public), np.zeros(N, np.int8))
-    good = [case.layout, case.factor, operand, case.addend, [mask], case.flooding]
-    own.multiply_add(*good)
-    other = kernel(SETS[0], "triples")
+
+    def mask() -> KernelMask:
+        return own.mask(pair.ternary, pair.public, np.zeros(N, np.int8))
+
+    used = mask()
+    own.multiply_add(case.layout, case.factor, operand, case.addend, [used], case.flooding)
+    other, other_key = kernel(SETS[0], "triples"), keys(SETS[0], "triples").public
+    operand_of_two = own.load([(seed, packed)] * 2)
     wrong = [
         (0, layout(5, 3, 7, 3, 6)),
         (1, case.factor[:, :2].copy()),
         (1, case.factor.astype(np.float64)),
-        (2, own.load([(seed, packed)] * 2)),
-        (2, keys(SETS[0], "triples").public),
+        (2, operand_of_two),
+        (2, other_key),
         (3, case.addend[:4]),
         (4, []),
-        (4, [mask] * 2),
-        (4, [(mask[0][:-8], mask[1])]),
-        (4, [(mask[0], mask[1][:9])]),
+        (4, [mask(), mask()]),
+        (4, [used]),
+        (4, [other.mask(pair.ternary, other_key, np.zeros(N, np.int8))]),
         (5, []),
         (5, [case.flooding[0][:-8]]),
         (5, [case.flooding[0] + bytes(1)]),
     ]
     for index, value in wrong:
+        good = [case.layout, case.factor, operand, case.addend, [mask()], case.flooding]
         with pytest.raises(InvalidInput):
             own.multiply_add(*(value if place == index else argument for place, argument in enumerate(good)))
-    for groups in ((0, 2), (1, 1), (1, 0)):
+    for groups in ((0, 2), (1, 1), (1, 0), (1, 2)):
         with pytest.raises(InvalidInput):
-            own.multiply_add(*good, *groups)
+            own.multiply_add(case.layout, case.factor, operand, case.addend, [mask()], case.flooding, *groups)
+    for arguments in ((pair.ternary[:-1], pair.public), (pair.ternary, operand_of_two), (pair.ternary, other_key)):
+        with pytest.raises(InvalidInput):
+            own.mask(*arguments, np.zeros(N, np.int8))
     with pytest.raises(InvalidInput):
-        other.mask(pair.ternary, pair.public)
-    with pytest.raises(InvalidInput):
-        own.mask(pair.ternary[:-1], pair.public)
+        own.mask(pair.ternary, pair.public, np.zeros(N - 1, np.int8))
 
 
 def test_malformed_operands_are_refused():

@@ -23,7 +23,7 @@ def test_a_zero_is_minus_the_mask_and_the_error(name, size):
     own, pair = kernel(name, size), keys(name, size)
     seed = SeededRandomness(5, "zero").seed()
     error = np.tile(np.array([21, -21, 0, 1], np.int8), N // 4)
-    c0 = own.zero(pair.secret, seed, error)
+    c0 = own.unpack(own.body(own.zero(pair.secret, seed, error)))
     a = own.inverse(own.uniform(seed))
     for row, mask, p in zip(c0.tolist(), a.tolist(), own.primes, strict=True):
         assert row == [
@@ -33,24 +33,36 @@ def test_a_zero_is_minus_the_mask_and_the_error(name, size):
 
 @each_size
 def test_messages_are_scaled_and_rounded(size):
-    own = kernel(SETS[0], size)
+    own, secret = kernel(SETS[0], size), keys(SETS[0], size).secret
     q = math.prod(own.primes)
     edges = [0, 1, 2, T // 2 - 1, T // 2, T // 2 + 1, T - 2, T - 1]
     message = np.concatenate((np.array(edges, np.uint64), SeededRandomness(1, "message").ring((93,), 59)))
-    c0 = np.repeat(np.array(own.primes, np.uint64)[:, None] - np.uint64(1), N, axis=1)
-    own.add_message(c0, message)
-    assert reference.composed(c0.tolist(), own.primes)[:102] == [
-        *((reference.message(m, q) - 1) % q for m in message.tolist()),
-        q - 1,
-    ]
+    fresh = (bytes(32), np.ones(N, np.int8))
+    zero, found = (
+        reference.composed(own.unpack(own.body(own.zero(secret, *fresh), added)).tolist(), own.primes)
+        for added in (None, message)
+    )
+    expected = [*(reference.message(m, q) for m in message.tolist()), *[0] * (N - 101)]
+    assert found == [(x + scaled) % q for x, scaled in zip(zero, expected, strict=True)]
 
 
 def test_a_message_that_does_not_fit_is_refused():
-    own = kernel(SETS[0])
+    own, pair = kernel(SETS[0]), keys(SETS[0])
+    zero = own.zero(pair.secret, bytes(32), np.zeros(N, np.int8))
+    for message in (np.zeros(N + 1, np.uint64), np.zeros(1, np.int64), np.zeros((1, 1), np.uint64)):
+        with pytest.raises(InvalidInput):
+            own.body(zero, message)
     with pytest.raises(InvalidInput):
-        own.add_message(np.zeros((3, N), np.uint64), np.zeros(N + 1, np.uint64))
-    with pytest.raises(InvalidInput):
-        own.add_message(np.zeros((2, N), np.uint64), np.zeros(1, np.uint64))
+        kernel(SETS[0], "wide").body(zero)
+    own.body(zero)
+
+
+def test_a_zero_hides_one_message():
+    own, pair = kernel(SETS[0]), keys(SETS[0])
+    zero = own.zero(pair.secret, bytes(32), np.zeros(N, np.int8))
+    own.body(zero)
+    with pytest.raises(InvalidInput, match="one message only"):
+        own.body(zero)
 
 
 def bodies(size: str, count: int, c0: list[int], c1: list[int]) -> bytes:

@@ -1,0 +1,131 @@
+/* Every instruction set of this processor against portable C, without Python: for cross-compiled builds and emulators.
+ *
+ *   aarch64-linux-gnu-gcc -O3 -ffp-contract=off -static -o compare tests/protocols/he/native/compare_sets.c protocols/he/native/[a-z]*.c
+ *   qemu-aarch64 ./compare
+ *
+ * Prints what was compared; ends with 1 at the first difference. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../../../protocols/he/native/kernel.h"
+
+#define N KERNEL_DEGREE
+#define PRIMES 3
+
+static const uint64_t SIZES[][PRIMES] = {
+    {281474976694273, 281474976546817, 281474976317441},    /* 48 bits */
+    {140737488273409, 140737488125953, 140737488044033},    /* 47 */
+    {1125899906826241, 1125899906629633, 1125899905744897}, /* 50 */
+};
+static const kernel_layout LAYOUTS[] = {{5, 3, 7, 3, 7, 5}, {9, 20, 20, 10, 20, 9},  {70, 34, 70, 16, 32, 16}, {3, 70, 65, 64, 64, 2},
+                                        {2, 65, 64, 1, 64, 2}, {3, 9, 128, 2, 128, 3}, {3, 9, 64, 4, 32, 3},     {128, 9, 64, 8, 8, 128}};
+
+static uint64_t state = 1;
+static uint64_t draw(void) { /* SplitMix64 */
+    uint64_t z = state += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    return z ^ z >> 31;
+}
+static void *fresh(uint64_t bytes) { /* random bytes */
+    uint64_t *at = malloc(bytes + 8);
+    if (!at) exit(2);
+    for (uint64_t i = 0; i <= bytes / 8; i++) at[i] = draw();
+    return at;
+}
+static void must(int status, const char *what) {
+    if (status) {
+        fprintf(stderr, "%s: status %d\n", what, status);
+        exit(1);
+    }
+}
+
+/* All bytes that one run makes, [replies of the layout | results]; from the same inputs for every set. */
+static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint64_t *length) {
+    kernel_context *c;
+    kernel_secret *secret;
+    must(kernel_new(primes, PRIMES, 76, 11, 83, set, &c), "kernel_new");
+    state = 7;
+    uint32_t tiles = (y->k + y->k_tile - 1) / y->k_tile, columns = (y->n + y->n_tile - 1) / y->n_tile;
+    uint32_t groups = (y->m + y->rows - 1) / y->rows, parts = tiles * columns, replies = groups * columns;
+    uint64_t room = kernel_workspace_words(c), more = kernel_products_workspace_words(c, y, 0, groups);
+    uint64_t *workspace = fresh(8 * (room > more ? room : more)), *c0 = fresh(8 * PRIMES * N);
+    uint64_t stream_bytes = kernel_stream_bytes(c), packed_bytes = kernel_packed_bytes(c);
+    uint8_t *packed = fresh(packed_bytes), *words = fresh(8 * N);
+    int8_t *ternary = fresh(N), *error = fresh(N);
+    state = 8;
+    uint8_t *first = fresh(8 * N), *second = fresh(8 * N);
+    must(kernel_ternary(first, 8 * N, ternary), "kernel_ternary");
+    must(kernel_error(second, 8 * N, error), "kernel_error");
+    must(kernel_secret_new(c, ternary, &secret), "kernel_secret_new");
+    uint64_t *key = fresh(8 * kernel_operand_words(c, 1)), *operand = fresh(8 * kernel_operand_words(c, parts));
+    for (uint32_t i = 0; i <= parts; i++) { /* the first is the public key */
+        state = 100 + i;
+        uint8_t *stream = fresh(stream_bytes);
+        uint64_t *message = fresh(8 * N);
+        must(kernel_zero(c, secret, stream, stream_bytes, error, c0), "kernel_zero");
+        if (i) must(kernel_add_message(c, message, N, c0), "kernel_add_message");
+        must(kernel_pack(c, c0, packed, packed_bytes), "kernel_pack");
+        must(i ? kernel_load(c, packed, packed_bytes, stream, stream_bytes, operand, parts, i - 1, workspace, room)
+               : kernel_load(c, packed, packed_bytes, stream, stream_bytes, key, 1, 0, workspace, room), "kernel_load");
+        free(stream);
+        free(message);
+    }
+    state = 9;
+    int64_t *factor = fresh(8ull * y->m * y->k);
+    uint64_t *addend = fresh(8ull * y->m * y->n), *results = fresh(8ull * y->m * y->n);
+    for (uint64_t i = 0; i < (uint64_t)y->m * y->k; i++) factor[i] >>= 5;
+    uint64_t **masks = malloc(replies * sizeof *masks);
+    for (uint32_t i = 0; i < replies; i++) {
+        uint64_t *mask = fresh(8 * kernel_mask_words(c));
+        must(kernel_mask(c, ternary, key, mask, workspace, room), "kernel_mask");
+        masks[i] = mask;
+    }
+    must(kernel_products(c, y, 0, groups, factor, operand, masks, workspace, more), "kernel_products");
+    uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
+    *length = 0;
+    for (uint32_t i = 0; i < replies; i++) {
+        uint32_t g = i / columns, t = i % columns;
+        uint32_t rows = y->m - g * y->rows < y->rows ? y->m - g * y->rows : y->rows;
+        uint32_t wide = y->n - t * y->n_tile < y->n_tile ? y->n - t * y->n_tile : y->n_tile;
+        uint64_t bytes = kernel_reply_bytes(c, y, g, t), noise = 6ull * rows * wide;
+        state = 500 + i;
+        uint64_t *flooding = fresh(8 * noise);
+        must(kernel_reply(c, y, g, t, masks[i], error, flooding, noise, addend, out + *length, bytes,
+                          workspace, room), "kernel_reply");
+        must(kernel_decrypt(c, secret, y, g, t, out + *length, bytes, results, workspace, room), "kernel_decrypt");
+        *length += bytes;
+        free(flooding);
+        free(masks[i]);
+    }
+    memcpy(out + *length, results, 8ull * y->m * y->n);
+    *length += 8ull * y->m * y->n;
+    kernel_secret_free(secret);
+    kernel_free(c);
+    void *all[] = {workspace, c0, packed, words, ternary, error, first, second, key, operand, factor, addend, results, masks};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    return out;
+}
+
+int main(void) {
+    char names[64];
+    snprintf(names, sizeof names, "%s", kernel_instruction_sets());
+    for (unsigned size = 0; size < sizeof SIZES / sizeof *SIZES; size++) {
+        for (unsigned i = 0; i < sizeof LAYOUTS / sizeof *LAYOUTS; i++) {
+            uint64_t length, other;
+            uint8_t *expected = run("scalar", SIZES[size], &LAYOUTS[i], &length);
+            char list[64];
+            memcpy(list, names, sizeof list);
+            for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
+                uint8_t *found = run(name, SIZES[size], &LAYOUTS[i], &other);
+                int same = length == other && !memcmp(expected, found, length);
+                printf("primes %u layout %u %s: %s\n", size, i, name, same ? "same" : "DIFFERENT");
+                free(found);
+                if (!same) return 1;
+            }
+            free(expected);
+        }
+    }
+    return 0;
+}
