@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,13 @@ EXCEPTIONS = {
 FORBIDDEN_CALLS = {"open", "eval", "exec", "print", "input", "__import__"}
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
+@cache
+def imported(tree: ast.AST) -> frozenset[str]:
     """Every imported module, also inside functions."""
+    return frozenset(_imported(tree))
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -53,6 +59,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield node.module or ""
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     """A file's syntax tree."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))

@@ -8,6 +8,7 @@ columns of D, each reading a few bits.) The weak design is the protocol without 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS, encode
 from protocols.he.interface import as_ring, as_signed
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add, subtract
+from protocols.schemes.encrypted.share_test import Move
 from tests.attacks.split_training import closeness
 from tests.protocols.layer.helpers import Floats, Layer, normal
 
@@ -30,9 +32,14 @@ def features(number: int) -> Floats:
 
 
 class Liar:
-    """A host that adds D to its share in the [U] of some versions, and takes what it reads out of z."""
+    """A host that adds D to its share in the [U] of some versions, and takes what it reads out of z.
 
-    def __init__(self, every: int, lies: dict[int, Ring], backend: str = "bfv") -> None:
+    `coins`: after which steps the collaborator tests (1) and after which it does not (0), in place of chance.
+    """
+
+    def __init__(
+        self, every: int, lies: dict[int, Ring], backend: str = "bfv", coins: tuple[int, ...] | None = None
+    ) -> None:
         self.layer = Layer(
             D, D, ROWS, False, backend, LayerParameters(check_every=0, test_shares_every=every), seed=None
         )
@@ -53,6 +60,18 @@ class Liar:
             return rest
 
         products.encrypt_share, products.decrypt_projection = encrypt_share, decrypt_projection  # type: ignore
+        if coins is not None:
+            self._toss(coins)
+
+    def _toss(self, coins: tuple[int, ...]) -> None:
+        test, left = self.layer.collaborator._test, iter(coins)
+        stepped = test.stepped
+
+        def fallen(move: Move) -> None:
+            test._every = next(left, 0)  # always, or never
+            stepped(move)
+
+        test.stepped = fallen  # type: ignore[method-assign]
 
     def train(self, batches: int) -> None:
         for number in range(batches):
@@ -116,7 +135,7 @@ def test_a_share_that_stood_still_is_a_lie() -> None:
         liar.train(2)
 
 
-RUNS = 60
+STEPS = 3  # of four batches, those whose result a batch uses
 
 
 @pytest.mark.parametrize(
@@ -125,7 +144,11 @@ RUNS = 60
     ids=["one, taken back", "one, kept up", "two", "none"],
 )
 def test_lies_are_caught_as_often_as_is_said(lies: dict[int, Ring], moves: int) -> None:
-    """With every second share tested: 1 - 2^-moves, as each departure from the share and return to it is a lie."""
-    caught = sum(Liar(every=2, lies=lies).is_caught for _ in range(RUNS))
-    expected = 1 - 0.5**moves
-    assert abs(caught - RUNS * expected) <= 5 * np.sqrt(RUNS * expected * (1 - expected))
+    """With every second share tested: 1 - 2^-moves, as each departure from the share and return to it is a lie.
+
+    Every way that the coins may fall is run once. That they are fair is what
+    `tests/protocols/schemes/encrypted/test_share_test.py` shows.
+    """
+    falls = list(itertools.product([0, 1], repeat=STEPS))
+    caught = [Liar(every=2, lies=lies, coins=coins).is_caught for coins in falls]
+    assert sum(caught) == len(falls) * (1 - 0.5**moves)

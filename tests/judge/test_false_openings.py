@@ -20,7 +20,7 @@ from tests.judge.judged_runs import NAMES, Run, run_of
 from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of
 from tests.protocols.whole_task import Case
 
-CASE = Case(rounds=2)
+CASE = Case(rounds=2, batches=(4, 3))
 SIDES = pytest.mark.parametrize("sender", [H, C], ids=["by the host", "by the collaborator"])
 
 
@@ -161,7 +161,7 @@ def edits(draw: Any) -> Any:
     return change
 
 
-RARELY = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+RARELY = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @SIDES

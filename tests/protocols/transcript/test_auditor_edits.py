@@ -139,7 +139,7 @@ def test_lines_moved_by_somebody_without_a_key(case: Case, rebuilt: bool, capsys
     other = transcripts(Case(case.scheme, rounds=2 if case.scheme == "plain" else 1, batches=(4,)))[0]
     split: Callable[[bytes], list[bytes]] = texts_of if rebuilt else lambda file: file.splitlines(keepends=True)
     counts: dict[str, Count] = {}
-    step = {"bfv": 4, "paillier": 7, "masked": 4, "plain": 2}[case.scheme]
+    step = {"bfv": 8, "paillier": 14, "masked": 8, "plain": 4}[case.scheme]
     for index, (what, lines) in enumerate(structural(split(host), split(other))):
         if index % step == 0:
             count = counts.setdefault(what, Count(f"{what}, {case.scheme}"))

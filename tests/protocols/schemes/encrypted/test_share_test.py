@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from benchmarks.harness.pump import C, H, pump
 from protocols.core.errors import MessageOutOfOrder, PeerViolation
+from protocols.core.randomness import OsRandomness
 from protocols.layer.messages import EqualityProof
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import LayerShapes
 from protocols.schemes.encrypted.messages import CheckReply, Projection, ShareQuery, StepGradient
 from protocols.schemes.encrypted.order import EncryptedRules
+from protocols.schemes.encrypted.share_test import ShareTest
 from tests.protocols.layer.helpers import Layer, normal, tampering
 
 ALWAYS = LayerParameters(check_every=3, test_shares_every=1)
@@ -56,6 +59,16 @@ def test_the_coin_is_tossed_after_each_step(every: int, low: int, high: int) -> 
         layer.forward(normal(number, 2, 2))
         layer.backward(normal(number, 2, 2, scale=1e-3), 0.1)
     assert low <= queries(layer) <= high
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 16])
+def test_the_coin_is_fair(every: int) -> None:
+    tosses, test = 4000, ShareTest(Mock(), every, OsRandomness())
+    move, tested = Mock(), 0
+    for _ in range(tosses):
+        test.stepped(move)
+        tested += test._move is not None
+    assert abs(tested - tosses / every) <= 6 * (tosses / every * (1 - 1 / every)) ** 0.5
 
 
 CHANGES = {
