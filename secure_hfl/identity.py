@@ -94,7 +94,7 @@ class Identity:
         Raises:
             IdentityError: It is called otherwise, has expired, is damaged, or others can read it. Says what to do.
         """
-        directory = home / "identity"
+        directory = directory_in(home)
         if not directory.exists():
             _store(cls.create(name), directory)
         identity = cls._load(directory)
@@ -136,6 +136,11 @@ class Identity:
     def sign(self, data: bytes) -> bytes:
         """An ECDSA signature (SHA-256, DER). The caller sees to domain separation."""
         return self._key.sign(data, _SIGNATURE)
+
+
+def directory_in(home: Path) -> Path:
+    """Where a home has its identity, if it has one."""
+    return home / "identity"
 
 
 def verify(certificate_pem: bytes, data: bytes, signature: bytes) -> None:

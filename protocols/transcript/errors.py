@@ -96,6 +96,13 @@ class IllegalOrder(TranscriptError):
     meaning = "A party did not follow the protocol, or messages were left out of, added to or moved in the transcript."
 
 
+class OlderVersion(TranscriptError):
+    """A run of an earlier protocol version: what that promised by order and sizes is no longer known here."""
+
+    meaning = "All else was checked: chains, signatures, both ends, what may be used once. Order and sizes were not."
+    severity = Severity.WARNING
+
+
 class ImpossibleSize(TranscriptError):
     """A length that the parameters do not give."""
 

@@ -24,6 +24,7 @@ from protocols.transcript.errors import (
     IllegalOrder,
     ImpossibleSize,
     MalformedTranscript,
+    OlderVersion,
     PlaintextInSecureTask,
     RepeatedContent,
     Severity,
@@ -92,6 +93,11 @@ class MessageCheck:
         try:
             scheme = registered_scheme(terms.scheme)
             self._may_be_plaintext = scheme.is_plaintext
+            if terms.protocol_version < PROTOCOL_VERSION:
+                self._history.is_whole = False
+                problem = f"protocol version {terms.protocol_version}: order and sizes are not checked"
+                self._log.report(OlderVersion(problem))
+                return
             if terms.protocol_version != PROTOCOL_VERSION:
                 raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
             self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)

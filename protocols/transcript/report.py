@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from protocols.core.distance import Distance
-from protocols.transcript.errors import Severity, TranscriptError
+from protocols.transcript.errors import OlderVersion, Severity, TranscriptError
 from protocols.transcript.run_ledger import RunLedger
 
 K = TypeVar("K", bound=Hashable)
@@ -171,8 +171,13 @@ class AuditReport:
 
     @property
     def holds(self) -> bool:
-        """Whether everything was checked and nothing is wrong or missing: no finding but notes."""
-        return all(finding.severity is Severity.NOTE for finding in self.findings)
+        """Whether everything was checked that is still known of such a run, and nothing is wrong or missing."""
+        return all(each.severity is Severity.NOTE or each.kind == OlderVersion.__name__ for each in self.findings)
+
+    @property
+    def is_of_older_version(self) -> bool:
+        """Whether order and sizes were left out, because the protocol had others then."""
+        return any(finding.kind == OlderVersion.__name__ for finding in self.findings)
 
     @property
     def first_end(self) -> tuple[FileSummary, ...]:

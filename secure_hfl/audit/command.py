@@ -52,10 +52,10 @@ def audit(
 ) -> None:
     """Check what crossed the wire in a run, and say who learned what.
 
-    Exit code 0 only if everything holds.
+    The verdict is the first line and the last one. Exit code 0 only if everything holds.
     """
     from secure_hfl.audit.audit_files import Verdict, audit_files
-    from secure_hfl.audit.terminal import print_audit
+    from secure_hfl.audit.terminal import print_audit, print_verdict
     from secure_hfl.audit.watch import watch
     from secure_hfl.cli.output import console, plain
     from secure_hfl.errors import ConfigurationError
@@ -83,6 +83,7 @@ def audit(
     _write(audited, json_file, html_file)
     for path in outputs:
         out.print(plain(f"Written: {path}"))
+    print_verdict(out, audited)
     if audited.verdict is not Verdict.HOLDS:
         raise typer.Exit(1)
 

@@ -84,6 +84,11 @@ def headline(audited: Audited) -> str:
     errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
     if audited.verdict is Verdict.HOLDS:
         both = " at both ends" if report.has_both_ends else ""
+        if report.is_of_older_version:
+            return (
+                f"Holds as far as an older version can still be checked: {_extent(report)}{both}, signed by both "
+                "parties to the end. Order and sizes are not checked."
+            )
         return f"Everything holds: {_extent(report)}{both}, signed by both parties to the end."
     if audited.verdict is Verdict.INCOMPLETE:
         return f"Incomplete: nothing contradicts anything in {_extent(report)}, but the run has no end signed by both."
@@ -152,9 +157,11 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
         return State.SKIPPED, f"scheme {report.scheme} was agreed on: NOTHING IS ENCRYPTED"
     if kind == "PlaintextInSecureTask" and report.scheme not in registered_names():
         return State.SKIPPED, f"scheme {report.scheme} is not installed here"
-    is_known = not any(f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings)
+    is_known = not report.is_of_older_version and not any(
+        f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings
+    )
     if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
-        return State.SKIPPED, "this version does not know the scheme or its parameters"
+        return State.SKIPPED, "this version does not know the protocol version, the scheme or its parameters"
     if kind == "ShownTooMuch":
         return _shown(report)
     if kind == "RepeatedContent":

@@ -58,6 +58,11 @@ def print_audit(out: Console, audited: Audited) -> None:
         out.print(plain(remark, "dim"))
 
 
+def print_verdict(out: Console, audited: Audited) -> None:
+    """The verdict once more, for whoever sees the end only."""
+    out.print(plain(f"Verdict: {headline(audited)}", _VERDICTS[audited.verdict]), soft_wrap=True)
+
+
 def print_findings(out: Console, report: AuditReport) -> None:
     """One line each."""
     for finding in report.findings:

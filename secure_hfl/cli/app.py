@@ -40,8 +40,8 @@ class Commands(TyperGroup):
         except SecureHflError as error:
             print_error(str(error) or type(error).__name__)
             raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            print_error("interrupted")
+        except KeyboardInterrupt as interruption:
+            print_error(str(interruption) or "interrupted")
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -15,6 +15,10 @@ from secure_hfl.cli.output import print_error
 from secure_hfl.cli.script import ScriptError, execute
 
 FALLBACK_LOG = "secure-hfl.log"
+INTERRUPTED = (
+    "interrupted: the task has stopped for all parties. To go on from its last checkpoint start all again with "
+    "--resume; without it the task begins anew"
+)
 
 Script = Annotated[
     Path, typer.Argument(metavar="SCRIPT", exists=True, dir_okay=False, readable=True, help="This party's script.")
@@ -144,9 +148,13 @@ def run_script(script: Path, task: str | None, show_traceback: bool = False) -> 
     Raises:
         ScriptError: the script raised; says what, and where in the script.
         SecureHflError: one of this project's own errors, unchanged.
+        KeyboardInterrupt: with the way on.
     """
     log = _log_file(task)
-    error = execute(script)
+    try:
+        error = execute(script)
+    except KeyboardInterrupt as interruption:
+        raise KeyboardInterrupt(INTERRUPTED) from interruption
     if error is None:
         return
     text = "".join(traceback.format_exception(error))

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secure_hfl.cli.identity import existing_identity
 from secure_hfl.cli.output import console, plain, print_json, table
+from secure_hfl.cli.task_purge import purge
+from secure_hfl.cli.task_show import COLOURS, details, metric_text, print_files, state_of, to_json, transcripts_of
 from secure_hfl.cli.task_terms import (
     MayTrain,
     MostIds,
@@ -30,14 +33,11 @@ from secure_hfl.errors import TaskError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rich.table import Table
-
     from secure_hfl.identity import Identity
-    from secure_hfl.tasks import Invite, Participant, TaskRecord, TaskStore
+    from secure_hfl.tasks import Invite, Participant, TaskStore
 
 MAX_CERTIFICATE_FILE = 16 * 1024
 DEFAULT_SCHEME = "bfv"
-_COLOURS = {"created": "cyan", "running": "yellow", "interrupted": "magenta", "finished": "green", "failed": "red"}
 
 tasks = typer.Typer(help="Create, join, list and show tasks.", no_args_is_help=True)
 
@@ -109,6 +109,7 @@ def create(
     )
     made.write(invite)
     console().print(plain(f"Created task {record.task_id} ({record.name})"))
+    _print_other_names(record.collaborators)
     _print_invite(made, invite)
 
 
@@ -168,20 +169,20 @@ def list_tasks(as_json: Json = False) -> None:
     store = _store()
     records = store.list()
     if as_json:
-        print_json(json.dumps([_to_json(store, record) for record in records], indent=2))
+        print_json(json.dumps([to_json(store, record) for record in records], indent=2))
         return
     if not records:
         console().print("No tasks here yet. Create one, or join one with an invite.")
         return
     grid = table("ID", "Name", "Role", "State", "Data check", "Rounds", "Scheme", "Updated (UTC)")
     for record in records:
-        state = _state(store, record)
+        state = state_of(store, record)
         check = "-" if record.data_check is None else "passed" if record.data_check.passed else "failed"
         grid.add_row(
             plain(record.task_id),
             plain(record.name),
             record.role,
-            plain(state, _COLOURS[state]),
+            plain(state, COLOURS[state]),
             check,
             str(record.rounds_finished),
             plain(record.scheme),
@@ -196,19 +197,19 @@ def show(reference: Reference, as_json: Json = False) -> None:
     store = _store()
     record = store.get(reference)
     if as_json:
-        print_json(json.dumps(_to_json(store, record), indent=2))
+        print_json(json.dumps(to_json(store, record), indent=2))
         return
     out = console()
-    out.print(_details(store, record))
+    out.print(details(store, record))
     _print_parties(record.participants)
     if record.metrics:
         grid = table("Metric", "Value")
         for name, value in record.metrics.items():
-            grid.add_row(plain(name), plain(json.dumps(value)))
+            grid.add_row(plain(name), plain(metric_text(name, value)))
         out.print(grid)
     transcripts = transcripts_of(store, record)
-    _print_files("Artifact", [path for path in record.artifacts if path not in transcripts])
-    _print_files("Transcript", transcripts)
+    print_files("Artifact", [path for path in record.artifacts if path not in transcripts])
+    print_files("Transcript", transcripts)
     if transcripts:
         out.print("Check what crossed the wire: secure-hfl audit TRANSCRIPT; while the task runs: with --live.")
 
@@ -243,81 +244,7 @@ def open_round(
     out.print(plain(f"The judge needs this transcript as well, or the other side's: {transcript}"))
 
 
-def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
-    """Every transcript of the task, of failed and running attempts too, the oldest attempt first."""
-
-    def order(path: Path) -> tuple[str, int]:
-        peer, _, run = path.stem.rpartition("-")
-        return peer, int(run) if run.isdecimal() else 0
-
-    found = store.directory(record.task_id).glob("transcripts/*.transcript")
-    return [str(path) for path in sorted(found, key=order)]
-
-
-def _print_files(heading: str, paths: list[str]) -> None:
-    if not paths:
-        return
-    grid = table(heading, "Bytes")
-    for path in paths:
-        size = artifact_size(path)
-        grid.add_row(plain(path), "missing" if size is None else f"{size:,}")
-    console().print(grid)
-
-
-def artifact_size(path: str) -> int | None:
-    """Bytes of a file, or None if it is gone."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return None
-
-
-def _details(store: TaskStore, record: TaskRecord) -> Table:
-    from secure_hfl.schemes import is_plaintext
-
-    state = _state(store, record)
-    check = record.data_check
-    verdict = "not done" if check is None else f"{'passed' if check.passed else 'FAILED'}: {check.message}"
-    when = "" if check is None else f" ({check.checked_at:%Y-%m-%d %H:%M} UTC)"
-    rows = {
-        "Task": record.task_id,
-        "Name": record.name,
-        "This party": f"{record.party} ({record.role})",
-        "Address": record.address,
-        "Scheme": record.scheme + (" (NOT ENCRYPTED)" if is_plaintext(record.scheme) else ""),
-        "Host plans": planned_text(record.terms),
-        "Allowed here": allowed_text(record.limits) if record.role == "collaborator" else None,
-        "State": state,
-        "Data check": verdict + when,
-        "Rounds finished": str(record.rounds_finished),
-        "Failure": record.failure,
-        "Created": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
-        "Updated": f"{record.updated_at:%Y-%m-%d %H:%M} UTC",
-        "Files": str(store.directory(record.task_id)),
-    }
-    grid = table("", "", header=False)
-    for label, value in rows.items():
-        if value is not None:
-            grid.add_row(label, plain(value, _COLOURS[state] if label == "State" else ""))
-    return grid
-
-
-def _to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
-    values: dict[str, object] = record.model_dump(mode="json")
-    values["state"] = _state(store, record)
-    values["participants"] = [
-        {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants
-    ]
-    values["artifacts"] = [{"path": path, "bytes": artifact_size(path)} for path in record.artifacts]
-    transcripts = transcripts_of(store, record)
-    values["transcripts"] = [{"path": path, "bytes": artifact_size(path)} for path in transcripts]
-    return values
-
-
-def _state(store: TaskStore, record: TaskRecord) -> str:
-    """The stored state, but "interrupted" where the process that ran the task is gone."""
-    state = record.state.value
-    return "interrupted" if state == "running" and not store.is_live(record.task_id) else state
+tasks.command("purge")(purge)
 
 
 def _read_certificates(options: Iterable[str]) -> dict[str, bytes]:
@@ -348,6 +275,22 @@ def _print_invite(invite: Invite, file: Path) -> None:
     out.print("Tell the collaborators the pairing code, or your fingerprint: task join asks for one of them.")
 
 
+def _print_other_names(parties: Iterable[Participant]) -> None:
+    """Where a certificate was made under another name than the task's."""
+    from secure_hfl.identity import check_certificate
+
+    for party in parties:
+        own = check_certificate(party.certificate_pem).name
+        if own != party.name:
+            console().print(
+                plain(
+                    f"The certificate of {party.name!r} says {own!r}. The task calls that party {party.name!r}, which "
+                    f"is its feature_key. If that is not meant, create another with --collaborator {own}=CERT.pem"
+                ),
+                soft_wrap=True,
+            )
+
+
 def _print_parties(parties: Iterable[Participant]) -> None:
     out = console()
     grid = table("Participant", "Role", "Certificate fingerprint")
@@ -366,6 +309,5 @@ def _store() -> TaskStore:
 
 def _identity() -> Identity:
     from secure_hfl.home import home_directory
-    from secure_hfl.identity import Identity
 
-    return Identity.load_or_create(home_directory(), None)
+    return existing_identity(home_directory())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,9 @@ def demo(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Repeatable, NOT SECRET; for tests and comparisons.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
-    keep: Annotated[Path | None, typer.Option(help="Directory for homes, logs and results.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep homes, logs, results and transcripts in this directory. Default: removed.")
+    ] = None,
 ) -> None:
     """Train the tutorial's task on this machine, and say what happened.
 
@@ -60,12 +63,14 @@ def demo(
     audits = audit_transcripts(run, run.fingerprints)
     result["transcripts_hold"] = all(each.holds for each in audits)
     print_report(console, run, result)
-    print_audits(console, run, audits)
+    print_audits(console, run, audits, are_kept=keep is not None or not result["transcripts_hold"])
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1))
         console.print(f"Figures: {json_file}")
     if not result["transcripts_hold"]:
         raise LocalRunFailed("the transcripts do not hold: see above")
+    if keep is None:  # what failed before stays, to be looked at
+        shutil.rmtree(directory)
 
 
 def register(app: typer.Typer) -> None:

@@ -108,7 +108,6 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
         f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
         f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
-    console.print(f"Homes, logs and results: {demo.directory}")
 
 
 def _label_claim(epsilon: float | None) -> str:
@@ -135,14 +134,19 @@ def audit_transcripts(demo: LocalParties, fingerprints: Collection[str]) -> list
     return [audit_files(own, peer, trusted=fingerprints).report for own, peer in demo.transcripts()]
 
 
-def print_audits(console: Console, demo: LocalParties, reports: Sequence[AuditReport]) -> None:
-    """What the audits found: the verdict, and who learned what."""
+def print_audits(console: Console, demo: LocalParties, reports: Sequence[AuditReport], are_kept: bool) -> None:
+    """What the audits found: the verdict, and who learned what; and where the files are, if they are kept."""
     for audited, (own, peer) in zip(reports, demo.transcripts()):
         names = " and ".join(party.name for party in audited.parties)
         console.print(f"\n[bold]Audit of both transcripts[/bold] of {names}")
         for line in summarise(audited):
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-        console.print(f"  Again, in detail: secure-hfl audit {own} {peer} --html audit.html", soft_wrap=True)
+        if are_kept:
+            console.print(f"  Again, in detail: secure-hfl audit {own} {peer} --html audit.html", soft_wrap=True)
+    if are_kept:
+        console.print(f"\nHomes, logs, results and transcripts: {demo.directory}", soft_wrap=True)
+    else:
+        console.print("\nHomes, logs, results and transcripts are removed; --keep DIRECTORY keeps them.")
 
 
 def _bytes(ways: dict[str, int]) -> int:

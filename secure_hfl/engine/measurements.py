@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secure_hfl.engine.peers import Peers
+from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics, RunMetrics, add_traffic, peak_rss_mb
 from secure_hfl.progress import Progress
 from secure_hfl.results import recording_writer
@@ -102,6 +103,7 @@ class Measurements:
         return {
             "rounds": len(self.metrics.rounds),
             "accuracy": last.accuracy if last is not None and isfinite(last.accuracy or 0.0) else None,
+            "label_epsilon": self.metrics.label_epsilon,
             "seconds": round(self.metrics.seconds, 3),
             "bytes_sent": self.metrics.bytes_sent,
             "bytes_received": self.metrics.bytes_received,
@@ -139,6 +141,10 @@ class Measurements:
             into.train_seconds, into.work, into.round_trips = clock.total, clock.seconds, max(trips)
         else:
             into.test_seconds = clock.total
+            figures = {"accuracy": into.accuracy, "average loss": into.average_loss}
+            said = [f"{name} {value:.4g}" for name, value in figures.items() if value is not None]
+            if said:
+                logger.info(f"Test after round {into.round}: {', '.join(said)}.")
         sent, received = self._peers.bytes_now()
         into.bytes_sent += sent - done.bytes_before[0]
         into.bytes_received += received - done.bytes_before[1]

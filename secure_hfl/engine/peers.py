@@ -13,7 +13,7 @@ from protocols.task.abort import Abort
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.failure import Failure, one_line
 from secure_hfl.engine.link import Link
-from secure_hfl.judge.kept_rounds import KeptRounds
+from secure_hfl.judge.kept_rounds import KEPT, KeptRounds
 from secure_hfl.log import logger
 from secure_hfl.progress import Progress
 from secure_hfl.transcript import Transcript, last_position
@@ -59,7 +59,7 @@ class Peers:
         transcript = Transcript(of.transcripts, link.channel, of.role, of.identity, certificate, of.options.seed)
         self._transcripts.append((link, transcript))
         if of.options.keeps_rounds:
-            directory, keeps_all = of.directory / "kept" / transcript.path.stem, bool(of.options.keep_all_rounds)
+            directory, keeps_all = of.directory / KEPT / transcript.path.stem, bool(of.options.keep_all_rounds)
             kept = KeptRounds(directory, Sender[of.role.upper()], of.scheme.carried, keeps_all)
             link.channel.observers.append(kept.observe)
             self._kept.append((link, kept))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,8 +28,23 @@ from secure_hfl.errors import TranscriptNotWritten
 from secure_hfl.transport.traffic import Direction
 
 SET_UP = 0
+KEPT = "kept"
+"""The directory, in a task's."""
 _ROUNDS = (Phase.TRAIN, Phase.TEST)
 _NAME = re.compile(r"(0|[1-9][0-9]{0,9})\.kept")
+
+
+def delete_kept(task_directory: Path) -> tuple[int, int]:
+    """Delete all that a task's directory keeps for a judge. Returns how many files went, and their bytes."""
+    sizes = kept_sizes(task_directory)
+    if sizes:
+        shutil.rmtree(task_directory / KEPT)
+    return len(sizes), sum(sizes)
+
+
+def kept_sizes(task_directory: Path) -> list[int]:
+    """Bytes of every file that a task's directory keeps for a judge."""
+    return [path.stat().st_size for path in (task_directory / KEPT).glob("*/*") if _NAME.fullmatch(path.name)]
 
 
 class KeptRounds(Witness):

@@ -10,6 +10,7 @@ from typer.main import get_command
 import secure_hfl
 from secure_hfl.cli.app import ORDER, app
 from secure_hfl.cli.output import console, one_line, plain, table
+from secure_hfl.cli.run import INTERRUPTED
 from tests.cli.helpers import ROOT, User, fails
 
 
@@ -65,7 +66,8 @@ def test_ctrl_c_exits_with_130_and_one_line(clinic: User):
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert (process.returncode, errors) == (130, f"error: {INTERRUPTED}\n")
+    assert "--resume" in INTERRUPTED
 
 
 @pytest.mark.parametrize(

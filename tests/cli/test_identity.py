@@ -1,6 +1,9 @@
 """`secure-hfl identity`."""
 
 import stat
+from pathlib import Path
+
+import pytest
 
 from secure_hfl.identity import Identity, fingerprint_of
 from tests.cli.helpers import User, fails, fingerprints
@@ -32,3 +35,16 @@ def test_exporting_again_is_harmless_and_never_overwrites_another_file(clinic: U
 
 def test_another_name_is_refused(clinic: User):
     fails(clinic.run("identity", "--name", "hospital"), "'clinic', not 'hospital'")
+
+
+def test_nobody_gets_a_name_that_it_did_not_choose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before, a random one was made, and it lasts."""
+    new = User(tmp_path / "home", tmp_path, monkeypatch)
+    for command in (
+        ["identity"],
+        ["task", "create", "digits", "--collaborator", "a=a.pem", "--address", "localhost:1", "--invite", "new.json"],
+        ["task", "join", "new.json"],
+    ):
+        (tmp_path / "a.pem").write_text("")
+        fails(new.run(*command), "there is no identity", "secure-hfl identity --name NAME")
+    assert not (new.home / "identity").exists()

@@ -176,7 +176,7 @@ def test_show_prints_everything(clinic: User, bank: User, tmp_path: Path):
     store.finish(task_id, {"accuracy": 0.98, "[red]": [1]}, [model, tmp_path / "gone.bin"])
     shown = clinic.run("task", "show", task_id[:6]).stdout
     assert fingerprints(shown) == _fingerprints(clinic, bank)
-    for text in (task_id, "passed: 60000 images", "finished", "0.98", "[red]", str(model), "12,345", "missing"):
+    for text in (task_id, "passed: 60000 images", "finished", "98.00%", "[red]", str(model), "12,345", "missing"):
         assert text in shown
     values = json.loads(clinic.run("task", "show", "digits", "--json").stdout)
     assert values["rounds_finished"] == 3
@@ -230,3 +230,55 @@ def test_plans_that_do_not_make_sense(clinic: User, bank: User):
     fails(clinic.run(*CREATE, "--invite", "i.json", "--max-width", "70000"), "max_width")
     assert clinic.run(*CREATE, "--invite", "i.json", "--nobody-trains").exit_code == 0
     assert "no collaborator may be shown gradients" in clinic.run("task", "show", "digits").stdout
+
+
+def test_a_certificate_of_another_name_is_pointed_out(clinic: User, bank: User):
+    made = clinic.run("task", "create", "d", "--collaborator", "c=bank.pem", "--address", "h:1", "--invite", "i.json")
+    assert "The certificate of 'c' says 'bank'. The task calls that party 'c'" in made.stdout
+    assert "--collaborator bank=CERT.pem" in made.stdout
+    assert "The certificate of" not in clinic.run(*CREATE, "--invite", "invite.json").stdout
+
+
+def test_show_has_figures_for_people(clinic: User, bank: User):
+    task, store = _create(clinic), TaskStore(clinic.home)
+    store.start(task)
+    store.finish(task, {"accuracy": 0.8764999, "label_epsilon": 3.0, "bytes_sent": 1234567, "rounds": 5, "x": None}, [])
+    shown = {" ".join(line.split()) for line in clinic.run("task", "show", task).stdout.splitlines()}
+    assert {"accuracy 87.65%", "label_epsilon 3", "bytes_sent 1,234,567", "rounds 5", "x -"} <= shown
+
+
+def _keep(user: User, task: str) -> Path:
+    directory = TaskStore(user.home).directory(task) / "kept" / "bank-1"
+    directory.mkdir(mode=0o700, parents=True)
+    (directory / "3.kept").write_bytes(bytes(1000))
+    return directory
+
+
+def test_what_was_kept_for_a_judge_is_shown_and_purged(clinic: User, bank: User):
+    task = _create(clinic)
+    assert "nothing was kept" in clinic.run("task", "purge", task).stdout
+    assert "For a judge" not in clinic.run("task", "show", task).stdout
+    directory = _keep(clinic, task)
+    transcript = TaskStore(clinic.home).directory(task) / "transcripts" / "bank-1.transcript"
+    transcript.parent.mkdir(mode=0o700)
+    transcript.touch(0o600)
+    assert f"SECRET files: 1; delete with: secure-hfl task purge {task}" in (
+        " ".join(clinic.run("task", "show", task).stdout.split())
+    )
+    assert "deleted what was kept for a judge (files: 1, 1.0 kB)" in clinic.run("task", "purge", task).stdout
+    assert not directory.parent.exists()
+    assert transcript.exists()
+
+
+def test_a_purge_by_age_leaves_what_is_younger_or_running(clinic: User, bank: User):
+    task, store = _create(clinic), TaskStore(clinic.home)
+    directory = _keep(clinic, task)
+    fails(clinic.run("task", "purge"), "--older-than DAYS")
+    assert clinic.run("task", "purge", "--older-than", "1").stdout == ""
+    store.start(task)
+    assert clinic.run("task", "purge", "--older-than", "0").stdout == ""
+    fails(clinic.run("task", "purge", task), "is running")
+    assert directory.exists()
+    store.fail(task, "interrupted")
+    assert "deleted" in clinic.run("task", "purge", "--older-than", "0").stdout
+    assert not directory.exists()

@@ -1,0 +1,60 @@
+"""`secure-hfl task purge`: what was kept for a judge goes when no dispute can come any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from secure_hfl.cli.output import console, plain
+from secure_hfl.errors import TaskError
+
+if TYPE_CHECKING:
+    from secure_hfl.tasks import TaskRecord, TaskStore
+
+Reference = Annotated[
+    str | None, typer.Argument(metavar="[ID]", help="Task id, its first characters, or its name. Default: all tasks.")
+]
+OlderThan = Annotated[
+    int | None,
+    typer.Option("--older-than", metavar="DAYS", min=0, help="Only tasks in which nothing happened for so many days."),
+]
+
+
+def purge(reference: Reference = None, older_than: OlderThan = None) -> None:
+    """Delete what --keep-for-judge has kept: SECRET files that nobody needs once no round will be opened.
+
+    Transcripts, results and the task's record stay. A running task is left alone.
+    """
+    from rich.filesize import decimal
+
+    from secure_hfl.home import home_directory
+    from secure_hfl.judge.kept_rounds import delete_kept
+    from secure_hfl.tasks import TaskStore
+
+    store = TaskStore(home_directory())
+    for record in _chosen(store, reference, older_than):
+        count, size = delete_kept(store.directory(record.task_id))
+        if count or reference is not None:
+            what = (
+                f"deleted what was kept for a judge (files: {count}, {decimal(size)})" if count else "nothing is kept"
+            )
+            console().print(plain(f"Task {record.task_id} ({record.name}): {what}"))
+
+
+def _chosen(store: TaskStore, reference: str | None, older_than: int | None) -> list[TaskRecord]:
+    from secure_hfl.tasks.record import utc_now
+
+    if reference is None and older_than is None:
+        raise TaskError(
+            "say which task (ID), or for how long nothing has happened in those to purge (--older-than DAYS)"
+        )
+    records = list(store.list()) if reference is None else [store.get(reference)]
+    if older_than is not None:
+        latest = utc_now() - timedelta(days=older_than)
+        records = [record for record in records if record.updated_at <= latest]
+    running = [record for record in records if store.is_live(record.task_id)]
+    if running and reference is not None:
+        raise TaskError(f"task {running[0].task_id} is running, and keeps what it needs; purge it when it has ended")
+    return [record for record in records if record not in running]
