@@ -256,7 +256,7 @@ def _keep(user: User, task: str) -> Path:
 
 def test_what_was_kept_for_a_judge_is_shown_and_purged(clinic: User, bank: User):
     task = _create(clinic)
-    assert "nothing was kept" in clinic.run("task", "purge", task).stdout
+    assert "nothing is kept" in clinic.run("task", "purge", task).stdout
     assert "For a judge" not in clinic.run("task", "show", task).stdout
     directory = _keep(clinic, task)
     transcript = TaskStore(clinic.home).directory(task) / "transcripts" / "bank-1.transcript"
