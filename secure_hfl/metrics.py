@@ -57,6 +57,9 @@ class RunMetrics(BaseModel):
     `offline_seconds` is what was spent on work that does not depend on data: processor seconds of the background
     thread, and for scheme "masked" the wall seconds of making triples with the peers, those of the test set included.
 
+    `arithmetic` is which implementation computed the encryption ("native, AVX-512 IFMA" or "SEAL"), where there are
+    several.
+
     `rows_shown` counts, by feature key, the different rows of each frozen bottom model that have crossed: each was sent
     once, and what the Host was shown of it does not grow with the rounds.
 
@@ -71,6 +74,7 @@ class RunMetrics(BaseModel):
     party: str
     role: str
     scheme: str
+    arithmetic: str = ""
     seed: int | None = None
     label_epsilon: float | None = None
     psi: PsiMetrics | None = None

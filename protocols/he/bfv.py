@@ -44,6 +44,7 @@ from protocols.he.bfv_opened import BfvOpenedKey
 from protocols.he.bfv_parts import read_parts
 from protocols.he.bfv_wire import Header, Kind
 from protocols.he.budget import bfv_distance, bfv_product
+from protocols.he.engines import make_engine
 from protocols.he.interface import (
     RING_BITS,
     RING_MASK,
@@ -57,7 +58,6 @@ from protocols.he.interface import (
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.parameters import TRAINING, BfvParameters
 from protocols.he.residues import ternary
-from protocols.he.seal_engine import SealEngine
 from protocols.he.stock import Stock
 
 Ring = NDArray[np.uint64]
@@ -159,10 +159,11 @@ class BfvSecret(_Private, SecretSide):
 class BfvOperand(EncryptedOperand):
     """A peer's [M], checked, in the engine's form. `layout` holds the tiles its owner chose; other m may use it too."""
 
-    def __init__(self, loaded: Any, layout: Layout, key_id: bytes) -> None:
+    def __init__(self, loaded: Any, layout: Layout, key_id: bytes, engine: BfvEngine) -> None:
         self.loaded = loaded
         self.layout = layout
         self.key_id = key_id
+        self.engine = engine
 
 
 class BfvPublic(_Private, PublicSide):
@@ -180,7 +181,7 @@ class BfvPublic(_Private, PublicSide):
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> BfvOperand:
         layout, bodies = read_parts(bundle, Kind.OPERAND, shape, self._engine.parameters, self._key_id)
-        return BfvOperand(self._engine.load(bodies), layout, self._key_id)
+        return BfvOperand(self._engine.load(bodies), layout, self._key_id, self._engine)
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the masks of one product. They fit every shape: the count is of products of *this* shape in stock.
@@ -212,7 +213,7 @@ class BfvPublic(_Private, PublicSide):
         return bfv_distance(self._layout(self._loaded(operand), shape), self._engine.parameters)
 
     def _loaded(self, operand: EncryptedOperand) -> BfvOperand:
-        if not isinstance(operand, BfvOperand) or operand.key_id != self._key_id:
+        if not isinstance(operand, BfvOperand) or (operand.key_id, operand.engine) != (self._key_id, self._engine):
             raise InvalidInput("the operand was not loaded under this public key")
         return operand
 
@@ -236,12 +237,12 @@ class BfvPublic(_Private, PublicSide):
 
 
 class BfvBackend(Backend):
-    """BFV under one named parameter set. Making one takes some 50 ms; share it between key pairs.
+    """BFV under one named parameter set. Making one takes up to 50 ms; share it between key pairs.
 
     Args:
         parameters: `TRAINING` for small factors, `TRIPLES` for factors that fill the ring.
         randomness: where all seeds come from.
-        engine: the arithmetic, for these parameters; None: SEAL.
+        engine: the arithmetic, for these parameters; None: what is chosen here (`engines`).
     """
 
     name = "bfv"
@@ -253,7 +254,7 @@ class BfvBackend(Backend):
         engine: BfvEngine | None = None,
     ) -> None:
         self.parameters = parameters
-        self._engine = SealEngine(parameters) if engine is None else engine
+        self._engine = make_engine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
 
     def generate(self, randomness_label: str = "") -> BfvSecret:

@@ -71,6 +71,10 @@ class Scheme(ABC):
         """What both sides must agree on beyond the name, as canonical text for the manifest."""
         return ""
 
+    def arithmetic(self) -> str:
+        """Which implementation computes its encryption here, for people; empty: there is one only."""
+        return ""
+
     @abstractmethod
     def host(self, spec: LayerSpec) -> HostLayer:
         """The host's side of one collaborator's layer."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from protocols.core import multi_buffer
+from protocols.he import engines
 from secure_hfl.executor import usable_cores
 from secure_hfl.version import __version__
 
@@ -31,6 +32,7 @@ def machine() -> dict[str, Any]:
         "secure_hfl": __version__,
         "commit": _commit(),
         "multi_buffer": multi_buffer.available(),
+        "bfv_arithmetic": engines.description(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 

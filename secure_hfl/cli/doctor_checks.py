@@ -23,7 +23,7 @@ from cryptography import x509
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from protocols.core.errors import SecureHflError
+from protocols.core.errors import InvalidInput, SecureHflError
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import existing_home, privacy_problems, replaceable_by_others
 from secure_hfl.identity import TLS_NAME, Identity, validity_problem
@@ -40,7 +40,7 @@ DISK_WARN_BYTES = 1 << 30
 REQUIRED = ("torch", "grpcio", "cryptography", "gmpy2")
 """Without these nothing trains."""
 OPTIONAL = {
-    "tenseal": "the schemes bfv and masked",
+    "tenseal": "the schemes bfv and masked, where the native module was not built",
     "phe": "the scheme paillier",
     "ipp-crypto": "more speed",
     "torchvision": "the demo, and scripts that import it",
@@ -137,6 +137,26 @@ def check_fast_path() -> Iterator[Row]:
     else:
         why = str(multi_buffer.why_unavailable())
         yield Row("fast path", "warn", f"slower kernels: {why}", "pip install 'secure-hfl[fast]', if the CPU has IFMA")
+
+
+def check_arithmetic() -> Iterator[Row]:
+    """What computes bfv: a kernel in C, or SEAL, which takes ten times as long."""
+    # Here and not above, because it imports numpy, which a sick machine may lack.
+    from protocols.he import engines
+
+    name = "bfv arithmetic"
+    try:
+        found = engines.description()
+    except InvalidInput as error:
+        yield Row(name, "fail", str(error), f"unset {engines.CHOICE}")
+        return
+    if engines.chosen() != engines.SEAL:
+        yield Row(name, "ok", found)
+    elif engines.is_built():
+        yield Row(name, "warn", f"{found}: {engines.SWITCH} is set", f"unset {engines.SWITCH}, for ten times the speed")
+    else:
+        fix = "install a C compiler and this package again, for ten times the speed"
+        yield Row(name, "warn", f"{found}: the native module was not built", fix)
 
 
 def check_modes(home: Path) -> Iterator[Row]:
@@ -295,7 +315,7 @@ def check_mnist() -> Iterator[Row]:
 
 def check_all() -> Iterator[Row]:
     """Every check. One that breaks down is a failed check, and the others still run."""
-    for check in (check_versions, check_torchvision, check_fast_path, check_mnist):
+    for check in (check_versions, check_torchvision, check_fast_path, check_arithmetic, check_mnist):
         yield from _survive(check.__name__, check)
     try:
         home = existing_home()

@@ -41,6 +41,7 @@ def report(demo: LocalParties) -> dict[str, Any]:
     return {
         "task_id": demo.task_id,
         "scheme": host["scheme"],
+        "arithmetic": {party.name: party.metrics["arithmetic"] for party in demo.parties},
         "seed": host["seed"],
         "label_epsilon": host["label_epsilon"],
         "collaborators": len(demo.parties) - 1,
@@ -89,6 +90,8 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
             decimal(each["host_bytes_received"]),
         )
     console.print(table)
+    if arithmetic := set(filter(None, result["arithmetic"].values())):
+        console.print(f"[bold]Encryption[/bold]: bfv arithmetic: {'; '.join(sorted(arithmetic))}")
     console.print(f"[bold]Training labels[/bold]: {_label_claim(result['label_epsilon'])}")
     console.print(_work_table(result["rounds"][-1]["work"]))
     by_type = Table(title="What crossed the wire, as the host counts it", title_justify="left")

@@ -91,7 +91,11 @@ class Workbench:
     def __init__(self, scheduler: PartyScheduler, assignment: Assignment) -> None:
         options = assignment.options
         metrics = RunMetrics(
-            party=assignment.party, role=assignment.role, scheme=assignment.scheme.name, seed=options.seed
+            party=assignment.party,
+            role=assignment.role,
+            scheme=assignment.scheme.name,
+            arithmetic=assignment.scheme.arithmetic(),
+            seed=options.seed,
         )
         self.assignment = assignment
         self.progress = Relay(progress_for(options.progress))

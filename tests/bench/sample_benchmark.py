@@ -229,6 +229,7 @@ def benchmark(**changes: Any) -> Benchmark:
             "cores": 2,
             "python": "3.11.7",
             "multi_buffer": True,
+            "bfv_arithmetic": "native, AVX2",
             "packages": {"torch": "2.13.0", "numpy": "2.4.6", "phe": None},
         },
         "parameters": {"bfv": "n = 8192, q of 3 primes", "paillier": "3072 bits"},

@@ -17,6 +17,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from protocols.he import engines
 from protocols.task.messages import COMMON_MESSAGES
 from protocols.wire.codec import Catalogue
 from secure_hfl import identity
@@ -189,6 +190,21 @@ def test_the_fast_path(monkeypatch: pytest.MonkeyPatch):
     assert "no AVX-512 IFMA" in _only(checks.check_fast_path(), "warn").detail
     monkeypatch.setattr(checks.importlib.util, "find_spec", lambda name: None)
     assert list(checks.check_fast_path()) == []
+
+
+def test_what_computes_bfv(monkeypatch: pytest.MonkeyPatch):
+    for variable in (engines.SWITCH, engines.CHOICE):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(engines, "instruction_sets", lambda: ("avx2", "scalar"))
+    assert _only(checks.check_arithmetic(), "ok").detail == "native, AVX2"
+    monkeypatch.setenv(engines.CHOICE, "ifma")
+    assert "cannot be used here, only: avx2, scalar" in _only(checks.check_arithmetic(), "fail").detail
+    monkeypatch.setenv(engines.SWITCH, "1")
+    assert _only(checks.check_arithmetic(), "warn").detail == "SEAL: SECURE_HFL_NO_NATIVE is set"
+    monkeypatch.delenv(engines.SWITCH)
+    monkeypatch.delenv(engines.CHOICE)
+    monkeypatch.setattr(engines, "instruction_sets", lambda: ())
+    assert _only(checks.check_arithmetic(), "warn").detail == "SEAL: the native module was not built"
 
 
 def test_modes_of_the_home_and_its_secrets(home: Path):

@@ -96,7 +96,12 @@ class EncryptedScheme(Scheme):
 
 
 class Bfv(EncryptedScheme):
-    """SEAL's BFV: the default. Fast on any machine; about 2 MB a batch."""
+    """BFV, by a kernel in C or by SEAL: the default. Fast on any machine; about 2 MB a batch."""
+
+    def arithmetic(self) -> str:
+        from protocols.he.engines import description
+
+        return description()
 
     def backend(self) -> Backend:
         from protocols.he.bfv import BfvBackend

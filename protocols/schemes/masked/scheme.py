@@ -50,6 +50,11 @@ class Masked(Scheme):
 
         return BfvBackend(TRIPLES)
 
+    def arithmetic(self) -> str:
+        from protocols.he.engines import description
+
+        return description()
+
     def parameters(self) -> str:
         from protocols.he.parameters import TRIPLES
 

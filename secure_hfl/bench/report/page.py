@@ -282,7 +282,11 @@ _MEANINGS = {
 }
 
 
-_FACTS = {"multi_buffer": "AVX-512 multi-buffer kernels", "load_average": "load, over 1, 5 and 15 minutes"}
+_FACTS = {
+    "multi_buffer": "AVX-512 multi-buffer kernels",
+    "bfv_arithmetic": "bfv arithmetic",
+    "load_average": "load, over 1, 5 and 15 minutes",
+}
 """What of the machine is called otherwise."""
 
 

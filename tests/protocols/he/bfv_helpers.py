@@ -14,6 +14,7 @@ from protocols.core.randomness import OsRandomness, Randomness
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret
 from protocols.he.bit_packing import LIMB
+from protocols.he.engines import chosen, make_engine
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING, BfvParameters
 from protocols.he.residues import add_residues
@@ -21,24 +22,29 @@ from protocols.he.seal_engine import SealEngine, SealMask
 from protocols.he.transforms import coefficients
 
 T = 1 << RING_BITS
+ENGINE = chosen()
+"""The name of what computes on this machine, unless a test asks for another."""
 
 
-def backend(parameters: BfvParameters = TRAINING) -> BfvBackend:
-    return _party(parameters, 0)[0]
+def backend(parameters: BfvParameters = TRAINING, engine: str = ENGINE) -> BfvBackend:
+    """By the engine of this name."""
+    return _party(parameters, 0, engine)[0]
 
 
-def secret(parameters: BfvParameters = TRAINING, number: int = 0) -> BfvSecret:
-    return _party(parameters, number)[1]
+def secret(parameters: BfvParameters = TRAINING, number: int = 0, engine: str = ENGINE) -> BfvSecret:
+    return _party(parameters, number, engine)[1]
 
 
-def public(parameters: BfvParameters = TRAINING, number: int = 0) -> BfvPublic:
-    return _party(parameters, number)[2]
+def public(parameters: BfvParameters = TRAINING, number: int = 0, engine: str = ENGINE) -> BfvPublic:
+    return _party(parameters, number, engine)[2]
 
 
 @lru_cache
-def _party(parameters: BfvParameters, number: int) -> tuple[BfvBackend, BfvSecret, BfvPublic]:
+def _party(parameters: BfvParameters, number: int, engine: str) -> tuple[BfvBackend, BfvSecret, BfvPublic]:
     """Key pair `number`; made once, as contexts and keys take time."""
-    scheme = _party(parameters, 0)[0] if number else BfvBackend(parameters)
+    scheme = (
+        _party(parameters, 0, engine)[0] if number else BfvBackend(parameters, None, make_engine(parameters, engine))
+    )
     owner = scheme.generate()
     return scheme, owner, scheme.load_public(owner.public_key())
 

@@ -14,12 +14,12 @@ from tests.protocols.he import bfv_helpers, paillier_helpers
 class KeptBfv(BfvBackend):
     """BFV: the first that asks gets one of the pair's keys, the next the other, and so on."""
 
-    def __init__(self, parameters: BfvParameters = TRAINING, pair: int = 0) -> None:
-        vars(self).update(vars(bfv_helpers.backend(parameters)))
-        self._numbers = cycle((2 * pair, 2 * pair + 1))
+    def __init__(self, parameters: BfvParameters = TRAINING, pair: int = 0, engine: str = bfv_helpers.ENGINE) -> None:
+        vars(self).update(vars(bfv_helpers.backend(parameters, engine)))
+        self._name, self._numbers = engine, cycle((2 * pair, 2 * pair + 1))
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
-        return bfv_helpers.secret(self.parameters, next(self._numbers))
+        return bfv_helpers.secret(self.parameters, next(self._numbers), self._name)
 
 
 class KeptPaillier(PaillierBackend):

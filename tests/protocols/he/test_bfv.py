@@ -159,8 +159,8 @@ def test_check_accepts_the_shapes_of_training():
 SHAPE = MatrixShape(3, 4, 5, 20)
 
 
-def operand_for(shape=SHAPE):
-    return public().load_operand(secret().encrypt(np.ones((shape.k, shape.n), np.uint64), shape), shape)
+def operand_for(shape=SHAPE, evaluator=None):
+    return (evaluator or public()).load_operand(secret().encrypt(np.ones((shape.k, shape.n), np.uint64), shape), shape)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,9 @@ def test_bad_operands_are_refused(matrix, error):
 
 
 def test_an_operand_of_another_key_is_refused():
-    with pytest.raises(InvalidInput, match="public key"):
-        public(TRAINING, 1).multiply_add(np.zeros((3, 4), np.int64), operand_for(), np.zeros((3, 5), np.uint64), SHAPE)
+    for other in (public(TRAINING, 1), Watched()):  # of another engine, in the form of that
+        with pytest.raises(InvalidInput, match="public key"):
+            other.multiply_add(np.zeros((3, 4), np.int64), operand_for(), np.zeros((3, 5), np.uint64), SHAPE)
     with pytest.raises(InvalidCiphertext, match="another key"):
         public(TRAINING, 1).load_operand(secret().encrypt(np.ones((4, 5), np.uint64), SHAPE), SHAPE)
 
@@ -235,7 +236,7 @@ def test_prepared_masks_are_used_once_and_then_made_afresh():
     make = evaluator._make_mask
     evaluator._make_mask = lambda: made.append(make()) or made[-1]
     assert [evaluator.prepare(SHAPE) for _ in range(2)] == [1, 2]
-    operand, zero = operand_for(), np.zeros((3, 4), np.int64)
+    operand, zero = operand_for(evaluator=evaluator), np.zeros((3, 4), np.int64)
     for used in range(1, 4):
         evaluator.multiply_add(zero, operand, np.zeros((3, 5), np.uint64), SHAPE)
         assert len(evaluator._stock) == max(0, 2 - used) * replies

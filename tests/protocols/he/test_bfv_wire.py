@@ -10,12 +10,14 @@ import pytest
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.he import bfv_wire as wire
+from protocols.he.engines import SEAL
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING, TRIPLES
-from tests.protocols.he.bfv_helpers import backend, public, secret
+from tests.protocols.he.bfv_helpers import ENGINE, backend, public, secret
 
 SHAPE = MatrixShape(128, 20, 20, 20)
 HEADER = wire.HEADER_BYTES
+each_engine = pytest.mark.parametrize("engine", sorted({ENGINE, SEAL}))
 
 
 def test_a_residue_at_its_prime_is_refused_and_below_it_is_not():
@@ -63,16 +65,17 @@ def test_bits_of_a_draw_beyond_the_prime_s_do_not_count():
 
 
 @lru_cache
-def sent(kind):
+def sent(kind, engine=ENGINE):
     """A good message of each kind as (parts, reader of parts)."""
+    owner, evaluator = secret(engine=engine), public(engine=engine)
     if kind == "key":
-        return (secret().public_key(),), lambda parts: backend().load_public(parts[0])
-    bundle = secret().encrypt(np.ones((20, 20), np.uint64), SHAPE)
+        return (owner.public_key(),), lambda parts: backend(engine=engine).load_public(parts[0])
+    bundle = owner.encrypt(np.ones((20, 20), np.uint64), SHAPE)
     if kind == "operand":
-        return bundle.parts, lambda parts: public().load_operand(CiphertextBundle(parts), SHAPE)
-    operand = public().load_operand(bundle, SHAPE)
-    reply = public().multiply_add(np.ones((128, 20), np.int64), operand, np.zeros((128, 20), np.uint64), SHAPE)
-    return reply.parts, lambda parts: secret().decrypt(CiphertextBundle(parts), SHAPE)
+        return bundle.parts, lambda parts: evaluator.load_operand(CiphertextBundle(parts), SHAPE)
+    operand = evaluator.load_operand(bundle, SHAPE)
+    reply = evaluator.multiply_add(np.ones((128, 20), np.int64), operand, np.zeros((128, 20), np.uint64), SHAPE)
+    return reply.parts, lambda parts: owner.decrypt(CiphertextBundle(parts), SHAPE)
 
 
 def set_at(at, value):
@@ -102,10 +105,11 @@ BYTE_FAULTS = {
 }
 
 
+@each_engine
 @pytest.mark.parametrize("kind", ["key", "operand", "reply"])
 @pytest.mark.parametrize("fault", BYTE_FAULTS)
-def test_every_malformed_byte_field_is_refused(kind, fault):
-    parts, read = sent(kind)
+def test_every_malformed_byte_field_is_refused(engine, kind, fault):
+    parts, read = sent(kind, engine)
     read(parts)
     for at in {0, len(parts) - 1}:
         broken = (*parts[:at], BYTE_FAULTS[fault](parts[at]), *parts[at + 1 :])
@@ -113,10 +117,11 @@ def test_every_malformed_byte_field_is_refused(kind, fault):
             read(broken)
 
 
+@each_engine
 @pytest.mark.parametrize("kind", ["key", "operand"])
-def test_a_residue_that_is_too_large_is_refused(kind):
+def test_a_residue_that_is_too_large_is_refused(engine, kind):
     """In a reply every bit pattern is a value."""
-    parts, read = sent(kind)
+    parts, read = sent(kind, engine)
     with pytest.raises(InvalidCiphertext) as caught:
         read((parts[0][:-16] + b"\xff" * 16, *parts[1:]))
     assert str(TRAINING.primes[0]) not in str(caught.value)
@@ -143,24 +148,27 @@ BUNDLE_FAULTS = {
 }
 
 
+@each_engine
 @pytest.mark.parametrize("kind", ["operand", "reply"])
 @pytest.mark.parametrize("fault", BUNDLE_FAULTS)
-def test_malformed_bundles_are_refused(kind, fault):
-    parts, read = sent(kind)
+def test_malformed_bundles_are_refused(engine, kind, fault):
+    parts, read = sent(kind, engine)
     with pytest.raises(InvalidCiphertext):
         read(BUNDLE_FAULTS[fault](parts))
 
 
-def test_a_transparent_reply_is_refused():
-    parts, read = sent("reply")
+@each_engine
+def test_a_transparent_reply_is_refused(engine):
+    parts, read = sent("reply", engine)
     c1 = TRAINING.degree * TRAINING.reply_bits // 8
     with pytest.raises(InvalidCiphertext, match="transparent"):
         read((parts[0][:-c1] + bytes(c1), *parts[1:]))
 
 
+@each_engine
 @pytest.mark.parametrize("kind", ["key", "operand"])
-def test_a_key_or_operand_that_is_zero_is_refused(kind):
-    parts, read = sent(kind)
+def test_a_key_or_operand_that_is_zero_is_refused(engine, kind):
+    parts, read = sent(kind, engine)
     size = TRAINING.operand_bytes - wire.SEED_BYTES
     with pytest.raises(InvalidCiphertext, match="transparent"):
         read((parts[0][:-size] + bytes(size), *parts[1:]))

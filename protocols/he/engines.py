@@ -1,0 +1,57 @@
+"""Which implementation computes BFV: this project's kernel where it was built, else SEAL.
+
+    SECURE_HFL_NO_NATIVE=1          SEAL
+    SECURE_HFL_NATIVE=avx2          the kernel with these instructions: ifma, avx2, neon, scalar
+
+Libraries are imported when an engine is made: SEAL's takes a while, and memory.
+"""
+
+from __future__ import annotations
+
+import os
+
+from protocols.core.errors import InvalidInput
+from protocols.he.bfv_engine import BfvEngine
+from protocols.he.native.kernel import instruction_sets
+from protocols.he.native_engine import NAMES, NativeEngine
+from protocols.he.parameters import BfvParameters
+
+SWITCH = "SECURE_HFL_NO_NATIVE"
+CHOICE = "SECURE_HFL_NATIVE"
+SEAL = "seal"
+
+
+def is_built() -> bool:
+    """Whether the native module is there."""
+    return bool(instruction_sets())
+
+
+def chosen() -> str:
+    """The name of what `make_engine` takes: an instruction set, or `SEAL`.
+
+    Raises:
+        InvalidInput: the environment asks for instructions that cannot be used here.
+    """
+    if os.environ.get(SWITCH, "") not in ("", "0"):
+        return SEAL
+    found, wanted = instruction_sets(), os.environ.get(CHOICE, "")
+    if wanted and wanted not in found:
+        usable = ", ".join(found) or "none, as the native module was not built"
+        raise InvalidInput(f"{CHOICE}={wanted} cannot be used here, only: {usable}")
+    return wanted or next(iter(found), SEAL)
+
+
+def make_engine(parameters: BfvParameters, name: str | None = None) -> BfvEngine:
+    """An engine by name; None: what is chosen here."""
+    name = chosen() if name is None else name
+    if name != SEAL:
+        return NativeEngine(parameters, name)
+    from protocols.he.seal_engine import SealEngine
+
+    return SealEngine(parameters)
+
+
+def description() -> str:
+    """What is chosen here, for people, without making it."""
+    name = chosen()
+    return "SEAL" if name == SEAL else f"native, {NAMES[name]}"

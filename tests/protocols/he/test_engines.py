@@ -1,0 +1,176 @@
+"""Every engine makes the same messages from the same seeds, and reads those of the others; which one is chosen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from protocols.core.errors import InvalidInput
+from protocols.core.randomness import SeededRandomness
+from protocols.he import engines
+from protocols.he.bfv import BfvBackend
+from protocols.he.bfv_engine import BfvEngine
+from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape
+from protocols.he.native.kernel import instruction_sets
+from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES, BfvParameters
+from tests.protocols.he.bfv_helpers import T
+
+NATIVE = instruction_sets()
+ALL = (*NATIVE, engines.SEAL)
+needs_kernel = pytest.mark.skipif(not NATIVE, reason="the native kernel is not built here: make native")
+each_set = pytest.mark.parametrize("parameters", PARAMETER_SETS.values(), ids=lambda p: p.name)
+
+Ring = NDArray[np.uint64]
+
+
+@lru_cache
+def engine(parameters: BfvParameters, name: str) -> BfvEngine:
+    return engines.make_engine(parameters, name)
+
+
+def inputs(shape: MatrixShape, number: int) -> tuple[NDArray[np.int64], Ring, Ring]:
+    """X with its largest entries either way among others, M, R."""
+    stream, bits = SeededRandomness(number, "engines"), min(shape.factor_bits, RING_BITS - 1)
+    factor = stream.ring((shape.m, shape.k), bits).astype(np.int64)
+    factor *= 1 - 2 * stream.ring((shape.m, shape.k), 1).astype(np.int64)
+    factor[0, 0], factor[-1, -1] = (1 << bits) - 1, 1 - (1 << bits)
+    matrix, addend = stream.ring((shape.k, shape.n), RING_BITS), stream.ring((shape.m, shape.n), RING_BITS)
+    matrix[0, 0], addend[-1, -1] = T - 1, T - 1
+    return factor, matrix, addend
+
+
+def messages(parameters: BfvParameters, name: str, shape: MatrixShape, number: int = 1) -> tuple[bytes, ...]:
+    """Key, operand and reply from seeds, whose result is checked."""
+    factor, matrix, addend = inputs(shape, number)
+    backend = BfvBackend(parameters, SeededRandomness(number, "engines' seeds"), engine(parameters, name))
+    owner = backend.generate()
+    evaluator = backend.load_public(owner.public_key())
+    owner.prepare(shape)
+    evaluator.prepare(shape)
+    operand = owner.encrypt(matrix, shape)
+    reply = evaluator.multiply_add(factor, evaluator.load_operand(operand, shape), addend, shape)
+    exact = (factor.view(np.uint64) @ matrix + addend) & np.uint64(T - 1)
+    assert (owner.decrypt(reply, shape) == exact).all()
+    return owner.public_key(), *operand.parts, *reply.parts
+
+
+@needs_kernel
+@each_set
+@pytest.mark.parametrize(("m", "k", "n"), [(128, 20, 20), (3, 200, 90), (129, 7, 1), (1, 1, 1), (1, 9000, 1)])
+def test_the_same_seeds_give_the_same_messages(parameters: BfvParameters, m: int, k: int, n: int) -> None:
+    shape = MatrixShape(m, k, n, RING_BITS if parameters is TRIPLES else 19)
+    by_seal = messages(parameters, engines.SEAL, shape)
+    for name in NATIVE:
+        assert messages(parameters, name, shape) == by_seal
+
+
+@needs_kernel
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(NATIVE or ALL),
+    st.sampled_from([(TRAINING, 26), (TRAINING, 1), (TRIPLES, RING_BITS)]),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.integers(0, 1 << 20),
+)
+def test_products_are_exact(name: str, kind: tuple[BfvParameters, int], m: int, k: int, n: int, number: int) -> None:
+    parameters, bits = kind
+    messages(parameters, name, MatrixShape(m, k, n, bits), number)
+
+
+@needs_kernel
+@pytest.mark.parametrize("name", NATIVE)
+def test_a_factor_of_zeros_gives_the_addend(name: str) -> None:
+    """SEAL leaves such tiles out; the bytes are those that multiplying gives."""
+    shape, replies = MatrixShape(40, 30, 20, 19), []
+    _, matrix, addend = inputs(shape, 3)
+    for each in (name, engines.SEAL):
+        backend = BfvBackend(TRAINING, SeededRandomness(4, "zeros"), engine(TRAINING, each))
+        owner = backend.generate()
+        evaluator = backend.load_public(owner.public_key())
+        operand = evaluator.load_operand(owner.encrypt(matrix, shape), shape)
+        reply = evaluator.multiply_add(np.zeros((40, 30), np.int64), operand, addend, shape)
+        assert (owner.decrypt(reply, shape) == addend).all()
+        replies.append(reply)
+    assert replies[0] == replies[1]
+
+
+@needs_kernel
+def test_a_key_and_an_operand_of_one_engine_serve_another() -> None:
+    shape = MatrixShape(5, 20, 3, 19)
+    factor, matrix, addend = inputs(shape, 2)
+    exact = (factor.view(np.uint64) @ matrix + addend) & np.uint64(T - 1)
+    for one, other in ((NATIVE[0], engines.SEAL), (engines.SEAL, NATIVE[0])):
+        owner = BfvBackend(engine=engine(TRAINING, one)).generate()
+        evaluator = BfvBackend(engine=engine(TRAINING, other)).load_public(owner.public_key())
+        reply = evaluator.multiply_add(
+            factor, evaluator.load_operand(owner.encrypt(matrix, shape), shape), addend, shape
+        )
+        assert (owner.decrypt(reply, shape) == exact).all()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_opened_keys_agree_with_every_engine(name: str) -> None:
+    shape = MatrixShape(5, 20, 3, 19)
+    factor, matrix, addend = inputs(shape, 2)
+    backend = BfvBackend(engine=engine(TRAINING, name))
+    owner = backend.generate()
+    evaluator, key = backend.load_public(owner.public_key()), backend.open_key(owner.public_key(), owner.exported())
+    operand = owner.encrypt(matrix, shape)
+    assert (key.operand(operand, shape) == matrix).all()
+    reply = evaluator.multiply_add(factor, evaluator.load_operand(operand, shape), addend, shape)
+    assert (key.reply(reply, shape) == owner.decrypt(reply, shape)).all()
+    assert isinstance(reply, CiphertextBundle)
+
+
+# ---- which one is chosen
+
+
+@needs_kernel
+def test_the_best_is_chosen_or_what_the_environment_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(engines.SWITCH, raising=False)
+    monkeypatch.delenv(engines.CHOICE, raising=False)
+    assert engines.chosen() == NATIVE[0]
+    monkeypatch.setenv(engines.CHOICE, "scalar")
+    assert engines.chosen() == "scalar"
+    assert engines.make_engine(TRAINING).description == engines.description() == "native, no vector instructions"
+    monkeypatch.setenv(engines.SWITCH, "1")
+    assert (engines.chosen(), engines.description()) == (engines.SEAL, "SEAL")
+    assert engines.make_engine(TRAINING).description == "SEAL"
+    monkeypatch.setenv(engines.SWITCH, "0")
+    assert engines.chosen() == "scalar"
+
+
+def test_instructions_that_are_not_here_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(engines.SWITCH, raising=False)
+    monkeypatch.setenv(engines.CHOICE, "mmx")
+    with pytest.raises(InvalidInput, match="SECURE_HFL_NATIVE=mmx cannot be used here, only: "):
+        BfvBackend()
+
+
+def test_without_the_module_it_is_seal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(engines.SWITCH, raising=False)
+    monkeypatch.delenv(engines.CHOICE, raising=False)
+    monkeypatch.setattr(engines, "instruction_sets", lambda: ())
+    assert engines.chosen() == engines.SEAL
+    monkeypatch.setenv(engines.CHOICE, "ifma")
+    with pytest.raises(InvalidInput, match="only: none, as the native module was not built"):
+        engines.chosen()
+
+
+@needs_kernel
+def test_the_kernel_does_without_seal() -> None:
+    program = (
+        "import sys\nfrom protocols.he.bfv import BfvBackend\nBfvBackend().generate()\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('tenseal', 'zstandard')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
