@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from protocols.core.randomness import expand
 from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.layout import Layout
-from protocols.he.native.kernel import Kernel, KernelOperand, KernelSecret
+from protocols.he.native.kernel import Kernel, KernelMask, KernelOperand, KernelSecret, KernelZero
 from protocols.he.parameters import SEED_BYTES, BfvParameters
 
 NAMES = {"ifma": "AVX-512 IFMA", "avx2": "AVX2", "neon": "NEON", "scalar": "no vector instructions"}
 """Of instruction sets, for people."""
-
-
-@dataclass(frozen=True, repr=False)
-class NativeMask:
-    """u * key in the kernel's form, and e2 for c1."""
-
-    product: NDArray[np.uint64]
-    error: NDArray[np.int8]
 
 
 class NativeEngine(BfvEngine):
@@ -51,43 +41,30 @@ class NativeEngine(BfvEngine):
     def secret_key(self, ternary: bytes) -> KernelSecret:
         return self._kernel.secret(np.frombuffer(ternary, np.int8))
 
-    def zeros(self, secret: KernelSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[Ring]:
-        return [
-            self._kernel.zero(secret, seed, self._kernel.error(words))
-            for seed, words in zip(seeds, errors, strict=True)
-        ]
+    def zeros(self, secret: KernelSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[KernelZero]:
+        made = zip(seeds, map(self._kernel.error, errors), strict=True)
+        return [self._kernel.zero(secret, seed, error) for seed, error in made]
 
-    def operand_body(self, seed: bytes, zero: Ring, message: Ring) -> bytes:
-        if len(message):
-            self._kernel.add_message(zero, message)
-        return seed + self._kernel.pack(zero)
+    def operand_body(self, seed: bytes, zero: KernelZero, message: Ring) -> bytes:
+        return seed + self._kernel.body(zero, message if len(message) else None)
 
     def load(self, bodies: Sequence[bytes]) -> KernelOperand:
         return self._kernel.load([(body[:SEED_BYTES], body[SEED_BYTES:]) for body in bodies])
 
-    def mask(self, key: KernelOperand, words: bytes) -> NativeMask:
+    def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
         cut = self.parameters.degree * WORD_BYTES
-        product = self._kernel.mask(self._kernel.ternary(words[:cut]), key)
-        return NativeMask(product, self._kernel.error(words[cut:]))
+        return self._kernel.mask(self._kernel.ternary(words[:cut]), key, self._kernel.error(words[cut:]))
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[NativeMask], seeds: Sequence[bytes]
+        self, product: Product, groups: range, masks: Sequence[KernelMask], seeds: Sequence[bytes]
     ) -> list[bytes]:
         layout, flooding = product.layout, []
         for group, seed in zip(groups, seeds, strict=True):
             stream = expand(seed)
             places = (len(layout.places(group, n_index)) for n_index in range(layout.n_tiles))
             flooding += [stream.bytes(count * FLOODING_BYTES) for count in places]
-        return self._kernel.multiply_add(
-            layout,
-            product.factor,
-            product.operand,
-            product.addend,
-            [(mask.product, mask.error) for mask in masks],
-            flooding,
-            groups.start,
-            groups.stop,
-        )
+        whole = product.factor, product.operand, product.addend
+        return self._kernel.multiply_add(layout, *whole, masks, flooding, groups.start, groups.stop)
 
     def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
         return self._kernel.decrypt(secret, layout, bodies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from protocols.core.randomness import SeededRandomness
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv import BfvSecret, Zero
 from protocols.he.bit_packing import LIMB
+from protocols.he.engines import SEAL
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, SecretSide
 from protocols.he.layout import best_layout
 from protocols.he.paillier_math import pack
@@ -22,7 +24,8 @@ from tests.protocols.he.bfv_helpers import scaled_noise_as_sent
 from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 SHAPE = MatrixShape(5, 3, 4, 20)
-BACKENDS = {"bfv": KeptBfv, "paillier": KeptPaillier}
+BACKENDS: dict[str, Any] = {"bfv": partial(KeptBfv, engine=SEAL), "paillier": KeptPaillier}
+"""By SEAL's engine, whose encryptions of zero can be changed."""
 
 
 class Session:
