@@ -15,6 +15,7 @@ from secure_hfl.dry_run.batches import Batches, MadeUp
 from secure_hfl.dry_run.findings import Assumptions, Finding, Findings
 from secure_hfl.dry_run.shown import ShownRun
 from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.id_forms import Forms
 from secure_hfl.engine.last_batch import last_batch_problem
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.user_code import UserCode
@@ -128,6 +129,9 @@ class DryRun:
             check_ids(ids)
         some = ", ".join(repr(each) for each in ids[:3])
         findings.add("load_local_ids", "ok", f"{len(ids):,} ids, such as {some}")
+        forms = Forms(ids)
+        if forms.are_odd:
+            findings.add("load_local_ids", "warn", f"ids match only where all parties write them alike: {forms}")
         return ids
 
     def _check_split(self, own: list[str]) -> None:

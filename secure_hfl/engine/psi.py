@@ -32,6 +32,7 @@ from protocols.psi import (
 )
 from protocols.task.abort import AbortCode
 from protocols.task.manifest import Manifest
+from secure_hfl.engine.id_forms import Forms
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import EmptyIntersection, PeerAborted
 from secure_hfl.executor import Executor
@@ -277,7 +278,7 @@ def _counted(items: Iterable[T], progress: Progress, step: str, total: int) -> I
 
 
 def describe_format(ids: Sequence[str]) -> str:
-    """What this party's own ids look like, for its own eyes: kinds of characters and lengths, never an id."""
+    """What this party's own ids look like, for its own eyes: kinds of characters, lengths and forms, never an id."""
     shapes: dict[str, int] = {}
     for item in ids:
         kind = re.sub(r"[0-9]+", "digits", re.sub(r"[^\W\d_]+", "letters", item))
@@ -285,4 +286,6 @@ def describe_format(ids: Sequence[str]) -> str:
     lengths = [len(item) for item in ids]
     common = sorted(shapes, key=lambda kind: -shapes[kind])[:3]
     listed = ", ".join(f"{kind[:60]!r} ({shapes[kind]})" for kind in common)
-    return f"this party's ids have {min(lengths)} to {max(lengths)} characters and look like {listed}"
+    forms = Forms(ids)
+    written = f"; of {forms.looked_at:,}, {forms}" if forms.counts else ""
+    return f"this party's ids have {min(lengths)} to {max(lengths)} characters and look like {listed}{written}"

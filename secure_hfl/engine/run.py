@@ -21,6 +21,7 @@ from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.failure import Failure, diagnose, one_line
+from secure_hfl.engine.id_forms import what_may_not_match
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.psi import PsiOutcome
 from secure_hfl.engine.recovery import did_not_return
@@ -172,10 +173,13 @@ class Run:
         bench.peers.go_to(Phase.PSI)
         executor = LocalExecutor()
         try:
-            outcome = self._role.intersect(bench.user.local_ids(), executor)
+            ids = bench.user.local_ids()
+            outcome = self._role.intersect(ids, executor)
         finally:
             executor.close()  # its processes have nothing left to do, and hold memory
         bench.state.intersection, bench.measurements.metrics.psi = outcome.intersection, outcome.metrics
+        if problem := what_may_not_match(ids, outcome.intersection):
+            logger.warning(f"{problem}.")
         bench.peers.sign()
         bench.keep(ResumePoint(Phase.PSI))
 
