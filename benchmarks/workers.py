@@ -30,7 +30,14 @@ def run(method: str, fork_support: str) -> list[str]:
         environment = {"WORKERS_METHOD": method, "GRPC_ENABLE_FORK_SUPPORT": fork_support}
         try:
             running = [
-                parties.start(name, "workers_party.py", case=cases.get(name), environment=environment, with_python=True)
+                parties.start(
+                    name,
+                    "workers_party.py",
+                    case=cases.get(name),
+                    environment=environment,
+                    with_python=True,
+                    is_real=True,
+                )
                 for name in parties.names
             ]
             ended = [party.ended() for party in running]

@@ -11,6 +11,7 @@ SECURE_HFL_CHECKPOINT_EVERY   batches of training between two checkpoints (host)
 SECURE_HFL_LIMITS       what peers may ask of this machine: "ids=20000000,width=8192" (secure_hfl/limits.py)
 SECURE_HFL_KEEP_FOR_JUDGE     1: keep what a round would be opened with to a judge: SECRET files in the task's directory
 SECURE_HFL_KEEP_ALL_ROUNDS    1: the same for every round; default: for the last two
+SECURE_HFL_PROXY        an HTTP proxy through which a collaborator reaches the host: http://[user:password@]host:port
 SECURE_HFL_PROGRESS     file descriptor to write progress to, as JSON lines
 """
 
@@ -41,6 +42,7 @@ class RunOptions(BaseModel):
     limits: str | None = None
     keep_for_judge: bool | None = None
     keep_all_rounds: bool | None = None
+    proxy: str | None = Field(default=None, repr=False)
     progress: int | None = Field(default=None, ge=0)
 
     @property

@@ -64,6 +64,13 @@ KeepForJudge = Annotated[
     ),
 ]
 KeepAllRounds = Annotated[bool, typer.Option("--keep-all-rounds", help="The same for every round.")]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="An HTTP proxy to reach the host through: http://host:port. One with a password: $SECURE_HFL_PROXY.",
+    ),
+]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")]
 
 
@@ -113,6 +120,7 @@ def collaborator(
     scheme: Scheme = None,
     projection: Projection = None,
     resume: Resume = False,
+    proxy: Proxy = None,
     keep_for_judge: KeepForJudge = False,
     keep_all_rounds: KeepAllRounds = False,
     show_traceback: Traceback = False,
@@ -128,6 +136,7 @@ def collaborator(
         scheme=scheme,
         projection=projection,
         resume=resume or None,
+        proxy=proxy,
         keep_for_judge=keep_for_judge or None,
         keep_all_rounds=keep_all_rounds or None,
     )

@@ -57,11 +57,11 @@ def to_the_host(assignment: Assignment) -> Callable[[float], Channel]:
     """Opens a channel to the host of a task, given how many seconds that may take. Raises `PeerRefused`."""
     record, identity = assignment.record, assignment.identity
     host, catalogue = host_of(record), Catalogue(assignment.scheme.all_messages())
+    certificate, proxy = host.certificate_pem, assignment.options.proxy
 
     def attempt(seconds: float) -> Channel:
-        return connect(
-            record.address, record.task_id, identity, host.certificate_pem, seconds, host.name, catalogue=catalogue
-        )
+        to = (record.address, record.task_id, identity, certificate, seconds, host.name)
+        return connect(*to, catalogue=catalogue, proxy=proxy)
 
     return attempt
 

@@ -1,7 +1,7 @@
 """Ids that another party may write otherwise, told from this party's own ids alone: nothing is sent.
 
-Ids match if their bytes are equal, after Unicode's NFC. "007" and "7" are two ids, and nobody can tell whether they are one
-sample. What can be told is that "007" is not the plainest way to write it:
+Ids match if their bytes are equal, after Unicode's NFC. "007" and "7" are two ids, and nobody can tell whether they are
+one sample. What can be told is that "007" is not the plainest way to write it:
 
     blanks at an end      " 7", "7\\t", a byte order mark, a zero-width space
     quotes around it      "'7'"

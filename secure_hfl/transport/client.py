@@ -14,11 +14,12 @@ from secure_hfl.identity import Identity, check_certificate
 from secure_hfl.transport.channel import Channel, ChannelLimits
 from secure_hfl.transport.tls import (
     ACCEPTED_KEY,
-    CLIENT_OPTIONS,
     METHOD,
     SERVICE,
     TASK_ID_KEY,
     channel_credentials,
+    client_options,
+    proxy_name,
 )
 
 PROBE_SECONDS = 2.0
@@ -35,6 +36,7 @@ def connect(
     *,
     catalogue: Catalogue,
     limits: ChannelLimits | None = None,
+    proxy: str | None = None,
 ) -> Channel:
     """Join a task.
 
@@ -46,13 +48,16 @@ def connect(
         timeout: Seconds to wait for the host to come up and admit us.
         peer_name: What to call the host.
         catalogue: The messages that may travel.
+        proxy: An HTTP proxy to go through, "http://[user:password@]host:port".
 
     Raises:
+        ConfigurationError: The proxy is none.
         PeerRefused: The host could not be reached in time, or it refused us. Says why and what to check.
         IdentityError: The host's certificate is invalid.
     """
     host = check_certificate(host_certificate_pem)
-    stream = _Stream(address, task_id, identity, host_certificate_pem, peer_name, limits, catalogue)
+    options = client_options(proxy)
+    stream = _Stream(address, task_id, identity, host_certificate_pem, peer_name, limits, catalogue, options)
     try:
         arrived = stream.answered.wait(timeout)
         if stream.accepted:
@@ -63,8 +68,9 @@ def connect(
         raise
     stream.hang_up()
     problem = f"{peer_name} did not admit us" if arrived else f"no connection to {peer_name} within {timeout:g} s"
+    way = "" if proxy is None else f" through the proxy {proxy_name(proxy)}"
     raise PeerRefused(
-        f"{problem} ({cause}). Check that the host is running task {task_id} at {address}, "
+        f"{problem}{way} ({cause}). Check that the host is running task {task_id} at {address}, "
         f"that its certificate is still {host.fingerprint} and that its task lists ours, {identity.fingerprint}"
     )
 
@@ -81,12 +87,13 @@ class _Stream:
         peer_name: str,
         limits: ChannelLimits | None,
         catalogue: Catalogue,
+        options: tuple[tuple[str, int | str], ...],
     ) -> None:
         self.answered = threading.Event()
         self.accepted = False
         self.channel = Channel(peer_name, catalogue, self.hang_up, limits)
         credentials = channel_credentials(identity, host_certificate_pem)
-        self._grpc_channel = grpc.secure_channel(address, credentials, options=CLIENT_OPTIONS)
+        self._grpc_channel = grpc.secure_channel(address, credentials, options=options)
         self._exchange = self._grpc_channel.stream_stream(f"/{SERVICE}/{METHOD}", None, None)
         metadata = ((TASK_ID_KEY, task_id),)
         self._call: Any = self._exchange(self.channel.outgoing(), metadata=metadata, wait_for_ready=True)

@@ -7,7 +7,9 @@ Lobby            gives the name that the certificate stands for, once at a time
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -129,6 +131,29 @@ def listen_address(address: str) -> str:
     return f"{host}:{port}" if is_loopback else f"[::]:{port}"
 
 
+def _why_not(address: str) -> str:
+    """Why nobody can listen there, and what to do."""
+    host, _, port = address.rpartition(":")
+    bare = host.strip("[]")
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in bare else socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((bare, int(port)))
+            probe.listen()
+    except OSError as error:
+        match error.errno:
+            case errno.EADDRINUSE:
+                return (
+                    f"another process has the port, perhaps a run or a notebook that has not ended "
+                    f"(`ss -ltnp sport = :{port}` names it). End it, or create the task with another port"
+                )
+            case errno.EADDRNOTAVAIL:
+                return "the address is not this machine's"
+            case _:
+                return str(error.strerror or error)
+    return "is the address this machine's, and the port free?"
+
+
 class PartyServer:
     """Listens for the collaborators of any number of tasks.
 
@@ -153,9 +178,7 @@ class PartyServer:
         try:
             self.port = self._server.add_secure_port(listen_address, server_credentials(identity, self._pinned))
         except RuntimeError as error:
-            raise TransportError(
-                f"cannot listen on {listen_address}: is the address this machine's, and the port free?"
-            ) from error
+            raise TransportError(f"cannot listen on {listen_address}: {_why_not(listen_address)}") from error
         self._server.start()
 
     def open_task(

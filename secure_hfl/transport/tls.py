@@ -26,10 +26,12 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import grpc
 
 from protocols.wire.frames import CHUNK_BYTES, FRAME_SLACK
+from secure_hfl.errors import ConfigurationError
 from secure_hfl.identity import TLS_NAME, Identity
 
 SERVICE = "secure_hfl.Party"
@@ -46,6 +48,7 @@ starting a handshake with it, which takes microseconds: without this, and with a
 a flood of connections ended the process."""
 
 _Options = tuple[tuple[str, int | str], ...]
+_USE_PROXY = "grpc.enable_http_proxy"
 
 _COMMON: _Options = (
     ("grpc.max_receive_message_length", CHUNK_BYTES + FRAME_SLACK),
@@ -71,7 +74,7 @@ SERVER_OPTIONS: _Options = (
 CLIENT_OPTIONS: _Options = (
     *_COMMON,
     ("grpc.ssl_target_name_override", TLS_NAME),
-    ("grpc.enable_http_proxy", 0),
+    (_USE_PROXY, 0),
     ("grpc.enable_retries", 0),
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.use_local_subchannel_pool", 1),
@@ -79,6 +82,35 @@ CLIENT_OPTIONS: _Options = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
+
+
+def client_options(proxy: str | None) -> _Options:
+    """gRPC's settings of a client: those above, and an HTTP proxy that is asked to CONNECT and that TLS goes through.
+
+    Proxies that environment variables name are not used. Where gRPC goes through the given one, it still reaches the
+    hosts that `no_proxy` names directly.
+
+    Args:
+        proxy: "http://[user:password@]host:port"; None: straight to the host.
+
+    Raises:
+        ConfigurationError: it is not of that form.
+    """
+    if proxy is None:
+        return CLIENT_OPTIONS
+    proxy_name(proxy)
+    return (*(each for each in CLIENT_OPTIONS if each[0] != _USE_PROXY), (_USE_PROXY, 1), ("grpc.http_proxy", proxy))
+
+
+def proxy_name(proxy: str) -> str:
+    """Host and port of a proxy, without its password. Raises `ConfigurationError`."""
+    try:
+        parts = urlsplit(proxy)
+        if parts.scheme == "http" and parts.hostname and parts.port and not (parts.path.strip("/") or parts.query):
+            return parts.netloc.rpartition("@")[2]
+    except ValueError:
+        pass
+    raise ConfigurationError("a proxy reads http://host:port or http://user:password@host:port")
 
 
 def server_credentials(identity: Identity, pinned: Callable[[], tuple[bytes, ...]]) -> grpc.ServerCredentials:
