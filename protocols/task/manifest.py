@@ -245,7 +245,7 @@ class Manifest(Message):
     def pair_terms(self, feature_key: str) -> PairTerms:
         """What host and collaborator hold each other to."""
         width = self.projection_widths[self.feature_keys.index(feature_key)] if self.has_projection else 0
-        return PairTerms(self.max_rounds, width, self.limits(feature_key))
+        return PairTerms(self.max_rounds, width, self.limits(feature_key), self.max_batches)
 
     def pair(self, feature_key: str) -> bytes:
         """What stands for this session of the host and a collaborator in their PSI."""

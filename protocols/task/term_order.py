@@ -1,4 +1,4 @@
-"""A run keeps to its terms: no round beyond the last that was declared, no layer or batch larger than was allowed.
+"""A run keeps to its terms: no round or batch beyond the last that was declared, none larger than was allowed.
 
 Counts of ids are not in messages' recorded values, so an auditor cannot see them: the parties themselves compare them
 (`RunLimits.check_ids`) before a feature moves.
@@ -34,13 +34,21 @@ class TermOrder:
         if message_type is RoundStart:
             if self._rounds and at[0] == Phase.TRAIN and at[1] > self._rounds:
                 refuse(sender, message_type, f"round {at[1]} of training, and at most {self._rounds} were agreed on")
+            self._check_batches(sender, message_type, at[0], recorded[0])
         elif message_type is BatchOpen:
             self._check_rows(sender, message_type, recorded[0])
+            self._check_batches(sender, message_type, at[0], at[2] + 1)
         elif message_type is FeatureShape:
             self._check_rows(sender, message_type, recorded[0])
             width = self._terms.width or recorded[1]
             if limits.width and width > limits.width:
                 refuse(sender, message_type, f"a layer of {width} outputs, and the collaborator allows {limits.width}")
+
+    def _check_batches(self, sender: Sender, message_type: MessageType, phase: int, asked: int) -> None:
+        most = self._terms.max_batches
+        if most and phase == Phase.TRAIN and not 0 < asked <= most:
+            wanted = f"{asked} batches" if asked else "all batches"
+            refuse(sender, message_type, f"{wanted} of a round, and at most {most} were agreed on")
 
     def _check_rows(self, sender: Sender, message_type: MessageType, rows: int) -> None:
         most = self._terms.limits.rows

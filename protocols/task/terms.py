@@ -29,7 +29,7 @@ class Declared:
 
     Attributes:
         max_rounds: of training.
-        max_batches: of training and of tests, over all rounds: how many projections of a batch it will have at most.
+        max_batches: of training, in a round; 0: all that the parties' iterators yield.
         projection_lr: learning rate of the projection layers to begin with. The host's program lets it never rise above
             a collaborator's limit; no collaborator can see whether it does.
         label_epsilon: its labels are randomised with this epsilon for the whole run; 0: they are not.
@@ -150,11 +150,13 @@ class PairTerms:
         max_rounds: of training, as the host declares; 0: it does not say.
         width: outputs of the layer; 0: as many as there are features.
         limits: what the collaborator allows.
+        max_batches: of training in a round, as the host declares; 0: all.
     """
 
     max_rounds: int = 0
     width: int = 0
     limits: RunLimits = field(default_factory=RunLimits)
+    max_batches: int = 0
 
     @property
     def rounds(self) -> int:

@@ -210,7 +210,8 @@ class AgreedTerms(_PreambleText):
     @property
     def pair_terms(self) -> PairTerms:
         """What the parties hold each other to."""
-        return PairTerms(self.max_rounds, self.projection_width if self.has_projection else 0, self.limits)
+        width = self.projection_width if self.has_projection else 0
+        return PairTerms(self.max_rounds, width, self.limits, self.max_batches)
 
     def for_all(self) -> dict[str, str]:
         """What the manifest says to all collaborators alike."""
@@ -236,7 +237,7 @@ class AgreedTerms(_PreambleText):
             "projection_lr": (declared.projection_lr, limits.projection_lr),
             "samples in a batch": (0, limits.rows),
             "samples in common": (0, limits.ids),
-            "batches in all": (declared.max_batches, 0),
+            "batches of training in a round": (declared.max_batches, 0),
         }
         said = {
             name: "; ".join([f"the host says {ours:g}"] * bool(ours) + [f"at most {theirs:g} allowed"] * bool(theirs))

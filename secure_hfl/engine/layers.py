@@ -52,16 +52,17 @@ def declared_batches(manifest: Manifest, samples: tuple[int, int], rows: int, is
     """How many batches the run has at most, tests included, as far as it was declared; None: it was not.
 
     Args:
-        manifest: says for how many rounds the host means to train.
+        manifest: says for how many rounds the host means to train, and on how many batches of each.
         samples: of training, and of testing. Both are gone through once a round at most.
         rows: of a batch.
         is_trained: whether the bottom model is. A frozen one's features cross once.
     """
-    if not manifest.max_rounds:
-        return manifest.max_batches or None
-    once = sum(-(-count // rows) for count in samples)
-    most = once * manifest.max_rounds if is_trained else once
-    return min(most, manifest.max_batches or most)
+    rounds = manifest.max_rounds
+    if not rounds:
+        return None
+    train, test = (-(-count // rows) for count in samples)
+    a_round = min(train, manifest.max_batches or train)
+    return (a_round + test) * rounds if is_trained else min(train, a_round * rounds) + test
 
 
 def layer_spec(

@@ -21,6 +21,7 @@ def declared_by(scheduler: HostScheduler, options: RunOptions, plan: PlannedTerm
     privacy = scheduler.label_privacy if options.seed is None else None
     return Declared(
         max_rounds=rounds or plan.max_rounds,
+        max_batches=options.batches or 0,
         projection_lr=float(scheduler.projection_lr),
         label_epsilon=0.0 if privacy is None else float(privacy.epsilon),
     )

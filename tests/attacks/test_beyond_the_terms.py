@@ -6,11 +6,14 @@ messages under the terms of both parties are refused where they go too far, by a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from protocols.core.errors import MessageOutOfOrder
 from protocols.task.order import TaskOrder
 from protocols.task.terms import PairTerms, RunLimits
+from protocols.transcript.format import Entry
 from tests.protocols.task.test_order import entries, order_of, take
 from tests.protocols.whole_task import Case
 
@@ -33,10 +36,10 @@ WITHIN = {
 }
 
 
-def taken(terms: PairTerms | None) -> tuple[int, str]:
+def taken(terms: PairTerms | None, messages: Sequence[Entry] | None = None) -> tuple[int, str]:
     """How many messages of the run pass, and why the next does not."""
     order = TaskOrder(order_of(CASE.scheme, CASE.trainable), terms=terms)
-    run = entries(CASE)
+    run = list(entries(CASE) if messages is None else messages)
     for number, entry in enumerate(run):
         try:
             take(order, entry)
@@ -57,6 +60,26 @@ def test_what_goes_beyond_them_is_refused(terms: PairTerms, kind: str, problem: 
     assert 0 < number < len(entries(CASE))
     assert why.startswith(kind)
     assert problem in why
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        (0, "RoundStart: all batches of a round, and at most 2 were agreed on"),
+        (3, "RoundStart: 3 batches of a round, and at most 2 were agreed on"),
+        (2, "BatchOpen: 3 batches of a round, and at most 2 were agreed on"),
+    ],
+    ids=["all", "asked for", "sent"],
+)
+def test_a_round_has_no_more_batches_than_were_declared(wanted: int, problem: str) -> None:
+    run = [
+        each._replace(recorded=(wanted, *each.recorded[1:])) if each.type == "RoundStart" else each
+        for each in entries(CASE)
+    ]
+    kind, _, why = problem.partition(": ")
+    number, found = taken(PairTerms(max_batches=2), run)
+    assert run[number].type == kind
+    assert why in found
 
 
 def test_a_later_batch_is_not_larger_either() -> None:

@@ -40,8 +40,20 @@ def spec_of(manifest: Any, key: str, width: int, seed: int | None) -> LayerSpec:
 
 @pytest.mark.parametrize(
     ("rounds", "batches", "is_trained", "wanted"),
-    [(10, 0, True, 10 * (4 + 2)), (10, 0, False, 4 + 2), (0, 0, True, None), (0, 9, True, 9), (10, 9, True, 9)],
-    ids=["rounds of both", "frozen: once", "nobody says", "batches only", "the smaller"],
+    [
+        (10, 0, True, 10 * (4 + 2)),
+        (10, 0, False, 4 + 2),
+        (0, 0, True, None),
+        (0, 3, True, None),
+        (10, 3, True, 10 * (3 + 2)),
+        (10, 9, True, 10 * (4 + 2)),
+        (1, 3, False, 3 + 2),
+        (2, 3, False, 4 + 2),
+    ],
+    ids=[
+        *("rounds of both", "frozen: once", "nobody says", "batches only", "batches of a round"),
+        *("more batches than there are", "frozen: part of it", "frozen: all in two rounds"),
+    ],
 )
 def test_the_declared_run_is_rounds_of_training_and_of_tests(
     rounds: int, batches: int, is_trained: bool, wanted: int | None

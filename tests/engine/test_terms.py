@@ -32,7 +32,7 @@ def assignment(
 ) -> Any:
     record = SimpleNamespace(name="digits", terms=terms or PlannedTerms(), limits=limits or AcceptedLimits())
     record.collaborators = [SimpleNamespace(name=name) for name in names]
-    said = SimpleNamespace(**{"rounds": None, "seed": None, "projection": None, **options})
+    said = SimpleNamespace(**{"rounds": None, "batches": None, "seed": None, "projection": None, **options})
     scheme = load_scheme("bfv")
     return SimpleNamespace(record=record, options=said, party="host", scheme=scheme, limits=OperatorLimits())
 
@@ -47,12 +47,21 @@ def host(**changes: Any) -> Any:
     [
         ({}, assignment(), Declared(5, 0, 0.1)),
         ({}, assignment(rounds=2), Declared(2, 0, 0.1)),
+        ({}, assignment(batches=7), Declared(5, 7, 0.1)),
         ({"decides_when_finished": True}, assignment(), Declared(0, 0, 0.1)),
         ({"decides_when_finished": True}, assignment(PlannedTerms(max_rounds=7)), Declared(7, 0, 0.1)),
         ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(), Declared(5, 0, 0.1, 2.0)),
         ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(seed=1), Declared(5, 0, 0.1)),
     ],
-    ids=["script", "option", "as it goes", "as it goes within the plan", "epsilon", "no epsilon with a seed"],
+    ids=[
+        "script",
+        "option",
+        "batches",
+        "as it goes",
+        "as it goes within the plan",
+        "epsilon",
+        "no epsilon with a seed",
+    ],
 )
 def test_what_the_host_declares(script: dict[str, Any], task: Any, declared: Declared) -> None:
     assert declared_by(host(**script), task.options, task.record.terms) == declared
