@@ -10,6 +10,11 @@ from xdist.scheduler import LoadScopeScheduling
 # pytest-xdist sets it for its workers; what our commands print is as wide as they say themselves.
 os.environ.pop("COLUMNS", None)
 
+# Two processes of tests, and the parties that they start, share the cores: PyTorch's threads would wait for each other,
+# which takes ten times as long as the work. Before anything imports it.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
 LONG_ROOMS = ("bench", "engine", "examples", "faults", "hostile", "plug_in", "schedulers", "secrets")
 """Folders whose tests run real parties. They come first: what is short fills the gaps at the end."""
 
