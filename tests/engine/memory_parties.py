@@ -131,9 +131,10 @@ class MemoryParties:
         self._arrivals.put(self.channels[0])
         return self.channels[1]
 
-    def execute(self) -> None:
-        """Run both to their ends. What they raise is in `errors`."""
-        threads = [threading.Thread(target=self._execute, args=(name,), daemon=True) for name in self.runs]
+    def execute(self, *only: str) -> None:
+        """Run both, or some, to their ends. What they raise is in `errors`."""
+        names = only or tuple(self.runs)
+        threads = [threading.Thread(target=self._execute, args=(name,), daemon=True) for name in names]
         for thread in threads:
             thread.start()
         for thread in threads:
