@@ -28,7 +28,7 @@ from secure_hfl.tasks import Invite
 from secure_hfl.transport import secure_hfl_pb2
 from secure_hfl.transport.channel import Channel, ChannelLimits
 from secure_hfl.transport.traffic import Direction
-from tests.fuzz import ciphertexts, conversations, corpus
+from tests.fuzz import ciphertexts, conversations, corpus, kernel
 from tests.fuzz.allowed import refused
 from tests.fuzz.formats import octets, write_json, write_protobuf
 from tests.fuzz.recipe import Recipe, Tree, alter, copied
@@ -187,7 +187,7 @@ def transcript(data: bytes) -> None:
 
 _OWN = (codec, frames, channel, invite, certificate, transcript)
 TARGETS: dict[str, Target] = {
-    target.__name__: target for target in (*_OWN, *ciphertexts.TARGETS, *conversations.TARGETS)
+    target.__name__: target for target in (*_OWN, *ciphertexts.TARGETS, *kernel.TARGETS, *conversations.TARGETS)
 }
 
 

@@ -28,7 +28,7 @@ from tests.fuzz.formats import read_der, write_json, write_protobuf
 from tests.fuzz.recipe import Tree, copied
 from tests.fuzz.targets import TARGETS, seeds
 
-EDITS = {"channel": 150, "certificate": 200, "psi": 100, "bfv": 80, "encrypted_roles": 50}
+EDITS = {"channel": 150, "certificate": 200, "psi": 100, "bfv": 80, "encrypted_roles": 50, "kernel": 60}
 EDITS |= {"transcript": 50, "paillier": 25, "masked_roles": 40}
 """How many to try where one takes a millisecond or more."""
 

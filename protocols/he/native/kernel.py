@@ -320,6 +320,10 @@ class Kernel:
         self._pool.give(buffer)
         return packed
 
+    def reply_bytes(self, layout: Layout, group: int, tile: int) -> int:
+        """How long the body of a reply is."""
+        return int(self._lib.kernel_reply_bytes(self._context, self._layout(layout), group, tile))
+
     def unpack(self, packed: bytes) -> Words:
         """The inverse of `pack`. Refuses another length, and a residue that is not below its prime."""
         out = np.empty((len(self.primes), DEGREE), np.uint64)
@@ -431,8 +435,7 @@ class Kernel:
     def _reply(self, at: tuple[Layout, int, int], words: Words, error: Small, flooding: bytes, addend: Words) -> bytes:
         """The body of one reply, from its sum."""
         layout, group, tile = at
-        numbers = self._layout(layout)
-        size = int(self._lib.kernel_reply_bytes(self._context, numbers, group, tile))
+        numbers, size = self._layout(layout), self.reply_bytes(layout, group, tile)
         if len(flooding) % 8:
             raise InvalidInput("flooding is made of words")
         workspace, buffer = self._pool.take(self._workspace_words), self._pool.take(-(-size // 8))
