@@ -87,6 +87,7 @@ class LedgerEntry:
 BOTH = "both parties"
 HOST_KEY = "whoever holds the key of {host}"
 COLLABORATOR_KEY = "whoever holds the key of {collaborator}"
+EITHER_KEY = "part by part, whoever holds the key of {host}, or that of {collaborator}"
 
 
 def public(learns: str, argument: str = "It is about the run, not about data.", is_fresh: bool = False) -> LedgerEntry:

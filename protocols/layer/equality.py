@@ -1,19 +1,21 @@
 """Do the host and a collaborator hold the same value? Each gets one guess at the other's, and learns nothing else.
 
-    collaborator (value c, secret x)                         host (value h, secret y)
-    X = [x] G(c), in a message of the scheme  ------------>
-                                              <------------  EqualityProof: Y = [y] G(h), SHA-256("host", X, Y, [y] X)
+    who begins (value c, secret x)                       who proves (value h, secret y)
+    X = [x] G(c), in a message of the scheme  ---------->
+                                              <----------  EqualityProof: Y = [y] G(h), SHA-256(role, X, Y, [y] X)
     compares it with its own, from [x] Y
-    EqualityConfirmation: SHA-256("collaborator", X, Y, [x] Y)  ->  compares it with its own, from [y] X
+    EqualityConfirmation: SHA-256(role, X, Y, [x] Y)  --->  compares it with its own, from [y] X
 
 G maps a value and the place where it is compared (session, layer, version, batch) to Curve25519 as PSI maps an id. This
-is a password-authenticated key exchange whose password is the value: [x] Y = [y] X exactly if G(c) = G(h).
+is a password-authenticated key exchange whose password is the value: [x] Y = [y] X exactly if G(c) = G(h). The role is
+"host" or "collaborator", whichever speaks: who begins depends on what is compared.
 
 **Theorem** (either party malicious, G and SHA-256 random oracles, strong Diffie-Hellman assumption on Curve25519). X
 and Y are random elements of the group and independent of the values. A party passes only if it had put the other's very
 value into its G: one guess for one comparison, tested by the other party and never offline, however few values are
 possible. A wrong guess raises `VerificationFailed` at the other party, which ends the task. So a party whose guess is
 right with probability p learns nothing with probability p that it did not know, and else one bit, and the task is over.
+Who begins sees a wrong proof first, and if it cheats it may fall silent instead of saying so.
 
 A hash of the value would not do: who receives it can try all likely values at leisure.
 
@@ -42,17 +44,27 @@ from protocols.psi.encode import SUITE, encode_to_curve
 _NAME = b"secure-hfl-equality-v1:"
 
 
-class _Side:
-    """One party's secret and element of one comparison."""
+class Comparison:
+    """One party's secret and element of one comparison.
 
-    def __init__(self, place: bytes, value: Ring) -> None:
+    Args:
+        sender: which party.
+        place: where the values are compared; the same bytes at both sides, and different ones each time.
+        value: this party's, in the ring.
+
+    Attributes:
+        element: X, to be sent by who begins.
+    """
+
+    def __init__(self, sender: Sender, place: bytes, value: Ring) -> None:
+        self._sender = sender
         digest = hashlib.sha256(place).digest()
         self._scalar = Scalar(OsRandomness())
         words = np.ascontiguousarray(value, "<u8").tobytes()
         self.element = multiply(self._scalar, encode_to_curve(_NAME + SUITE.encode() + digest, [words]))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}>"
+        return f"<Comparison at the {self._sender.role}>"
 
     def _shared(self, peer: bytes) -> bytes:
         try:
@@ -60,40 +72,24 @@ class _Side:
         except InvalidPoint as error:
             raise InvalidPoint(f"the peer's element of a comparison: {error}") from None
 
-
-class CollaboratorComparison(_Side):
-    """The collaborator's side.
-
-    Args:
-        place: where the values are compared; the same bytes at both sides, and different ones each time.
-        value: the collaborator's, in the ring.
-
-    Attributes:
-        element: X, to be sent to the host.
-    """
-
-    def run(self, broken: str) -> Steps[None]:
-        """Take the host's proof, and confirm it. `broken`: what it says if the values differ.
+    def verify(self, broken: str) -> Steps[None]:
+        """Of who has begun: take the peer's proof, and confirm it. `broken`: what it says if the values differ.
 
         Raises:
-            VerificationFailed: the host's value is another.
-            InvalidPoint: the host's element is of low order, or not canonical.
+            VerificationFailed: the peer's value is another.
+            InvalidPoint: the peer's element is of low order, or not canonical.
         """
         proof = received((yield Receive(EqualityProof)), EqualityProof)
         pair, shared = (self.element, proof.element), self._shared(proof.element)
-        _compare(proof.tag, _tag(Sender.HOST, pair, shared), broken)
-        yield Send(EqualityConfirmation(_tag(Sender.COLLABORATOR, pair, shared)))
+        _compare(proof.tag, _tag(self._sender.other, pair, shared), broken)
+        yield Send(EqualityConfirmation(_tag(self._sender, pair, shared)))
 
-
-class HostComparison(_Side):
-    """The host's side. Arguments as `CollaboratorComparison`."""
-
-    def run(self, peer: bytes, broken: str) -> Steps[None]:
-        """Prove to the collaborator, whose element is `peer`, that the values are equal. Errors as there."""
+    def prove(self, peer: bytes, broken: str) -> Steps[None]:
+        """Prove to the peer, who began with the element `peer`, that the values are equal. Errors as `verify`."""
         pair, shared = (peer, self.element), self._shared(peer)
-        yield Send(EqualityProof(self.element, _tag(Sender.HOST, pair, shared)))
+        yield Send(EqualityProof(self.element, _tag(self._sender, pair, shared)))
         confirmation = received((yield Receive(EqualityConfirmation)), EqualityConfirmation)
-        _compare(confirmation.tag, _tag(Sender.COLLABORATOR, pair, shared), broken)
+        _compare(confirmation.tag, _tag(self._sender.other, pair, shared), broken)
 
 
 def _tag(sender: Sender, elements: tuple[bytes, bytes], shared: bytes) -> bytes:

@@ -17,6 +17,7 @@ import hmac
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.core.distance import DistanceBudget
 from protocols.core.errors import MalformedMessage, WrongSession
@@ -27,7 +28,7 @@ from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicS
 from protocols.he.metered import MeteredPublic
 from protocols.layer.messages import InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.reference import orthogonal_factor
-from protocols.layer.shapes import Ring, subtract
+from protocols.layer.shapes import Integers, Ring, negative
 from protocols.layer.weight_share import WeightShare
 
 
@@ -36,6 +37,13 @@ class Keys(NamedTuple):
 
     secret: SecretSide
     public: PublicSide
+
+
+class FirstShare(NamedTuple):
+    """A party's share of the first weights, [o, d], and its factor of them: A [o, m] or B [m, d] at its fixed point."""
+
+    values: Ring
+    factor: Integers
 
 
 def exchange_keys(backend: Backend, label: str, budget: DistanceBudget) -> Steps[Keys]:
@@ -58,27 +66,32 @@ def exchange_keys(backend: Backend, label: str, budget: DistanceBudget) -> Steps
     return Keys(secret, MeteredPublic(backend.load_public(peer.public_key), budget))
 
 
-def host_initial_share(own: WeightShare, masks: Randomness, keys: Keys) -> Steps[Ring]:
-    """The values of the host's share, U [o, d]. Uniform, from `masks`."""
+def host_initial_share(own: WeightShare, masks: Randomness, keys: Keys) -> Steps[FirstShare]:
+    """The host's: U, uniform, from `masks`; and A."""
     shapes = own.shapes
     factor = received((yield Receive(InitialFactor)), InitialFactor)
     operand = keys.public.load_operand(_initial_parts(factor), shapes.initial)
     left = orthogonal_factor(own.randomness, shapes.o, min(shapes.o, shapes.d))
     share = masks.ring((shapes.o, shapes.d), RING_BITS)
-    encoded = np.rint(left * 2.0**FACTOR_BITS).astype(np.int64)
-    product = keys.public.multiply_add(encoded, operand, subtract(np.zeros_like(share), share), shapes.initial)
+    encoded = _encoded(left)
+    product = keys.public.multiply_add(encoded, operand, negative(share), shapes.initial)
     yield Send(InitialShare(0, product.parts))
-    return share
+    return FirstShare(share, encoded)
 
 
-def collaborator_initial_share(own: WeightShare, keys: Keys) -> Steps[Ring]:
-    """The values of the collaborator's share, V [o, d]."""
+def collaborator_initial_share(own: WeightShare, keys: Keys) -> Steps[FirstShare]:
+    """The collaborator's: V and B."""
     shapes = own.shapes
     right = orthogonal_factor(own.randomness, min(shapes.o, shapes.d), shapes.d)
-    encoded = as_ring(np.rint(right * 2.0**FACTOR_BITS).astype(np.int64))
-    yield Send(InitialFactor(0, keys.secret.encrypt(encoded, shapes.initial).parts))
+    encoded = _encoded(right)
+    yield Send(InitialFactor(0, keys.secret.encrypt(as_ring(encoded), shapes.initial).parts))
     reply = received((yield Receive(InitialShare)), InitialShare)
-    return keys.secret.decrypt(_initial_parts(reply), shapes.initial)
+    return FirstShare(keys.secret.decrypt(_initial_parts(reply), shapes.initial), encoded)
+
+
+def _encoded(factor: NDArray[np.float64]) -> Integers:
+    values: Integers = np.rint(factor * 2.0**FACTOR_BITS).astype(np.int64)
+    return values
 
 
 def _initial_parts(message: InitialFactor | InitialShare) -> CiphertextBundle:

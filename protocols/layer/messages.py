@@ -327,7 +327,7 @@ COMPARED = "A comparison: elements of Curve25519 under fresh scalars say nothing
 @wire(67, ledger=masked(COMPARED), bounds=between(_ELEMENT + _TAG, _ELEMENT + _TAG))
 @dataclass(frozen=True)
 class EqualityProof(Message):
-    """The host's element of a comparison, and its proof that it holds the value that the collaborator's stands for.
+    """A party's element of a comparison, and its proof that it holds the value that the other's element stands for.
 
     **Leaks** that the two values are equal; nothing of a value that is not.
     """
@@ -343,7 +343,7 @@ class EqualityProof(Message):
 @wire(68, ledger=masked(COMPARED), bounds=between(_TAG, _TAG))
 @dataclass(frozen=True)
 class EqualityConfirmation(Message):
-    """The collaborator's proof of the same, once it has checked the host's.
+    """The other party's proof of the same, once it has checked this one.
 
     **Leaks** that the two values are equal.
     """

@@ -23,7 +23,7 @@ class LayerParameters:
         feature_norm: bound on the norm of one sample's features; larger ones raise before anything is sent.
         step_limit: bound on an entry of lr dz.
         check_every: verify one in so many batches with a random linear combination; 0 never.
-        test_shares_every: test one in so many new shares of the host, chosen at random; 0 never.
+        test_shares_every: each side tests the first share of the other, and one in so many new ones, at random; 0 none.
     """
 
     weight_norm: float = 8.0

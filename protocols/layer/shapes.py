@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS
+from protocols.core.sender import Sender
 from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
 from protocols.layer.parameters import LayerParameters
 
@@ -16,8 +17,11 @@ Ring = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
 
-TEST_ROWS = 40
-"""Rows of the secret combination that tests the host's share: each lets one wrong share in two pass."""
+TEST_ROWS = 16
+"""Rows of the secret combination that tests a share after a step: each lets one wrong share in two pass."""
+
+FIRST_TEST_ROWS = 40
+"""Of the one that tests the first share of a task, which is done once."""
 
 IMAGE_DEVIATIONS = 8
 """Such a row times features of norm n has a standard deviation of n / sqrt(2); with 8 n it is beyond all chance."""
@@ -48,9 +52,13 @@ class LayerShapes:
     @property
     def initial(self) -> MatrixShape:
         """A [o, m] times [B]_C [m, d], m = min(o, d)."""
+        return self._factor(self.o, self.d)
+
+    def _factor(self, m: int, n: int) -> MatrixShape:
+        """A factor of the first weights [m, min(o, d)], of a squared norm of min(o, d), times [min(o, d), n]."""
         inner = min(self.o, self.d)
-        squares = _rounded_square(math.isqrt(inner << 2 * FACTOR_BITS) + 1, self.o * inner)
-        return MatrixShape(self.o, inner, self.d, FACTOR_BITS + 1, square_sum=squares)
+        squares = _rounded_square(math.isqrt(inner << 2 * FACTOR_BITS) + 1, m * inner)
+        return MatrixShape(m, inner, n, FACTOR_BITS + 1, square_sum=squares)
 
     def forward(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T]_H [d, o]."""
@@ -69,17 +77,32 @@ class LayerShapes:
         """a [rows, d] times [U^T r]_H [d, 1]."""
         return MatrixShape(rows, self.d, 1, self._bits, self._row_sum, rows * self._row_squares)
 
-    @property
-    def share_test(self) -> MatrixShape:
-        """x [TEST_ROWS, d], of -1, 0 and 1, times [U^T]_H [d, o]."""
-        return MatrixShape(TEST_ROWS, self.d, self.o, self._bits, self._row_sum, TEST_ROWS * self.d)
+    def tested_share(self, tester: Sender, rows: int) -> MatrixShape:
+        """c [t, d] times [U^T]_H [d, o], or c [t, o] times [V]_C [o, d]; c of -1, 0 and 1. t, rows: `rows_of_test`."""
+        t = rows_of_test(rows)
+        if tester is Sender.COLLABORATOR:
+            return MatrixShape(t, self.d, self.o, self._bits, self._row_sum, t * self.d)
+        return MatrixShape(t, self.o, self.d, BLOCK_BITS, square_sum=t * self.o)
+
+    def test_answer(self, tester: Sender, rows: int) -> MatrixShape:
+        """What a test of a share asks of its holder; t, rows: `rows_of_test`.
+
+        A [o, m] or B^T [d, m] times [m, t] for the first share; a^T [d, rows] times [rows, t] for one that has moved.
+        """
+        t = rows_of_test(rows)
+        if tester is Sender.COLLABORATOR:
+            return self._factor(self.o, t)
+        if not rows:
+            return self._factor(self.d, t)
+        step = self.weight_gradient(rows)
+        return MatrixShape(step.m, step.k, t, step.factor_bits, square_sum=step.square_sum)
 
     def step_test(self, rows: int) -> MatrixShape:
         """x a^T [TEST_ROWS, rows] times [lr dz]_H [rows, o]."""
         norm = math.isqrt(self._gradient_row_squares) + 1
         # The step was encrypted for `weight_gradient`: as large a sum over a row, so that its slots are the same.
         row_sum = rows * self.weight_gradient(rows).largest
-        # On average half of the norms' squares: six times as much is beyond all chance, over 40 rows.
+        # On average half of the norms' squares: six times as much is beyond all chance, over 16 rows.
         squares = 3 * TEST_ROWS * rows * norm**2
         return MatrixShape(TEST_ROWS, rows, self.o, (IMAGE_DEVIATIONS * norm).bit_length(), row_sum, squares)
 
@@ -91,10 +114,18 @@ class LayerShapes:
             self.feature_gradient(rows),
             self.weight_gradient(rows),
             self.check(rows),
-            self.share_test,
             self.step_test(rows),
+            *(self.tested_share(tester, each) for tester in Sender for each in (0, rows)),
+            self.test_answer(Sender.COLLABORATOR, 0),
+            self.test_answer(Sender.HOST, 0),
+            self.test_answer(Sender.HOST, rows),
         ):
             backend.check(shape)
+
+
+def rows_of_test(rows: int) -> int:
+    """Rows of the combination that tests a share behind a step of so many rows; 0: the first share."""
+    return TEST_ROWS if rows else FIRST_TEST_ROWS
 
 
 def _rounded_square(norm: int, entries: int) -> int:
@@ -117,6 +148,11 @@ def add(left: Ring, right: Ring) -> Ring:
 def subtract(left: Ring, right: Ring) -> Ring:
     """Difference in the ring."""
     return (left - right) & RING_MASK
+
+
+def negative(ring: Ring) -> Ring:
+    """Its negative in the ring."""
+    return subtract(np.zeros_like(ring), ring)
 
 
 def noise_in_ring(noise: NDArray[np.float64], sigma: float) -> Ring:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from protocols.core.message import Array
 from protocols.core.steps import Steps
 from protocols.he.interface import Backend
-from protocols.layer.initial import Keys, exchange_keys
+from protocols.layer.initial import FirstShare, Keys, exchange_keys
 from protocols.layer.lifecycle import Lifecycle
-from protocols.layer.shapes import Ring
+from protocols.layer.shapes import Integers
 from protocols.layer.weight_share import WeightShare
 
 
@@ -35,7 +35,7 @@ class LayerStart:
         backend: Backend,
         share: WeightShare,
         life: Lifecycle,
-        first_share: Callable[[Keys], Steps[Ring]],
+        first_share: Callable[[Keys], Steps[FirstShare]],
         commits: bool = False,
     ) -> None:
         self._backend = backend
@@ -43,6 +43,7 @@ class LayerStart:
         self._life = life
         self._first_share = first_share
         self._commits = commits
+        self._factor: Integers | None = None
 
     def __repr__(self) -> str:
         return f"<LayerStart of {self._share!r}>"
@@ -51,8 +52,13 @@ class LayerStart:
         """As `LayerSide.setup`, up to where the keys are exchanged and the share is there."""
         self._life.begin_setup()
         keys = yield from self._exchange_keys()
-        self._share.values = yield from self._first_share(keys)
+        self._share.values, self._factor = yield from self._first_share(keys)
         return keys
+
+    def take_factor(self) -> Integers | None:
+        """This side's factor of the first weights, once, if it has made them in this session."""
+        factor, self._factor = self._factor, None
+        return factor
 
     def resume(self, state: Mapping[str, Array]) -> Steps[Keys]:
         """As `LayerSide.resume`, up to there."""

@@ -67,7 +67,7 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "checkpoint", "countersignature")
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "relation_query", "relation_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "checkpoint", "countersignature")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -107,6 +107,8 @@ class Envelope(_message.Message):
     EQUALITY_PROOF_FIELD_NUMBER: _ClassVar[int]
     EQUALITY_CONFIRMATION_FIELD_NUMBER: _ClassVar[int]
     SHARE_QUERY_FIELD_NUMBER: _ClassVar[int]
+    RELATION_QUERY_FIELD_NUMBER: _ClassVar[int]
+    RELATION_REPLY_FIELD_NUMBER: _ClassVar[int]
     TRIPLE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     TRIPLE_OPERAND_FIELD_NUMBER: _ClassVar[int]
     TRIPLE_PRODUCT_FIELD_NUMBER: _ClassVar[int]
@@ -158,6 +160,8 @@ class Envelope(_message.Message):
     equality_proof: EqualityProof
     equality_confirmation: EqualityConfirmation
     share_query: ShareQuery
+    relation_query: RelationQuery
+    relation_reply: RelationReply
     triple_request: TripleRequest
     triple_operand: TripleOperand
     triple_product: TripleProduct
@@ -170,7 +174,7 @@ class Envelope(_message.Message):
     masked_check_reply: MaskedCheckReply
     checkpoint: Checkpoint
     countersignature: Countersignature
-    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., relation_query: _Optional[_Union[RelationQuery, _Mapping]] = ..., relation_reply: _Optional[_Union[RelationReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("reason", "party", "code")
@@ -543,6 +547,32 @@ class ShareQuery(_message.Message):
     new: _containers.RepeatedScalarFieldContainer[bytes]
     element: bytes
     def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., old: _Optional[_Iterable[bytes]] = ..., step: _Optional[_Iterable[bytes]] = ..., new: _Optional[_Iterable[bytes]] = ..., element: _Optional[bytes] = ...) -> None: ...
+
+class RelationQuery(_message.Message):
+    __slots__ = ("version", "rows", "before", "now", "image")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    rows: int
+    before: _containers.RepeatedScalarFieldContainer[bytes]
+    now: _containers.RepeatedScalarFieldContainer[bytes]
+    image: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, version: _Optional[int] = ..., rows: _Optional[int] = ..., before: _Optional[_Iterable[bytes]] = ..., now: _Optional[_Iterable[bytes]] = ..., image: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RelationReply(_message.Message):
+    __slots__ = ("version", "parts", "rows", "element")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    ELEMENT_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    parts: _containers.RepeatedScalarFieldContainer[bytes]
+    rows: int
+    element: bytes
+    def __init__(self, version: _Optional[int] = ..., parts: _Optional[_Iterable[bytes]] = ..., rows: _Optional[int] = ..., element: _Optional[bytes] = ...) -> None: ...
 
 class TripleRequest(_message.Message):
     __slots__ = ("kind", "index", "count")

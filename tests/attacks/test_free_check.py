@@ -18,9 +18,10 @@ import pytest
 from benchmarks.harness.pump import pump
 from protocols.core.errors import VerificationFailed
 from protocols.core.fixed_point import FEATURE_BITS, encode
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps
 from protocols.he.interface import as_ring, as_signed
-from protocols.layer.equality import HostComparison
+from protocols.layer.equality import Comparison
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add, matmul, subtract
 from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
@@ -90,7 +91,7 @@ class EncryptedAttack:
         reply: Any = yield Receive(CheckReply)
         self.halves.append(host._products.decrypt_check(reply.parts, ROWS))
         value = subtract(subtract(matmul(projection, question.combination), self.halves[-1]), guess)
-        yield from HostComparison(host._share.place("check"), value).run(reply.element, "")
+        yield from Comparison(Sender.HOST, host._share.place("check"), value).prove(reply.element, "")
 
     @property
     def share(self) -> Ring:
@@ -126,7 +127,8 @@ class MaskedAttack:
         reply: Any = yield Receive(MaskedCheckReply)
         self.halves.append(add(matmul(reply.features, question.operand), half.share[:ROWS, :1]))
         value = subtract(subtract(matmul(projection, question.combination), self.halves[-1]), guess)
-        yield from HostComparison(self.layer.host._share.place("check"), value).run(reply.element, "")
+        place = self.layer.host._share.place("check")
+        yield from Comparison(Sender.HOST, place, value).prove(reply.element, "")
 
     @property
     def share(self) -> Ring:

@@ -98,6 +98,14 @@ class OwnRounding(EncryptedHost):
         share.rounding = honest  # type: ignore[method-assign]
 
 
+class UntossedHost(EncryptedHost):
+    """Its coin never says that the collaborator's share is to be tested (relation_test.py)."""
+
+    def _test_moved_share(self) -> Any:
+        self._moved = None
+        yield from super()._test_moved_share()
+
+
 LIES: dict[str, tuple[Sender, Any, str]] = {
     "message 4 from -30 a": (C, GreedyCollaborator, "WeightGradient"),
     "message 4 with another mask": (C, OtherMask, "WeightGradient"),
@@ -112,7 +120,7 @@ LIES: dict[str, tuple[Sender, Any, str]] = {
 def lying(lie: str) -> tuple[Run, Judgement]:
     """The run, and what the judge says of both openings."""
     sender, role, _ = LIES[lie]
-    run = Run(CASE, {C: Untossed, sender: role})
+    run = Run(CASE, {C: Untossed, H: UntossedHost, sender: role})
     return run, run.judged(1)
 
 

@@ -3,7 +3,9 @@
 With D = 2^46 I the ring holds a 2^46 + a W^T + e, for features below 2^12 steps of the forward scale: the upper part is
 a, to the last bit, and the lower a W^T. So one such batch gives the features of its rows and, by least squares, W. Who
 has W solves for the features of every batch that follows, though each of them is honest. (Larger features take more
-columns of D, each reading a few bits.) The weak design is the protocol without the test of the host's share.
+columns of D, each reading a few bits.) The weak design is the protocol without the tests of the host's share: of a new
+one (protocols/schemes/encrypted/share_test.py), and of the first (relation_test.py), which is all that a frozen bottom
+model ever meets.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import pytest
 
 from protocols.core.errors import VerificationFailed
 from protocols.core.fixed_point import FEATURE_BITS, WEIGHT_BITS, encode
+from protocols.core.steps import Steps
 from protocols.he.interface import as_ring, as_signed
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add, subtract
+from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.share_test import Move
 from tests.attacks.split_training import closeness
 from tests.protocols.layer.helpers import Floats, Layer, normal
@@ -40,15 +44,13 @@ class Liar:
     def __init__(
         self, every: int, lies: dict[int, Ring], backend: str = "bfv", coins: tuple[int, ...] | None = None
     ) -> None:
+        parameters = LayerParameters(check_every=0, test_shares_every=every)
         self.layer = Layer(
-            D, D, ROWS, False, backend, LayerParameters(check_every=0, test_shares_every=every), seed=None
+            D, D, ROWS, False, backend, parameters, seed=None, prepare=lambda host, _: self._lie(host, lies)
         )
         self.read: list[tuple[Any, Any]] = []  # a, and a W^T + e, of the batches that it lied in
         products, share = self.layer.host._products, self.layer.host._share
-        encrypt, decrypt = products.encrypt_share, products.decrypt_projection
-
-        def encrypt_share(values: Ring) -> Any:
-            return encrypt(add(values, lies[share.version]) if share.version in lies else values)
+        decrypt = products.decrypt_projection
 
         def decrypt_projection(parts: Any, rows: int) -> Ring:
             ring = decrypt(parts, rows)
@@ -59,7 +61,7 @@ class Liar:
             self.read.append((a, as_signed(rest) * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)))
             return rest
 
-        products.encrypt_share, products.decrypt_projection = encrypt_share, decrypt_projection  # type: ignore
+        products.decrypt_projection = decrypt_projection  # type: ignore[method-assign]
         if coins is not None:
             self._toss(coins)
 
@@ -72,6 +74,20 @@ class Liar:
             stepped(move)
 
         test.stepped = fallen  # type: ignore[method-assign]
+
+    @staticmethod
+    def _lie(host: EncryptedHost, lies: dict[int, Ring]) -> None:
+        share, honest_exchange = host._share, host._exchange_shares
+
+        def exchange() -> Steps[None]:
+            honest, steps = share.values, honest_exchange()
+            share.values = add(honest, lies.get(share.version, np.zeros_like(honest)))
+            first = next(steps)  # HostShare
+            share.values = honest
+            yield first
+            yield from steps
+
+        host._exchange_shares = exchange  # type: ignore[method-assign]
 
     def train(self, batches: int) -> None:
         for number in range(batches):
@@ -98,6 +114,23 @@ def test_one_lie_gives_the_features_and_the_weights() -> None:
     assert closeness(guess, liar.layer.weights()) > 0.9999
     later = liar.layer.exact_projection() * 2.0 ** -(FEATURE_BITS + WEIGHT_BITS)  # an honest batch, and a step later
     assert closeness(np.linalg.solve(guess, later.T).T, features(2).astype(float)) > 0.999
+
+
+def test_the_first_share_of_a_task_may_be_the_lie() -> None:
+    """Of a frozen bottom model it is the only one: each row is read as it crosses."""
+    liar = Liar(every=0, lies={0: READING})
+    liar.layer.forward(features(1), training=False)
+    ((a, _),) = liar.read
+    assert (a == encode("a", features(1), FEATURE_BITS, 64.0)).all()
+
+
+@pytest.mark.parametrize("every", [1, 1 << 20])
+@pytest.mark.parametrize("backend", ["bfv", "paillier"])
+def test_a_lie_in_the_first_share_never_passes(backend: str, every: int) -> None:
+    """It is tested whatever the coin says."""
+    for lie in (READING, one(1), np.full((D, D), 1 << 58, np.uint64)) if backend == "bfv" else (one(1 << 58),):
+        with pytest.raises(VerificationFailed, match=r"the host's share of the weights for side .* first weights"):
+            Liar(every, {0: lie}, backend)
 
 
 @pytest.mark.parametrize("backend", ["bfv", "paillier"])

@@ -32,6 +32,8 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
+    RelationReply,
     ShareQuery,
     StepGradient,
     WeightGradient,
@@ -161,6 +163,8 @@ EXAMPLES: tuple[Message, ...] = (
     FrozenRows(2, np.array([300, 1, 301], np.int32)),
     BatchClosed(),
     SecretsCommitment(_bytes(32, 27), _bytes(32, 28)),
+    RelationQuery(9, 128, _PARTS, _PARTS[:1], _PARTS[1:]),
+    RelationReply(10, _PARTS, 0, _bytes(32, 30)),
 )
 
 

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 from protocols.core.errors import CallOutOfOrder
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import RING_BITS, Backend, EncryptedOperand
-from protocols.layer.equality import CollaboratorComparison, wrong_projection
+from protocols.he.interface import RING_BITS, Backend, EncryptedOperand, as_ring
+from protocols.layer.equality import Comparison, wrong_projection
 from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, decode_gradient
-from protocols.layer.shapes import Integers, Ring, matmul, subtract
+from protocols.layer.shapes import Integers, Ring, matmul, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.host import check_combination
@@ -31,10 +32,12 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
+from protocols.schemes.encrypted.relation_test import Relation, RelationTest
 from protocols.schemes.encrypted.share_test import Move, ShareTest
 
 
@@ -55,20 +58,36 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
+        self._relation_test = RelationTest(Sender.COLLABORATOR, self._share, self._masks)
+        self._moved_by: Integers | None = None  # a of the last step, until the host has tested what it made of V
 
     def setup(self) -> Steps[None]:
         """See the interface."""
         yield from self._open((yield from self._start.setup()))
+        factor = self._start.take_factor()
+        if self._parameters.test_shares_every and factor is not None:
+            yield from self._test_first_shares(factor)
+        self._life.end_batch()
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
         yield from self._open((yield from self._start.resume(state)))
+        self._life.end_batch()
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = CollaboratorProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
         yield from self._send_share()
         yield from self._receive_share()
-        self._life.end_batch()
+
+    def _test_first_shares(self, factor: Integers) -> Steps[None]:
+        """Test that [U] is, and show that [V] is, what the set-up gave. `factor`: B."""
+        if self._host_share is None:
+            raise CallOutOfOrder("the host's share has not come")
+        image, known = as_ring(factor.T), negative(np.ascontiguousarray(self._share.values.T))
+        yield from self._relation_test.ask(self._products, Relation(self._host_share, None, image, known, 0))
+        if self._spec.trainable:
+            query = received((yield Receive(RelationQuery)), RelationQuery)
+            yield from self._relation_test.answer(self._products, factor, query, 0)
 
     def _send_share(self) -> Steps[None]:
         if self._spec.trainable:
@@ -124,17 +143,17 @@ class EncryptedCollaborator(CollaboratorLayer):
         mask = self._masks.ring((len(features), 1), RING_BITS)
         parts = self._products.check(features, query.parts, mask)
         value = subtract(matmul(own, query.combination[:, None]), mask)
-        comparison = CollaboratorComparison(self._share.place("check"), value)
+        comparison = Comparison(Sender.COLLABORATOR, self._share.place("check"), value)
         yield Send(CheckReply(self._share.version, parts, comparison.element))
-        yield from comparison.run(wrong_projection(self._share.label))
+        yield from comparison.verify(wrong_projection(self._share.label))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         features = self._pending.take()
-        reply = yield Receive(StepGradient, StepSkipped)
-        if isinstance(reply, StepSkipped):
+        step = yield from self._receive_step()
+        if step is None:
             self._life.end_batch()
             return None
-        yield Send(self._step(features.gradient, received(reply, StepGradient)))
+        yield Send(self._step(features.gradient, step))
         gradient_version = self._share.version
         self._share.next_version()
         self._host_share = None
@@ -146,6 +165,17 @@ class EncryptedCollaborator(CollaboratorLayer):
         ring = self._products.decrypt_gradient(gradient.parts, len(features.gradient))
         return decode_gradient(self._spec, ring, gradient.exponent, self._parameters)
 
+    def _receive_step(self) -> Steps[StepGradient | None]:
+        """None if there is none. It may come behind a test of our share, once after each step."""
+        moved_by = self._moved_by
+        also = () if moved_by is None else (RelationQuery,)
+        reply = yield Receive(StepGradient, StepSkipped, *also)
+        if isinstance(reply, RelationQuery) and moved_by is not None:
+            self._moved_by = None
+            yield from self._relation_test.answer(self._products, moved_by, reply, len(moved_by))
+            reply = yield Receive(StepGradient, StepSkipped)
+        return None if isinstance(reply, StepSkipped) else received(reply, StepGradient)
+
     def _step(self, features: Integers, step: StepGradient) -> WeightGradient:
         """[(lr dz)^T a - R]_H; V moves by R."""
         share = self._share
@@ -153,6 +183,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         mask = share.step_mask()
         parts = self._products.weight_gradient(features, step.parts, mask)
         share.subtract(mask)
+        self._moved_by = features if self._spec.trainable else None
         if self._host_share is not None:
             self._test.stepped(Move(self._host_share, step.parts, features, mask))
         return WeightGradient(share.version, parts)

@@ -7,6 +7,7 @@
             V = A B - U                  <------------------- InitialShare [A B - U]_C
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
+            each tests the other's share <------------------> relation_test.py
     round   SecretsCommitment            <------------------> SecretsCommitment
     batch   Projection [a U^T + a V^T + e]_H ---------------> z + e
     train                                <------------------- StepGradient [lr dz]_H
@@ -21,6 +22,7 @@
                                          <------------------- HostShare [U^T]_H
 
     batch   ShareQuery, EqualityProof, EqualityConfirmation before Projection, if a new [U] is tested: share_test.py
+            RelationQuery and what follows it before StepGradient, if a new [V] is tested: relation_test.py
 
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
 Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
@@ -36,9 +38,12 @@ not ask for anything else. Both compute c, s being fresh and uniform and own the
             EqualityConfirmation         ------------------->
 
 For the host: an error of the encryption library, or a product with an old [U], is not silent. A row of z that is wrong
-by a multiple of 2^j passes with probability 2^(j - 59); errors that large leave the range. What the check cannot see
-are wrong products of messages 3 and 4: those change W or da, and z still fits the shares; and a [U] that is not U. That
-the collaborator tests itself, one new [U] in `test_shares_every` (protocols/schemes/encrypted/share_test.py).
+by a multiple of 2^j passes with probability 2^(j - 59); errors that large leave the range. It finds errors, not a
+collaborator that lies: z is a [U]'s product plus a part of its own, and if it adds what it likes to that part, it
+answers by the same part. Such a z is that of other features, which nobody can tell from false ones. Nor does the check
+see wrong products of messages 3 and 4: those change W or da, and z still fits the shares; or a share that is not what
+it should be. Each side tests the other's itself: the first ones of a task, and of the new ones one in
+`test_shares_every` (protocols/schemes/encrypted/relation_test.py and share_test.py).
 
 For the collaborator: the operand q of the query may be anything that a malicious host likes. With W' = U' + V where U'
 is what it sent as [U], the host's c is that of the collaborator exactly if a (U'^T r - q) = g mod 2^59, where g is what
@@ -67,16 +72,17 @@ from numpy.typing import NDArray
 from protocols.core.errors import CallOutOfOrder, MalformedMessage
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.he.interface import RING_BITS, Backend
-from protocols.layer.equality import HostComparison, wrong_projection
+from protocols.he.interface import RING_BITS, Backend, EncryptedOperand, as_ring
+from protocols.layer.equality import Comparison, wrong_projection
 from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedGradient, decode_projection
-from protocols.layer.shapes import Ring, matmul, subtract
+from protocols.layer.shapes import Integers, Ring, matmul, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (
@@ -86,12 +92,14 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
     ShareQuery,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.products import HostProducts, check_products
-from protocols.schemes.encrypted.share_test import PLACE, wrong_share
+from protocols.schemes.encrypted.relation_test import Relation, RelationTest, is_drawn, wrong_share
+from protocols.schemes.encrypted.share_test import PLACE
 
 
 class EncryptedHost(HostLayer):
@@ -118,28 +126,43 @@ class EncryptedHost(HostLayer):
         first_share = partial(host_initial_share, self._share, self._share.secrets.secret("share"))
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
-        self._peer_share: CollaboratorShare | None = None
+        self._peer_share: EncryptedOperand | None = None
         self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
+        self._test = RelationTest(Sender.HOST, self._share, self._masks)
+        self._moved: Relation | None = None  # of the collaborator's share, if it is to be tested
 
     def setup(self) -> Steps[None]:
         """See the interface."""
         yield from self._open((yield from self._start.setup()))
+        factor = self._start.take_factor()
+        if self._parameters.test_shares_every and factor is not None:
+            yield from self._test_first_shares(factor)
+        self._life.end_batch()
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
         yield from self._open((yield from self._start.resume(state)))
+        self._life.end_batch()
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = HostProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
         yield from self._exchange_shares()
-        self._life.end_batch()
+
+    def _test_first_shares(self, factor: Integers) -> Steps[None]:
+        """Show that [U] is, and test that [V] is, what the set-up gave. `factor`: A."""
+        query = received((yield Receive(RelationQuery)), RelationQuery)
+        yield from self._test.answer(self._products, factor.T, query, 0)
+        if self._peer_share is not None:
+            relation = Relation(self._peer_share, None, as_ring(factor), negative(self._share.values), 0)
+            yield from self._test.ask(self._products, relation)
 
     def _exchange_shares(self) -> Steps[None]:
         """[V] for our next gradient, [U] for the next projection."""
         yield Send(HostShare(self._share.version, self._products.encrypt_share(self._share.values)))
         if self._spec.trainable:
-            self._peer_share = received((yield Receive(CollaboratorShare)), CollaboratorShare)
-            self._share.check_version("CollaboratorShare", self._peer_share.version)
+            peer = received((yield Receive(CollaboratorShare)), CollaboratorShare)
+            self._share.check_version("CollaboratorShare", peer.version)
+            self._peer_share = self._products.load_share(peer.parts)
 
     def begin_round(self, number: int) -> None:
         """See the interface."""
@@ -190,7 +213,9 @@ class EncryptedHost(HostLayer):
         if query.rows != rows:
             raise MalformedMessage(f"ShareQuery is about a step of {query.rows} rows, the last one had {rows}")
         value = self._products.decrypt_test(query.old, query.step, query.new, rows)
-        yield from HostComparison(share.place(PLACE), value).run(query.element, wrong_share(share.label))
+        yield from Comparison(Sender.HOST, share.place(PLACE), value).prove(
+            query.element, wrong_share(share.label, Sender.HOST, rows)
+        )
 
     def _check(self, projection: Ring) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r."""
@@ -202,7 +227,8 @@ class EncryptedHost(HostLayer):
         reply = received((yield Receive(CheckReply)), CheckReply)
         share.check_version("CheckReply", reply.version)
         theirs = subtract(matmul(projection, combination), self._products.decrypt_check(reply.parts, rows))
-        yield from HostComparison(share.place("check"), theirs).run(reply.element, wrong_projection(share.label))
+        comparison = Comparison(Sender.HOST, share.place("check"), theirs)
+        yield from comparison.prove(reply.element, wrong_projection(share.label))
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))
@@ -212,25 +238,35 @@ class EncryptedHost(HostLayer):
         if self._spec.witness.is_keeping:
             rate, version = np.array([learning_rate], np.float64), np.array([share.version], np.int64)
             self._spec.witness.note("gradient", dz=dz, learning_rate=rate, version=version)
+        yield from self._test_moved_share()
         yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
         if self._spec.trainable:
             yield Send(self._feature_gradient(gradient))
         reply = received((yield Receive(WeightGradient)), WeightGradient)
         share.check_version("WeightGradient", reply.version)
-        share.subtract(self._products.decrypt_weight_gradient(reply.parts, len(dz)))
+        moved = self._products.decrypt_weight_gradient(reply.parts, len(dz))
+        share.subtract(moved)
         share.next_version()
-        self._stepped = len(dz)
+        self._stepped, before = len(dz), self._peer_share
         yield from self._exchange_shares()
+        now = self._peer_share
+        if now is not None and is_drawn(self._masks, self._parameters.test_shares_every):
+            self._moved = Relation(now, before, as_ring(-gradient.step.T), moved, len(dz))
         self._life.end_batch()
+
+    def _test_moved_share(self) -> Steps[None]:
+        """Test [V], if a step has made it and the coin said so, before it gives anything that depends on dz."""
+        moved, self._moved = self._moved, None
+        if moved is not None:
+            yield from self._test.ask(self._products, moved)
 
     def _feature_gradient(self, gradient: QuantisedGradient) -> FeatureGradient:
         """[dz V + dz U + e']_C."""
         peer, share = self._peer_share, self._share
         if peer is None:
             raise CallOutOfOrder("the collaborator's share has not come")
-        share.check_version("CollaboratorShare", peer.version)
         own = share.pull_back(gradient.mantissas, gradient.exponent)
-        parts = self._products.feature_gradient(gradient.mantissas, peer.parts, own)
+        parts = self._products.feature_gradient(gradient.mantissas, peer, own)
         return FeatureGradient(share.version, gradient.exponent, parts)
 
     def skip(self) -> Steps[None]:

@@ -5,7 +5,9 @@ The diagram is in protocols/schemes/encrypted/host.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +15,10 @@ from numpy.typing import NDArray
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
-from protocols.core.ledger import COLLABORATOR_KEY, HOST_KEY, Inference, KeptFromCollaborator, ciphertext
+from protocols.core.ledger import COLLABORATOR_KEY, EITHER_KEY, HOST_KEY, Inference, KeptFromCollaborator, ciphertext
 from protocols.core.message import Message
-from protocols.core.sizes import Recorded
+from protocols.core.sender import Sender
+from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Int32, Uint32, Uint64, wire
 from protocols.he.interface import MatrixShape
 from protocols.layer.messages import (
@@ -29,6 +32,7 @@ from protocols.layer.messages import (
     SEMANTIC,
     SMOOTHED,
     CiphertextMessage,
+    laid_out,
     layer_bounds,
     layer_distance,
     of_product,
@@ -187,7 +191,7 @@ class CheckReply(CiphertextMessage):
 def _test_products(layer: LaidOut, rows: int) -> tuple[tuple[MatrixShape, MatrixShape], ...]:
     """The shapes of a test's products, each with what its operand was encrypted for; `rows` of the step."""
     shapes = layer.shapes
-    share = shapes.share_test, shapes.forward(layer.first_rows)
+    share = shapes.tested_share(Sender.COLLABORATOR, rows), shapes.forward(layer.first_rows)
     return share, (shapes.step_test(rows), shapes.weight_gradient(rows)), share
 
 
@@ -232,4 +236,108 @@ class ShareQuery(Message):
         for parts in (self.old, self.step, self.new):
             CiphertextMessage(self.version, parts)
         self.require_int("rows", 1, MAX_ROWS)
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _asks_of(layer: LaidOut, tester: Sender, recorded: Recorded) -> tuple[tuple[MatrixShape, MatrixShape], MatrixShape]:
+    """The shapes of a test's products: of the share, with what it was encrypted for; and of the answer."""
+    rows = recorded[1]
+    if not 0 <= rows <= MAX_ROWS or (rows and tester is Sender.COLLABORATOR):
+        raise InvalidInput(f"a test of the share after a step of {rows} rows")
+    shapes, first = layer.shapes, layer.first_rows
+    loaded = shapes.forward(first) if tester is Sender.COLLABORATOR else shapes.feature_gradient(first)
+    return (shapes.tested_share(tester, rows), loaded), shapes.test_answer(tester, rows)
+
+
+def _head(recorded: Recorded) -> int:
+    return number(recorded[0]) + number(recorded[1])
+
+
+T = TypeVar("T")
+
+
+def _of_layer(of: Callable[[LaidOut, Sender, Recorded], T]) -> Callable[[TaskSizes, Sender, Recorded], T | None]:
+    """What a layer's sizes, who sends, and the recorded fields say."""
+
+    def measure(task: TaskSizes, sender: Sender, recorded: Recorded) -> T | None:
+        layer = laid_out(task)
+        return None if layer is None else of(layer, sender, recorded)
+
+    return measure
+
+
+def _query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    share, answer = _asks_of(layer, sender, recorded)
+    size = (1 + bool(recorded[1])) * layer.sizes.reply(*share) + layer.sizes.operand(answer) + _head(recorded)
+    return size, size
+
+
+def _query_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    share, _ = _asks_of(layer, sender, recorded)
+    return layer.sizes.distance(*share) * (1 + bool(recorded[1]))
+
+
+def _reply_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    _, answer = _asks_of(layer, sender.other, recorded)
+    size = layer.sizes.reply(answer) + _head(recorded) + data(ELEMENT_BYTES)
+    return size, size
+
+
+def _reply_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(_asks_of(layer, sender.other, recorded)[1])
+
+
+@wire(
+    70,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} {SEMANTIC} What its receiver decrypts to is masked by uniform matrices."),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_query_bounds),
+    distance=_of_layer(_query_distance),
+)
+@dataclass(frozen=True)
+class RelationQuery(Message):
+    """One party's test of the share that the other holds (protocols/schemes/encrypted/relation_test.py).
+
+    Attributes:
+        rows: of the step behind which it tests; 0: it tests the first share.
+        before: [-c P + m]_O of the share before the step, under its owner's key; none for the first share.
+        now: [c P + m]_O of the share of this version.
+        image: [(c G)^T]_T, under the sender's own key.
+
+    **Leaks** nothing: what the receiver can decrypt is masked by fresh uniform matrices.
+    """
+
+    version: Uint64
+    rows: Uint32
+    before: tuple[bytes, ...]
+    now: tuple[bytes, ...]
+    image: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        self.require_int("rows", 0, MAX_ROWS)
+        for parts in (self.now, self.image, *([self.before] if self.rows else [])):
+            CiphertextMessage(self.version, parts)
+        self.require(bool(self.rows) or self.before == (), "there is no share before the first one")
+
+
+@wire(
+    71,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_reply_bounds),
+    distance=_of_layer(_reply_distance),
+)
+@dataclass(frozen=True)
+class RelationReply(CiphertextMessage):
+    """[(c G F + s)^T]_T, the answer to a `RelationQuery`, and the element of a comparison, for c P + m + s.
+
+    **Leaks** nothing: what it decrypts to is uniform, and the tester knows what is compared, if the relation holds.
+    """
+
+    rows: Uint32
+    element: bytes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_int("rows", 0, MAX_ROWS)
         self.require_bytes("element", ELEMENT_BYTES)

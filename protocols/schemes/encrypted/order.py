@@ -2,12 +2,16 @@
 
 host            ALIGNED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare->
                 READY
-                TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
+                TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING)
+                (-RelationQuery-> ASKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
                 (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
 collaborator    SHAPED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED
                 (-CollaboratorShare->) READY
+both            behind READY, once each, unless resumed: one -RelationQuery-> ASKING -EqualityProof-> READY,
+                the other -RelationReply-> VOUCHING -EqualityConfirmation-> READY
                 OPENED (-ShareQuery-> TESTING_SHARE -EqualityConfirmation-> TESTED_SHARE) -Projection-> PROJECTED
                 (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
+                (-RelationReply-> VOUCHING -EqualityConfirmation-> CHECKED)
                 -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
 In the first batch of a round SecretsCommitment comes first, from both.
 resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
@@ -35,6 +39,8 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
+    RelationReply,
     ShareQuery,
     StepGradient,
     WeightGradient,
@@ -71,6 +77,8 @@ class EncryptedState(OrderState):
     CHECKED = auto()
     STEPPED = auto()
     GRADIENT = auto()
+    ASKING = auto()
+    VOUCHING = auto()
 
 
 E = EncryptedState
@@ -81,8 +89,14 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, CheckQuery): (Projection,),
     (C, CheckReply): (CheckQuery,),
-    (H, EqualityProof): (CheckReply, ShareQuery),
+    (H, EqualityProof): (CheckReply, ShareQuery, RelationReply),
     (C, EqualityConfirmation): (EqualityProof,),
+    (C, RelationQuery): (HostShare,),
+    (H, RelationReply): (RelationQuery,),
+    (C, EqualityProof): (RelationReply,),
+    (H, EqualityConfirmation): (EqualityProof,),
+    (H, RelationQuery): (CollaboratorShare, Projection),
+    (C, RelationReply): (RelationQuery,),
     (H, StepGradient): (Projection,),
     (C, WeightGradient): (StepGradient,),
     (H, HostShare): (InitialFactor, ProjectionKey, WeightGradient),
@@ -100,12 +114,16 @@ def _host(trainable: bool) -> Moves:
             (S.RESTORED, SecretsCommitment, E.RECOMMITTED),
             (E.RECOMMITTED, ProjectionKey, E.WEIGHTED),
             (E.WEIGHTED, HostShare, S.READY),
+            (S.READY, RelationReply, E.VOUCHING),
+            (E.VOUCHING, EqualityConfirmation, S.READY),
+            *([(S.READY, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.READY)] if trainable else []),
         ),
         **moves(
             Phase.TRAIN,
             (S.TRAINING, SecretsCommitment, S.TRAINING),
             (S.TRAINING, CheckQuery, E.CHECKING),
             ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
+            *([(S.TRAINING, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.TRAINING)] if trainable else []),
             (S.TRAINING, StepSkipped, S.TRAINING),
             (S.TRAINING, StepGradient, E.STEPPED),
             *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
@@ -129,6 +147,7 @@ def _collaborator(trainable: bool) -> Moves:
         (E.PROJECTED, CheckReply, E.ANSWERED),
         (E.ANSWERED, EqualityConfirmation, E.CHECKED),
     )
+    vouched = (_PROJECTED, RelationReply, E.VOUCHING), (E.VOUCHING, EqualityConfirmation, E.CHECKED)
     return {
         **moves(
             Phase.SETUP,
@@ -138,11 +157,15 @@ def _collaborator(trainable: bool) -> Moves:
             (S.RESTORED, SecretsCommitment, E.RECOMMITTED),
             (E.RECOMMITTED, ProjectionKey, E.WEIGHTED if trainable else S.READY),
             *([(E.WEIGHTED, CollaboratorShare, S.READY)] if trainable else []),
+            (S.READY, RelationQuery, E.ASKING),
+            (E.ASKING, EqualityProof, S.READY),
+            *([(S.READY, RelationReply, E.VOUCHING), (E.VOUCHING, EqualityConfirmation, S.READY)] if trainable else []),
         ),
         **moves(Phase.TEST, *forward),
         **moves(
             Phase.TRAIN,
             *forward,
+            *(vouched if trainable else ()),
             (_PROJECTED, WeightGradient, E.GRADIENT if trainable else E.STEPPED),
             *([(E.GRADIENT, CollaboratorShare, E.STEPPED)] if trainable else []),
         ),
@@ -168,26 +191,42 @@ class CommitmentRules(SchemeRules):
             refuse(sender, message_type, f"the {roles} had not committed to secrets of this round")
 
 
+_BEGINS = (CheckReply, ShareQuery, RelationReply)
+"""What carries the first element of a comparison."""
+
+
 class EncryptedRules(CommitmentRules):
-    """A step lets the collaborator ask once about the host's share, and every question lets the host prove once."""
+    """Set-up and steps let each side ask once about the other's share; every question has one reply, and one proof."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._has_stepped = False
-        self._asked = 0
+        self._may_ask: set[Sender] = set()
+        self._owed_replies, self._owed_proofs = dict.fromkeys(Sender, 0), dict.fromkeys(Sender, 0)
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
         super().check(sender, message_type, at, recorded)
-        if message_type is StepGradient:
-            self._has_stepped = True
-        elif message_type is ShareQuery:
-            if not self._has_stepped:
-                refuse(sender, message_type, "the host's share has not moved since it was tested")
-            self._has_stepped = False
-        self._asked += (message_type in (CheckReply, ShareQuery)) - (message_type is EqualityProof)
-        if self._asked < 0:
-            refuse(sender, message_type, "nothing is compared")
+        if message_type in (InitialShare, StepGradient):
+            self._may_ask = {H, C}
+        elif message_type in (ShareQuery, RelationQuery):
+            if sender not in self._may_ask:
+                refuse(sender, message_type, f"the {sender.other.role}'s share has not moved since it was tested")
+            self._may_ask.discard(sender)
+        self._count(self._owed_replies, sender, message_type, (RelationQuery,), RelationReply)
+        self._count(self._owed_proofs, sender, message_type, _BEGINS, EqualityProof)
+
+    @staticmethod
+    def _count(
+        owed: dict[Sender, int],
+        sender: Sender,
+        message_type: MessageType,
+        asking: tuple[MessageType, ...],
+        answer: MessageType,
+    ) -> None:
+        owed[sender.other] += message_type in asking
+        owed[sender] -= message_type is answer
+        if owed[sender] < 0:
+            refuse(sender, message_type, "nothing was asked")
 
 
 def encrypted_order(trainable: bool) -> SchemeOrder:

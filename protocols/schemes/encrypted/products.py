@@ -10,6 +10,11 @@
     feature_gradient  [dz V + own]_C           ---->    decrypt_gradient
                                                <----    encrypt_share       [V]_C
 
+    tester of a share                                   its holder
+    combine_share     [c P + mask]_O           ---->    decrypt_combined
+    encrypt_image     [(c G)^T]_T              ---->    answer
+    decrypt_answer                             <----    [(c G F + mask)^T]_T
+
 `parts` are ciphertexts as messages carry them. Bad ones of the peer raise `InvalidCiphertext`.
 """
 
@@ -20,11 +25,12 @@ from collections.abc import Callable
 import numpy as np
 
 from protocols.core.distance import Distance
+from protocols.core.sender import Sender
 from protocols.he.interface import Backend, CiphertextBundle, EncryptedOperand, MatrixShape, as_ring
 from protocols.layer.initial import Keys
 from protocols.layer.interface import LayerSpec
 from protocols.layer.run_distance import RunDistance
-from protocols.layer.shapes import Integers, LayerShapes, Ring, add, subtract
+from protocols.layer.shapes import Integers, LayerShapes, Ring, add, negative
 from protocols.layer.weight_share import HOST, ROLES, WeightShare
 
 Parts = tuple[bytes, ...]
@@ -44,14 +50,28 @@ def run_distance(role: str, spec: LayerSpec, backend: Backend, share: WeightShar
     """What a role shows in a run of the layer that this share is of."""
     shapes, rows = share.shapes, spec.rows
     if role == HOST:
-        batch = backend.distance(shapes.feature_gradient(rows)) if spec.trainable else Distance()
-        return RunDistance(backend.distance(shapes.initial), batch)
+        return _host_distance(spec, backend, share)
     check = backend.distance(shapes.check(rows))
+    first, moved = (backend.distance(shapes.tested_share(Sender.COLLABORATOR, each)) for each in (0, rows))
+    once = check + first
     batch = backend.distance(shapes.forward(rows)) + check * share.checks.rate
-    batch += (backend.distance(shapes.share_test) * 2 + backend.distance(shapes.step_test(rows))) * share.test_rate
+    batch += (moved * 2 + backend.distance(shapes.step_test(rows))) * share.test_rate
     if spec.trainable:
+        once += backend.distance(shapes.test_answer(Sender.HOST, 0))
         batch += backend.distance(shapes.weight_gradient(rows))
-    return RunDistance(check, batch)
+        batch += backend.distance(shapes.test_answer(Sender.HOST, rows)) * share.test_rate
+    return RunDistance(once, batch)
+
+
+def _host_distance(spec: LayerSpec, backend: Backend, share: WeightShare) -> RunDistance:
+    shapes, rows = share.shapes, spec.rows
+    once = backend.distance(shapes.initial) + backend.distance(shapes.test_answer(Sender.COLLABORATOR, 0))
+    if not spec.trainable:
+        return RunDistance(once, Distance())
+    loaded = shapes.feature_gradient(rows)
+    first, moved = (backend.distance(shapes.tested_share(Sender.HOST, each), loaded) for each in (0, rows))
+    batch = backend.distance(shapes.feature_gradient(rows)) + moved * (2 * share.test_rate)
+    return RunDistance(once + first, batch)
 
 
 class PrecomputedRandomness:
@@ -80,19 +100,54 @@ class PrecomputedRandomness:
         return 0 < ready < STOCK
 
 
-class HostProducts:
-    """The host's ciphertexts.
+class ShareProducts:
+    """What both sides do alike, to test a share and to answer such a test.
 
     Args:
         keys: of this session.
         shapes: of the layer's products.
         rows: of a batch, for which randomness is prepared.
-        is_trainable: whether the collaborator gets da.
     """
 
-    def __init__(self, keys: Keys, shapes: LayerShapes, rows: int, is_trainable: bool) -> None:
+    _sender: Sender
+
+    def __init__(self, keys: Keys, shapes: LayerShapes, rows: int) -> None:
         self._secret, self._public = keys
         self._shapes, self._rows = shapes, rows
+
+    def combine_share(self, combination: Integers, peer_share: EncryptedOperand, mask: Ring, rows: int) -> Parts:
+        """[c P + mask]_O of c [t, k] and the peer's share P, which is [U^T]_H or [V]_C; t, rows: `rows_of_test`."""
+        shape = self._shapes.tested_share(self._sender, rows)
+        return self._public.multiply_add(combination, peer_share, mask, shape).parts
+
+    def decrypt_combined(self, parts: Parts, rows: int) -> Ring:
+        """c P + mask, [t, n], of our own share."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.tested_share(self._sender.other, rows))
+
+    def encrypt_image(self, image: Ring, rows: int) -> Parts:
+        """[(c G)^T]_T of c G [t, q]."""
+        shape = self._shapes.test_answer(self._sender, rows)
+        return self._secret.encrypt(np.ascontiguousarray(image.T), shape).parts
+
+    def answer(self, factor: Integers, image: Parts, mask: Ring, rows: int) -> Parts:
+        """[(c G F + mask)^T]_T of F [q, n]; mask [t, n]."""
+        shape = self._shapes.test_answer(self._sender.other, rows)
+        operand = self._public.load_operand(CiphertextBundle(image), shape)
+        transposed, addend = np.ascontiguousarray(factor.T), np.ascontiguousarray(mask.T)
+        return self._public.multiply_add(transposed, operand, addend, shape).parts
+
+    def decrypt_answer(self, parts: Parts, rows: int) -> Ring:
+        """c G F + mask, [t, n]."""
+        return self._secret.decrypt(CiphertextBundle(parts), self._shapes.test_answer(self._sender, rows)).T
+
+
+class HostProducts(ShareProducts):
+    """The host's ciphertexts. Arguments as the base, and `is_trainable`: whether the collaborator gets da."""
+
+    _sender = Sender.HOST
+
+    def __init__(self, keys: Keys, shapes: LayerShapes, rows: int, is_trainable: bool) -> None:
+        super().__init__(keys, shapes, rows)
         self._for_steps = PrecomputedRandomness(self._secret.prepare, shapes.weight_gradient(rows))
         self._for_shares = PrecomputedRandomness(self._secret.prepare, shapes.forward(rows))
         self._for_gradients = PrecomputedRandomness(self._public.prepare, shapes.feature_gradient(rows))
@@ -121,7 +176,7 @@ class HostProducts:
 
     def decrypt_test(self, old: Parts, step: Parts, new: Parts, rows: int) -> Ring:
         """The sum of a test's three products, [TEST_ROWS, o]; `rows` of the step."""
-        shares = [self._secret.decrypt(CiphertextBundle(parts), self._shapes.share_test) for parts in (old, new)]
+        shares = [self.decrypt_combined(parts, rows) for parts in (old, new)]
         moved = self._secret.decrypt(CiphertextBundle(step), self._shapes.step_test(rows))
         return add(add(*shares), moved)
 
@@ -134,20 +189,24 @@ class HostProducts:
         """(lr dz)^T a - mask, [o, d], of a batch of so many rows."""
         return self._secret.decrypt(CiphertextBundle(parts), self._shapes.weight_gradient(rows)).T
 
-    def feature_gradient(self, mantissas: Integers, peer_share: Parts, own: Ring) -> Parts:
+    def load_share(self, parts: Parts) -> EncryptedOperand:
+        """[V]_C, for the gradients and tests until the next."""
+        return self._public.load_operand(CiphertextBundle(parts), self._shapes.feature_gradient(self._rows))
+
+    def feature_gradient(self, mantissas: Integers, peer_share: EncryptedOperand, own: Ring) -> Parts:
         """[dz V + own]_C of dz [B, o] and [V]_C; own [B, d]."""
         shape = self._shapes.feature_gradient(len(mantissas))
-        operand = self._public.load_operand(CiphertextBundle(peer_share), shape)
         self._for_gradients.use()
-        return self._public.multiply_add(mantissas, operand, own, shape).parts
+        return self._public.multiply_add(mantissas, peer_share, own, shape).parts
 
 
-class CollaboratorProducts:
+class CollaboratorProducts(ShareProducts):
     """The collaborator's ciphertexts. Arguments as `HostProducts`."""
 
+    _sender = Sender.COLLABORATOR
+
     def __init__(self, keys: Keys, shapes: LayerShapes, rows: int, is_trainable: bool) -> None:
-        self._secret, self._public = keys
-        self._shapes, self._rows = shapes, rows
+        super().__init__(keys, shapes, rows)
         self._for_projections = PrecomputedRandomness(self._public.prepare, shapes.forward(rows))
         self._for_weight_gradients = PrecomputedRandomness(self._public.prepare, shapes.weight_gradient(rows))
         self._for_shares = PrecomputedRandomness(self._secret.prepare, shapes.feature_gradient(rows))
@@ -178,10 +237,6 @@ class CollaboratorProducts:
         operand = self._public.load_operand(CiphertextBundle(combination), shape)
         return self._public.multiply_add(features, operand, mask, shape).parts
 
-    def combine_share(self, combination: Integers, host_share: EncryptedOperand, mask: Ring) -> Parts:
-        """[x U^T + mask]_H of x [TEST_ROWS, d]."""
-        return self._public.multiply_add(combination, host_share, mask, self._shapes.share_test).parts
-
     def combine_step(self, combination: Integers, step: Parts, mask: Ring, rows: int) -> Parts:
         """[x lr dz + mask]_H of x [TEST_ROWS, rows] and [lr dz]_H."""
         shape = self._shapes.step_test(rows)
@@ -192,7 +247,7 @@ class CollaboratorProducts:
         """[(lr dz)^T a - mask]_H of a [B, d] and [lr dz]_H, computed as [a^T (lr dz) - mask^T]_H; mask [o, d]."""
         shape = self._shapes.weight_gradient(len(features))
         operand = self._public.load_operand(CiphertextBundle(step), shape)
-        addend = np.ascontiguousarray(subtract(np.zeros_like(mask), mask).T)
+        addend = np.ascontiguousarray(negative(mask).T)
         self._for_weight_gradients.use()
         return self._public.multiply_add(np.ascontiguousarray(features.T), operand, addend, shape).parts
 

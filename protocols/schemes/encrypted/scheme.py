@@ -28,6 +28,8 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
+    RelationReply,
     ShareQuery,
     StepGradient,
     WeightGradient,
@@ -92,6 +94,8 @@ class EncryptedScheme(Scheme):
             EqualityProof,
             EqualityConfirmation,
             ShareQuery,
+            RelationQuery,
+            RelationReply,
         )
 
 

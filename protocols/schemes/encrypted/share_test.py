@@ -15,16 +15,16 @@ tested, before the first projection by it. Everything is computed from ciphertex
 of the new [U] differs by from that of the old one less the plaintext of message 4. Then v = t - x D^T. All that the
 host decrypts is uniform given v, and it passes exactly if it guesses x D^T. x has `TEST_ROWS` rows of entries
 -1, 0, 0, 1: if D is not 0, no value of x D^T has more than half of the probability in a row, as -1, 0 or 1 times an
-element of the ring that is not 0 takes none more often. So a tested lie passes with probability below 2^-39 (2^-40,
-times 6/5 for drawing x again), and else ends the task; its host is told nothing but that. One lie is tested with
+element of the ring that is not 0 takes none more often. So a tested lie passes with probability below 2^-15 (2^-16,
+times 13/12 for drawing x again), and else ends the task; its host is told nothing but that. One lie is tested with
 probability 1 / `test_shares_every`; k lies in k different batches stay unseen with probability
 (1 - 1 / `test_shares_every`)^k. A lie that is taken back afterwards is two. With m uniform, a malicious collaborator
 gets one guess at v likewise, and no decryption of what it chose.
 
-**What this does not cover** The first [U] of a task or of a resumed one: nothing stands before it, and there W is A B
-plus whatever the host adds. A step of any size, as lr dz is the host's own to choose: W moves by it, and z shows it.
-Ciphertexts that are not fresh encryptions under one plaintext. The last [U] before an interruption. [V], in the other
-direction: the host does not test it, so a collaborator with V' = V + k I in one message reads dz instead of da.
+**What this does not cover** The first [U] of a task, and [V]: protocols/schemes/encrypted/relation_test.py. The first
+[U] of a resumed task and the last one before an interruption: nothing stands before, or behind it. A step of any size,
+as lr dz is the host's own to choose: W moves by it, and z shows it. Ciphertexts that are not fresh encryptions under
+one plaintext.
 
 **Leaks** when it was tossed, and nothing else.
 """
@@ -36,13 +36,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from protocols.core.randomness import Randomness
+from protocols.core.sender import Sender
 from protocols.core.steps import Send, Steps
 from protocols.he.interface import RING_BITS, EncryptedOperand
-from protocols.layer.equality import CollaboratorComparison
+from protocols.layer.equality import Comparison
 from protocols.layer.shapes import TEST_ROWS, Integers, Ring, add, matmul
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import ShareQuery
 from protocols.schemes.encrypted.products import CollaboratorProducts, Parts
+from protocols.schemes.encrypted.relation_test import is_drawn, ternary, wrong_share
 
 PLACE = "share"
 """Of the comparison."""
@@ -83,8 +85,7 @@ class ShareTest:
 
     def stepped(self, move: Move) -> None:
         """W makes this step; if the coin says so, what it made of [U] is tested."""
-        coin = int(self._randomness.ring((1,), RING_BITS)[0])
-        self._move = move if self._every and coin * self._every >> RING_BITS == 0 else None
+        self._move = move if is_drawn(self._randomness, self._every) else None
 
     def run(self, products: CollaboratorProducts, now: EncryptedOperand) -> Steps[None]:
         """Test the [U] in force, if it is new and the coin said so. Raises `VerificationFailed`."""
@@ -95,29 +96,29 @@ class ShareTest:
         combination, image = self._combination(move.features)
         masks = [self._randomness.ring((TEST_ROWS, shapes.o), RING_BITS) for _ in range(3)]
         moved = add(matmul(combination, np.ascontiguousarray(move.mask.T)), masks[1])
-        comparison = CollaboratorComparison(self._share.place(PLACE), add(add(masks[0], masks[1]), masks[2]))
+        total = add(add(masks[0], masks[1]), masks[2])
+        comparison = Comparison(Sender.COLLABORATOR, self._share.place(PLACE), total)
         yield Send(
             ShareQuery(
                 self._share.version,
                 rows,
-                products.combine_share(combination, move.before, masks[0]),
+                products.combine_share(combination, move.before, masks[0], rows),
                 products.combine_step(-image, move.step, moved, rows),
-                products.combine_share(-combination, now, masks[2]),
+                products.combine_share(-combination, now, masks[2], rows),
                 comparison.element,
             )
         )
-        yield from comparison.run(wrong_share(self._share.label))
+        yield from comparison.verify(wrong_share(self._share.label, Sender.HOST, rows))
 
     def _combination(self, features: Integers) -> tuple[Integers, Integers]:
         """x [TEST_ROWS, d], and x a^T, within the bounds of its product.
 
-        They hold for all but rows that are as long as they may be and all alike, and then five times in six, so drawing
-        again makes no x more likely than 6/5 of what it was.
+        They hold for all but rows that are as long as they may be and all alike, and then twelve times in thirteen, so
+        drawing again makes no x more likely than 13/12 of what it was.
         """
         shape = self._share.shapes.step_test(len(features))
         while True:
-            bits = self._randomness.ring((TEST_ROWS, self._share.shapes.d), 2).view(np.int64)
-            combination = (bits & 1) - (bits >> 1)
+            combination = ternary(self._randomness, TEST_ROWS, self._share.shapes.d)
             image = combination @ np.ascontiguousarray(features.T)
             if _fits(image, shape.largest, shape.row_sum or 0, shape.square_sum or 0):
                 return combination, image
@@ -127,11 +128,3 @@ def _fits(image: Integers, largest: int, row_sum: int, square_sum: int) -> bool:
     sizes = np.abs(image).astype(np.float64)
     squares = float((sizes**2).sum())
     return float(sizes.max()) <= largest and float(sizes.sum(axis=1).max()) <= row_sum and squares <= square_sum
-
-
-def wrong_share(feature_key: str) -> str:
-    """What a failed test says at either party."""
-    return (
-        f"the host's share of the weights for {feature_key} is not the one before, moved by the last step: a party "
-        "sends other numbers than it should. Nothing can be trusted from here on"
-    )

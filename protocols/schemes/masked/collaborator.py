@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PoolExhausted
 from protocols.core.message import Array
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import Backend
-from protocols.layer.equality import CollaboratorComparison, wrong_projection
+from protocols.layer.equality import Comparison, wrong_projection
 from protocols.layer.initial import Keys, collaborator_initial_share
 from protocols.layer.interface import CollaboratorLayer, LayerSpec, check_rows
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -160,9 +161,9 @@ class MaskedCollaborator(CollaboratorLayer):
         check_shape("MaskedCheck.share", query.share, (self._share.shapes.d,))
         combined = matmul(own, query.combination[:, None])
         reply = self._products.projection(features, combined, triple, query.share[None, :])
-        comparison = CollaboratorComparison(self._share.place("check"), reply.projection)
+        comparison = Comparison(Sender.COLLABORATOR, self._share.place("check"), reply.projection)
         yield Send(MaskedCheckReply(triple.index, self._share.version, reply.features, comparison.element))
-        yield from comparison.run(wrong_projection(self._share.label))
+        yield from comparison.verify(wrong_projection(self._share.label))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         batch = self._pending.take()

@@ -59,9 +59,10 @@ from numpy.typing import NDArray
 
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
+from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend
-from protocols.layer.equality import HostComparison, wrong_projection
+from protocols.layer.equality import Comparison, wrong_projection
 from protocols.layer.initial import Keys, host_initial_share
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
@@ -208,8 +209,8 @@ class MaskedHost(HostLayer):
         check_shape("MaskedCheckReply.features", reply.features, (rows, shapes.d))
         ours = add(matmul(reply.features, column), half.share[:rows, :1])
         theirs = subtract(matmul(projection, combination), ours)
-        comparison = HostComparison(self._share.place("check"), theirs)
-        yield from comparison.run(reply.element, wrong_projection(self._share.label))
+        comparison = Comparison(Sender.HOST, self._share.place("check"), theirs)
+        yield from comparison.prove(reply.element, wrong_projection(self._share.label))
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))

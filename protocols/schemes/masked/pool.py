@@ -24,15 +24,13 @@ from __future__ import annotations
 
 from collections import deque
 
-import numpy as np
-
 from protocols.core.errors import InvalidInput, LimitExceeded, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
 from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, most_units
-from protocols.layer.shapes import Ring, subtract
+from protocols.layer.shapes import Ring, negative
 from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
 
@@ -115,8 +113,7 @@ class _Triples:
         shape = product.shape
         operand = self._public.load_operand(_parts(message, index, product), shape)
         share = expand(OsRandomness().seed()).ring((shape.m, shape.n), RING_BITS)
-        addend = subtract(np.zeros_like(share), share)
-        reply = self._public.multiply_add(product.factor(mask), operand, addend, shape)
+        reply = self._public.multiply_add(product.factor(mask), operand, negative(share), shape)
         return TripleProduct(index, product.name, reply.parts), Half(mask, product.result(share))
 
     def _decrypt(self, index: int, product: Product, mask: Ring, message: TripleProduct) -> Half:

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.harness.pump import pump
 from protocols.core.errors import InvalidPoint, VerificationFailed
-from protocols.layer.equality import CollaboratorComparison, HostComparison
+from protocols.core.sender import Sender
+from protocols.layer.equality import Comparison
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
 from tests.protocols.layer.helpers import tampering
 
@@ -19,18 +20,23 @@ VALUE = np.array([[3], [1 << 58]], np.uint64)
 OTHER = np.array([[3], [1 << 58 | 1]], np.uint64)
 
 
-def compare(host: Any, collaborator: Any, places: tuple[bytes, bytes] = (b"here", b"here"), **tamper: Any) -> Any:
+H, C = Sender.HOST, Sender.COLLABORATOR
+
+
+def compare(
+    host: Any, collaborator: Any, places: tuple[bytes, bytes] = (b"here", b"here"), begins: Sender = C, **tamper: Any
+) -> Any:
     """The messages of one comparison; `tamper` changes some of one type before they are sent."""
-    theirs = CollaboratorComparison(places[1], collaborator)
-    ours = HostComparison(places[0], host)
-    ends = ours.run(theirs.element, "host sees it"), theirs.run("collaborator sees it")
+    theirs, ours = Comparison(begins, places[1], collaborator), Comparison(begins.other, places[0], host)
+    ends = ours.prove(theirs.element, "host sees it"), theirs.verify("collaborator sees it")
     if tamper:
         ends = tuple(tampering(end, tamper["kind"], tamper["change"]) for end in ends)
     return pump(*ends), theirs
 
 
-def test_equal_values_pass_at_both() -> None:
-    talk, _ = compare(VALUE, VALUE.copy())
+@pytest.mark.parametrize("begins", [C, H], ids=["collaborator", "host"])
+def test_equal_values_pass_at_both(begins: Sender) -> None:
+    talk, _ = compare(VALUE, VALUE.copy(), begins=begins)
     assert [type(message) for message in talk.from_left + talk.from_right] == [EqualityProof, EqualityConfirmation]
 
 
@@ -57,13 +63,13 @@ def test_a_collaborator_that_does_not_compare_is_seen_by_the_host() -> None:
 @pytest.mark.parametrize("sent", ["own element and tag", "the peer's element"])
 def test_what_was_sent_is_no_proof_when_it_comes_back(sent: str) -> None:
     """Reflected elements: a collaborator that knows nothing plays the host's, or the host the collaborator's."""
-    theirs = CollaboratorComparison(b"here", VALUE)
-    steps = theirs.run("collaborator sees it")
+    theirs = Comparison(C, b"here", VALUE)
+    steps = theirs.verify("collaborator sees it")
     next(steps)
     reflected = EqualityProof(theirs.element, bytes(32))
     if sent == "own element and tag":
-        other = HostComparison(b"here", OTHER)
-        reflected = next(other.run(theirs.element, "")).message
+        other = Comparison(H, b"here", OTHER)
+        reflected = next(other.prove(theirs.element, "")).message
     with pytest.raises(VerificationFailed):
         steps.send(reflected)
 
@@ -71,8 +77,8 @@ def test_what_was_sent_is_no_proof_when_it_comes_back(sent: str) -> None:
 @pytest.mark.parametrize("element", [bytes(32), (1).to_bytes(32, "little"), b"\xff" * 32])
 def test_elements_of_low_order_are_refused_by_both(element: bytes) -> None:
     with pytest.raises(InvalidPoint, match="comparison"):
-        next(HostComparison(b"here", VALUE).run(element, ""))
-    steps = CollaboratorComparison(b"here", VALUE).run("")
+        next(Comparison(H, b"here", VALUE).prove(element, ""))
+    steps = Comparison(C, b"here", VALUE).verify("")
     next(steps)
     with pytest.raises(InvalidPoint, match="comparison"):
         steps.send(EqualityProof(element, bytes(32)))
@@ -89,5 +95,5 @@ def test_nothing_on_the_wire_repeats_or_follows_from_the_value() -> None:
 
 
 def test_neither_side_shows_its_value_or_secret() -> None:
-    for side in (HostComparison(b"here", VALUE), CollaboratorComparison(b"here", VALUE)):
-        assert re.fullmatch(r"<\w+Comparison>", repr(side))
+    for side in Sender:
+        assert re.fullmatch(r"<Comparison at the (host|collaborator)>", repr(Comparison(side, b"here", VALUE)))

@@ -35,6 +35,8 @@ from protocols.schemes.encrypted.messages import (
     FeatureGradient,
     HostShare,
     Projection,
+    RelationQuery,
+    RelationReply,
     StepGradient,
     WeightGradient,
 )
@@ -129,6 +131,7 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
     parameters = LayerParameters(check_every=every)
     ends = [role(spec, kept("bfv"), parameters) for role in (EncryptedHost, EncryptedCollaborator)]
     if_trainable, if_checked = ([CollaboratorShare] if trainable else []), every
+    answering, asking = [RelationQuery, EqualityProof], [RelationReply, EqualityConfirmation]
     conversations = [
         (lambda h: h.setup(), lambda c: c.setup()),
         (lambda h: h.forward(2, True), lambda c: c.forward(A, True)),
@@ -136,8 +139,8 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
     ]
     expected = [
         (
-            [SecretsCommitment, ProjectionKey, InitialFactor, *if_trainable],
-            [SecretsCommitment, ProjectionKey, InitialShare, HostShare],
+            [SecretsCommitment, ProjectionKey, InitialFactor, *if_trainable, *answering, *asking * trainable],
+            [SecretsCommitment, ProjectionKey, InitialShare, HostShare, *asking, *answering * trainable],
         ),
         (
             [Projection, *[CheckReply, EqualityConfirmation] * if_checked],
@@ -165,6 +168,8 @@ def sample_messages():
     yield FeatureGradient(0, 0, parts)
     yield CheckQuery(0, parts, ring)
     yield CheckReply(0, parts, bytes(32))
+    yield RelationQuery(0, 2, parts, parts, parts)
+    yield RelationReply(0, parts, 2, bytes(32))
     yield EqualityProof(bytes(32), bytes(32))
     yield EqualityConfirmation(bytes(32))
     yield ProjectionKey(b"x")

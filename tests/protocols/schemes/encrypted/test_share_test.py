@@ -124,5 +124,4 @@ def test_all_shapes_of_the_test_fit_where_those_of_a_batch_do() -> None:
     backend = Layer(2, 2, 2).host._start._backend
     for d, o, rows in ((20, 20, 128), (512, 512, 1024), (2048, 64, 2048)):
         shapes = LayerShapes(d, o, LayerParameters())
-        backend.check(shapes.share_test)
-        backend.check(shapes.step_test(rows))
+        shapes.check_budget(backend, rows)
