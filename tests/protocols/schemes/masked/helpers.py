@@ -27,6 +27,12 @@ from protocols.schemes.masked.triples import TRAIN, Half
 from tests.protocols.he.bfv_helpers import backend, public, secret
 
 RANDOM = OsRandomness()
+EVERY_BATCH = LayerParameters(check_every=1)
+
+
+def values(seed: int, rows: int, width: int, scale: float = 1.0) -> NDArray[np.float32]:
+    """Normal numbers [rows, width]."""
+    return (np.random.default_rng(seed).normal(size=(rows, width)) * scale).astype(np.float32)
 
 
 def layer_spec(rows: int, d: int, o: int, trainable: bool = True) -> LayerSpec:
