@@ -20,15 +20,19 @@ public-key encryption of zero. The noise is flooded: protocols/he/budget.py boun
 the flooding is a function of the flooded ciphertext. An owner who sends malformed operands or keys is outside this
 model: what does not fit the format is refused, what fits but is not an encryption cannot be told apart.
 
-All randomness comes from `randomness`, as seeds: of the key, of each c1 (which travels), of each error, of each mask
-(u, then e2) and of the flooding of each group of rows.
+All randomness comes from `randomness`, as seeds: of the key, and of each c1, which travels; and, for every few parts
+that are made in one piece, of their errors, of their masks (u, then e2) and of their flooding. So pieces may be made in
+several threads at once, and the same seeds give the same messages all the same.
 
 Reference: Fan, Vercauteren (ePrint 2012/144); Cheetah (USENIX Security 2022); see `parameters` and `layout`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, count
 from typing import Any
 
 import numpy as np
@@ -36,10 +40,11 @@ from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput, OutOfRange
+from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import bfv_wire as wire
-from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product
+from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product
 from protocols.he.bfv_opened import BfvOpenedKey
 from protocols.he.bfv_parts import read_parts
 from protocols.he.bfv_wire import Header, Kind
@@ -62,8 +67,8 @@ from protocols.he.stock import Stock
 
 Ring = NDArray[np.uint64]
 
-REPLIES_AT_ONCE = 32
-"""How many replies are made in one call of the engine: enough to share the operand, few enough for the memory."""
+PIECE = 8
+"""Operand parts or replies that are made at once: enough to share what they have in common and to be worth a thread."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,17 +97,34 @@ def _check_ring(name: str, value: NDArray[np.uint64], shape: tuple[int, int]) ->
         raise OutOfRange(f"{name} has an entry that is not in Z_2^{RING_BITS}; reduce it first")
 
 
+@dataclass(frozen=True, repr=False)
+class _Seeds:
+    """Of some encryptions of zero: one for each c1, and one for the errors of all."""
+
+    of_c1: list[bytes]
+    of_errors: bytes
+
+
+def _parts(
+    kind: Kind, parameters: BfvParameters, named: tuple[bytes, int, int], bodies: Iterable[bytes]
+) -> tuple[bytes, ...]:
+    """Bodies with their headers. `named`: the key's id, k_tile and n_tile."""
+    key_id, *tiles = named
+    heads = (Header(kind, parameters.identifier, key_id, index, *tiles) for index in count())
+    return tuple(head.to_bytes() + body for head, body in zip(heads, bodies))
+
+
 class BfvSecret(_Private, SecretSide):
     """A key pair, and the owner's half of the protocol."""
 
-    def __init__(self, engine: BfvEngine, randomness: Randomness) -> None:
+    def __init__(self, engine: BfvEngine, randomness: Randomness, mapper: Mapper) -> None:
         parameters = engine.parameters
-        self._engine, self._randomness = engine, randomness
+        self._engine, self._randomness, self._mapper = engine, randomness, mapper
         words = np.frombuffer(expand(randomness.seed()).bytes(parameters.degree * WORD_BYTES), "<u8")
         self._ternary = ternary(words).tobytes()
         self._secret = engine.secret_key(self._ternary)
         header = Header(Kind.PUBLIC_KEY, parameters.identifier).to_bytes()
-        (zero,) = self._make_zeros(1)
+        (zero,) = self._make_zeros(self._seeds(1))
         self._public_key = header + engine.operand_body(zero.seed, zero.c0, np.empty(0, np.uint64))
         self._key_id = wire.key_id_of(self._public_key)
         self._stock: Stock[Zero] = Stock()
@@ -121,7 +143,7 @@ class BfvSecret(_Private, SecretSide):
         It may be 0 when another thread has taken them already.
         """
         parts = best_layout(shape, self._engine.parameters).operand_parts
-        for zero in self._make_zeros(parts):
+        for zero in self._make_zeros(self._seeds(parts)):
             self._stock.put(zero)
         return len(self._stock) // parts
 
@@ -130,30 +152,38 @@ class BfvSecret(_Private, SecretSide):
         parameters = self._engine.parameters
         layout = best_layout(shape, parameters)
         _check_ring("the operand", matrix, (shape.k, shape.n))
-        parts = []
-        for index, (message, zero) in enumerate(zip(layout.operand(matrix), self._zeros(layout.operand_parts))):
-            header = Header(Kind.OPERAND, parameters.identifier, self._key_id, index, layout.k_tile, layout.n_tile)
-            parts.append(header.to_bytes() + self._engine.operand_body(zero.seed, zero.c0, message))
-        return CiphertextBundle(tuple(parts))
+        bodies = chain.from_iterable(self._mapper(self._bodies, self._pieces(layout.operand(matrix))))
+        named = (self._key_id, layout.k_tile, layout.n_tile)
+        return CiphertextBundle(_parts(Kind.OPERAND, parameters, named, bodies))
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
         layout, bodies = read_parts(reply, Kind.REPLY, shape, self._engine.parameters, self._key_id)
         return self._engine.decrypt(self._secret, bodies, layout)
 
-    def _zeros(self, count: int) -> list[Zero]:
-        """From the stock, and the rest afresh."""
-        taken = [zero for zero in (self._stock.take() for _ in range(count)) if zero is not None]
-        return taken + self._make_zeros(count - len(taken))
+    def _pieces(self, messages: Ring) -> Iterator[tuple[Ring, list[Zero], _Seeds]]:
+        """Messages of some parts, what the stock has for them, and seeds for the rest."""
+        for first in range(0, len(messages), PIECE):
+            piece = messages[first : first + PIECE]
+            zeros = self._stock.take_up_to(len(piece))
+            yield piece, zeros, self._seeds(len(piece) - len(zeros))
+
+    def _bodies(self, piece: tuple[Ring, list[Zero], _Seeds]) -> list[bytes]:
+        messages, zeros, seeds = piece
+        pairs = zip(zeros + self._make_zeros(seeds), messages, strict=True)
+        return [self._engine.operand_body(zero.seed, zero.c0, message) for zero, message in pairs]
+
+    def _seeds(self, count: int) -> _Seeds:
+        return _Seeds([self._public_seed() for _ in range(count)], self._randomness.seed())
 
     def _public_seed(self) -> bytes:
         """Of a c1: it is sent."""
         return self._randomness.seed()
 
-    def _make_zeros(self, count: int) -> list[Zero]:
-        size = self._engine.parameters.degree * WORD_BYTES
-        seeds = [self._public_seed() for _ in range(count)]
-        errors = [expand(self._randomness.seed()).bytes(size) for _ in range(count)]
-        return [Zero(*each) for each in zip(seeds, self._engine.zeros(self._secret, seeds, errors), strict=True)]
+    def _make_zeros(self, seeds: _Seeds) -> list[Zero]:
+        size, stream = self._engine.parameters.degree * WORD_BYTES, expand(seeds.of_errors)
+        errors = [stream.bytes(size) for _ in seeds.of_c1]
+        made = self._engine.zeros(self._secret, seeds.of_c1, errors)
+        return [Zero(*each) for each in zip(seeds.of_c1, made, strict=True)]
 
 
 class BfvOperand(EncryptedOperand):
@@ -169,10 +199,10 @@ class BfvOperand(EncryptedOperand):
 class BfvPublic(_Private, PublicSide):
     """A peer's public key, the evaluator's half of the protocol, and its stock of masks."""
 
-    def __init__(self, engine: BfvEngine, public_key: bytes, randomness: Randomness) -> None:
+    def __init__(self, engine: BfvEngine, public_key: bytes, randomness: Randomness, mapper: Mapper = map) -> None:
         parameters = engine.parameters
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
-        self._engine = engine
+        self._engine, self._mapper = engine, mapper
         self._key = engine.load([body])
         self._randomness = randomness
         self._key_id = wire.key_id_of(public_key)
@@ -189,8 +219,8 @@ class BfvPublic(_Private, PublicSide):
         It may be 0 when another thread has taken the masks already.
         """
         replies = best_layout(shape, self._engine.parameters).reply_parts
-        for _ in range(replies):
-            self._stock.put(self._make_mask())
+        for mask in self._make_masks(replies, self._randomness.seed()):
+            self._stock.put(mask)
         return len(self._stock) // replies
 
     def multiply_add(
@@ -201,13 +231,9 @@ class BfvPublic(_Private, PublicSide):
         shape.check_factor(factor)
         _check_ring("the addend", addend, (shape.m, shape.n))
         product = Product(layout, np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend))
-        step = max(1, REPLIES_AT_ONCE // layout.n_tiles)
-        bodies: list[bytes] = []
-        for first in range(0, layout.groups, step):
-            groups = range(first, min(first + step, layout.groups))
-            masks = [self._stock.take() or self._make_mask() for _ in range(len(groups) * layout.n_tiles)]
-            bodies += self._engine.replies(product, groups, masks, [self._randomness.seed() for _ in groups])
-        return CiphertextBundle(tuple(self._header(index, layout) + body for index, body in enumerate(bodies)))
+        bodies = chain.from_iterable(self._mapper(partial(self._bodies, product), self._pieces(layout)))
+        named = (self._key_id, layout.k_tile, layout.n_tile)
+        return CiphertextBundle(_parts(Kind.REPLY, self._engine.parameters, named, bodies))
 
     def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
         return bfv_distance(self._layout(self._loaded(operand), shape), self._engine.parameters)
@@ -226,14 +252,26 @@ class BfvPublic(_Private, PublicSide):
             )
         return layout_with_tiles(shape, self._engine.parameters, loaded.k_tile, loaded.n_tile)
 
-    def _header(self, index: int, layout: Layout) -> bytes:
-        identifier = self._engine.parameters.identifier
-        return Header(Kind.REPLY, identifier, self._key_id, index, layout.k_tile, layout.n_tile).to_bytes()
+    def _pieces(self, layout: Layout) -> Iterator[tuple[range, list[Any], bytes, bytes]]:
+        """Some groups of rows, what the stock has for their replies, a seed for other masks, and one for flooding."""
+        step = max(1, PIECE // layout.n_tiles)
+        for first in range(0, layout.groups, step):
+            groups = range(first, min(first + step, layout.groups))
+            masks = self._stock.take_up_to(len(groups) * layout.n_tiles)
+            yield groups, masks, self._randomness.seed(), self._randomness.seed()
 
-    def _make_mask(self) -> Any:
-        """A fresh public-key encryption of zero, but for the flooding."""
-        words = expand(self._randomness.seed()).bytes(2 * self._engine.parameters.degree * WORD_BYTES)
-        return self._engine.mask(self._key, words)
+    def _bodies(self, product: Product, piece: tuple[range, list[Any], bytes, bytes]) -> list[bytes]:
+        layout, (groups, masks, seed, flooding_seed) = product.layout, piece
+        at = [(group, n_index) for group in groups for n_index in range(layout.n_tiles)]
+        masks = masks + self._make_masks(len(at) - len(masks), seed)
+        stream = expand(flooding_seed)
+        flooding = [stream.bytes(len(layout.places(*each)) * FLOODING_BYTES) for each in at]
+        return self._engine.replies(product, groups, masks, flooding)
+
+    def _make_masks(self, count: int, seed: bytes) -> list[Any]:
+        """Fresh public-key encryptions of zero, but for the flooding."""
+        size, stream = 2 * self._engine.parameters.degree * WORD_BYTES, expand(seed)
+        return [self._engine.mask(self._key, stream.bytes(size)) for _ in range(count)]
 
 
 class BfvBackend(Backend):
@@ -243,6 +281,8 @@ class BfvBackend(Backend):
         parameters: `TRAINING` for small factors, `TRIPLES` for factors that fill the ring.
         randomness: where all seeds come from.
         engine: the arithmetic, for these parameters; None: what is chosen here (`engines`).
+        mapper: where pieces of large operands and products are made, if the engine releases the interpreter's lock;
+            threads of this process, or the builtin `map`.
     """
 
     name = "bfv"
@@ -252,20 +292,22 @@ class BfvBackend(Backend):
         parameters: BfvParameters = TRAINING,
         randomness: Randomness | None = None,
         engine: BfvEngine | None = None,
+        mapper: Mapper = map,
     ) -> None:
         self.parameters = parameters
         self._engine = make_engine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
+        self._mapper = mapper if self._engine.releases_lock else map
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
         """A fresh key pair. Secrets come from this backend's randomness, so the label changes nothing."""
-        return BfvSecret(self._engine, self._randomness)
+        return BfvSecret(self._engine, self._randomness, self._mapper)
 
     def open_key(self, public_key: bytes, secret: bytes) -> BfvOpenedKey:
         return BfvOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> BfvPublic:
-        return BfvPublic(self._engine, public_key, self._randomness)
+        return BfvPublic(self._engine, public_key, self._randomness, self._mapper)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return bfv_product(shape, loaded, self.parameters)

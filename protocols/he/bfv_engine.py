@@ -56,10 +56,12 @@ class BfvEngine(ABC):
     Attributes:
         parameters: that set.
         description: which implementation this is, for people.
+        releases_lock: whether other threads run while it computes.
     """
 
     parameters: BfvParameters
     description: str
+    releases_lock: bool
 
     @abstractmethod
     def secret_key(self, ternary: bytes) -> Any:
@@ -97,14 +99,14 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def replies(self, product: Product, groups: range, masks: Sequence[Any], seeds: Sequence[bytes]) -> list[bytes]:
+    def replies(self, product: Product, groups: range, masks: Sequence[Any], flooding: Sequence[bytes]) -> list[bytes]:
         """The bodies of all replies of some groups of rows: flooded, scaled, packed.
 
         Args:
             product: all of it.
             groups: consecutive groups of rows.
             masks: one for each reply, used up.
-            seeds: one for each group, whose stream has the flooding of its replies.
+            flooding: uniform words for each reply.
         """
 
     @abstractmethod

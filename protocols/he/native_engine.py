@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from protocols.core.randomness import expand
-from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product, Ring
+from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.layout import Layout
 from protocols.he.native.kernel import Kernel, KernelMask, KernelOperand, KernelSecret, KernelZero
 from protocols.he.parameters import SEED_BYTES, BfvParameters
@@ -26,6 +25,8 @@ class NativeEngine(BfvEngine):
     Raises:
         InvalidInput: the module was not built, or this machine lacks the instructions.
     """
+
+    releases_lock = True
 
     def __init__(self, parameters: BfvParameters, instruction_set: str = "") -> None:
         self.parameters = parameters
@@ -56,15 +57,10 @@ class NativeEngine(BfvEngine):
         return self._kernel.mask(self._kernel.ternary(words[:cut]), key, self._kernel.error(words[cut:]))
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[KernelMask], seeds: Sequence[bytes]
+        self, product: Product, groups: range, masks: Sequence[KernelMask], flooding: Sequence[bytes]
     ) -> list[bytes]:
-        layout, flooding = product.layout, []
-        for group, seed in zip(groups, seeds, strict=True):
-            stream = expand(seed)
-            places = (len(layout.places(group, n_index)) for n_index in range(layout.n_tiles))
-            flooding += [stream.bytes(count * FLOODING_BYTES) for count in places]
-        whole = product.factor, product.operand, product.addend
-        return self._kernel.multiply_add(layout, *whole, masks, flooding, groups.start, groups.stop)
+        whole = product.layout, product.factor, product.operand, product.addend
+        return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop)
 
     def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
         return self._kernel.decrypt(secret, layout, bodies)

@@ -14,9 +14,8 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
-from protocols.core.randomness import Randomness, expand
 from protocols.he import bfv_wire as wire
-from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product, Ring
+from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
 from protocols.he.interface import as_ring
 from protocols.he.layout import Layout
@@ -58,6 +57,7 @@ class SealEngine(BfvEngine):
     """Making one takes some 50 ms."""
 
     description = "SEAL"
+    releases_lock = False
 
     def __init__(self, parameters: BfvParameters) -> None:
         self.parameters = parameters
@@ -92,20 +92,17 @@ class SealEngine(BfvEngine):
         return SealMask(product, self._error(words[cut:]))
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[SealMask], seeds: Sequence[bytes]
+        self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[bytes]
     ) -> list[bytes]:
-        layout, bodies, unused = product.layout, [], iter(masks)
-        for group, seed in zip(groups, seeds, strict=True):
-            stream = expand(seed)
+        layout, bodies, unused = product.layout, [], iter(zip(masks, flooding, strict=True))
+        for group in groups:
             factors = [self._factor(polynomial) for polynomial in layout.factor(product.factor, group)]
             for n_index in range(layout.n_tiles):
                 operands = product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
-                mask, places = next(unused), layout.places(group, n_index)
+                (mask, words), places = next(unused), layout.places(group, n_index)
                 c0, c1 = self._context.polynomials(self._sum(mask, factors, operands))
                 addend = product.addend[layout.window(group, n_index)].reshape(-1)
-                message = add_residues(
-                    scaled_message(addend, self.parameters), self._flooding(stream, len(places)), self.parameters
-                )
+                message = add_residues(scaled_message(addend, self.parameters), self._flooding(words), self.parameters)
                 bodies.append(self._reply_body(c0, add_residues(c1, mask.error, self.parameters), places, message))
         return bodies
 
@@ -170,9 +167,8 @@ class SealEngine(BfvEngine):
         kept = drop_bits(scale_down(flooded, self.parameters), self.parameters)
         return wire.pack_reply(kept, scale_down(c1, self.parameters), self.parameters)
 
-    def _flooding(self, stream: Randomness, count: int) -> Residues:
-        words = np.frombuffer(stream.bytes(count * FLOODING_BYTES), "<u8")
-        return flooding_noise(words.reshape(2, 3, count), self.parameters)
+    def _flooding(self, words: bytes) -> Residues:
+        return flooding_noise(np.frombuffer(words, "<u8").reshape(2, 3, -1), self.parameters)
 
     def _error(self, words: bytes) -> Residues:
         return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.data_primes)

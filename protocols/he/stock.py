@@ -34,5 +34,12 @@ class Stock(Generic[Item]):
         except IndexError:
             return None
 
+    def take_up_to(self, count: int) -> list[Item]:
+        """As many as there are, up to `count`."""
+        found: list[Item] = []
+        while len(found) < count and (item := self.take()) is not None:
+            found.append(item)
+        return found
+
     def __len__(self) -> int:
         return len(self._own())

@@ -110,7 +110,7 @@ class Bfv(EncryptedScheme):
     def backend(self) -> Backend:
         from protocols.he.bfv import BfvBackend
 
-        return BfvBackend()
+        return BfvBackend(mapper=self.engine.mapper)
 
     @property
     def parameter_set(self) -> str:

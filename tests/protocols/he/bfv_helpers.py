@@ -10,9 +10,10 @@ import numpy as np
 from flint import fmpz_poly
 from numpy.typing import NDArray
 
-from protocols.core.randomness import OsRandomness, Randomness
+from protocols.core.randomness import OsRandomness
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv import BfvBackend, BfvPublic, BfvSecret
+from protocols.he.bfv_engine import FLOODING_BYTES
 from protocols.he.bit_packing import LIMB
 from protocols.he.engines import chosen, make_engine
 from protocols.he.interface import RING_BITS
@@ -68,8 +69,8 @@ class Watching(SealEngine):
 class Unflooded(Watching):
     """Adds the encryption of zero, and no flooding noise."""
 
-    def _flooding(self, stream: Randomness, count: int) -> NDArray[np.uint64]:
-        return np.zeros((len(self.parameters.data_primes), count), np.uint64)
+    def _flooding(self, words: bytes) -> NDArray[np.uint64]:
+        return np.zeros((len(self.parameters.data_primes), len(words) // FLOODING_BYTES), np.uint64)
 
 
 class Unmasked(Watching):

@@ -103,8 +103,8 @@ def test_two_threads_at_once_lose_and_share_no_mask():
     shape = MatrixShape(40, 20, 20, 26)
     factor, matrix, addend = inputs(shape)
     evaluator, made = Watched(), []
-    make = evaluator._make_mask
-    evaluator._make_mask = lambda: made.append(None) or make()
+    make = evaluator._make_masks
+    evaluator._make_masks = lambda count, seed: made.extend([None] * count) or make(count, seed)
     operand = evaluator.load_operand(secret().encrypt(matrix, shape), shape)
 
     def work(number):
@@ -233,8 +233,8 @@ def test_prepared_masks_are_used_once_and_then_made_afresh():
     evaluator = Watched()
     replies = best_layout(SHAPE, TRAINING).reply_parts
     made = []
-    make = evaluator._make_mask
-    evaluator._make_mask = lambda: made.append(make()) or made[-1]
+    make = evaluator._make_masks
+    evaluator._make_masks = lambda count, seed: made.extend([None] * count) or make(count, seed)
     assert [evaluator.prepare(SHAPE) for _ in range(2)] == [1, 2]
     operand, zero = operand_for(evaluator=evaluator), np.zeros((3, 4), np.int64)
     for used in range(1, 4):
@@ -279,7 +279,7 @@ def test_prepared_operands_are_used_once_and_share_no_seed():
     assert [owner.prepare(shape) for _ in range(2)] == [1, 2]
     made = []
     make = owner._make_zeros
-    owner._make_zeros = lambda count: made.extend(make(count)) or made[-count:]
+    owner._make_zeros = lambda seeds: made.extend(seeds.of_c1) or make(seeds)
     bundles = [owner.encrypt(matrix, shape) for _ in range(3)]
     assert len(owner._stock) == 0
     assert len(made) == len(bundles[0].parts) == 2

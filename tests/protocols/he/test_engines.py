@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import get_ident
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +17,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
+from protocols.core.mapper import Mapper
 from protocols.core.randomness import SeededRandomness
 from protocols.he import engines
-from protocols.he.bfv import BfvBackend
+from protocols.he.bfv import PIECE, BfvBackend
 from protocols.he.bfv_engine import BfvEngine
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape
+from protocols.he.layout import best_layout
 from protocols.he.native.kernel import instruction_sets
 from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES, BfvParameters
 from tests.protocols.he.bfv_helpers import T
@@ -28,6 +34,8 @@ needs_kernel = pytest.mark.skipif(not NATIVE, reason="the native kernel is not b
 each_set = pytest.mark.parametrize("parameters", PARAMETER_SETS.values(), ids=lambda p: p.name)
 
 Ring = NDArray[np.uint64]
+WIDE = MatrixShape(100, 150, 100, 19)
+"""More parts and replies than one piece has; none of them from a stock."""
 
 
 @lru_cache
@@ -46,14 +54,17 @@ def inputs(shape: MatrixShape, number: int) -> tuple[NDArray[np.int64], Ring, Ri
     return factor, matrix, addend
 
 
-def messages(parameters: BfvParameters, name: str, shape: MatrixShape, number: int = 1) -> tuple[bytes, ...]:
+def messages(
+    parameters: BfvParameters, name: str, shape: MatrixShape, number: int = 1, mapper: Mapper = map
+) -> tuple[bytes, ...]:
     """Key, operand and reply from seeds, whose result is checked."""
     factor, matrix, addend = inputs(shape, number)
-    backend = BfvBackend(parameters, SeededRandomness(number, "engines' seeds"), engine(parameters, name))
+    backend = BfvBackend(parameters, SeededRandomness(number, "engines' seeds"), engine(parameters, name), mapper)
     owner = backend.generate()
     evaluator = backend.load_public(owner.public_key())
-    owner.prepare(shape)
-    evaluator.prepare(shape)
+    if shape is not WIDE:
+        owner.prepare(shape)
+        evaluator.prepare(shape)
     operand = owner.encrypt(matrix, shape)
     reply = evaluator.multiply_add(factor, evaluator.load_operand(operand, shape), addend, shape)
     exact = (factor.view(np.uint64) @ matrix + addend) & np.uint64(T - 1)
@@ -101,6 +112,22 @@ def test_a_factor_of_zeros_gives_the_addend(name: str) -> None:
         assert (owner.decrypt(reply, shape) == addend).all()
         replies.append(reply)
     assert replies[0] == replies[1]
+
+
+@needs_kernel
+def test_threads_change_nothing() -> None:
+    shape, layout = WIDE, best_layout(WIDE, TRAINING)
+    assert min(layout.operand_parts, layout.reply_parts) > PIECE
+    used: set[int] = set()
+
+    def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        return pool.map(lambda item: used.add(get_ident()) or function(item), items)  # type: ignore[func-returns-value]
+
+    with ThreadPoolExecutor(3) as pool:
+        alone, spread_out = (messages(TRAINING, NATIVE[0], shape, mapper=mapper) for mapper in (map, spread))
+    assert alone == spread_out
+    assert used
+    assert get_ident() not in used
 
 
 @needs_kernel

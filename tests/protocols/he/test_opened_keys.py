@@ -103,7 +103,7 @@ def zeros_with(session: Session, change: Any) -> CiphertextBundle:
     secret: Any = session.secret
     parameters, honest = secret._engine.parameters, secret._make_zeros
     secret._stock = type(secret._stock)()
-    secret._make_zeros = lambda count: [Zero(made.seed, change(made.c0.copy(), parameters)) for made in honest(count)]
+    secret._make_zeros = lambda *given: [Zero(made.seed, change(made.c0.copy(), parameters)) for made in honest(*given)]
     try:
         return secret.encrypt(session.matrix, SHAPE)
     finally:
