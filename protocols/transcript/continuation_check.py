@@ -81,6 +81,7 @@ class ContinuationCheck:
         findings: what does not fit.
         lost: by sender, messages of the conversation before that were lost in transit, as far as that can be told.
         covered: by sender, messages of the conversation before that both have; None if that cannot be told.
+        is_given_up: it was an attempt to go on under other terms, which ended with the agreement.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class ContinuationCheck:
         self.findings: list[Finding] = []
         self.lost: dict[Sender, int] = {}
         self.covered: dict[Sender, int] | None = None
+        self.is_given_up = False
         self._now, self._own_end, self._other_end = now, own_end, other_end
 
     def check_first(self) -> None:
@@ -103,11 +105,16 @@ class ContinuationCheck:
         elif peer is not None:
             self._check_unknown(None, peer)
 
-    def check_follows(self, before: ReadTranscript) -> None:
-        """It goes on from the transcript before it."""
+    def check_follows(self, before: ReadTranscript, agreed: ReadTranscript) -> None:
+        """It goes on from the transcript before it.
+
+        Args:
+            before: that transcript.
+            agreed: the last one whose terms are the run's: `before`, if that was no attempt that was given up.
+        """
         now = self._now
         own, peer = now.own_position, now.peer_position
-        self._check_same(before)
+        self._check_same(agreed)
         if own is None:
             problem = f"it does not go on from {before.file.name}: its writer had no conversation before"
             self._add(IncompleteTranscript(problem, "transcripts of one run", meaning=_REMOVED))
@@ -160,8 +167,13 @@ class ContinuationCheck:
             (name, getattr(before.writer, name), getattr(now.writer, name)) for name in ("writer", "seed_commitment")
         ]
         changed = [name for name, was, is_now in pairs if name not in MAY_DIFFER and was != is_now]
-        if changed:
-            names = ", ".join(name.replace("_", " ") for name in changed)
+        names = ", ".join(name.replace("_", " ") for name in changed)
+        if changed and now.file.is_agreement_only:
+            self.is_given_up = True
+            problem = f"an attempt to go on under other terms than in {before.file.name} ({names}), which was refused"
+            meaning = "Nothing but the agreement was exchanged in it. What follows is held to the terms before."
+            self._add(IllegalOrder(problem, meaning=meaning, severity=Severity.NOTE))
+        elif changed:
             meaning = "These are not conversations of one run, or the parties went on under other terms."
             self._add(IllegalOrder(f"other than in {before.file.name}: {names}", "the same", meaning=meaning))
 

@@ -190,6 +190,11 @@ class FileAuditor:
         return self.traffic.is_joining_only(None if self.writer is None else self.writer.sender)
 
     @property
+    def is_agreement_only(self) -> bool:
+        """Whether nothing but the agreement was sent: no id, no feature."""
+        return not self.traffic.is_behind_joining
+
+    @property
     def shown(self) -> dict[Sender, Distance] | None:
         """What each party's messages show of its secrets, as a statistical distance; None: nobody here can say."""
         return self._messages.shown

@@ -41,6 +41,8 @@ class RunAtOneEnd:
         self._findings: list[Finding] = []
         self._sessions: set[str] = set()
         self._covered: list[tuple[int, dict[Sender, int]]] = []
+        self._agreed: ReadTranscript | None = None
+        """The last one with the run's own terms."""
 
     def begin_file(self) -> FileAuditor:
         """The auditor of the next file."""
@@ -72,7 +74,9 @@ class RunAtOneEnd:
         if not at:
             check.check_first()
         elif before is not None:
-            check.check_follows(before)
+            check.check_follows(before, self._agreed or before)
+        if not check.is_given_up:
+            self._agreed = now
         self._findings += check.findings
         if check.covered is not None:
             self._covered.append((at - 1, check.covered))

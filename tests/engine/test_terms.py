@@ -11,6 +11,7 @@ import pytest
 from protocols.core.errors import WrongSession
 from protocols.core.randomness import OsRandomness
 from protocols.task.terms import Declared, RunLimits
+from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, limits_of, trainers
 from secure_hfl.errors import ConfigurationError, TaskFailed
 from secure_hfl.identity import Identity
@@ -214,3 +215,31 @@ def test_a_first_conversation_has_nothing_to_keep(tmp_path: Path) -> None:
     transcript = resumed(tmp_path, max_rounds=7)
     (tmp_path / "patient-1.transcript").write_bytes(b"")
     transcript.check_terms_kept()
+
+
+def test_an_audit_after_a_refused_attempt_to_resume_says_so_and_judges_the_run(tmp_path: Path) -> None:
+    """Before, one refused attempt made the audit of the whole run fail, at both parties."""
+    parties = MemoryParties(tmp_path, options=RunOptions(rounds=2))
+    train = parties.schedulers[HOST].train_a_batch
+    calls: list[None] = []
+
+    def fails_once(*values: Any) -> None:
+        calls.append(None)
+        if len(calls) == 3:
+            raise ValueError("once")
+        train(*values)
+
+    parties.schedulers[HOST].train_a_batch = fails_once
+    parties.execute()
+    for rounds, is_refused in ((3, True), (2, False)):
+        parties.begin(RunOptions(rounds=rounds, resume=True))
+        parties.execute()
+        assert bool(parties.errors) is is_refused, parties.errors
+    host, other = (
+        sorted(parties.runs[name].bench.assignment.transcripts.iterdir())[-1] for name in (HOST, COLLABORATOR)
+    )
+    audited = audit_files(host, other)
+    assert audited.verdict is Verdict.HOLDS, audited.report.findings
+    said = [finding.problem for finding in audited.report.findings]
+    refused = "an attempt to go on under other terms than in party1-1.transcript (max rounds), which was refused"
+    assert refused in said
