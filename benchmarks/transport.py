@@ -5,6 +5,9 @@
 A message is an array of float32. A round trip sends one to an echoing peer in another process and receives it back:
 encoding, TLS, decoding, twice each; processor times are this end's alone. Throughput is one way: until the peer has
 received and decoded the last one. A note has the percentiles of the round trips.
+
+Two messages stand for all, because the codec knows two kinds of large fields: `PlainFeatures` is one array, and
+`StepGradient` a list of ciphertexts.
 """
 
 from __future__ import annotations
