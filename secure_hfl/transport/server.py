@@ -24,6 +24,7 @@ from protocols.core.errors import SecureHflError
 from protocols.wire.codec import Catalogue
 from secure_hfl.errors import ConnectionLost, IdentityError, PeerRefused, TransportError
 from secure_hfl.identity import Identity, check_certificate, fingerprint_of
+from secure_hfl.transport import forks
 from secure_hfl.transport.channel import Channel, ChannelLimits
 from secure_hfl.transport.tls import ACCEPTED_KEY, METHOD, SERVER_OPTIONS, SERVICE, TASK_ID_KEY, server_credentials
 
@@ -172,6 +173,7 @@ class PartyServer:
         self._lock = threading.Lock()
         self._lobbies: dict[str, Lobby] = {}
         self._refused: set[str] = set()
+        self._has_stopped = False
         self._server = grpc.server(_ThreadPerStream(), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_STREAMS)
         handler = grpc.stream_stream_rpc_method_handler(self._exchange)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
@@ -180,6 +182,7 @@ class PartyServer:
         except RuntimeError as error:
             raise TransportError(f"cannot listen on {listen_address}: {_why_not(listen_address)}") from error
         self._server.start()
+        forks.listens(self.port)
 
     def open_task(
         self,
@@ -210,6 +213,9 @@ class PartyServer:
     def stop(self, grace: float = 5.0) -> None:
         """Admit nobody more, let closed channels finish for `grace` seconds, then end every stream."""
         self._server.stop(grace).wait()
+        if not self._has_stopped:
+            self._has_stopped = True
+            forks.has_stopped(self.port)
 
     def __enter__(self) -> PartyServer:
         return self

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -68,6 +69,48 @@ FORKS = """
         os.waitpid(child, 0)
         print(FORKS_SAFELY, os.read(reader, 9).decode())
 """
+
+
+LEAVES_A_FORK = """
+    import os, signal
+    from pathlib import Path
+    from secure_hfl.identity import Identity
+    from secure_hfl.transport import forks
+    from secure_hfl.transport.server import PartyServer
+
+    server = PartyServer("127.0.0.1:0", Identity.load_or_create(Path({home!r}), "host"))
+    if {spoilt}:
+        forks.has_stopped(server.port)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, b".")
+        signal.pause()
+    os.read(reader, 1)
+    print(server.port, child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_fork_does_not_keep_the_port(tmp_path: Path, spoilt: bool) -> None:
+    """Of a host that was killed, and is started again."""
+    (tmp_path / "home").mkdir(mode=0o700)
+    script = textwrap.dedent(LEAVES_A_FORK).format(home=str(tmp_path / "home"), spoilt=spoilt)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    environment["PYTHONPATH"] = str(ROOT)
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        port, child = map(int, host.stdout.readline().split())
+        host.wait(seconds(START))
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            is_free = True
+        except OSError:
+            is_free = False
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert is_free != spoilt, "or this test sees nothing"
 
 
 def forked(home: Path, first: str = "", **environment: str) -> list[str]:
