@@ -182,7 +182,7 @@ class Collaborator:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._begun = chain([first], iterator)
         rows, width = first.shape
-        self._bench.warn_of_last_batch(self.models, rows)
+        self._bench.look_at_first_batch(self.models, first)
         party = self._bench.assignment.party
         terms = self._bench.state.manifest.pair_terms(party)
         terms.limits.check_shape(party, rows, terms.width or width)

@@ -209,7 +209,7 @@ class Host:
             raise UserCodeError("iterate_train_feature yielded no batch")
         self._begun = chain([first], iterator)
         rows, width = first[0].shape
-        self._bench.warn_of_last_batch(self.models, rows)
+        self._bench.look_at_first_batch(self.models, first[0])
         self._scheduler.check_feature_width(self._bench.assignment.party, width)
         for key, link in self._bench.peers.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)

@@ -147,4 +147,7 @@ def check_features(name: str, features: object) -> torch.Tensor:
         raise UserCodeError(f"{name} must yield features [batch, features], not {list(features.shape)}")
     if not features.is_floating_point():
         raise UserCodeError(f"{name} must yield floating point features, not {features.dtype}")
-    return features
+    if features.layout is not torch.strided:
+        raise UserCodeError(f"{name} must yield dense features, not {features.layout}: call to_dense()")
+    # Out of torch.inference_mode comes what no graph may begin with.
+    return features.clone() if features.is_inference() else features

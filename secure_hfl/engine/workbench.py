@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from protocols.core.envelope import Phase
@@ -115,11 +116,17 @@ class Workbench:
         metrics.rows_shown = self.layers.rows_shown()
         return metrics
 
-    def warn_of_last_batch(self, models: Models, rows: int) -> None:
-        """Before training: what will go wrong with a round's last batch."""
-        problem = last_batch_problem(models.by_name(), len(self.state.train_ids), rows)
+    def look_at_first_batch(self, models: Models, features: torch.Tensor) -> None:
+        """Before training: say what will go wrong with it."""
+        problem = last_batch_problem(models.by_name(), len(self.state.train_ids), len(features))
         if problem and not self.assignment.options.batches:
             logger.warning(f"{problem}.")
+        has_weights = next(models.feature_model.parameters(), None) is not None
+        if self.user.is_trainable and has_weights and not features.requires_grad:
+            logger.warning(
+                "The features do not come out of feature_model with a gradient, so it is not trained: yield what it "
+                "returns as it is, or say is_feature_trainable=False."
+            )
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

@@ -17,11 +17,11 @@ from benchmarks.harness.scripts.tiny import TinyCollaborator, TinyHost, bottom, 
 from secure_hfl.engine.batch import received_features
 from secure_hfl.engine.bottom_step import step_bottom_model
 from secure_hfl.engine.last_batch import last_batch_problem
-from secure_hfl.engine.user_code import UserCode
+from secure_hfl.engine.user_code import UserCode, check_features
 from secure_hfl.errors import UserCodeError
 from secure_hfl.results import save_model
 from tests.dry_run.test_findings import findings, only
-from tests.engine.memory_parties import HOST, MemoryParties
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 
 
 def test_a_task_with_a_scaler_and_a_look_at_gradients(tmp_path: Path) -> None:
@@ -110,6 +110,36 @@ def test_secure_hfl_check_says_it_too(kind: Any) -> None:
     found, error = findings(Normed(case), batches=1)
     assert error is None
     assert "64 samples in batches of 21 leave a last batch of 1" in only(found, "warn").detail
+
+
+# Features -----------------------------------------------------------------------------------------------------------
+
+
+def test_features_without_a_gradient_are_said_before_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Detached(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).detach()
+
+    with caplog.at_level(logging.WARNING, "secure_hfl"):
+        parties = MemoryParties(tmp_path)
+        other: Any = parties.schedulers[COLLABORATOR]
+        other.build_feature_model = lambda: Detached(4, 4)
+        parties.execute()
+    assert not parties.errors
+    assert [each.message.count("is not trained") for each in caplog.records if "gradient" in each.message] == [1]
+
+
+def test_features_out_of_inference_mode() -> None:
+    with torch.inference_mode():
+        features = torch.ones(2, 3)
+    checked = check_features("iterate_train_feature", features)
+    assert checked.detach().requires_grad_().is_leaf
+    assert torch.equal(checked, torch.ones(2, 3))
+
+
+def test_sparse_features_are_refused() -> None:
+    with pytest.raises(UserCodeError, match=r"must yield dense features, .* call to_dense\(\)"):
+        check_features("iterate_train_feature", torch.ones(2, 3).to_sparse())
 
 
 # Devices, optimizers, compiled models -------------------------------------------------------------------------------

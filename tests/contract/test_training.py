@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.harness.scripts.tiny import bottom, sgd, top
 from secure_hfl.errors import StepError
-from tests.contract.split_training import OTHER, OWN, Features, OneProcess, SplitTraining, close, step
+from tests.contract.split_training import OTHER, OWN, Features, OneProcess, SplitTraining, close, rows, step
 
 BATCHES = range(4)
 
@@ -417,6 +417,48 @@ def test_compiled_models() -> None:
     """With the backend that needs no C++ compiler; what others compute is torch's."""
     models = [torch.compile(model, backend="eager") for model in (bottom(0), bottom(1), top(2))]
     assert close(trained(models=tuple(models)).weights(), one_process())
+
+
+def test_a_penalty_on_the_hosts_models_in_the_loss() -> None:
+    def penalty(*models: nn.Module) -> torch.Tensor:
+        return torch.stack([each.square().sum() for model in models for each in model.parameters()]).sum() * 0.1
+
+    def train_a_batch(training: SplitTraining, features: Features, labels: torch.Tensor) -> None:
+        training.optimizer.zero_grad()
+        (training.loss(features, labels) + penalty(training.feature_model, training.infer_model)).backward()
+        training.optimizer.step()
+
+    def expected(whole: OneProcess, number: int) -> None:
+        whole.optimizer.zero_grad()
+        (whole.loss(number) + penalty(whole.models[0], whole.models[2])).backward()
+        whole.optimizer.step()
+
+    assert close(trained(train_a_batch).weights(), one_process(expected))
+
+
+def test_a_gradient_penalty() -> None:
+    """A gradient of a gradient, as far as the features."""
+
+    def penalty(loss: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(loss, features, create_graph=True)
+        return gradient.square().sum()
+
+    def train_a_batch(training: SplitTraining, features: Features, labels: torch.Tensor) -> None:
+        training.optimizer.zero_grad()
+        loss = training.loss(features, labels)
+        (loss + penalty(loss, features[OTHER])).backward()
+        training.optimizer.step()
+
+    def expected(whole: OneProcess, number: int) -> None:
+        x, y, labels = rows(number)
+        own, other, head = whole.models
+        features = other(y)
+        loss = nn.functional.cross_entropy(head(torch.cat([own(x), features], 1)), labels)
+        whole.optimizer.zero_grad()
+        (loss + penalty(loss, features)).backward()
+        whole.optimizer.step()
+
+    assert close(trained(train_a_batch).weights(), one_process(expected))
 
 
 def test_a_penalty_of_a_collaborators_own() -> None:
