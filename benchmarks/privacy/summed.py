@@ -1,8 +1,12 @@
-"""What the Host would learn of one collaborator if it got the sum of all projections only. Measured, not built.
+"""What the Host learns of one collaborator if it gets the sum of all projections only (`fusion="sum"`).
 
 Plain torch, no roles: z = sum of a_k W_k^T, against the z_k side by side, as the Host gets them. Every collaborator has
 a strip of MNIST's columns; W_k moves as a layer does where bottom models are trained, and stays where they are frozen.
-Scored are collaborator k's features, by a Host that knows k's features of some rows, the better of one look and all.
+Scored are collaborator k's features in the last round, by a Host that knows k's features of some rows:
+
+    one look     linear regression, and the most likely features given the last z
+    all looks    the most likely features given the z of all rounds, and linear regression from all of them at once, as
+                 if they were one wide look; the more rows are known, the better
 """
 
 from __future__ import annotations
@@ -22,11 +26,11 @@ from benchmarks.privacy import tasks
 from benchmarks.privacy.inversion import ridge
 from benchmarks.privacy.scores import nmse
 from benchmarks.privacy.views import PROJECTION_LR
-from benchmarks.privacy.whole_run import from_known_rows
+from benchmarks.privacy.whole_run import agreement, from_known_rows
 from protocols.core.randomness import SeededRandomness
 from protocols.layer.reference import orthogonal_factor
 
-TRAIN, TEST, ROWS, LEARNING_RATE, KNOWN = 4000, 1000, 128, 0.05, 50
+TRAIN, TEST, ROWS, LEARNING_RATE, KNOWN, MANY = 4000, 1000, 128, 0.05, 50, 500
 Look = tuple[NDArray[Any], list[NDArray[Any]]]
 """z, and the features of each collaborator."""
 
@@ -54,12 +58,16 @@ class Fusion:
 
 
 class SummedRun:
-    """One training run."""
+    """One training run.
 
-    def __init__(self, fusion: Fusion) -> None:
+    Args:
+        samples: of training and of testing.
+    """
+
+    def __init__(self, fusion: Fusion, samples: tuple[int, int] = (TRAIN, TEST)) -> None:
         torch.manual_seed(1)
-        self.fusion, d = fusion, tasks.WIDTH
-        pictures, digits = tasks.mnist_rows(TRAIN + TEST)
+        self.fusion, self._samples, d = fusion, samples, tasks.WIDTH
+        pictures, digits = tasks.mnist_rows(sum(samples))
         edges = np.linspace(0, 28, fusion.collaborators + 2).astype(int)
         strips = [pictures[:, :, left:right].copy() for left, right in pairwise(edges)]
         self.columns, self.labels = [torch.from_numpy(strip) for strip in strips], torch.from_numpy(digits)
@@ -76,9 +84,10 @@ class SummedRun:
 
     def train(self, epochs: int) -> tuple[list[Look], float]:
         """What the Host saw of the test rows after each epoch, or once; and the accuracy."""
-        looks, test = [], torch.arange(TRAIN, TRAIN + TEST)
+        looks, training = [], self._samples[0]
+        test = torch.arange(training, sum(self._samples))
         for _ in range(epochs):
-            for rows in torch.randperm(TRAIN).split(ROWS):
+            for rows in torch.randperm(training).split(ROWS):
                 self.optimizer.zero_grad()
                 self.layer_optimizer.zero_grad()
                 cross_entropy(self._forward(rows)[0], self.labels[rows]).backward()
@@ -109,7 +118,7 @@ def summed_scores(quick: bool) -> list[dict[str, Any]]:
             for width, is_sum in ((20, False), (20 // collaborators, False), (20, True), (10, True)):
                 fusion = Fusion(collaborators, is_sum, width, trained)
                 looks, accuracy = SummedRun(fusion).train(2 if quick else 15)
-                errors = [_error(looks, each) for each in range(collaborators)]
+                few, many = (features_errors(looks, known) for known in (KNOWN, MANY))
                 lines.append(
                     {
                         "bottom models": "trained" if trained else "frozen",
@@ -117,18 +126,33 @@ def summed_scores(quick: bool) -> list[dict[str, Any]]:
                         "the Host gets": f"{'the sum' if is_sum else 'each'}, 20 to {width}",
                         "numbers a row": fusion.numbers,
                         "accuracy": accuracy,
-                        "error of features": float(np.mean(errors)),
+                        "error, 50 rows known": float(np.mean(few)),
+                        "error, 500 rows known": float(np.mean(many)),
+                        "inner products, none known": float(np.mean(_products(looks[-1], fusion))),
                     }
                 )
     return lines
 
 
-def _error(looks: list[Look], collaborator: int) -> float:
-    seen, truth = [z for z, _ in looks], looks[-1][1][collaborator].astype(float)
-    known = truth[:KNOWN]
+def features_errors(looks: list[Look], known: int) -> list[float]:
+    """The best attack's error of the features of each collaborator, by a Host that knows so many of its rows."""
+    seen = [z for z, _ in looks]
+    return [_error(seen, features.astype(float), known) for features in looks[-1][1]]
+
+
+def _products(look: Look, fusion: Fusion) -> list[float]:
+    """Correlation of each collaborator's inner products with those of what the Host got in the last round."""
+    z, features = look[0].astype(float), [each.astype(float) for each in look[1]]
+    parts = [z] * len(features) if fusion.is_sum else np.split(z, len(features), axis=1)
+    return [agreement(part @ part.T, truth) for part, truth in zip(parts, features)]
+
+
+def _error(seen: list[NDArray[Any]], truth: NDArray[Any], known: int) -> float:
+    rows, everything = truth[:known], np.concatenate(seen, axis=1).astype(float)
     guesses = [
-        ridge(seen[-1][:KNOWN], known, seen[-1]),
-        from_known_rows(seen[-1:], known),
-        from_known_rows(seen, known),
+        ridge(seen[-1][:known], rows, seen[-1]),
+        ridge(everything[:known], rows, everything),
+        from_known_rows(seen[-1:], rows),
+        from_known_rows(seen, rows),
     ]
-    return min(nmse(guess[KNOWN:], truth[KNOWN:]) for guess in guesses)
+    return min(nmse(guess[known:], truth[known:]) for guess in guesses)

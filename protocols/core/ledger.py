@@ -72,6 +72,7 @@ class LedgerEntry:
         is_fresh: drawn anew every time, so that the same bytes twice are a fault.
         carries: what no other message does.
         infers: what its receiver can work out from many of these.
+        host_learns_in_sum: what the host learns where it gets a sum over all collaborators only; empty: the same.
     """
 
     content: Content
@@ -82,6 +83,11 @@ class LedgerEntry:
     is_fresh: bool = False
     carries: frozenset[Kept] = frozenset()
     infers: frozenset[Inference] = frozenset()
+    host_learns_in_sum: str = ""
+
+    def learned_by_host(self, is_summed: bool) -> str:
+        """By receiving it, in such a run."""
+        return self.host_learns_in_sum if is_summed and self.host_learns_in_sum else self.host_learns
 
 
 BOTH = "both parties"
@@ -102,9 +108,10 @@ def ciphertext(
     collaborator: str = "",
     carries: frozenset[Kept] = frozenset(),
     infers: frozenset[Inference] = frozenset(),
+    host_in_sum: str = "",
 ) -> LedgerEntry:
     """A fresh encryption, or points under a secret scalar. `host`, `collaborator`: what each learns by opening it."""
-    return LedgerEntry(Content.CIPHERTEXT, readers, host, collaborator, argument, True, carries, infers)
+    return LedgerEntry(Content.CIPHERTEXT, readers, host, collaborator, argument, True, carries, infers, host_in_sum)
 
 
 def masked(
@@ -113,6 +120,7 @@ def masked(
     collaborator: str = "",
     carries: frozenset[Kept] = frozenset(),
     infers: frozenset[Inference] = frozenset(),
+    host_in_sum: str = "",
 ) -> LedgerEntry:
     """Under a one-time mask. `host`, `collaborator`: what each learns by what it knows of the mask."""
-    return LedgerEntry(Content.MASKED, "nobody alone", host, collaborator, argument, True, carries, infers)
+    return LedgerEntry(Content.MASKED, "nobody alone", host, collaborator, argument, True, carries, infers, host_in_sum)

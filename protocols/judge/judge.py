@@ -122,7 +122,8 @@ class Admitted:
         terms, width = self.terms, width_of(self.conversation, facts.states.values())
         try:
             return LayerSpec(
-                terms.collaborator, width, terms.projection_width or width, 1, terms.is_trainable, facts.session
+                *(terms.collaborator, width, terms.projection_width or width, 1, terms.is_trainable, facts.session),
+                summands=len(terms.collaborators) if terms.is_summed else 1,
             )
         except ProtocolError as error:
             raise InvalidOpening(str(error)) from error

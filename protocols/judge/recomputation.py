@@ -14,6 +14,8 @@ Everything that the other side has sent enters as the messages that it signed de
 follows from its own opening and from the other's signed messages; whether those are honest does not matter to it, as
 long as they are well-formed ciphertexts (`protocols.he.interface.OpenedKey`): if not, nothing is said of the answer.
 
+Where the host gets the sum of all projections only, nothing is said of `Projection`: pads are not opened.
+
 Sums with noise may be off by one step of the fixed point (2^-48 of z), as another machine's logarithm and cosine may
 round otherwise; factors of the initial weights by one step of 2^-16 in A or B.
 """
@@ -288,6 +290,8 @@ class Recomputation:
         share = collaborator.share_of(version)
         if features is None:
             raise Missing(f"{collaborator.name} has not opened the features of this batch")
+        if self._spec.summands > 1:
+            raise Missing("it is under the pad of a sum, which no opening shows")
         wanted = add(matmul(features.forward, np.ascontiguousarray(operand.T)), share.project(features.forward))
         if _distance(ring, wanted) > STEP:
             raise Wrong("it is not a W^T + e for the features, the share and the noise that it has opened")
@@ -297,7 +301,8 @@ class Recomputation:
         if at >= len(opened) or opened[at].shape[1] != self._shapes.d:
             raise Missing(f"{side.name} has not opened the features of this batch")
         try:
-            return QuantisedFeatures.of(self._spec.feature_key, opened[at], self._parameters)
+            key, summands = self._spec.feature_key, self._spec.summands
+            return QuantisedFeatures.of(key, opened[at], self._parameters, summands)
         except ProtocolError as error:
             raise Missing(f"{side.name} has opened features that cannot be sent: {error}") from error
 

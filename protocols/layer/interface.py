@@ -32,6 +32,8 @@ from protocols.core.randomness import OsRandomness, Randomness, SeededRandomness
 from protocols.core.steps import Steps
 from protocols.core.witness import Witness
 from protocols.layer.messages import MAX_ROWS, MAX_WIDTH
+from protocols.layer.pads import Pads
+from protocols.layer.shapes import Ring
 
 STOCK_BYTES = 64 << 20
 """Memory for units of one kind that lie unused at one party, unless its operator says otherwise."""
@@ -53,6 +55,8 @@ class LayerSpec:
         stock_bytes: memory for what the peer has made ahead of time and not used, of one kind.
         budget: what this side may still show the other of its secrets. Default: a whole run's.
         witness: hears what this side computes from. Default: nobody.
+        summands: of how many collaborators' projections the host gets the sum only; 1: it gets each by itself.
+        pads: of the collaborator, where there is a sum.
     """
 
     feature_key: str
@@ -66,6 +70,8 @@ class LayerSpec:
     stock_bytes: int = STOCK_BYTES
     budget: DistanceBudget = field(default_factory=DistanceBudget, repr=False, compare=False)
     witness: Witness = field(default_factory=Witness, repr=False, compare=False)
+    summands: int = 1
+    pads: Pads | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("width_in", "width_out"):
@@ -196,7 +202,24 @@ class HostLayer(LayerSide):
 
     @abstractmethod
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
-        """z [rows, o] float32."""
+        """z [rows, o] float32. Not where the host gets a sum."""
+
+    def forward_padded(self, rows: int, training: bool) -> Steps[Ring]:
+        """In place of `forward` where the host gets a sum: z [rows, o] in the ring, under a pad that it does not know.
+
+        Raises:
+            InvalidInput: this scheme has no such thing.
+        """
+        yield from ()
+        raise InvalidInput(f"{type(self).__name__} has no projections under pads")
+
+    def decode_sum(self, ring: Ring) -> NDArray[np.float32]:
+        """The sum of all z [rows, o] float32, of all layers' `forward_padded` added up in the ring.
+
+        Raises:
+            OutOfRange: the pads do not cancel, or a number is too large.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no projections under pads")
 
     @abstractmethod
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:

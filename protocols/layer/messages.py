@@ -47,6 +47,10 @@ SMOOTHED = "Gaussian noise above the smoothing parameter of the weights' lattice
 PROJECTION_LEARNED = (
     "the smoothed projection z + e of each batch of {collaborator}'s features, by weights that nobody knows"
 )
+SUM_LEARNED = (
+    "of each batch, {collaborator}'s summand in a sum of smoothed projections z + e: uniform by itself, under a pad "
+    "that the other collaborators' pads cancel"
+)
 GRADIENT_LEARNED = (
     "the smoothed gradient da + e' of its own features and the power of two that bounds dz: something about labels"
 )

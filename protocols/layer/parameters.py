@@ -11,6 +11,8 @@ from protocols.core.fixed_point import BLOCK_BITS, FEATURE_BITS, WEIGHT_BITS
 from protocols.he.interface import RING_BITS
 
 SMOOTHING_EPSILON_BITS = 40
+_NOISE = 1.001
+"""Room for the smoothing noise."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,25 @@ class LayerParameters:
     @property
     def projection_limit(self) -> float:
         """No |z| is larger while the bounds hold (Cauchy-Schwarz), with room for the smoothing noise."""
-        return self.weight_norm * self.feature_norm * 1.001
+        return self.weight_norm * self.feature_norm * _NOISE
+
+    def feature_limit(self, summands: int) -> float:
+        """Bound on the norm of one sample's features where the host gets a sum: that of `summands` projections fits.
+
+        Raises:
+            InvalidInput: no features fit, there are too many summands.
+        """
+        if summands == 1:
+            return self.feature_norm
+        room = 2.0 ** (RING_BITS - 1 - FEATURE_BITS - WEIGHT_BITS)
+        limit = min(self.feature_norm, math.floor(room / (summands * self.weight_norm * _NOISE)))
+        if limit < 1:
+            raise InvalidInput(f"the sum of {summands} projections leaves the ring: take fewer collaborators")
+        return float(limit)
+
+    def sum_limit(self, summands: int) -> float:
+        """No sum of so many z is larger in magnitude while the bounds hold."""
+        return summands * self.weight_norm * self.feature_limit(summands) * _NOISE
 
     @property
     def feature_bits(self) -> int:

@@ -42,10 +42,15 @@ class QuantisedFeatures:
     gradient: Integers = field(repr=False)
 
     @classmethod
-    def of(cls, key: str, features: NDArray[np.float32], parameters: LayerParameters) -> QuantisedFeatures:
-        """Raises `OutOfRange`, before anything is sent, for a NaN, an infinity, or a sample whose norm is too large."""
+    def of(
+        cls, key: str, features: NDArray[np.float32], parameters: LayerParameters, summands: int = 1
+    ) -> QuantisedFeatures:
+        """Raises `OutOfRange`, before anything is sent, for a NaN, an infinity, or a sample whose norm is too large.
+
+        `summands`: of how many collaborators' projections the host gets the sum.
+        """
         where = f"features of {key}"
-        limit = parameters.feature_norm
+        limit = parameters.feature_limit(summands)
         forward = encode(where, features, FEATURE_BITS, limit)
         norms = np.sqrt(np.square(features.astype(np.float64)).sum(axis=1))
         if norms.max(initial=0.0) > limit:
@@ -95,6 +100,12 @@ def decode_projection(spec: LayerSpec, ring: Ring, parameters: LayerParameters) 
     """z + e from ring elements [B, o]. Raises `OutOfRange`."""
     where = f"projection of {spec.feature_key}"
     return decode(where, as_signed(ring), FEATURE_BITS + WEIGHT_BITS, parameters.projection_limit)
+
+
+def decode_sum(spec: LayerSpec, ring: Ring, parameters: LayerParameters) -> NDArray[np.float32]:
+    """The sum of z + e over all collaborators, from ring elements [B, o]. Raises `OutOfRange`."""
+    where, limit = f"the sum of {spec.summands} projections", parameters.sum_limit(spec.summands)
+    return decode(where, as_signed(ring), FEATURE_BITS + WEIGHT_BITS, limit)
 
 
 def decode_gradient(spec: LayerSpec, ring: Ring, exponent: int, parameters: LayerParameters) -> NDArray[np.float32]:

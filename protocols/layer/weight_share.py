@@ -172,9 +172,10 @@ class WeightShare:
             raise MalformedMessage(f"{name} is about version {version} of the weights, this is {own}")
 
     def project(self, features: Integers) -> Ring:
-        """a times our share, with our noise: [B, o] from [B, d]."""
+        """a times our share, with our noise, and with the batch's pad if there is a sum: [B, o] from [B, d]."""
         product = matmul(features, np.ascontiguousarray(self.values.T))
-        return add(product, self._smoothing(0, features, self.shapes.o))
+        own, pads = add(product, self._smoothing(0, features, self.shapes.o)), self._spec.pads
+        return own if pads is None else add(own, pads.draw(*own.shape))
 
     def pull_back(self, mantissas: Integers, exponent: int) -> Ring:
         """dz times our share, with our noise: [B, d] from [B, o]."""

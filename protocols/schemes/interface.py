@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from protocols.core.errors import InvalidInput
 from protocols.core.mapper import Mapper
 from protocols.core.message import Message
 from protocols.he.interface import Backend
@@ -55,6 +56,8 @@ class Scheme(ABC):
         name: what users write; set by `register_scheme`.
         needs_projection: whether a projection layer is part of the scheme (every encrypted one) or optional (plain).
         is_plaintext: whether features cross the wire in the clear.
+        can_sum: whether the host can get the sum of all collaborators' projections, and none by itself: its sides have
+            `forward_padded` and `decode_sum`, and add `LayerSpec.pads`.
         carried: messages of which the last one is in force until the next, over the ends of rounds, as a judge asks
             for them (protocols/judge/); empty if rounds of this scheme cannot be judged.
     """
@@ -62,6 +65,7 @@ class Scheme(ABC):
     name: ClassVar[str]
     needs_projection: ClassVar[bool] = True
     is_plaintext: ClassVar[bool] = False
+    can_sum: ClassVar[bool] = False
     carried: ClassVar[tuple[type[Message], ...]] = ()
 
     def __init__(self, engine: Engine | None = None) -> None:
@@ -106,12 +110,24 @@ class Scheme(ABC):
     # What a task runs with -------------------------------------------------------------------------------------------
 
     def host_layer(self, spec: LayerSpec) -> HostLayer:
-        """The host's side, which shows each row of a frozen bottom model once."""
+        """The host's side, which shows each row of a frozen bottom model once. Raises as `check_sum`."""
+        self.check_sum(spec)
         return self.host(spec) if spec.trainable else FrozenHost(spec, self.host(spec))
 
     def collaborator_layer(self, spec: LayerSpec) -> CollaboratorLayer:
-        """The collaborator's side, which sends each row of a frozen bottom model once."""
+        """The collaborator's side, which sends each row of a frozen bottom model once. Raises as `check_sum`."""
+        self.check_sum(spec)
+        if spec.summands > 1 and spec.pads is None:
+            raise InvalidInput("a summand needs pads: nothing else keeps it from the host")
         return self.collaborator(spec) if spec.trainable else FrozenCollaborator(spec, self.collaborator(spec))
+
+    def check_sum(self, spec: LayerSpec) -> None:
+        """Raise `InvalidInput` if the layer is to be a summand, and is none here."""
+        if spec.summands > 1 and not (self.can_sum and spec.trainable):
+            raise InvalidInput(
+                f'fusion: scheme {self.name!r} has no sum of projections for such a layer; fusion="sum" is for trained '
+                "bottom models in schemes bfv, paillier and masked"
+            )
 
     def task_order(self, trainable: bool) -> SchemeOrder:
         """The order of these."""

@@ -30,7 +30,7 @@ from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.feature_keys import check_certificates, check_host_key, check_key
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import ResumePoint, newest_common
-from protocols.task.terms import Declared, Pinned, check_may_train
+from protocols.task.terms import Declared, Pinned, check_may_train, check_summand
 
 ID_NORMALISATION = "UTF-8 of NFC"
 
@@ -72,6 +72,7 @@ class HostPlan:
         checkpoints: those that it has, the newest first; of a task that is not resumed, none.
         declared: what it says of the whole run.
         may_train: names of those who may be shown gradients; None: all. Not feature keys: a party chooses its own.
+        is_summed: it gets the sum of all collaborators' projections, and none by itself.
     """
 
     task_id: str
@@ -85,6 +86,7 @@ class HostPlan:
     checkpoints: tuple[tuple[bytes, ResumePoint], ...] = ()
     declared: Declared = field(default_factory=Declared)
     may_train: frozenset[str] | None = None
+    is_summed: bool = False
 
     def lets_train(self, name: str) -> bool:
         """Whether this collaborator may be shown gradients."""
@@ -135,6 +137,8 @@ class HostAgreement:
         check_key(plan.pinned, name, hello.feature_key)
         if hello.is_feature_trainable:
             check_may_train(hello.feature_key, name, plan.may_train)
+        if plan.is_summed:
+            check_summand(hello.feature_key, hello.is_feature_trainable)
         self._admitted.add(name)
 
     def decide(
@@ -166,6 +170,7 @@ class HostAgreement:
             plan = replace(plan, declared=replace(plan.declared, max_rounds=rounds))
         for at, hello in enumerate(hellos):
             hello.limits.check(hello.feature_key, plan.declared, projection_widths[at] if projection_widths else 0)
+            hello.limits.check_others(hello.feature_key, len(hellos) - 1 if plan.is_summed else 0)
         self._manifest = make_manifest(
             hellos,
             plan,
@@ -282,6 +287,7 @@ class CollaboratorAgreement:
         check_host_key(self._pinned, manifest.host_feature_key)
         width = manifest.projection_widths[at] if manifest.has_projection else 0
         hello.limits.check("this side", manifest.declared, width)
+        hello.limits.check_others("this side", manifest.others_in_sum)
         self._check_resumption(manifest)
 
     def _check_resumption(self, manifest: Manifest) -> None:
@@ -353,4 +359,6 @@ def make_manifest(
         rate_limits=tuple(hello.rate_limit for hello in hellos),
         row_limits=tuple(hello.row_limit for hello in hellos),
         id_limits=tuple(hello.id_limit for hello in hellos),
+        least_others=tuple(hello.least_others for hello in hellos),
+        is_summed=plan.is_summed,
     )

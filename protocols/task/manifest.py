@@ -34,8 +34,16 @@ _SEAM, _NO_SEAM = 1 + data(POSITION_BYTES), 3
 _DOUBLE = 1 + 8
 """Bytes of a double that is not 0."""
 
+SUM_KEY = "sum"
+"""Under which the host's user finds the sum of all projections, where there is one: no party may be called so there."""
+
 WITH_TERMS = 3
 """The first version whose manifests say what holds for the whole run."""
+
+
+def _beyond(value: int) -> int:
+    """Bytes of an integer field whose number is beyond 15: its tag has two."""
+    return number(value) + 1 if value else 0
 
 
 @lru_cache(256)
@@ -55,6 +63,7 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     size = number(agreed.protocol_version) + texts + flags + data(NONCE_BYTES) + past
     size += sum(map(number, (agreed.width_limit, agreed.round_limit, agreed.row_limit, agreed.id_limit)))
     size += _DOUBLE if agreed.rate_limit else 0
+    size += _beyond(agreed.least_others)
     return size, size
 
 
@@ -67,13 +76,14 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
     size += data(SESSION_BYTES) + (count + 1) * data(NONCE_BYTES) + data(count) + 9
     size += 2 * agreed.has_projection + 2 * agreed.is_reproducible
     # These fields' numbers are beyond 15: their tags have two bytes.
-    past = [data(len(agreed.resumed_from) // 2), *map(number, agreed.resumed_at)]
-    size += sum(field + 1 for field in past if field) + (_SEAM if agreed.host_seam else _NO_SEAM)
+    past = data(len(agreed.resumed_from) // 2)
+    size += (past + 1 if past else 0) + sum(map(_beyond, agreed.resumed_at))
+    size += _SEAM if agreed.host_seam else _NO_SEAM
     others = count - 1
     low, high = size + data(count) + others * _NO_SEAM, size + data(3 * count) + others * _SEAM
     if agreed.protocol_version >= WITH_TERMS:
         terms = _terms_bounds(count)
-        low, high = low + terms[0], high + terms[1]
+        low, high = low + terms[0] + _beyond(agreed.is_summed), high + terms[1] + _beyond(agreed.is_summed)
     return low, high
 
 
@@ -81,7 +91,7 @@ def _terms_bounds(count: int) -> Range:
     """Of the fields that version 3 has brought; all their numbers have tags of two bytes."""
     fixed = (1 + count) * (1 + data(FINGERPRINT_BYTES)) + 1 + data(count) + 1 + data(8 * count)
     declared = (2 + 5) + (2 + 6) + 2 * (2 + 8)
-    counts = 4 * (1 + data(count)), 4 * (1 + data(5 * count))
+    counts = 5 * (1 + data(count)), 4 * (1 + data(5 * count)) + 1 + data(2 * count)
     return fixed + counts[0], fixed + counts[1] + declared
 
 
@@ -105,7 +115,7 @@ class Hello(Message):
         is_resuming: it goes on with an interrupted task, or began it in a conversation that broke.
         checkpoints: tags of those it has, the newest first.
         seam: how far its last conversation with this host went (`TranscriptPosition`), or empty.
-        width_limit, round_limit, rate_limit, row_limit, id_limit: see `RunLimits`.
+        width_limit, round_limit, rate_limit, row_limit, id_limit, least_others: see `RunLimits`.
     """
 
     protocol_version: Uint32
@@ -123,6 +133,7 @@ class Hello(Message):
     rate_limit: float = 0.0
     row_limit: Uint32 = 0
     id_limit: Uint32 = 0
+    least_others: Uint32 = 0
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -141,7 +152,8 @@ class Hello(Message):
     @property
     def limits(self) -> RunLimits:
         """What this collaborator allows at most."""
-        return RunLimits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
+        counts = self.width_limit, self.round_limit
+        return RunLimits(*counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others)
 
 
 @wire(
@@ -163,7 +175,9 @@ class Manifest(Message):
         max_rounds, max_batches, projection_lr, label_epsilon: see `Declared`.
         may_train: who may be shown gradients, as the host decides.
         host_fingerprint, fingerprints: SHA-256 of the certificates (DER) of the host and of each collaborator.
-        width_limits, round_limits, rate_limits, row_limits, id_limits: what each allows at most, as its Hello says.
+        width_limits, round_limits, rate_limits, row_limits, id_limits, least_others: what each allows, as its Hello
+            says.
+        is_summed: the host gets the sum of all collaborators' projections, and none by itself.
     """
 
     protocol_version: Uint32
@@ -198,6 +212,8 @@ class Manifest(Message):
     rate_limits: tuple[float, ...]
     row_limits: tuple[Uint32, ...]
     id_limits: tuple[Uint32, ...]
+    least_others: tuple[Uint32, ...]
+    is_summed: bool
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -241,11 +257,28 @@ class Manifest(Message):
         allowed = all(may for may, is_trained in zip(self.may_train, self.trainable) if is_trained)
         self.require(allowed, "a bottom model is trained though the host does not let it (may_train)")
         check_terms(self, lambda: (self.declared, *map(self.limits, self.feature_keys)))
+        self._check_sum()
+
+    def _check_sum(self) -> None:
+        """That there can be a sum, if there is to be one."""
+        self.require(type(self.is_summed) is bool, "is_summed must be true or false")
+        if not self.is_summed:
+            return
+        self.require(len(self.feature_keys) > 1, "a sum is of two collaborators or more")
+        self.require(all(self.trainable), "in a sum all bottom models are trained")
+        fits = self.has_projection and len(set(self.projection_widths)) == 1
+        self.require(fits, "in a sum all projections have one width")
+        self.require(SUM_KEY not in (self.host_feature_key, *self.feature_keys), f"a party is called {SUM_KEY!r}")
 
     def pair_terms(self, feature_key: str) -> PairTerms:
         """What host and collaborator hold each other to."""
         width = self.projection_widths[self.feature_keys.index(feature_key)] if self.has_projection else 0
-        return PairTerms(self.max_rounds, width, self.limits(feature_key), self.max_batches)
+        return PairTerms(self.max_rounds, width, self.limits(feature_key), self.max_batches, self.is_summed)
+
+    @property
+    def others_in_sum(self) -> int:
+        """How many other collaborators' projections are in the sum with one; 0: there is no sum."""
+        return len(self.feature_keys) - 1 if self.is_summed else 0
 
     def pair(self, feature_key: str) -> bytes:
         """What stands for this session of the host and a collaborator in their PSI."""
@@ -260,7 +293,7 @@ class Manifest(Message):
         """What a collaborator allows at most."""
         at = self.feature_keys.index(feature_key)
         counts = self.width_limits[at], self.round_limits[at]
-        return RunLimits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at])
+        return RunLimits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at], self.least_others[at])
 
     @property
     def resume_point(self) -> ResumePoint | None:
@@ -282,7 +315,7 @@ class Manifest(Message):
 
 _PER_COLLABORATOR = (
     *("nonces", "trainable", "projection_widths", "seams", "may_train", "fingerprints"),
-    *("width_limits", "round_limits", "rate_limits", "row_limits", "id_limits"),
+    *("width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others"),
 )
 
 

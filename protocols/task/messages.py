@@ -9,6 +9,7 @@ from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.task.sum_keys import SumKey, SumKeys
 from protocols.transcript.messages import Checkpoint, Countersignature
 
 COMMON_MESSAGES: tuple[type[Message], ...] = (
@@ -16,6 +17,8 @@ COMMON_MESSAGES: tuple[type[Message], ...] = (
     Hello,
     Manifest,
     ManifestAccepted,
+    SumKey,
+    SumKeys,
     PsiOpen,
     PsiPoints,
     PsiDigests,

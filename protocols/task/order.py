@@ -1,11 +1,14 @@
 """Which message may follow which in a whole task: what all schemes have in common, and the scheme's own part.
 
-    host            START -Manifest-> JOINED -PSI-> INTERSECTED -SplitDigest-> ALIGNED -the scheme's set-up-> READY
+    host            START -Manifest-> JOINED (-SumKeys-> JOINED) -PSI-> INTERSECTED -SplitDigest-> ALIGNED
+                    -the scheme's set-up-> READY
                     -RoundStart-> TRAINING | TESTING ... -TaskFinished-> FINISHED
-    collaborator    START -Hello-> INTRODUCED -ManifestAccepted-> JOINED -PSI-> INTERSECTED -SplitDigest-> ALIGNED
+    collaborator    START -Hello-> INTRODUCED -ManifestAccepted-> JOINED (-SumKey-> JOINED) -PSI-> INTERSECTED
+                    -SplitDigest-> ALIGNED
                     -FeatureShape-> SHAPED -the scheme's set-up-> READY -BatchOpen-> OPENED ... -EpochEnd-> ENDED ...
                     -FinishAcknowledged-> FINISHED
     resumed         the same, but behind JOINED comes ALIGN, or RESTORED and the scheme's set-up from there
+    "(...)": once, if the host gets the sum of all projections only
 
 Each direction runs by itself, as each is streamed; `TaskOrder` adds what holds across the two. Between phases and
 rounds both exchange signed heads (`Checkpoint`). Abort may come anywhere. The tables of PSI are those of its roles.
@@ -40,6 +43,7 @@ from protocols.task.round_order import ROUNDS, RoundOrder
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
 from protocols.task.scheme_order import At, MessageType, Moves, Recorded, SchemeOrder, Table, moves, refuse
 from protocols.task.scheme_order import State as S
+from protocols.task.sum_keys import SumKey, SumKeys
 from protocols.task.term_order import LIMITED, TermOrder
 from protocols.task.terms import PairTerms
 from protocols.task.version_order import VersionOrder
@@ -52,6 +56,8 @@ _PSI_STATES = {psi.State.OPEN: S.PSI_OPEN, psi.State.POINTS: S.PSI_POINTS, psi.S
 _ANSWERS = {
     (H, Manifest): (Hello,),
     (C, ManifestAccepted): (Manifest,),
+    (C, SumKey): (Manifest,),
+    (H, SumKeys): (SumKey,),
     (C, PsiDigests): (PsiOpen,),
     (H, SplitDigest): (SplitDigest,),
     (C, FinishAcknowledged): (TaskFinished,),
@@ -70,7 +76,7 @@ def _lifted(table: psi.Table, end: psi.State) -> Moves:
 def _host_table(scheme: SchemeOrder) -> Table:
     ready, over = scheme.set_up[H], (*scheme.host_over, S.TESTING)
     return {
-        **moves(Phase.JOIN, (S.START, Manifest, S.JOINED)),
+        **moves(Phase.JOIN, (S.START, Manifest, S.JOINED), (S.JOINED, SumKeys, S.JOINED)),
         **_lifted(psi.HOST_SENDS, psi.State.DONE),
         **moves(Phase.ALIGN, (S.INTERSECTED, SplitDigest, S.ALIGNED)),
         **scheme.host,
@@ -84,7 +90,12 @@ def _collaborator_table(scheme: SchemeOrder) -> Table:
     trained = (scheme.set_up[C], S.ENDED, *scheme.settled)
     tested = (S.ENDED, *scheme.tested)
     return {
-        **moves(Phase.JOIN, (S.START, Hello, S.INTRODUCED), (S.INTRODUCED, ManifestAccepted, S.JOINED)),
+        **moves(
+            Phase.JOIN,
+            (S.START, Hello, S.INTRODUCED),
+            (S.INTRODUCED, ManifestAccepted, S.JOINED),
+            (S.JOINED, SumKey, S.JOINED),
+        ),
         **_lifted(psi.COLLABORATOR_SENDS, psi.State.DIGESTS),
         **moves(Phase.ALIGN, (S.INTERSECTED, SplitDigest, S.ALIGNED)),
         **moves(Phase.SETUP, (S.ALIGNED, FeatureShape, S.SHAPED)),
@@ -253,7 +264,9 @@ class TaskOrder:
         """A `Checkpoint`: the phase or round is over."""
         direction.check_can_be_signed(stretch)
         phase, number = Phase(stretch[0]), stretch[1]
-        if phase in ROUNDS:
+        if phase is Phase.JOIN:
+            self._terms.check_joined(direction.sender)
+        elif phase in ROUNDS:
             ended = self._seen.get((C, EpochEnd))
             if ended is None or ended[:2] != stretch:
                 refuse(direction.sender, Checkpoint, "the round had not ended")

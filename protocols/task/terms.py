@@ -21,6 +21,7 @@ MAX_RATE = 1e6
 MAX_WIDTH_LIMIT = (1 << 16) - 1
 MAX_COUNT = (1 << 31) - 1
 MAX_BATCHES = 1 << 40
+MAX_OTHERS = 255
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class RunLimits:
         projection_lr: learning rate of its projection layer.
         rows: samples in a batch.
         ids: samples in the intersection.
+        least_others: the one that is no maximum: the host gets its projections only in a sum with those of at least so
+            many other collaborators (`fusion="sum"`).
     """
 
     width: int = 0
@@ -62,9 +65,11 @@ class RunLimits:
     projection_lr: float = 0.0
     rows: int = 0
     ids: int = 0
+    least_others: int = 0
 
     def __post_init__(self) -> None:
-        _check_counts(self, width=MAX_WIDTH_LIMIT, rounds=MAX_ROUND, rows=MAX_COUNT, ids=MAX_COUNT)
+        most = {"rows": MAX_COUNT, "ids": MAX_COUNT, "least_others": MAX_OTHERS}
+        _check_counts(self, width=MAX_WIDTH_LIMIT, rounds=MAX_ROUND, **most)
         _check_rates(self, "projection_lr")
 
     def check(self, who: str, declared: Declared, width: int, is_final: bool = True) -> None:
@@ -92,6 +97,24 @@ class RunLimits:
                     f"The host sets {argument} to that or less, or {_allows_more(who, limit)}"
                 )
 
+    def check_others(self, who: str, others: int) -> None:
+        """Compare with in how large a sum the host gets the projections.
+
+        Args:
+            who: the collaborator.
+            others: that are in the sum with it; 0: there is no sum.
+
+        Raises:
+            WrongSession: there are fewer than this collaborator asks for.
+        """
+        if others < self.least_others:
+            said = f"asks for a sum with {others}" if others else "asks for each by itself"
+            raise WrongSession(
+                f"fusion: {who} lets its projections reach the host only in a sum with those of at least "
+                f"{self.least_others} others, and the host {said}; no data was sent. The host sets "
+                f'fusion="sum" in a task of enough collaborators, or {who} lowers least_others'
+            )
+
     def check_ids(self, who: str, ids: int) -> None:
         """Raise `WrongSession` if the intersection has more samples than this collaborator allows."""
         if self.ids and ids > self.ids:
@@ -115,8 +138,9 @@ class RunLimits:
 
     def stricter(self, other: RunLimits) -> RunLimits:
         """What both allow."""
-        pairs = [(getattr(self, each.name), getattr(other, each.name)) for each in fields(self)]
-        return RunLimits(*(min(filter(None, pair), default=type(pair[0])()) for pair in pairs))
+        pairs = {each.name: (getattr(self, each.name), getattr(other, each.name)) for each in fields(self)}
+        most = {name: min(filter(None, pair), default=type(pair[0])()) for name, pair in pairs.items()}
+        return RunLimits(**{**most, "least_others": max(pairs["least_others"])})
 
 
 def check_may_train(who: str, name: str, may_train: Collection[str] | None) -> None:
@@ -131,6 +155,16 @@ def check_may_train(who: str, name: str, may_train: Collection[str] | None) -> N
         raise WrongSession(
             f"may_train: {who} wants to train its bottom model, for which it is shown gradients, and the host does not "
             f"let it; no data was sent. {who} sets is_feature_trainable=False, or the host adds {name} to may_train"
+        )
+
+
+def check_summand(who: str, is_trained: bool) -> None:
+    """Raise `WrongSession` if a collaborator's bottom model is frozen: its projections cannot be added to others'."""
+    if not is_trained:
+        raise WrongSession(
+            f"fusion: the bottom model of {who} is frozen, so its rows cross once, and not in every batch as a sum "
+            "needs; a narrower projection hides as much of them from who knows some (docs/privacy-measured.md). No "
+            'data was sent. The host sets fusion="separate" and a smaller projection, or all train their bottom models'
         )
 
 
@@ -151,12 +185,14 @@ class PairTerms:
         width: outputs of the layer; 0: as many as there are features.
         limits: what the collaborator allows.
         max_batches: of training in a round, as the host declares; 0: all.
+        is_summed: the host gets the sum of all collaborators' projections only.
     """
 
     max_rounds: int = 0
     width: int = 0
     limits: RunLimits = field(default_factory=RunLimits)
     max_batches: int = 0
+    is_summed: bool = False
 
     @property
     def rounds(self) -> int:

@@ -215,4 +215,5 @@ def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:
     types, senders = known_types(terms.scheme), {sender.role: sender for sender in Sender}
     crossed = [Crossed(senders[each.sender], types[each.type], each.round) for each in traffic]
     steps = registered_scheme(terms.scheme).task_order(terms.is_trainable).steps
-    return ledger_of_run(terms.host, terms.collaborator, crossed, steps, terms.label_epsilon)
+    summed = terms.collaborators if terms.is_summed else ()
+    return ledger_of_run(terms.host, terms.collaborator, crossed, steps, terms.label_epsilon, summed)

@@ -101,7 +101,9 @@ class AgreedTerms(_PreambleText):
         host_certificate, collaborator_certificate: PEM.
         max_rounds, max_batches, projection_lr, label_epsilon: as the host declares them (`Declared`).
         may_train: whether the host lets this collaborator be shown gradients.
-        width_limit, round_limit, rate_limit, row_limit, id_limit: what this collaborator allows at most (`RunLimits`).
+        width_limit, round_limit, rate_limit, row_limit, id_limit, least_others: what this collaborator allows
+            (`RunLimits`).
+        is_summed: the host gets the sum of all collaborators' projections, and none by itself.
 
     What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it.
     """
@@ -110,7 +112,7 @@ class AgreedTerms(_PreambleText):
     newer: ClassVar[frozenset[str]] = frozenset(
         (
             *("max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train"),
-            *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit"),
+            *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "is_summed"),
         )
     )
 
@@ -144,6 +146,8 @@ class AgreedTerms(_PreambleText):
     rate_limit: float = 0.0
     row_limit: int = 0
     id_limit: int = 0
+    least_others: int = 0
+    is_summed: bool = False
 
     def text(self) -> str:
         """See the base."""
@@ -162,7 +166,7 @@ class AgreedTerms(_PreambleText):
         self.require(1 <= len(self.collaborators) <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators")
         self.require(all(_is_text(key) for key in self.collaborators), "collaborators must be lines of text")
         self.require(self.collaborator in self.collaborators, "the collaborator must be one of the collaborators")
-        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train"):
+        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train", "is_summed"):
             self.require(type(getattr(self, name)) is bool, f"{name} must be true or false")
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
@@ -205,13 +209,14 @@ class AgreedTerms(_PreambleText):
     @property
     def limits(self) -> RunLimits:
         """What the collaborator allows at most. Raises `InvalidInput`."""
-        return RunLimits(self.width_limit, self.round_limit, self.rate_limit, self.row_limit, self.id_limit)
+        counts = self.width_limit, self.round_limit
+        return RunLimits(*counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others)
 
     @property
     def pair_terms(self) -> PairTerms:
         """What the parties hold each other to."""
         width = self.projection_width if self.has_projection else 0
-        return PairTerms(self.max_rounds, width, self.limits, self.max_batches)
+        return PairTerms(self.max_rounds, width, self.limits, self.max_batches, self.is_summed)
 
     def for_all(self) -> dict[str, str]:
         """What the manifest says to all collaborators alike."""
@@ -226,6 +231,7 @@ class AgreedTerms(_PreambleText):
             "max_batches": str(self.max_batches),
             "projection_lr": f"{self.projection_lr:g}",
             "label_epsilon": f"{self.label_epsilon:g}",
+            "is_summed": str(self.is_summed),
         }
 
     def for_pair(self) -> dict[str, str]:
@@ -245,6 +251,11 @@ class AgreedTerms(_PreambleText):
             if ours or theirs
         }
         may = "may be shown to" if self.may_train else "are kept from"
+        summed = f"the host gets the sum of those of {', '.join(self.collaborators)} only"
+        asked = f"{self.collaborator} asks for a sum with at least {self.least_others} others"
+        sums = [summed] * self.is_summed + [asked] * bool(self.least_others)
+        if sums:
+            said["projections"] = "; ".join(sums)
         return {**said, "gradients": f"{may} {self.collaborator}, as the host decided"}
 
     @property
@@ -301,6 +312,8 @@ class AgreedTerms(_PreambleText):
             rate_limit=limits.projection_lr,
             row_limit=limits.rows,
             id_limit=limits.ids,
+            least_others=limits.least_others,
+            is_summed=manifest.is_summed,
         )
 
 

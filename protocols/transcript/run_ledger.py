@@ -25,6 +25,13 @@ _FEATURES_STANDING = (
     "still: norms and inner products if the projection is as wide as the features, else what lies in its directions. "
     "Who also knows as many rows as there are features finds the weights, and with them the rest of that image"
 )
+_FEATURES_SUMMED = (
+    "something of the features of {{collaborator}}, from the sum of its projections and those of {others}, in "
+    "{rounds}. No bound holds: measured on MNIST over 15 rounds, who knows 50 of 1,000 rows is left an error of 0.15 "
+    "with two collaborators and of 0.29 with three, and who knows 500 one of 0.04 and 0.07 (0: it knows all). Whoever "
+    "is told what all the others know has {{collaborator}}'s projections by themselves"
+)
+_NEVER_ALONE = "a projection of {collaborator} by itself"
 _LABELS = (
     "labels of training samples, from gradients in {rounds}: attacks find nearly all (AUC up to 1.0) where the host "
     "adds no noise to gradients, and no bound holds for a run where it does"
@@ -56,6 +63,7 @@ class RunLedger:
         never_sent_to_host, never_sent_to_collaborator: what no message of this run carried. It may still follow from
             many: see above.
         both_learned: names, counts and other things about the run.
+        summed: the collaborators whose projections the host got the sum of; empty: it got each by itself.
     """
 
     host: str
@@ -67,6 +75,7 @@ class RunLedger:
     collaborator_may_infer: tuple[str, ...]
     never_sent_to_collaborator: tuple[str, ...]
     both_learned: tuple[str, ...]
+    summed: tuple[str, ...] = ()
 
 
 def ledger_of_run(
@@ -75,6 +84,7 @@ def ledger_of_run(
     crossed: Collection[Crossed],
     steps: Collection[type[Message]] = (),
     label_epsilon: float = 0.0,
+    summed: tuple[str, ...] = (),
 ) -> RunLedger:
     """The ledger of a run.
 
@@ -83,6 +93,7 @@ def ledger_of_run(
         crossed: what crossed the wire.
         steps: types of message with which the host moves the weights; empty: unknown.
         label_epsilon: of the randomised response on the training labels; 0: there was none.
+        summed: the collaborators whose projections the host got the sum of; empty: it got each by itself.
     """
 
     def said(sentences: Iterable[str]) -> tuple[str, ...]:
@@ -98,14 +109,24 @@ def ledger_of_run(
     return RunLedger(
         host,
         collaborator,
-        said(entry.host_learns for message_type, entry in data.items() if message_type in senders[Sender.COLLABORATOR]),
-        said(_host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried)),
-        said(kept.value for kept in KeptFromHost if kept not in carried),
+        said(
+            entry.learned_by_host(bool(summed))
+            for message_type, entry in data.items()
+            if message_type in senders[Sender.COLLABORATOR]
+        ),
+        said(_host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried, _others(collaborator, summed))),
+        said([*(kept.value for kept in KeptFromHost if kept not in carried), *[_NEVER_ALONE] * bool(summed)]),
         said(entry.collaborator_learns for message_type, entry in data.items() if message_type in senders[Sender.HOST]),
         said(_collaborator_infers(crossed, entries, label_epsilon)),
         said(kept.value for kept in KeptFromCollaborator if kept not in carried),
         said(entry.host_learns for entry in entries.values() if entry.content is Content.PUBLIC),
+        summed,
     )
+
+
+def _others(collaborator: str, summed: Collection[str]) -> str:
+    """Those whose projections were added to this collaborator's, in words; empty: there was no sum."""
+    return " and ".join(name.replace("{", "{{").replace("}", "}}") for name in summed if name != collaborator)
 
 
 def _host_infers(
@@ -113,10 +134,13 @@ def _host_infers(
     entries: dict[type[Message], LedgerEntry],
     steps: Collection[type[Message]],
     has_features: bool,
+    others: str,
 ) -> list[str]:
     rounds = _rounds_of(crossed, entries, Inference.FEATURES)
     if has_features or not rounds:
         return []
+    if others:
+        return [_FEATURES_SUMMED.format(rounds=_rounds(len(rounds)), others=others)]
     # A scheme that does not say with what its weights move is taken to move them in every round.
     moved = {each.round for each in crossed if each.type in steps} if steps else rounds
     return [_FEATURES_MOVING.format(rounds=_rounds(len(moved))) if moved else _FEATURES_STANDING.format()]

@@ -279,11 +279,11 @@ def type_rows(report: AuditReport) -> list[TypeRow]:
     def said(text: str) -> str:
         return text.format(host=host, collaborator=collaborator)
 
-    rows = []
+    rows, is_summed = [], report.ledger is not None and bool(report.ledger.summed)
     types = known_types(report.scheme)
     for (sender, message_type), (messages, total) in report.by_type.items():
         entry = wire_format(types[message_type]).ledger
-        learns = entry.collaborator_learns if sender == "host" else entry.host_learns
+        learns = entry.collaborator_learns if sender == "host" else entry.learned_by_host(is_summed)
         texts = said(entry.readers), said(learns), said(entry.argument)
         rows.append(TypeRow(sender, message_type, messages, total, entry.content.value, *texts))
     return sorted(rows, key=lambda row: -row.bytes)

@@ -13,6 +13,7 @@ from secure_hfl.cli.output import console, plain, print_json, table
 from secure_hfl.cli.task_purge import purge
 from secure_hfl.cli.task_show import COLOURS, details, metric_text, print_files, state_of, to_json, transcripts_of
 from secure_hfl.cli.task_terms import (
+    LeastOthers,
     MayTrain,
     MostIds,
     MostRate,
@@ -20,6 +21,7 @@ from secure_hfl.cli.task_terms import (
     MostRows,
     MostWidth,
     NobodyTrains,
+    PlanFusion,
     PlanRate,
     PlanRounds,
     PlanWidth,
@@ -90,11 +92,12 @@ def create(
     max_projection_lr: PlanRate = 0.0,
     may_train: MayTrain = None,
     nobody_trains: NobodyTrains = False,
+    fusion: PlanFusion = "separate",
 ) -> None:
     """Create a task that this party hosts, and write the invite for its collaborators."""
     from secure_hfl.tasks import create_task
 
-    plan = planned(max_rounds, max_width, max_projection_lr, may_train, nobody_trains)
+    plan = planned(max_rounds, max_width, max_projection_lr, may_train, nobody_trains, fusion)
     certificates = _read_certificates(collaborator)
     if invite.exists():
         raise TaskError(f"{invite}: File exists; give a new file name")
@@ -124,6 +127,7 @@ def join(
     max_projection_lr: MostRate = 0.0,
     max_rows: MostRows = 0,
     max_ids: MostIds = 0,
+    least_others: LeastOthers = 0,
 ) -> None:
     """Join a task that another party hosts, once the host has told you its fingerprint or the pairing code."""
     from secure_hfl.tasks import Invite, check_fingerprint, check_pairing_code, join_task
@@ -141,7 +145,7 @@ def join(
         check_fingerprint(read, host_fingerprint)
     if pairing_code is not None:
         check_pairing_code(read, pairing_code)
-    most = allowed(max_width, max_rounds, max_projection_lr, max_rows, max_ids)
+    most = allowed(max_width, max_rounds, max_projection_lr, max_rows, max_ids, least_others)
     record = join_task(store, identity, read, scheme, most)
     out = console()
     out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
@@ -46,10 +46,27 @@ MostRows = Annotated[
 MostIds = Annotated[
     int, typer.Option("--max-ids", metavar="N", min=0, help="Allow at most N samples in common. 0: any.")
 ]
+LeastOthers = Annotated[
+    int,
+    typer.Option(
+        "--least-others",
+        metavar="N",
+        min=0,
+        help="The host may get this party's projections only in a sum with those of at least N other collaborators.",
+    ),
+]
+PlanFusion = Annotated[
+    str, typer.Option("--fusion", help="Plan: the host gets the sum of all projections only. Default: each by itself.")
+]
 
 
 def planned(
-    max_rounds: int, max_width: int, max_projection_lr: float, may_train: list[str] | None, nobody_trains: bool
+    max_rounds: int,
+    max_width: int,
+    max_projection_lr: float,
+    may_train: list[str] | None,
+    nobody_trains: bool,
+    fusion: str = "separate",
 ) -> PlannedTerms:
     """The plan that these options make. Raises `TaskError`."""
     from secure_hfl.tasks import PlannedTerms
@@ -59,16 +76,23 @@ def planned(
     trainers = tuple(may_train) if may_train else () if nobody_trains else None
     return _checked(
         lambda: PlannedTerms(
-            max_rounds=max_rounds, max_width=max_width, projection_lr=max_projection_lr, may_train=trainers
+            max_rounds=max_rounds,
+            max_width=max_width,
+            projection_lr=max_projection_lr,
+            may_train=trainers,
+            fusion=cast(Any, fusion),  # checked there
         )
     )
 
 
-def allowed(width: int, rounds: int, projection_lr: float, rows: int, ids: int) -> AcceptedLimits:
+def allowed(
+    width: int, rounds: int, projection_lr: float, rows: int, ids: int, least_others: int = 0
+) -> AcceptedLimits:
     """The limits that these options make. Raises `TaskError`."""
     from secure_hfl.tasks import AcceptedLimits
 
-    return _checked(lambda: AcceptedLimits(width=width, rounds=rounds, projection_lr=projection_lr, rows=rows, ids=ids))
+    most = {"width": width, "rounds": rounds, "rows": rows, "ids": ids}
+    return _checked(lambda: AcceptedLimits(**most, projection_lr=projection_lr, least_others=least_others))
 
 
 def _checked(make: Callable[[], T]) -> T:
@@ -93,7 +117,8 @@ def planned_text(terms: PlannedTerms) -> str:
         "projection width": terms.max_width,
         "projection_lr": terms.projection_lr,
     }
-    return "; ".join([*(f"at most {value:g} {name}" for name, value in most.items() if value), trainers])
+    sums = ["the host gets the sum of all projections only"] if terms.fusion == "sum" else []
+    return "; ".join([*(f"at most {value:g} {name}" for name, value in most.items() if value), trainers, *sums])
 
 
 def allowed_text(limits: AcceptedLimits) -> str:
@@ -101,4 +126,7 @@ def allowed_text(limits: AcceptedLimits) -> str:
     names = {"rounds": "rounds", "width": "projection width", "projection_lr": "projection_lr"}
     names |= {"rows": "samples in a batch", "ids": "samples in common"}
     values = {name: getattr(limits, field) for field, name in names.items()}
-    return "; ".join(f"at most {value:g} {name}" for name, value in values.items() if value) or "as the host likes"
+    said = [f"at most {value:g} {name}" for name, value in values.items() if value]
+    if limits.least_others:
+        said.append(f"projections only in a sum with at least {limits.least_others} others")
+    return "; ".join(said) or "as the host likes"

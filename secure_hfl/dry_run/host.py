@@ -9,19 +9,22 @@ import torch
 
 from protocols.core.message import check_finite
 from protocols.core.randomness import OsRandomness
+from protocols.task.manifest import SUM_KEY
 from secure_hfl import run_options
 from secure_hfl.dry_run.batches import as_array
 from secure_hfl.dry_run.run import DryParty, RolePart
 from secure_hfl.engine.batch import HostBatch, received_features
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
+from secure_hfl.engine.terms import check_sum
 from secure_hfl.engine.training_watch import TrainingWatch
 from secure_hfl.engine.user_code import iterator_name
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import gradients_of
 from secure_hfl.privacy.randomized_response import LabelDraws
-from secure_hfl.schemes import load_scheme
+from secure_hfl.schemes import Scheme, load_scheme
+from secure_hfl.tasks.record import SUM
 
 
 class Features(dict[str, torch.Tensor]):
@@ -56,23 +59,38 @@ class DryBatch(HostBatch):
 
 
 def known_peers(scheduler: HostScheduler, party: DryParty) -> dict[str, int]:
-    """How wide each collaborator's projected features are, as far as that is known before a batch."""
+    """How wide what comes from collaborators is, as far as that is known before a batch: of each, or their sum."""
+    widths = _known_widths(scheduler, party)
+    if scheduler.fusion != SUM or not widths:
+        return widths
+    return {SUM_KEY: next(iter(widths.values()))}
+
+
+def _known_widths(scheduler: HostScheduler, party: DryParty) -> dict[str, int]:
     given = dict(party.assumptions.peers)
     for key, width in given.items():
         scheduler.check_feature_width(key, width)
     rows = getattr(scheduler, "project_layer_config", ())
     given = given or {key: width for key, width, _ in rows if key != party.key}
     if given:
-        widths = asked_widths(scheduler, party, list(given)) or [0] * len(given)
-        return {key: out or width for (key, width), out in zip(given.items(), widths)}
+        asked = asked_widths(scheduler, party, list(given))
+        widths = [out or width for width, out in zip(given.values(), asked or [0] * len(given))]
+        if scheduler.fusion == SUM:
+            check_sum(likely_scheme(scheduler, party), None if asked is None else widths, [party.key, *given])
+        return dict(zip(given, widths))
     projection = scheduler.projection if isinstance(scheduler.projection, Mapping) else {}
     return {key: width for key, width in projection.items() if width is not True}
 
 
 def asked_widths(scheduler: HostScheduler, party: DryParty, keys: Sequence[str]) -> list[int] | None:
     """As `projection_widths`, in the scheme that a script or an option says; else in this scheduler's likely one."""
-    scheme = load_scheme(party.scheme or ("plain" if scheduler.projection is False else "bfv"))
-    return projection_widths(with_option(scheduler.projection, run_options.current().projection), scheme, keys)
+    asked = with_option(scheduler.projection, run_options.current().projection)
+    return projection_widths(asked, likely_scheme(scheduler, party), keys)
+
+
+def likely_scheme(scheduler: HostScheduler, party: DryParty) -> Scheme:
+    """That which a script or an option says; else one for the scheduler's projection."""
+    return load_scheme(party.scheme or ("plain" if scheduler.projection is False else "bfv"))
 
 
 class MadeUpPeers:

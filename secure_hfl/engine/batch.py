@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from protocols.core.message import check_finite
 from protocols.layer.interface import HostLayer
+from protocols.task.manifest import SUM_KEY
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.optimizer import clear_gradients, gradients_of
@@ -23,11 +24,12 @@ class HostBatch:
     Args:
         own_key: the Host's feature key.
         own: the Host's features, with the graph of its bottom model behind them.
-        received: the projected features of each collaborator, [rows, o] float32.
+        received: the projected features of each collaborator, or their sum, [rows, o] float32.
         links: the collaborators.
         projections: their layers.
         noise: what is done to gradients before they leave; None: nothing.
         rate_limits: the highest learning rates that collaborators allow; 0: any.
+        is_summed: all get the gradient of the sum, which is that of each summand.
 
     Attributes:
         leaves: every party's features, by key.
@@ -43,10 +45,11 @@ class HostBatch:
         projections: Mapping[str, HostLayer],
         noise: BatchNoise | None = None,
         rate_limits: Mapping[str, float] | None = None,
+        is_summed: bool = False,
     ) -> None:
         self._own_key, self._own = own_key, own
         self._links, self._projections, self._noise = links, projections, noise
-        self._rate_limits = rate_limits or {}
+        self._rate_limits, self._is_summed = rate_limits or {}, is_summed
         self.leaves: dict[str, torch.Tensor] = {own_key: own.detach().requires_grad_()}
         for key, values in received.items():
             self.leaves[key] = received_features(values, own).requires_grad_()
@@ -105,7 +108,7 @@ class HostBatch:
         if self._noise is not None:
             outgoing = self._noise(outgoing)
             _check_finite(outgoing)
-        return outgoing
+        return dict.fromkeys(self._projections, outgoing[SUM_KEY]) if self._is_summed else outgoing
 
     def skip(self) -> None:
         """The user did not step: tell the collaborators to drop the batch."""

@@ -13,12 +13,15 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.layer.interface import CollaboratorLayer
 from protocols.layer.messages import FeatureShape
+from protocols.layer.pads import Pads
 from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import CollaboratorAlignment, SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint
+from protocols.task.sum_keys import CollaboratorSumKeys
 from protocols.task.terms import Pinned
+from protocols.transcript.certificates import Certificate
 from protocols.wire.codec import Catalogue
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import Assignment, find_assignment
@@ -90,6 +93,7 @@ class Collaborator:
         bench.layers = self._layers
         self._features = OwnFeatures(bench.user, bench.state, self.models)
         self._seam = b""
+        self._pads: Pads | None = None
         self._begun: Iterator[torch.Tensor] | None = None
         """The iterator of the first round to train, if it has been started."""
 
@@ -139,6 +143,7 @@ class Collaborator:
             rate_limit=limits.projection_lr,
             row_limit=limits.rows,
             id_limit=limits.ids,
+            least_others=limits.least_others,
         )
         bench.peers.go_to(Phase.JOIN)
         others = {each.name: digest_of(each.certificate_pem) for each in task.record.collaborators}
@@ -148,10 +153,19 @@ class Collaborator:
         manifest = self._link.run(agreement.run())
         if is_resuming:
             bench.peers.check_terms_kept()
+        self._pads = self._agree_on_pads(manifest) if manifest.is_summed else None
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(manifest.feature_keys)}; the scheme is {task.scheme.name}.")
         return manifest
+
+    def _agree_on_pads(self, manifest: Manifest) -> Pads:
+        """With the other collaborators, through the host, which learns none of them."""
+        task = self._bench.assignment
+        pems = [each.certificate_pem for each in task.record.collaborators]
+        certificates = {digest_of(pem): Certificate(pem) for pem in pems}
+        agreement = CollaboratorSumKeys(manifest, task.party, certificates, task.identity.sign, OsRandomness())
+        return self._link.run(agreement.run())
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
@@ -206,7 +220,7 @@ class Collaborator:
         seed, limits = task.options.seed, task.limits
         spec = layer_spec(state.manifest, task.party, rows, width, seed, state.samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
-        spec = replace(spec, witness=self._bench.peers.witness(self._link.name))
+        spec = replace(spec, witness=self._bench.peers.witness(self._link.name), pads=self._pads)
         self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
         return self._layer
 

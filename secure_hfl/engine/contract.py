@@ -70,6 +70,7 @@ class HostScheduler(PartyScheduler, Protocol):
     projection: Mapping[str, int] | int | None
     projection_lr: float
     may_train: Collection[str] | None
+    fusion: str
     gradient_noise: GradientNoise | None
     label_privacy: RandomizedResponse | None
 

@@ -19,6 +19,7 @@ from protocols.task.alignment import HostAlignment, Misaligned, SplitDigest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
+from protocols.task.sum_keys import HostSumKeys
 from protocols.task.terms import Pinned
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.assignment import find_assignment
@@ -32,10 +33,10 @@ from secure_hfl.engine.offline_phase import host_offline_work
 from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_host_psi
 from secure_hfl.engine.run import Run
-from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, trainers
+from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, is_summed, trainers
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.engine.workbench import Workbench
-from secure_hfl.errors import PeerFault, PeerRefused, UserCodeError
+from secure_hfl.errors import ConfigurationError, PeerFault, PeerRefused, UserCodeError
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
@@ -122,6 +123,7 @@ class Host:
             checkpoints=tuple(bench.checkpoints.offers().items()) if is_resuming else (),
             declared=declared,
             may_train=trainers(self._scheduler, task),
+            is_summed=is_summed(self._scheduler, task),
         )
         agreement = HostAgreement(plan, list(links))
         peers.go_to(Phase.JOIN)
@@ -140,9 +142,19 @@ class Host:
         peers.links = {link.name: link for link in links.values()}
         if is_resuming:
             peers.check_terms_kept()
+        if manifest.is_summed:
+            self._relay_keys(manifest)
         peers.sign()
         logger.info(f"All have joined: {', '.join(peers.links)}; the scheme is {task.scheme.name}.")
         return manifest
+
+    def _relay_keys(self, manifest: Manifest) -> None:
+        """Those by which the collaborators hide their projections from us."""
+        links, relay = self._bench.peers.links, HostSumKeys(manifest)
+        for name, link in links.items():
+            link.run(relay.hear(name))
+        for link in links.values():
+            link.run(relay.tell())
 
     def _pinned(self, names: Iterable[str]) -> Pinned:
         """The certificates by which everyone has come in."""
@@ -240,7 +252,17 @@ class Host:
         samples = bench.state.samples
         spec = layer_spec(bench.state.manifest, key, rows, width, seed, samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
+        self._check_same_width(spec)
         return replace(spec, witness=bench.peers.witness(key))
+
+    def _check_same_width(self, spec: LayerSpec) -> None:
+        """Of projections that are added, where they are as wide as the features."""
+        others = self._layers.specs.values()
+        if spec.summands > 1 and any(each.width_out != spec.width_out for each in others):
+            widths = ", ".join(f"{each.width_out} of {each.feature_key}" for each in (*others, spec))
+            raise ConfigurationError(
+                f"fusion: projections that are added have one width, these have {widths}. Set projection to a number"
+            )
 
     def _new_layer(self, spec: LayerSpec) -> HostLayer:
         return self._layers.add(spec, self._bench.assignment.scheme.host_layer(spec))

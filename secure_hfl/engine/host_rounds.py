@@ -10,6 +10,8 @@ import torch
 from protocols.core.envelope import Phase
 from protocols.core.message import Array
 from protocols.layer.interface import HostLayer
+from protocols.layer.pads import total
+from protocols.task.manifest import SUM_KEY
 from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import HostRounds
 from secure_hfl.engine.batch import HostBatch, received_features
@@ -88,6 +90,7 @@ class HostTraining:
         self.offline: HostOfflineWork | None = None
         self._steps = 0
         manifest = bench.state.manifest
+        self._is_summed = manifest.is_summed
         self._rate_limits = {key: manifest.limits(key).projection_lr for key in manifest.feature_keys}
 
     # What is to come -------------------------------------------------------------------------------------------------
@@ -192,11 +195,12 @@ class HostTraining:
 
     def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
         bench, optimizer = self._bench, self._models.optimizer
-        shown = [key for key, spec in self._layers.specs.items() if spec.trainable]
+        trained = [key for key, spec in self._layers.specs.items() if spec.trainable]
+        shown = [SUM_KEY] if self._is_summed else trained
         place = str(bench.peers.place)
         noise = BatchNoise(self._scheduler.gradient_noise, labels, shown, self._options.seed, place)
         party, layers = bench.assignment.party, self._layers.by_key
-        batch = HostBatch(party, own, collected, self._links, layers, noise, self._rate_limits)
+        batch = HostBatch(party, own, collected, self._links, layers, noise, self._rate_limits, self._is_summed)
         optimizer.open(batch)
         own_model = self._models.feature_model.parameters()
         watch = TrainingWatch(own_model, optimizer.before_backward, batch.backward_own)
@@ -263,10 +267,22 @@ class HostTraining:
                 with span("wait"):
                     wait_for_units(self.offline, layers, training, new_rows)
             with span("scheme, other"):
-                begun = {key: link.start(layers[key].forward(rows, training)) for key, link in links.items()}
-                collected: dict[str, Array] = {key: conversation.finish() for key, conversation in begun.items()}
+                collected = self._summed(rows, training) if self._is_summed else self._separate(rows, training)
             yield own[0], own[1], collected
             rounds.batch_done()
+
+    def _separate(self, rows: int, training: bool) -> dict[str, Array]:
+        """Everyone's projected features."""
+        layers, links = self._layers.by_key, self._links
+        begun = {key: link.start(layers[key].forward(rows, training)) for key, link in links.items()}
+        return {key: conversation.finish() for key, conversation in begun.items()}
+
+    def _summed(self, rows: int, training: bool) -> dict[str, Array]:
+        """Their sum: each by itself is under a pad that only the other collaborators' cancel."""
+        layers, links = self._layers.by_key, self._links
+        begun = [link.start(layers[key].forward_padded(rows, training)) for key, link in links.items()]
+        padded = [conversation.finish() for conversation in begun]
+        return {SUM_KEY: next(iter(layers.values())).decode_sum(total(padded))}
 
     def _say_goodbye(self) -> None:
         bench = self._bench

@@ -93,4 +93,5 @@ def layer_spec(
         budget=budget,
         stock_bytes=stock_bytes,
         batches=declared_batches(manifest, samples, rows, manifest.trainable[at]),
+        summands=manifest.others_in_sum + 1,
     )

@@ -16,9 +16,11 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
 
     Args:
         run_limits: what this party allows at most over the whole run: `RunLimits(width, rounds, projection_lr, rows,
-            ids)`, for example `RunLimits(width=10, rounds=5)`; 0 allows anything. What the task was joined with counts
-            too, whichever is stricter. A host that asks for more is refused before any id moves, and held to it during
-            the run. It alone knows its learning rate: that one is its word.
+            ids, least_others)`, for example `RunLimits(width=10, rounds=5)`; 0 allows anything. `least_others` is no
+            maximum: projections reach the Host only in a sum with those of so many other collaborators (its
+            `fusion="sum"`). What the task was joined with counts too, whichever is stricter. A host that asks for more
+            is refused before any id moves, and held to it during the run. It alone knows its learning rate: that one is
+            its word.
         others: see `HeteroNNScheduler`.
     """
 

@@ -20,6 +20,7 @@ from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
 from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
+from secure_hfl.tasks.record import FUSIONS, SEPARATE
 
 
 class HeteroNNHostScheduler(HeteroNNScheduler):
@@ -48,6 +49,9 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             `confirm_batch_ids`, and labels be class numbers; take `self.label_privacy.loss` for the loss. `test` gets
             the true labels. Default: the true labels in training too.
         limits: see `HeteroNNScheduler`.
+        fusion: "separate": `feature_projection` has each collaborator's projection under its feature key. "sum": it has
+            only their sum, under "sum", and no projection is seen by itself. For two or more trained collaborators with
+            projections of one width, in schemes bfv, paillier and masked; what it hides: docs/privacy-measured.md.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         label_privacy: RandomizedResponse | None = None,
         limits: OperatorLimits | None = None,
         may_train: Collection[str] | None = None,
+        fusion: str = SEPARATE,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -81,6 +86,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self.projection = projection
         self.projection_lr = projection_lr
         self.may_train = may_train
+        self.fusion = fusion
         self.gradient_noise = gradient_noise
         self.label_privacy = label_privacy
 
@@ -141,6 +147,8 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             for width in projection.values() if isinstance(projection, Mapping) else [projection]:
                 if width is not True and not (type(width) is int and 1 <= width <= MAX_WIDTH):
                     raise ConfigurationError(f"a projection's width must be True or 1 to {MAX_WIDTH}, not {width!r}")
+        if self.fusion not in FUSIONS:
+            raise ConfigurationError(f"fusion must be {' or '.join(map(repr, FUSIONS))}, not {self.fusion!r}")
         may_train = self.may_train
         if may_train is not None and (
             not isinstance(may_train, (set, frozenset, list, tuple)) or any(type(key) is not str for key in may_train)

@@ -22,13 +22,16 @@ from pydantic import (
 
 from protocols.core.envelope import MAX_ROUND
 from protocols.core.randomness import OsRandomness
-from protocols.task.terms import MAX_COUNT, MAX_RATE, MAX_WIDTH_LIMIT, RunLimits
+from protocols.task.terms import MAX_COUNT, MAX_OTHERS, MAX_RATE, MAX_WIDTH_LIMIT, RunLimits
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import check_certificate, fingerprint_of
 
 MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_COLLABORATORS = 64
 MAX_SHOWN = 64
+
+SEPARATE, SUM = FUSIONS = "separate", "sum"
+"""What the host gets: each collaborator's projection, or the sum of all."""
 
 
 def new_task_id() -> str:
@@ -115,22 +118,25 @@ class PlannedTerms(Model):
         max_width: of any projection layer; a layer as wide as its features is not counted.
         projection_lr: at most.
         may_train: collaborators who may be shown gradients; None: all.
+        fusion: "sum" if the host gets the sum of all projections only.
     """
 
     max_rounds: int = Field(default=0, ge=0, le=MAX_ROUND)
     max_width: int = Field(default=0, ge=0, le=MAX_WIDTH_LIMIT)
     projection_lr: float = Field(default=0.0, ge=0, lt=MAX_RATE, allow_inf_nan=False)
     may_train: tuple[Label, ...] | None = None
+    fusion: Literal["separate", "sum"] = "separate"
 
 
 class AcceptedLimits(Model):
-    """What this party allows at most in a task that it joins (`RunLimits`). 0: as much as the host likes."""
+    """What this party allows in a task that it joins (`RunLimits`). 0: as the host likes."""
 
     width: int = Field(default=0, ge=0, le=MAX_WIDTH_LIMIT)
     rounds: int = Field(default=0, ge=0, le=MAX_ROUND)
     projection_lr: float = Field(default=0.0, ge=0, lt=MAX_RATE, allow_inf_nan=False)
     rows: int = Field(default=0, ge=0, le=MAX_COUNT)
     ids: int = Field(default=0, ge=0, le=MAX_COUNT)
+    least_others: int = Field(default=0, ge=0, le=MAX_OTHERS)
 
     @property
     def limits(self) -> RunLimits:

@@ -67,7 +67,7 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "relation_query", "relation_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "checkpoint", "countersignature")
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "sum_key", "sum_keys", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "relation_query", "relation_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "checkpoint", "countersignature")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,8 @@ class Envelope(_message.Message):
     SPLIT_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BATCH_OPEN_FIELD_NUMBER: _ClassVar[int]
     EPOCH_END_FIELD_NUMBER: _ClassVar[int]
+    SUM_KEY_FIELD_NUMBER: _ClassVar[int]
+    SUM_KEYS_FIELD_NUMBER: _ClassVar[int]
     ROUND_START_FIELD_NUMBER: _ClassVar[int]
     TASK_FINISHED_FIELD_NUMBER: _ClassVar[int]
     FINISH_ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
@@ -137,6 +139,8 @@ class Envelope(_message.Message):
     split_digest: SplitDigest
     batch_open: BatchOpen
     epoch_end: EpochEnd
+    sum_key: SumKey
+    sum_keys: SumKeys
     round_start: RoundStart
     task_finished: TaskFinished
     finish_acknowledged: FinishAcknowledged
@@ -174,7 +178,7 @@ class Envelope(_message.Message):
     masked_check_reply: MaskedCheckReply
     checkpoint: Checkpoint
     countersignature: Countersignature
-    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., relation_query: _Optional[_Union[RelationQuery, _Mapping]] = ..., relation_reply: _Optional[_Union[RelationReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., sum_key: _Optional[_Union[SumKey, _Mapping]] = ..., sum_keys: _Optional[_Union[SumKeys, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., relation_query: _Optional[_Union[RelationQuery, _Mapping]] = ..., relation_reply: _Optional[_Union[RelationReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("reason", "party", "code")
@@ -187,7 +191,7 @@ class Abort(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit")
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -203,6 +207,7 @@ class Hello(_message.Message):
     RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     ROW_LIMIT_FIELD_NUMBER: _ClassVar[int]
     ID_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    LEAST_OTHERS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     feature_key: str
@@ -218,10 +223,11 @@ class Hello(_message.Message):
     rate_limit: float
     row_limit: int
     id_limit: int
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ...) -> None: ...
+    least_others: int
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ..., least_others: _Optional[int] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits")
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others", "is_summed")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -254,6 +260,8 @@ class Manifest(_message.Message):
     RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ROW_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ID_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_OTHERS_FIELD_NUMBER: _ClassVar[int]
+    IS_SUMMED_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     session: bytes
@@ -286,7 +294,9 @@ class Manifest(_message.Message):
     rate_limits: _containers.RepeatedScalarFieldContainer[float]
     row_limits: _containers.RepeatedScalarFieldContainer[int]
     id_limits: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ...) -> None: ...
+    least_others: _containers.RepeatedScalarFieldContainer[int]
+    is_summed: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ..., least_others: _Optional[_Iterable[int]] = ..., is_summed: _Optional[bool] = ...) -> None: ...
 
 class ManifestAccepted(_message.Message):
     __slots__ = ("digest",)
@@ -367,6 +377,22 @@ class EpochEnd(_message.Message):
     BATCHES_FIELD_NUMBER: _ClassVar[int]
     batches: int
     def __init__(self, batches: _Optional[int] = ...) -> None: ...
+
+class SumKey(_message.Message):
+    __slots__ = ("key", "signature")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    signature: bytes
+    def __init__(self, key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
+class SumKeys(_message.Message):
+    __slots__ = ("keys", "signatures")
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURES_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    signatures: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, keys: _Optional[_Iterable[bytes]] = ..., signatures: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class RoundStart(_message.Message):
     __slots__ = ("max_batches", "first_batch", "checkpoint_every")

@@ -18,6 +18,7 @@ TERMS = {
     "round_limit": 3,
     "row_limit": 4,
     "id_limit": 9,
+    "least_others": 3,
 }
 SAID = {
     "rounds": "the host says 2; at most 3 allowed",
@@ -25,6 +26,7 @@ SAID = {
     "projection_lr": "the host says 0.05",
     "samples in a batch": "at most 4 allowed",
     "samples in common": "at most 9 allowed",
+    "projections": "patient asks for a sum with at least 3 others",
     "gradients": "may be shown to patient, as the host decided",
 }
 

@@ -194,17 +194,23 @@ def test_show_says_why_a_task_failed(clinic: User, bank: User):
 
 
 def test_the_plan_and_what_is_allowed_are_shown_and_kept(clinic: User, bank: User):
-    _create(clinic, "--max-rounds", "5", "--max-width", "20", "--max-projection-lr", "0.05", "--may-train", "bank")
+    most = ("--max-rounds", "5", "--max-width", "20", "--max-projection-lr", "0.05")
+    _create(clinic, *most, "--may-train", "bank", "--fusion", "sum")
     planned = "at most 5 rounds; at most 20 projection width; at most 0.05 projection_lr; bank may be shown gradients"
+    planned += "; the host gets the sum of all projections only"
     assert planned in " ".join(clinic.run("task", "show", "digits").stdout.replace("│", " ").split())
-    joined = _join(bank, "--max-rounds", "5", "--max-rows", "128", "--max-ids", "9000", host=clinic)
+    allowed = ("--max-rounds", "5", "--max-rows", "128", "--max-ids", "9000", "--least-others", "2")
+    joined = _join(bank, *allowed, host=clinic)
     assert joined.exit_code == 0, joined.output
     assert planned in " ".join(joined.stdout.split())
     shown = " ".join(bank.run("task", "show", "digits").stdout.replace("│", " ").split())
-    assert "at most 5 rounds; at most 128 samples in a batch; at most 9000 samples in common" in shown
+    assert "at most 5 rounds; at most 128 samples in a batch; at most 9000 samples in common; projections" in shown
+    assert "projections only in a sum with at least 2 others" in shown
     values = json.loads(bank.run("task", "show", "digits", "--json").stdout)
-    assert values["terms"] == {"max_rounds": 5, "max_width": 20, "projection_lr": 0.05, "may_train": ["bank"]}
-    assert values["limits"] == {"width": 0, "rounds": 5, "projection_lr": 0.0, "rows": 128, "ids": 9000}
+    terms = {"max_rounds": 5, "max_width": 20, "projection_lr": 0.05, "may_train": ["bank"], "fusion": "sum"}
+    assert values["terms"] == terms
+    limits = {"width": 0, "rounds": 5, "projection_lr": 0.0, "rows": 128, "ids": 9000, "least_others": 2}
+    assert values["limits"] == limits
 
 
 @pytest.mark.parametrize(
@@ -228,6 +234,7 @@ def test_plans_that_do_not_make_sense(clinic: User, bank: User):
     fails(clinic.run(*CREATE, "--invite", "i.json", "--may-train", "shop"), "may_train names 'shop'")
     fails(clinic.run(*CREATE, "--invite", "i.json", "--may-train", "bank", "--nobody-trains"), "contradict")
     fails(clinic.run(*CREATE, "--invite", "i.json", "--max-width", "70000"), "max_width")
+    fails(clinic.run(*CREATE, "--invite", "i.json", "--fusion", "mean"), "fusion", "separate")
     assert clinic.run(*CREATE, "--invite", "i.json", "--nobody-trains").exit_code == 0
     assert "no collaborator may be shown gradients" in clinic.run("task", "show", "digits").stdout
 

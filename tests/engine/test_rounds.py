@@ -16,7 +16,7 @@ from secure_hfl.errors import UserCodeError
 from secure_hfl.limits import OperatorLimits
 
 FEATURES = torch.ones(3, 2)
-MANIFEST = SimpleNamespace(feature_keys=(), max_rounds=0)
+MANIFEST = SimpleNamespace(feature_keys=(), max_rounds=0, is_summed=False)
 STATE: Any = SimpleNamespace(train_ids=range(64), test_ids=range(40), manifest=MANIFEST)
 
 

@@ -12,7 +12,15 @@ from protocols.core.errors import WrongSession
 from protocols.core.randomness import OsRandomness
 from protocols.task.terms import Declared, RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, limits_of, trainers
+from secure_hfl.engine.terms import (
+    check_before_waiting,
+    check_plan,
+    check_sum,
+    declared_by,
+    is_summed,
+    limits_of,
+    trainers,
+)
 from secure_hfl.errors import ConfigurationError, TaskFailed
 from secure_hfl.identity import Identity
 from secure_hfl.limits import OperatorLimits
@@ -40,7 +48,7 @@ def assignment(
 
 def host(**changes: Any) -> Any:
     values = {"max_rounds": 5, "projection_lr": 0.1, "decides_when_finished": False, "label_privacy": None}
-    return SimpleNamespace(**{**values, "may_train": None, "projection": None, **changes})
+    return SimpleNamespace(**{**values, "may_train": None, "projection": None, "fusion": "separate", **changes})
 
 
 @pytest.mark.parametrize(
@@ -92,6 +100,8 @@ BEFORE_WAITING: dict[str, tuple[dict[str, Any], Any, str]] = {
     "width": ({"projection": {"shop": 9}}, assignment(PlannedTerms(max_width=8)), "^projection: .* at most 8, .* 9"),
     "stranger": ({"projection": {"lab": 9}}, assignment(), r"^projection names \['lab'\]"),
     "no layer": ({"projection": False}, assignment(), "needs the projection layer"),
+    "sum": ({"fusion": "sum"}, assignment(names=("bank",)), "^fusion: a sum is of two collaborators or more"),
+    "plan": ({}, assignment(PlannedTerms(fusion="sum")), "^fusion: task 'digits' was created with --fusion sum"),
     "own limit": ({"projection": 4097}, assignment(), "^projection: a layer of 4097 outputs, .* limit width is 4096"),
 }
 
@@ -148,6 +158,33 @@ def test_a_collaborator_allows_the_least_of_what_it_said() -> None:
     assert limits_of(script, assignment(planned, joined)) == RunLimits(20, 8, 0.5, 4, 50)
     script.run_limits = None
     assert limits_of(script, assignment()) == RunLimits()
+    # An invite to a sum is to a sum of all; and who asks for more others than both is not overruled.
+    assert limits_of(script, assignment(PlannedTerms(fusion="sum"))) == RunLimits(least_others=1)
+    joined = AcceptedLimits(least_others=5)
+    assert limits_of(script, assignment(PlannedTerms(fusion="sum"), joined)) == RunLimits(least_others=5)
+
+
+def test_a_host_adds_what_it_was_created_to_add() -> None:
+    planned = assignment(PlannedTerms(fusion="sum"))
+    assert [is_summed(host(fusion=each), assignment()) for each in ("separate", "sum")] == [False, True]
+    assert is_summed(host(fusion="sum"), planned)
+    with pytest.raises(ConfigurationError, match=r"^fusion: task 'digits' was created with --fusion sum"):
+        is_summed(host(fusion="separate"), planned)
+
+
+NO_SUM = {
+    "plain": (load_scheme("plain"), [3, 3], ["h", "a", "b"], "scheme 'plain' cannot add"),
+    "one collaborator": (load_scheme("bfv"), [3], ["h", "a"], "two collaborators or more"),
+    "other widths": (load_scheme("bfv"), [3, 0], ["h", "a", "b"], "one width, and these have 3, that of the features"),
+    "a party called sum": (load_scheme("masked"), [3, 3], ["h", "a", "sum"], "a party is called 'sum'"),
+}
+
+
+@pytest.mark.parametrize(("scheme", "widths", "keys", "reason"), NO_SUM.values(), ids=NO_SUM.keys())
+def test_where_there_can_be_no_sum(scheme: Any, widths: list[int], keys: list[str], reason: str) -> None:
+    check_sum(load_scheme("paillier"), [3, 3], ["h", "a", "b"])
+    with pytest.raises(ConfigurationError, match=f"^fusion: .*{reason}"):
+        check_sum(scheme, widths, keys)
 
 
 REFUSED = {

@@ -24,6 +24,7 @@ from protocols.core.sender import Sender
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import POSITION_BYTES
+from protocols.task.sum_keys import SumKey, SumKeys
 from protocols.transcript.chain import Chain, digest_of, seal_data, statement
 from protocols.transcript.errors import MalformedTranscript
 from protocols.transcript.format import RunningHash, SignedHead, parse, signed_head_text
@@ -42,7 +43,12 @@ from tests.protocols.whole_task import Case, Task
 @lru_cache
 def examples() -> dict[type[Message], Message]:
     """A message of every type, out of real runs, with its ciphertexts cut short: the codec does not look into them."""
-    found: dict[type[Message], Message] = {Abort: Abort("stopped by its user", "host", "Stopped")}
+    key, signature = bytes(range(32)), bytes(range(70))
+    found: dict[type[Message], Message] = {
+        Abort: Abort("stopped by its user", "host", "Stopped"),
+        SumKey: SumKey(key, signature),
+        SumKeys: SumKeys((key, key), (signature, signature)),
+    }
     for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
         for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):
             found.setdefault(type(envelope.message), _cut_short(envelope.message))

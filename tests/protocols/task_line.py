@@ -10,6 +10,7 @@ from benchmarks.harness.pump import C, Conversation, H, Wire
 from protocols.core.envelope import Place
 from protocols.core.steps import Steps
 from protocols.layer.interface import LayerSpec
+from protocols.layer.pads import Pads
 from protocols.task.rounds import CollaboratorRounds
 
 
@@ -19,6 +20,7 @@ class Line:
     Attributes:
         host, collaborator: the layer's ends, when it is set up.
         shown: the projections that the host got, in their order.
+        pads: of this collaborator, where the host gets a sum.
         learnt: what this collaborator knows of the intersection.
     """
 
@@ -29,6 +31,7 @@ class Line:
         self.rounds: CollaboratorRounds
         self.spec: LayerSpec
         self.shown: list[Any] = []
+        self.pads: Pads | None = None
         self.learnt: frozenset[str] = frozenset()
 
     def at_host(self, steps: Steps[Any], place: Place | None = None) -> Conversation:

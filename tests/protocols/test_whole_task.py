@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -29,12 +30,14 @@ CASES = [
     pytest.param(case(scheme, has_projection, names), id=f"{scheme}{'' if has_projection else '-no-layer'}-{parties}")
     for scheme, has_projection in SCHEMES
     for names, parties in ((TWO, "2-parties"), (THREE, "3-parties"))
-    if scheme != "paillier" or names == TWO  # a second pair of keys takes seconds to make, and shows nothing more
+    # A second pair of keys takes seconds to make, and shows nothing more.
+    if names == TWO or scheme not in ("paillier", "masked")
 ]
 FROZEN = [
     pytest.param(case(scheme, has_projection, TWO, False), id=f"{scheme}{'' if has_projection else '-no-layer'}-frozen")
     for scheme, has_projection in SCHEMES
 ]
+CASES.append(pytest.param(replace(case("masked", True, THREE), is_summed=True), id="masked-3-parties-sum"))
 CASES += [*FROZEN, pytest.param(case("masked", True, THREE, False), id="masked-frozen-3-parties")]
 
 

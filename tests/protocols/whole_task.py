@@ -6,18 +6,19 @@ Task(Case("masked", names=("patient", "shop"))).run()
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.pump import C, H, Wire, complete, pinned
+from benchmarks.harness.pump import C, H, Wire, complete, identity, pinned
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Steps, received
 from protocols.layer.interface import CollaboratorOfflinePhase, LayerSpec
 from protocols.layer.messages import FeatureShape
+from protocols.layer.pads import total
 from protocols.psi import PsiReceiver, PsiSender, hash_ids
 from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
@@ -25,6 +26,9 @@ from protocols.task.alignment import CollaboratorAlignment, HostAlignment, Split
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.resumption import ResumePoint, checkpoint_tag
 from protocols.task.rounds import CollaboratorRounds, HostRounds
+from protocols.task.sum_keys import CollaboratorSumKeys, HostSumKeys
+from protocols.transcript.certificates import Certificate
+from secure_hfl.identity import digest_of
 from tests.protocols.kept_layers import layer_ends, parameters_of
 from tests.protocols.task_line import Line
 
@@ -40,6 +44,7 @@ class Case:
         skip: the batch of each round on which the host does not step.
         names: of the collaborators.
         tests_every_round: else the last one alone.
+        is_summed: the host gets the sum of the collaborators' projections only.
     """
 
     scheme: str = "bfv"
@@ -52,6 +57,7 @@ class Case:
     skip: int = -1
     names: tuple[str, ...] = ("patient",)
     tests_every_round: bool = False
+    is_summed: bool = False
 
     def __str__(self) -> str:
         """For test reports: the scheme, and what is not as usual."""
@@ -179,6 +185,7 @@ class Task:
         offers = tuple(points.items())
         known = {line.name: C.role if line is self.lines[0] else line.name for line in self.lines}
         plan = HostPlan("task", HOST, case.scheme, parameters, False, 30.0, pinned(known), is_resuming, offers)
+        plan = replace(plan, is_summed=case.is_summed)
         host = HostAgreement(plan, case.names)
         joins = [
             CollaboratorAgreement(self.hello(line), parameters, plan.pinned, line.name, points) for line in self.lines
@@ -193,7 +200,25 @@ class Task:
         self.manifest = host.decide(widths, OsRandomness(), positions)
         results = complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
         assert all(manifest == self.manifest for manifest in results[: len(joining)])
+        if case.is_summed:
+            self.agree_on_pads()
         self.sign()
+
+    def agree_on_pads(self) -> None:
+        """The collaborators, through the host."""
+        keys = [identity(C.role if line is self.lines[0] else line.name) for line in self.lines]
+        known = {digest_of(each.certificate_pem): Certificate(each.certificate_pem) for each in keys}
+        roles = [
+            CollaboratorSumKeys(self.manifest, line.name, known, key.sign, OsRandomness())
+            for line, key in zip(self.lines, keys, strict=True)
+        ]
+        relay = HostSumKeys(self.manifest)
+        agreeing = [line.here(role.run()) for line, role in zip(self.lines, roles, strict=True)]
+        hearing = [line.at_host(relay.hear(line.name)) for line in self.lines]
+        complete([*hearing, *agreeing], hearing)
+        telling = [line.at_host(relay.tell()) for line in self.lines]
+        for line, pads in zip(self.lines, complete([*agreeing, *telling])):
+            line.pads = pads
 
     def hello(self, line: Line) -> Hello:
         """What a collaborator says of itself."""
@@ -264,7 +289,10 @@ class Task:
         case = self.case
         width = case.o if case.has_projection else None
         session = self.manifest.session
-        line.spec = LayerSpec(line.name, case.d, width, case.batches[0], case.trainable, session)
+        summands = len(self.lines) if case.is_summed else 1
+        line.spec = LayerSpec(
+            *(line.name, case.d, width, case.batches[0], case.trainable, session), summands=summands, pads=line.pads
+        )
         pair = self.before.conversations * len(self.lines) + line.number - 1
         line.host, line.collaborator = layer_ends(case.scheme, line.spec, pair)
 
@@ -336,10 +364,12 @@ class Task:
         seed = number if training else number + 50
         shown = self.talk(
             lambda line: (
-                line.host.forward(rows, training),
+                (line.host.forward_padded if self.case.is_summed else line.host.forward)(rows, training),
                 line.collaborator.forward(line.features(rows, seed), training),
             )
         )
+        if self.case.is_summed:
+            shown = [self.lines[0].host.decode_sum(total(shown))] * len(self.lines)
         for line, z in zip(self.lines, shown, strict=True):
             line.shown.append(z)
         if training:

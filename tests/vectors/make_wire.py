@@ -55,6 +55,7 @@ from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.rounds import FinishAcknowledged, RoundStart, TaskFinished
+from protocols.task.sum_keys import SumKey, SumKeys
 from protocols.transcript.messages import Checkpoint, Countersignature
 from protocols.wire.codec import encode
 
@@ -84,6 +85,7 @@ EXAMPLES: tuple[Message, ...] = (
         rate_limit=0.05,
         row_limit=128,
         id_limit=100_000,
+        least_others=2,
     ),
     Manifest(
         protocol_version=3,
@@ -118,6 +120,8 @@ EXAMPLES: tuple[Message, ...] = (
         rate_limits=(0.0, 0.05),
         row_limits=(128, 0),
         id_limits=(0, 100_000),
+        least_others=(0, 2),
+        is_summed=False,
     ),
     ManifestAccepted(_bytes(32, 10)),
     PsiOpen(1000, 128, _bytes(32, 11)),
@@ -165,6 +169,8 @@ EXAMPLES: tuple[Message, ...] = (
     SecretsCommitment(_bytes(32, 27), _bytes(32, 28)),
     RelationQuery(9, 128, _PARTS, _PARTS[:1], _PARTS[1:]),
     RelationReply(10, _PARTS, 0, _bytes(32, 30)),
+    SumKey(_bytes(32, 30), _bytes(70, 31)),
+    SumKeys((_bytes(32, 30), _bytes(32, 32)), (_bytes(70, 31), _bytes(71, 33))),
 )
 
 

@@ -176,9 +176,15 @@ class TinyHost(Tiny, HeteroNNHostScheduler):
     def _batch(self, rows: list[int], out: torch.Tensor) -> Any:
         return None if out is None else (out, labels_of(rows))
 
+    @property
+    def _keys(self) -> list[str]:
+        """Of what is fused."""
+        is_sum = self.fusion == "sum"
+        return ["party0", "sum"] if is_sum else [f"party{index}" for index in range(self.case.parties)]
+
     def build_infer_model(self) -> Any:
         self._enter(Method.BUILD_INFER_MODEL)
-        return self._returned(Method.BUILD_INFER_MODEL, top(self.case.parties))
+        return self._returned(Method.BUILD_INFER_MODEL, top(len(self._keys)))
 
     def build_infer_optimizer(self, infer_model: nn.Module) -> Any:
         self._enter(Method.BUILD_INFER_OPTIMIZER)
@@ -186,7 +192,7 @@ class TinyHost(Tiny, HeteroNNHostScheduler):
 
     def train_a_batch(self, feature_projection: dict[str, torch.Tensor], labels: torch.Tensor) -> None:
         self._enter(Method.TRAIN_A_BATCH)
-        fused = torch.cat([feature_projection[f"party{index}"] for index in range(self.case.parties)], 1)
+        fused = torch.cat([feature_projection[key] for key in self._keys], 1)
         loss = nn.functional.cross_entropy(self.infer_model(fused), labels)
         if self.case.stepping is Stepping.NAN_LOSS:
             loss = loss * float("nan")

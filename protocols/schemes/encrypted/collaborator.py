@@ -122,7 +122,7 @@ class EncryptedCollaborator(CollaboratorLayer):
             raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
         key = self._spec.feature_key
         check_rows(f"features of {key}", features, len(features), self._spec.width_in)
-        quantised = QuantisedFeatures.of(key, features, self._parameters)
+        quantised = QuantisedFeatures.of(key, features, self._parameters, self._spec.summands)
         own = self._share.project(quantised.forward)
         if self._spec.witness.is_keeping:
             self._spec.witness.note("features", features=features)

@@ -81,7 +81,7 @@ from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.quantised import QuantisedGradient, decode_projection
+from protocols.layer.quantised import QuantisedGradient, decode_projection, decode_sum
 from protocols.layer.shapes import Integers, Ring, matmul, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
@@ -181,20 +181,38 @@ class EncryptedHost(HostLayer):
         return self._start.weights()
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
+        ring = yield from self._receive(rows)
+        z = decode_projection(self._spec, ring, self._parameters)
+        yield from self._conclude(ring, training)
+        return z
+
+    def forward_padded(self, rows: int, training: bool) -> Steps[Ring]:
+        """See the interface. The check is of this: the product, and what the collaborator adds, its pad in it."""
+        ring = yield from self._receive(rows)
+        yield from self._conclude(ring, training)
+        return ring
+
+    def decode_sum(self, ring: Ring) -> NDArray[np.float32]:
+        """See the interface."""
+        return decode_sum(self._spec, ring, self._parameters)
+
+    def _receive(self, rows: int) -> Steps[Ring]:
+        """z + e in the ring, and under a pad if there is a sum."""
         self._life.begin_batch()
         self._pending.drop()
         yield from self._share.commit()
         reply = yield from self._receive_projection()
         self._share.check_version("Projection", reply.version)
-        ring = self._products.decrypt_projection(reply.parts, rows)
-        z = decode_projection(self._spec, ring, self._parameters)
+        return self._products.decrypt_projection(reply.parts, rows)
+
+    def _conclude(self, ring: Ring, training: bool) -> Steps[None]:
+        """Check it, if this batch is one to check."""
         if self._share.checks.count():
             yield from self._check(ring)
         if training:
-            self._pending.keep(rows, None)
+            self._pending.keep(len(ring), None)
         else:
             self._life.end_batch()
-        return z
 
     def _receive_projection(self) -> Steps[Projection]:
         """It may come behind a test of our share, once after each step."""

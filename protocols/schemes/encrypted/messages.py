@@ -31,6 +31,7 @@ from protocols.layer.messages import (
     PROJECTION_LEARNED,
     SEMANTIC,
     SMOOTHED,
+    SUM_LEARNED,
     CiphertextMessage,
     laid_out,
     layer_bounds,
@@ -73,7 +74,11 @@ class CollaboratorShare(CiphertextMessage):
 @wire(
     61,
     ledger=ciphertext(
-        HOST_KEY, f"{FLOODED} {SMOOTHED}", host=PROJECTION_LEARNED, infers=frozenset({Inference.FEATURES})
+        HOST_KEY,
+        f"{FLOODED} {SMOOTHED}",
+        host=PROJECTION_LEARNED,
+        infers=frozenset({Inference.FEATURES}),
+        host_in_sum=SUM_LEARNED,
     ),
     recorded=("version",),
     **of_product(lambda layer: layer.shapes.forward(layer.rows), lambda layer: layer.shapes.forward(layer.first_rows)),
@@ -82,7 +87,8 @@ class CollaboratorShare(CiphertextMessage):
 class Projection(CiphertextMessage):
     """Message 2: [a U^T + a V^T + e]_H, re-randomised and flooded.
 
-    **Leaks** z + e, the smoothed projection of the batch, to the host.
+    **Leaks** z + e, the smoothed projection of the batch, to the host; in a sum, which adds a pad to e, nothing but the
+    sum with the other collaborators'.
     """
 
 

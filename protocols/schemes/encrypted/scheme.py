@@ -43,6 +43,7 @@ class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
 
     carried = (HostShare, CollaboratorShare)
+    can_sum = True
 
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)

@@ -114,7 +114,7 @@ class MaskedCollaborator(CollaboratorLayer):
         self._pending.drop()
         key = self._spec.feature_key
         check_rows(f"features of {key}", features, len(features), self._spec.width_in)
-        quantised = QuantisedFeatures.of(key, features, self._parameters)
+        quantised = QuantisedFeatures.of(key, features, self._parameters, self._spec.summands)
         own = self._share.project(quantised.forward)
         kind, pieces = kind_of(training), pieces_of(len(features), self._spec.rows)
         used = []

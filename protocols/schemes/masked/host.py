@@ -68,7 +68,7 @@ from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.quantised import QuantisedGradient, decode_projection
+from protocols.layer.quantised import QuantisedGradient, decode_projection, decode_sum
 from protocols.layer.shapes import Ring, add, matmul, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
@@ -157,28 +157,47 @@ class MaskedHost(HostLayer):
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         """See the interface. Raises `PoolExhausted`, before anything is sent or used, where triples are missing."""
+        ring, waiting = yield from self._receive(rows, training)
+        z = decode_projection(self._spec, ring, self._parameters)
+        yield from self._conclude(ring, waiting, training)
+        return z
+
+    def forward_padded(self, rows: int, training: bool) -> Steps[Ring]:
+        """See the interface, and `forward`."""
+        ring, waiting = yield from self._receive(rows, training)
+        yield from self._conclude(ring, waiting, training)
+        return ring
+
+    def decode_sum(self, ring: Ring) -> NDArray[np.float32]:
+        """See the interface."""
+        return decode_sum(self._spec, ring, self._parameters)
+
+    def _receive(self, rows: int, training: bool) -> Steps[tuple[Ring, list[WaitingPiece]]]:
+        """z + e in the ring, and under a pad if there is a sum; and what waits for the gradient."""
         self._life.begin_batch()
         self._pending.drop()
-        kind, pieces = kind_of(training), pieces_of(rows, self._spec.rows)
+        pieces = pieces_of(rows, self._spec.rows)
         self.triples.require(*self.needs(training, rows))
         triples = []
         for _ in pieces:
             triples.append((yield from self._open_piece(training)))
-        results, waiting = [], []
+        results, waiting = [], list[WaitingPiece]()
         for piece, triple in zip(pieces, triples, strict=True):
             message = received((yield Receive(MaskedFeatures)), MaskedFeatures)
             results.append(self._products.projection(message, piece.stop - piece.start, triple))
             if training:
                 waiting.append((yield from self._receive_training(piece, triple)))
-        ring = np.concatenate(results)
-        z = decode_projection(self._spec, ring, self._parameters)
+        return np.concatenate(results), waiting
+
+    def _conclude(self, ring: Ring, waiting: list[WaitingPiece], training: bool) -> Steps[None]:
+        """Check its first piece, if this batch is one to check."""
         if self._share.checks.count():
-            yield from self._check(ring[pieces[0]], self.triples.take(kind))
+            piece = pieces_of(len(ring), self._spec.rows)[0]
+            yield from self._check(ring[piece], self.triples.take(kind_of(training)))
         if training:
-            self._pending.keep(rows, waiting)
+            self._pending.keep(len(ring), waiting)
         else:
             self._life.end_batch()
-        return z
 
     def _open_piece(self, training: bool) -> Steps[Triple]:
         """The triple of a piece, mu for it being sent, or sent ahead."""

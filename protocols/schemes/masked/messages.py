@@ -35,6 +35,7 @@ from protocols.layer.messages import (
     PROJECTION_LEARNED,
     SEMANTIC,
     SMOOTHED,
+    SUM_LEARNED,
     layer_bounds,
     layer_distance,
 )
@@ -202,6 +203,7 @@ class MaskedShare(_RingMessage):
         f"{_UNIFORM} The second half follows from z + e. {SMOOTHED}",
         host=PROJECTION_LEARNED,
         infers=frozenset({Inference.FEATURES}),
+        host_in_sum=SUM_LEARNED,
     ),
     recorded=("index", "version", "rows", "columns"),
     record=lambda message: (message.index, message.version, *message.projection.shape),
@@ -211,7 +213,8 @@ class MaskedShare(_RingMessage):
 class MaskedFeatures(_RingMessage):
     """alpha = a - A [rows, d], and the collaborator's share s [rows, o] of the projection.
 
-    **Leaks** z + e, the smoothed projection of the batch, to the host: alpha is uniform, and s follows from z + e.
+    **Leaks** z + e, the smoothed projection of the batch, to the host: alpha is uniform, and s follows from z + e. In a
+    sum, which adds a pad to e, nothing but the sum with the other collaborators'.
     """
 
     index: Uint64

@@ -39,6 +39,8 @@ from protocols.task.scheme_order import SchemeOrder
 class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
+    can_sum = True
+
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
         self._parameters = parameters or LayerParameters()

@@ -240,6 +240,8 @@ def test_every_field_is_in_the_digest() -> None:
         replace(base, rate_limits=(5.0, 0.0)),
         replace(base, row_limits=(5, 0)),
         replace(base, id_limits=(5, 0)),
+        replace(base, least_others=(5, 0)),
+        replace(base, projection_widths=(3, 3), is_summed=True),
         resumed,
         replace(resumed, resumed_from=bytes(TAG_BYTES)),
         replace(resumed, resumed_phase=int(Phase.TEST), resumed_batch=0),

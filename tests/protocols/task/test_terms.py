@@ -219,6 +219,8 @@ def test_a_collaborator_finds_its_peers_names_at_their_certificates() -> None:
         {"rate_limits": (float("nan"),)},
         {"row_limits": (-1,)},
         {"id_limits": ()},
+        {"least_others": (256,)},
+        {"is_summed": 1},
     ],
     ids=str,
 )
@@ -235,6 +237,7 @@ def test_malformed_terms_of_a_manifest(change: dict[str, Any]) -> None:
         {"rate_limit": float("nan")},
         {"row_limit": True},
         {"id_limit": -1},
+        {"least_others": 256},
     ],
     ids=str,
 )

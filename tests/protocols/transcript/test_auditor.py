@@ -17,7 +17,7 @@ from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.format import lines_of
 from protocols.transcript.message_check import FreshTags
 from tests.protocols.transcript.recorded_runs import aborted, check, key_of, kinds, rebuild, texts_of, transcripts
-from tests.protocols.whole_task import Case
+from tests.protocols.whole_task import Case, Task
 
 CASES = [
     Case(),
@@ -53,6 +53,9 @@ def test_both_ends_hold_the_same_messages_in_each_direction() -> None:
 
 def test_every_type_was_seen_in_some_run() -> None:
     seen = {key[1] for case in CASES for key in check(transcripts(case)[0]).by_type}
+    summed = Task(Case(names=("patient", "shop"), is_summed=True))
+    summed.join()
+    seen |= {key[1] for key in check(summed.wire.files[H]).by_type}
     names = {kind.__name__ for kind in MESSAGE_TYPES}
     assert names - seen == {"Abort"}
 
