@@ -175,6 +175,20 @@ def test_terms_that_fit(user: User) -> None:
     assert checked(user, as_it_goes, other)[0] == 0
 
 
+def test_a_sum_of_two(user: User) -> None:
+    """A host's script alone, with both collaborators', and with what a task would refuse."""
+    user.monkeypatch.setenv("SECURE_HFL_SCHEME", "bfv")
+    host, asks = {"parties": 3, "arguments": {"fusion": "sum"}}, {"run_limits": RunLimits(least_others=1)}
+    assert checked(user, script(user, **host))[0] == 0
+    assert checked(user, script(user, **host), script(user, 1, arguments=asks), script(user, 2))[0] == 0
+    frozen = script(user, 2, arguments={"is_feature_trainable": False})
+    _, found = checked(user, script(user, **host), script(user, 1), frozen)
+    assert failure(found[-1])[1].startswith("fusion: the bottom model of party2 is frozen")
+    asks_more = script(user, 1, arguments={"run_limits": RunLimits(least_others=2)})
+    _, found = checked(user, script(user, **host), asks_more, script(user, 2))
+    assert failure(found[-1])[1].startswith("fusion: party1 lets its projections reach the host only in a sum")
+
+
 def test_parties_without_a_common_id(user: User) -> None:
     fails(user.run("check", script(user), script(user, 1, ids=["x", "y"])), "no id in common", "party0 128", "party1 2")
 

@@ -68,6 +68,26 @@ def test_gradients_leave_before_the_host_goes_backward_itself() -> None:
     assert rest == [("own", [9.0, 9.0]), ("finish",)]
 
 
+def test_all_summands_get_one_gradient_with_one_noise_and_each_its_own_rate() -> None:
+    recorders: Any = {"bank": Recorder(), "shop": Recorder()}
+    noised: list[Any] = []
+
+    def noise(gradients: Mapping[str, Any]) -> Mapping[str, Any]:
+        noised.append(list(gradients))
+        return {key: gradient + np.float32(len(noised)) for key, gradient in gradients.items()}
+
+    rows: Any = {"sum": ROWS}
+    batch = HostBatch("host", torch.ones(3, 2), rows, recorders, recorders, noise, is_summed=True)  # type: ignore[arg-type]
+    assert set(batch.leaves) == {"host", "sum"}
+    (2 * batch.leaves["sum"]).sum().backward()
+    batch.step({"bank": 0.25, "shop": 0.5}, lambda: None)
+    assert noised == [["sum"]]
+    for key, rate in (("bank", 0.25), ("shop", 0.5)):
+        (kind, gradient, used), _ = recorders[key].calls
+        assert (kind, used) == ("backward", rate)
+        assert gradient.tolist() == [[3.0, 3.0]] * 3
+
+
 def test_a_frozen_bottom_model_is_left_alone_and_a_layer_without_a_rate_stands_still() -> None:
     batch, recorder = batch_of(torch.ones(3, 2))
     batch.leaves["bank"].sum().backward()
