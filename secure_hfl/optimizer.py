@@ -48,10 +48,11 @@ ACCUMULATED = (
 class _Groups(list[dict[str, Any]]):
     """Computed anew each time, so that a change of the list itself would be lost."""
 
+    def __reduce__(self) -> tuple[type, tuple[list[dict[str, Any]]]]:
+        return list, (list(self),)  # a copy is nobody's, and may be changed
+
     def _refuse(self, *_: object) -> Any:
-        raise StepError(
-            "change the entries of a group in param_groups, or load_state_dict(); the list itself is computed"
-        )
+        raise StepError(COMPUTED)
 
     __setitem__ = __delitem__ = __iadd__ = _refuse
     append = extend = insert = pop = remove = clear = sort = reverse = _refuse  # type: ignore[assignment]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -358,6 +359,10 @@ def test_entries_of_groups_are_set_by_assignment_and_the_list_is_not() -> None:
     ):
         with pytest.raises(StepError, match="change the entries"):
             change()
+    copied = copy.deepcopy(groups)
+    copied.append({"params": []})
+    copied[0]["lr"] = 7.0
+    assert [group["lr"] for group in training.optimizer.param_groups] == [0.0] * 3
 
 
 def test_hooks() -> None:
