@@ -8,7 +8,8 @@ import numpy as np
 
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.layout import Layout
-from protocols.he.native.kernel import Kernel, KernelMask, KernelOperand, KernelSecret, KernelZero
+from protocols.he.native.kernel import Kernel
+from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero
 from protocols.he.parameters import SEED_BYTES, BfvParameters
 
 NAMES = {"ifma": "AVX-512 IFMA", "avx2": "AVX2", "neon": "NEON", "scalar": "no vector instructions"}

@@ -16,7 +16,8 @@ from protocols.core.errors import InvalidCiphertext
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout
-from protocols.he.native.kernel import Kernel, KernelSecret, instruction_sets
+from protocols.he.native.kernel import Kernel, instruction_sets
+from protocols.he.native.objects import KernelSecret
 from protocols.he.parameters import PARAMETER_SETS
 from tests.fuzz.allowed import refused
 from tests.fuzz.recipe import Recipe

@@ -15,7 +15,6 @@ threads: the interpreter's lock is released while C runs.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.core.message import check_array
 from protocols.core.randomness import expand
 from protocols.he.layout import Layout
+from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero, Pool, Small, Words
 
 try:
     from protocols.he.native import _kernel
@@ -34,11 +34,7 @@ except ImportError:  # not built, or for another machine
 else:
     _library = _kernel
 
-Words = NDArray[np.uint64]
-Small = NDArray[np.int8]
-
 DEGREE = 8192
-_ALIGNMENT = 64
 
 _OF_PEER = {
     2: "it has another length than its shape asks for",
@@ -55,91 +51,6 @@ def instruction_sets() -> tuple[str, ...]:
         return ()
     names: str = _library.ffi.string(_library.lib.kernel_instruction_sets()).decode()
     return tuple(names.split(","))
-
-
-def _aligned(words: int) -> Words:
-    raw = np.empty(words + _ALIGNMENT // 8, np.uint64)
-    start = (-raw.ctypes.data % _ALIGNMENT) // 8
-    return raw[start : start + words]
-
-
-class _Pool:
-    """Buffers for use again: fresh pages, which the system must clear first, cost more than most of the arithmetic."""
-
-    _KEPT = 64
-    _SIZES = 16
-
-    def __init__(self) -> None:
-        self._free: dict[int, deque[Words]] = {}
-
-    def take(self, words: int) -> Words:
-        """A buffer of that size that nobody else has. It holds anything."""
-        try:
-            return self._free[words].pop()
-        except (KeyError, IndexError):
-            return _aligned(words)
-
-    def give(self, buffer: Words) -> None:
-        """Hands a buffer on, after which its giver must not touch it."""
-        if len(self._free) > self._SIZES:
-            self._free = {}
-        self._free.setdefault(buffer.size, deque(maxlen=self._KEPT)).append(buffer)
-
-
-class _Opaque:
-    """Shows nothing of itself and stays in its process."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
-
-    def __reduce__(self) -> str | tuple[object, ...]:
-        raise InvalidInput(f"a {type(self).__name__} stays in its process")
-
-
-class KernelSecret(_Opaque):
-    """A secret key in the kernel's own form, overwritten when it is let go."""
-
-    def __init__(self, kernel: Kernel, handle: Any) -> None:
-        super().__init__(kernel)
-        self._handle = handle
-
-
-class KernelOperand(_Opaque):
-    """A loaded operand or public key, for the kernel that loaded it."""
-
-    def __init__(self, kernel: Kernel, pool: _Pool, words: Words, parts: int) -> None:
-        super().__init__(kernel)
-        self.parts = parts
-        self._words, self._pool = words, pool
-
-    def __del__(self) -> None:
-        self._pool.give(self._words)
-
-
-class _Once(_Opaque):
-    """What hides one message, and would show two: it can be taken once."""
-
-    def __init__(self, kernel: Kernel, words: Words) -> None:
-        super().__init__(kernel)
-        self._words = deque((words,))
-
-    def _take(self) -> Words:
-        try:
-            return self._words.pop()
-        except IndexError:
-            raise InvalidInput(f"a {type(self).__name__} hides one message only, and has hidden it") from None
-
-
-class KernelZero(_Once):
-    """c0 of a symmetric encryption of zero."""
-
-
-class KernelMask(_Once):
-    """u * key and e2: a public-key encryption of zero, but for the flooding."""
-
-    def __init__(self, kernel: Kernel, words: Words, error: Small) -> None:
-        super().__init__(kernel, words)
-        self._error = error
 
 
 class Kernel:
@@ -177,7 +88,7 @@ class Kernel:
         self._workspace_words = int(self._lib.kernel_workspace_words(self._context))
         self._mask_words = int(self._lib.kernel_mask_words(self._context))
         self._stream_bytes = int(self._lib.kernel_stream_bytes(self._context))
-        self._pool = _Pool()
+        self._pool = Pool()
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise InvalidInput("a kernel stays in its process; make another")
@@ -228,7 +139,7 @@ class Kernel:
     def _handle(self, secret: KernelSecret) -> Any:
         if secret.kernel is not self:
             raise InvalidInput("the key was not made by this kernel")
-        return secret._handle
+        return secret.handle
 
     # ---- from randomness
 
@@ -297,7 +208,7 @@ class Kernel:
             check_array("a message", message, np.uint64, 1, None)
             if len(message) > DEGREE:
                 raise InvalidInput(f"a message has up to {DEGREE} coefficients, not {len(message)}")
-        c0 = zero._take()
+        c0 = zero.take()
         if message is not None:
             words = self._words(np.ascontiguousarray(message))
             status = self._lib.kernel_add_message(self._context, words, len(message), self._new_words(c0))
@@ -374,7 +285,7 @@ class Kernel:
         factor, out = self._small("a mask's factor", ternary), self._pool.take(self._mask_words)
         workspace = self._pool.take(self._workspace_words)
         status = self._lib.kernel_mask(
-            self._context, factor, self._words(key._words), self._new_words(out), self._new_words(workspace),
+            self._context, factor, self._words(key.words), self._new_words(out), self._new_words(workspace),
             workspace.size,
         )  # fmt: skip
         self._check(status, "a mask")
@@ -408,13 +319,13 @@ class Kernel:
             raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each")
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
-        sums = [mask._take() for mask in masks]
+        sums = [mask.take() for mask in masks]
         self._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
         out = []
         for index, words in enumerate(sums):
             group, tile = divmod(index, layout.n_tiles)
             at = (layout, first_group + group, tile)
-            out.append(self._reply(at, words, masks[index]._error, flooding[index], np.ascontiguousarray(addend)))
+            out.append(self._reply(at, words, masks[index].error, flooding[index], np.ascontiguousarray(addend)))
             self._pool.give(words)
         return out
 
@@ -426,7 +337,7 @@ class Kernel:
         needed = int(self._lib.kernel_products_workspace_words(self._context, numbers, first, end))
         workspace, pointers = self._pool.take(needed), [self._new_words(words) for words in sums]
         status = self._lib.kernel_products(
-            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand._words),
+            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand.words),
             self._ffi.new("uint64_t *[]", pointers), self._new_words(workspace), workspace.size,
         )  # fmt: skip
         self._check(status, "a product")

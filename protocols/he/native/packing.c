@@ -26,10 +26,14 @@ static void pack_row_48(const u64 *values, u8 *out) {
 
 static void unpack_row(const u8 *in, u32 width, u64 *values) {
     u64 mask = (1ull << width) - 1, end = packed_bytes(N, width);
-    for (u32 i = 0; i < N; i++) {
-        u64 bit = (u64)i * width, at = bit >> 3;
-        u64 word = at + 8 <= end ? load_word(in + at) : load_word(in + end - 8) >> 8 * (at + 8 - end);
-        values[i] = word >> (bit & 7) & mask;
+    u32 i = 0, whole = (u32)((end - 8) * 8 / width) + 1; /* so many values have eight bytes from their first one on */
+    for (; i < whole; i++) {
+        u64 bit = (u64)i * width;
+        values[i] = load_word(in + (bit >> 3)) >> (bit & 7) & mask;
+    }
+    for (; i < N; i++) {
+        u64 bit = (u64)i * width;
+        values[i] = load_word(in + end - 8) >> (bit - 8 * (end - 8)) & mask;
     }
 }
 

@@ -21,6 +21,12 @@ INLINE vec where_negative(vec x, vec p) { return _mm256_and_pd(_mm256_cmp_pd(x, 
 
 INLINE words load_words(const u64 *at) { return _mm256_loadu_si256((const __m256i *)(const void *)at); }
 INLINE void store_words(u64 *at, words x) { _mm256_storeu_si256((__m256i *)(void *)at, x); }
+INLINE words broadcast_word(u64 x) { return _mm256_set1_epi64x((long long)x); }
+INLINE words add_words(words a, words b) { return _mm256_add_epi64(a, b); }
+INLINE words and_words(words a, words b) { return _mm256_and_si256(a, b); }
+INLINE words times_words(words a, words b) { return _mm256_mul_epu32(a, b); } /* below 2^32 each */
+INLINE words shift_left(words x, int bits) { return _mm256_slli_epi64(x, bits); }
+INLINE words shift_right(words x, int bits) { return _mm256_srli_epi64(x, bits); }
 INLINE words low_words(words x) { return _mm256_and_si256(x, _mm256_set1_epi64x(0xffffffff)); }
 INLINE words high_words_flipped(words x) {
     return _mm256_srli_epi64(_mm256_xor_si256(x, _mm256_set1_epi64x((long long)(1ull << 63))), 32);

@@ -46,10 +46,11 @@ INLINE vec multiply(vec x, factor w, constants k) {
     return subtract(less_times(high, quotient, k.p), minus_low);
 }
 INLINE vec reduce(vec x, constants k) { return less_times(x, near(x, k.inverse_p), k.p); }
-INLINE void store_residues(u64 *at, vec x, constants k) {
+INLINE words residue_words(vec x, constants k) { /* in [0, p) */
     vec reduced = reduce(x, k);
-    store_words(at, to_words(add(reduced, where_negative(reduced, k.p))));
+    return to_words(add(reduced, where_negative(reduced, k.p)));
 }
+INLINE void store_residues(u64 *at, vec x, constants k) { store_words(at, residue_words(x, k)); }
 
 INLINE void forward_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
     vec t = multiply(*b, w, k), x = wide ? reduce(*a, k) : *a;
@@ -81,4 +82,39 @@ INLINE vec end_sum(accumulator sum, constants k) {
 INLINE vec product(vec x, vec y, constants k) {
     vec high = times_lanes(x, y), minus_low = less_times(high, x, y);
     return reduce(subtract(less_times(high, near(high, k.inverse_p), k.p), minus_low), k);
+}
+
+/* kernel.h's formula with digits of 26 bits: sums of up to 14 products of two digits stay below 2^56. */
+#define SCALE scale_lanes
+#define DIGIT_BITS 26
+INLINE words digit(words x) { return and_words(x, broadcast_word((1ull << DIGIT_BITS) - 1)); }
+INLINE void add_digit_products(words *sums, words y, const modulus *m) {
+    words y0 = digit(y), y1 = shift_right(y, DIGIT_BITS);
+    u64 low = m->scale_low, high = m->scale_high, mask = (1ull << DIGIT_BITS) - 1;
+    u64 digits[4] = {low & mask, low >> DIGIT_BITS, high & mask, high >> DIGIT_BITS};
+    UNROLL for (int i = 0; i < 4; i++) {
+        words c = broadcast_word(digits[i]);
+        sums[i] = add_words(sums[i], times_words(y0, c));
+        sums[i + 1] = add_words(sums[i + 1], times_words(y1, c));
+    }
+}
+static void scale_lanes(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count) {
+    words mask = broadcast_word((1ull << 52) - 1), top = broadcast_word((1ull << (c->scale_bits - 52)) - 1);
+    u32 j = 0;
+    for (; j + LANES <= count; j += LANES) {
+        words sums[5] = {broadcast_word(1ull << 51), broadcast_word(0), broadcast_word(0), broadcast_word(0), broadcast_word(0)};
+        for (u32 l = 0; l < c->count; l++) {
+            const modulus *m = &c->moduli[l];
+            constants k = constants_of(m);
+            vec y = multiply(from_words(load_words(residues + l * stride + j)), broadcast(&m->hat), k);
+            add_digit_products(sums, residue_words(y, k), m);
+        }
+        words fraction = add_words(sums[0], shift_left(digit(sums[1]), DIGIT_BITS));
+        words lower = add_words(add_words(sums[2], shift_right(sums[1], DIGIT_BITS)), shift_right(fraction, 52));
+        lower = add_words(lower, shift_left(digit(sums[3]), DIGIT_BITS));
+        words upper = add_words(add_words(sums[4], shift_right(sums[3], DIGIT_BITS)), shift_right(lower, 52));
+        store_words(low + j, and_words(lower, mask));
+        store_words(high + j, and_words(upper, top));
+    }
+    scale_words(c, residues + j, stride, low + j, high + j, count - j);
 }

@@ -23,6 +23,12 @@ INLINE vec where_negative(vec x, vec p) {
     return vreinterpretq_f64_u64(vandq_u64(vcltzq_f64(x), vreinterpretq_u64_f64(p)));
 }
 
+INLINE words broadcast_word(u64 x) { return vdupq_n_u64(x); }
+INLINE words add_words(words a, words b) { return vaddq_u64(a, b); }
+INLINE words and_words(words a, words b) { return vandq_u64(a, b); }
+INLINE words times_words(words a, words b) { return vmull_u32(vmovn_u64(a), vmovn_u64(b)); } /* below 2^32 each */
+INLINE words shift_left(words x, int bits) { return vshlq_u64(x, vdupq_n_s64(bits)); }
+INLINE words shift_right(words x, int bits) { return vshlq_u64(x, vdupq_n_s64(-bits)); }
 INLINE words low_words(words x) { return vandq_u64(x, vdupq_n_u64(0xffffffff)); }
 INLINE words high_words_flipped(words x) { return vshrq_n_u64(veorq_u64(x, vdupq_n_u64(1ull << 63)), 32); }
 INLINE vec from_words(words x) { return vcvtq_f64_u64(x); }

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout
-from protocols.he.native.kernel import Kernel, KernelOperand, KernelSecret, instruction_sets
+from protocols.he.native.kernel import Kernel, instruction_sets
+from protocols.he.native.objects import KernelOperand, KernelSecret
 from tests.protocols.he.native.reference import N, primes
 
 SETS = instruction_sets()
