@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 WINDOW = 8
+MANY = 64  # entries of three values: 100 bits
 LEAST_DIGITS = 14
 MOST_DIGITS_OF = 512  # bytes; a longer one is no number
 RING = 1 << 59  # shares and masks are shown as they are, or as negative numbers
@@ -32,7 +33,8 @@ class Secret:
     """What must not be seen: the name of its kind, and one value.
 
     `form` says what the bytes are: "bytes"; "int" (one large number); "ring" (uint64, each a secret by itself); "float"
-    (float64, likewise); "float32" (secret in pairs); "order" (a permutation, int64); "text".
+    (float64, likewise); "float32" (secret in pairs); "order" (a permutation, int64); "small" (int8, of few values, so
+    that only many together are a secret); "text".
     """
 
     label: str
@@ -92,11 +94,25 @@ def needles(secret: Secret) -> Iterator[tuple[str, bytes]]:
         yield "numbers, apart", ", ".join(map(str, numbers)).encode()
         yield "numbers, spaced", " ".join(map(str, numbers)).encode()
         return
+    if form == "small":
+        for start in range(0, len(data) - MANY + 1, MANY):
+            yield from _many(data[start : start + MANY])
+        return
     for window in _windows(data):
         for name, encode in ENCODINGS.items():
             yield name, encode(window)
     for digits in _digits(form, data):
         yield "digits", digits.encode()
+
+
+def _many(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The same for small signed numbers, all of them together."""
+    for name, encode in ENCODINGS.items():
+        yield name, encode(data)
+    signed = np.frombuffer(data, np.int8)
+    for separator in (",", ", ", " "):
+        yield "signed numbers", separator.join(map(str, signed.tolist())).encode()
+    yield "ring elements", (signed.astype(np.int64).view(np.uint64) % np.uint64(RING)).tobytes()
 
 
 def _windows(data: bytes) -> Iterator[bytes]:

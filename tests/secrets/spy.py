@@ -30,7 +30,6 @@ from protocols.core import randomness
 from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
 from protocols.he.bfv import BfvSecret
-from protocols.he.interface import as_ring
 from protocols.layer import initial, quantised, smoothing, weight_share
 from protocols.psi import curve
 from protocols.schemes import encrypted, masked
@@ -174,8 +173,7 @@ def _spy_on_keys() -> None:
             SPY.note("paillier key", "int", number.to_bytes(-(-number.bit_length() // 8), "big"))
 
     def note_bfv_key(_: None, self: BfvSecret, *args: Any) -> None:
-        SPY.note("bfv key", "bytes", self.exported()[:4096])
-        SPY.note("bfv key", "ring", as_ring(np.frombuffer(self.exported()[:64], np.int8)).tobytes())
+        SPY.note("bfv key", "small", self.exported()[:256])
 
     _after(Identity, "__init__", note_identity)
     _after(paillier_math.PrivateKey, "__init__", note_primes)

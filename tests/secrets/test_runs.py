@@ -66,7 +66,7 @@ PERMITS = (
     Permit(NONCE, r"\w+/wire/party1/Hello", "the collaborator's nonce goes to the host"),
     Permit(NONCE, r"\w+/wire/party0/Manifest", "both nonces go to everybody"),
     Permit(
-        r"(bytes of the system for he\.bfv\._public_seed|seed of a stream for he\.bfv_wire\.\w+)",
+        r"(bytes of the system for he\.bfv\._public_seed|seed of a stream for he\.(bfv_wire|native\.kernel)\.\w+)",
         r"\w+/wire/party./\w+",
         "a seed stands for c1 of a ciphertext, which is public",
     ),

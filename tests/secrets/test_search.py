@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from protocols.he.interface import as_ring
 from tests.secrets.search import Finding, Search, Secret
 
 LOG = b"2026-01-01 12:00:00,123 INFO secure_hfl: Round 1: 2 batches in 0.13 s; loss 0.6931471805599453\n" * 500
@@ -17,6 +18,7 @@ SECRET = bytes(range(7, 256, 41)) * 5 + bytes([39, 92, 34, 10, 200])  # quotes, 
 KEY = (os.urandom(33) + SECRET)[:32]
 RING = np.frombuffer(os.urandom(800), "<u8") >> np.uint64(5)
 FLOATS = np.random.default_rng(1).normal(size=50)
+SMALL = np.random.default_rng(1).integers(-1, 2, 256).astype(np.int8)
 ORDER = np.random.default_rng(1).permutation(100)
 MODULUS = 1 << 59
 
@@ -74,13 +76,17 @@ def test_bytes_are_found(way: str, key: bytes, at: int) -> None:
         ("float", FLOATS, lambda array: str(array.tolist())),
         ("float", FLOATS, lambda array: f"value {array[0]!r}"),
         ("float32", FLOATS.astype(np.float32), lambda array: array.tobytes()),
+        ("small", SMALL, lambda array: array.tobytes()),
+        ("small", SMALL, lambda array: array.tobytes().hex()),
+        ("small", SMALL, lambda array: str(array.tolist())),
+        ("small", SMALL, lambda array: as_ring(array).tobytes()),
         ("order", ORDER, lambda array: array.tobytes()),
         ("order", ORDER, lambda array: str(array.tolist())),
         ("order", ORDER, lambda array: ",".join(map(str, array[:20])).replace(",", ", ")),
     ],
 )
 def test_arrays_are_found(form: str, array: np.ndarray, way: Callable[[np.ndarray], bytes | str]) -> None:
-    search = Search([Secret("mask", form, array.reshape(-1)[:12].tobytes())])
+    search = Search([Secret("mask", form, array.reshape(-1)[: 64 if form == "small" else 12].tobytes())])
     assert search.in_bytes("log.txt", planted(way(array), 4321))
     assert not search.in_bytes("log.txt", LOG)
 
