@@ -47,6 +47,8 @@ class KeptTask(Task):
 
     def build(self, line: Any) -> None:
         super().build(line)
+        if line is not self.lines[0]:
+            return
         backend = backend_of(self.case.scheme)
         ends = {
             sender: self.roles[sender](replace(line.spec, witness=kept), backend, BOUNDS)

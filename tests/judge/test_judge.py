@@ -50,6 +50,16 @@ def test_a_round_behind_an_interruption_is_judged(place: ResumePoint) -> None:
     assert judgement.holds, [str(each) for each in judgement.verdicts if each.outcome is not Outcome.CONSISTENT]
 
 
+def test_a_summand_is_not_judged_and_everything_else_is() -> None:
+    """What hides it is not in an opening: nobody is convicted of it, and nobody cleared."""
+    judgement = run_of(Case(names=("patient", "shop"), is_summed=True)).judged(1)
+    undecided = judgement.of(Outcome.UNDECIDED)
+    assert {each.message for each in undecided} == {"Projection"}
+    assert {each.reason for each in undecided} == {"it is under the pad of a sum, which no opening shows"}
+    assert not judgement.convicted
+    assert {"WeightGradient", "FeatureGradient", "HostShare"} <= {e.message for e in judgement.of(Outcome.CONSISTENT)}
+
+
 @pytest.mark.parametrize("sender", [H, C], ids=["host", "collaborator"])
 def test_one_opening_convicts_nobody_of_an_honest_round(sender) -> None:
     for number in (1, 2):

@@ -11,7 +11,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tiny import make
@@ -159,9 +159,15 @@ def run(row: dict[str, Any], earlier: dict[str, Sent]) -> dict[str, Any]:
     }
 
 
-for module, name in ((client_module, "CLIENT_OPTIONS"), (server_module, "SERVER_OPTIONS")):
-    others = [option for option in getattr(module, name) if option[0] != "grpc.max_send_message_length"]
-    setattr(module, name, (*others, ("grpc.max_send_message_length", -1)))
+def without_limit(options: Iterable[tuple[str, int | str]]) -> tuple[tuple[str, int | str], ...]:
+    """Of the size of what is sent."""
+    name = "grpc.max_send_message_length"
+    return (*(option for option in options if option[0] != name), (name, -1))
+
+
+honest_options = client_module.client_options
+client_module.client_options = lambda proxy: without_limit(honest_options(proxy))
+server_module.SERVER_OPTIONS = without_limit(server_module.SERVER_OPTIONS)  # type: ignore[attr-defined]
 client_module.Channel = server_module.Channel = HostileChannel  # type: ignore[misc]
 kept: dict[str, dict[str, Sent]] = {}
 for each in json.loads(os.environ["HOSTILE_SERIES"]):
