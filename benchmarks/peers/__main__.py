@@ -1,4 +1,4 @@
-"""Ours beside its peers: python -m benchmarks.peers [psi] [paillier] [bfv] [--json FILE]
+"""Ours beside its peers: python -m benchmarks.peers [psi] [paillier] [bfv] [cheetah] [--json FILE]
 
     python -m benchmarks.peers --install spu openmined_psi heu      once: an environment each
     python -m benchmarks.peers --quick                              minutes instead of half an hour

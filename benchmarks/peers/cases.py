@@ -151,6 +151,18 @@ class ProductPoint(Point):
         return ", ".join(f"{name} {taken[name]} of {whole}" for name, whole in parts if taken[name] is not None)
 
 
+@dataclass(frozen=True)
+class TwoPartyPoint(ProductPoint):
+    """The same product between two processes: one has X and R, the other M; each gets a share, X M + R and R."""
+
+    @property
+    def name(self) -> str:
+        return f"X[{self.m} x {self.k}] M[{self.k} x {self.n}] between two processes, a share for each; all cores"
+
+    def parameters(self) -> dict[str, int]:
+        return {**super().parameters(), "cores": 0}
+
+
 OURS = Entry("ours")
 
 
@@ -196,5 +208,12 @@ def bfv_points(quick: bool, slow: bool) -> list[Point]:
     return points
 
 
-POINTS = {"psi": psi_points, "paillier": paillier_points, "bfv": bfv_points}
+def cheetah_points(quick: bool, slow: bool) -> list[Point]:
+    """`slow` changes nothing: nobody is left out."""
+    shapes = [(128, 20, 20)] if quick else [(128, 20, 20), (128, 128, 128), (128, 512, 512)]
+    entries = (OURS, Entry("ours", "nothing prepared"), Entry("spu", "Cheetah"))
+    return [TwoPartyPoint("cheetah", entries, *shape) for shape in shapes]
+
+
+POINTS = {"psi": psi_points, "paillier": paillier_points, "bfv": bfv_points, "cheetah": cheetah_points}
 """By case: its points, given --quick and --slow."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
 
-Case = Literal["psi", "paillier", "bfv"]
+Case = Literal["psi", "paillier", "bfv", "cheetah"]
 
 
 class Frozen(BaseModel):

@@ -22,7 +22,7 @@ MILLI = 1e3
 def show(report: Report, console: Console) -> None:
     """A table for each point, then what did not run."""
     for comparison in report.comparisons:
-        console.print(_psi(comparison) if comparison.case == "psi" else _product(comparison))
+        console.print(TABLES[comparison.case](comparison))
     for line in report.skipped:
         console.print(f"skipped {line}", markup=False)
     for line in report.failed:
@@ -95,6 +95,28 @@ def _product(comparison: Comparison) -> Table:
             "exact" if each.worst_error == 0 else f"{each.worst_error:.0e}",
         )
     return table
+
+
+def _between_two(comparison: Comparison) -> Table:
+    wire = ("kB\non the wire", "setup\nkB")
+    table = _table(comparison, "ms", "/ ours", "CPU ms,\nboth", "/ ours", "prepare\nCPU ms", *wire, "error")
+    ours = comparison.contenders[0]
+    for each in comparison.contenders:
+        seconds = (each.seconds("product"), each.seconds("product", cpu=True), each.seconds("prepare", cpu=True))
+        wall, cpu, prepare = (_number(None if value is None else value * MILLI) for value in seconds)
+        ratios = ["" if each is ours else _ratio(ratio(each, ours, "product", cpu=kind)) for kind in (False, True)]
+        table.add_row(
+            _label(each),
+            *(wall, ratios[0], cpu, ratios[1], prepare),
+            _number(each.bytes("product") / 1e3),
+            _number(each.bytes("setup") / 1e3),
+            "exact" if each.worst_error == 0 else f"{each.worst_error:.0e}",
+        )
+    return table
+
+
+TABLES = {"psi": _psi, "paillier": _product, "bfv": _product, "cheetah": _between_two}
+"""By case."""
 
 
 def _table(comparison: Comparison, *columns: str) -> Table:

@@ -120,7 +120,7 @@ def test_install_leaves_a_folder_of_something_else_alone(nowhere: Environments) 
 def test_an_unknown_case_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["rsa"])
-    assert "there is no case 'rsa'; there are psi, paillier, bfv" in capsys.readouterr().err
+    assert "there is no case 'rsa'; there are psi, paillier, bfv, cheetah" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,16 @@ def test_every_peer_in_a_case_has_a_pinned_environment() -> None:
         assert all(line.count("==") == 1 for line in pins)
 
 
-@pytest.mark.parametrize("path", ["worker.py", *(f"{peer}/worker.py" for peer in PEERS)])
+PEERS_FILES = sorted(
+    str(path.relative_to(HERE)) for peer in PEERS for path in (HERE / peer).glob("*.py") if path.name != "__init__.py"
+)
+
+
+@pytest.mark.parametrize("path", ["worker.py", "two_parties.py", *PEERS_FILES])
 def test_a_peers_worker_imports_nothing_of_ours(path: str) -> None:
     tree = ast.parse((HERE / path).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     ours = {name for name in imported if name.split(".")[0] in ("secure_hfl", "protocols", "benchmarks", "tests")}
-    assert ours <= {"benchmarks.peers.worker"}
+    own = "benchmarks.peers." + path.partition("/")[0]
+    assert ours <= {"benchmarks.peers.worker", "benchmarks.peers.two_parties", own}

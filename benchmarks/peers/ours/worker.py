@@ -58,5 +58,13 @@ def product(request: dict[str, Any]) -> dict[str, Any]:
     return answer(request, "ours", PACKAGES, steps, {"both": peak_mb()}, parameters=backend.parameters.name)
 
 
+def between_two(request: dict[str, Any]) -> dict[str, Any]:
+    """The product between two processes."""
+    from benchmarks.peers.ours import two_party_product
+
+    return two_party_product.measure(request, PACKAGES)
+
+
 if __name__ == "__main__":
-    main(lambda request: psi(request) if request["case"] == "psi" else product(request))
+    cases = {"psi": psi, "paillier": product, "bfv": product, "cheetah": between_two}
+    main(lambda request: cases[request["case"]](request))
