@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs, triple_products
 from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.randomness import SeededRandomness
+from protocols.he import engines
 from protocols.he.bfv import BfvBackend
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine
 from protocols.he.budget import bfv_distance
@@ -27,7 +28,6 @@ from protocols.he.interface import RING_BITS, MatrixShape
 from protocols.he.layout import Layout, best_layout
 from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.he.residues import ternary
-from protocols.he.seal_engine import SealEngine
 
 
 def primitives(lines: StepTimings, engine: BfvEngine) -> None:
@@ -77,7 +77,8 @@ def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     lines.notes["noise"] = []
     for parameters in (TRAINING, TRIPLES):
-        primitives(lines, SealEngine(parameters))
+        for name in sorted({engines.SEAL, engines.chosen()}):
+            primitives(lines, engines.make_engine(parameters, name))
         backend = BfvBackend(parameters)
         owner = lines.time(
             f"{parameters.name}: generate a key pair", backend.generate, size=lambda it: len(it.public_key())
