@@ -27,7 +27,10 @@ HOME_VARIABLE = "SECURE_HFL_HOME"
 
 _DATABASE = ("tasks.sqlite", "tasks.sqlite-wal", "tasks.sqlite-shm")
 _PRIVATE = ("", "identity", "identity/key.pem", *_DATABASE, "secure-hfl.log", "tasks")
-_PRIVATE_OF_A_TASK = ("results", "checkpoints", "transcripts")
+_PRIVATE_OF_A_TASK = (
+    *("results", "results/state", "checkpoints", "transcripts"),
+    *("predictions", "predictions/checkpoints", "predictions/transcripts"),
+)
 _SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 

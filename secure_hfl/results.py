@@ -5,6 +5,7 @@
         infer_model.safetensors         the top model (host)
         projection.<key>.safetensors    this party's half of each projection layer, if it holds one
         metrics.json                    `secure_hfl.metrics.RunMetrics`
+        state/                          the last checkpoint, from which predictions are made. SECRET
         tensorboard/                    what `tb_writer` wrote
 
 Files are 0600: model weights are a party's own.
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+LAST_STATE = "state"
+"""Where the last checkpoint of a finished task goes, among its results."""
+
+
 def save_model(path: Path, model: nn.Module) -> Path:
     """A model's parameters and buffers under their state_dict names, those of what `torch.compile` was given."""
     tensors: dict[str, torch.Tensor] = {}
@@ -39,6 +44,12 @@ def save_model(path: Path, model: nn.Module) -> Path:
         name = compiled_name.replace("_orig_mod.", "")
         tensors[name] = tensor.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
     return write_private(path, save_tensors(tensors))
+
+
+def projection_file(directory: Path, feature_key: str) -> Path:
+    """Where this party's half of a collaborator's projection layer is."""
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", feature_key)
+    return directory / f"projection.{name}.safetensors"
 
 
 def save_results(
@@ -51,9 +62,8 @@ def save_results(
     saved = [save_model(directory / f"{name}.safetensors", model) for name, model in models.items()]
     for key, arrays in projections.items():
         if arrays:
-            name = re.sub(r"[^A-Za-z0-9._-]", "_", key)
             data = save_arrays({part: np.ascontiguousarray(array) for part, array in arrays.items()})
-            saved.append(write_private(directory / f"projection.{name}.safetensors", data))
+            saved.append(write_private(projection_file(directory, key), data))
     text = metrics.model_dump_json(indent=1)  # writes NaN and infinity as null: they are not JSON
     saved.append(write_private(directory / "metrics.json", text.encode()))
     logs = sorted(path for path in (directory / "tensorboard").rglob("*") if path.is_file())

@@ -125,6 +125,7 @@ class Parties:
         name: str,
         script: str,
         *options: str,
+        command: str = "",
         case: Case | None = None,
         environment: Mapping[str, str] | None = None,
         home: Path | None = None,
@@ -136,6 +137,7 @@ class Parties:
         """Start a party: `python -m secure_hfl host|collaborator SCRIPT`, or plain `python SCRIPT`.
 
         Args:
+            command: in place of that of its role.
             case: how its scheduler differs from a well-behaved one.
             home: another home than the party's own.
             index: whose scheduler the script makes, if not the party's own.
@@ -144,7 +146,7 @@ class Parties:
         """
         path = str(SCRIPTS / script)
         role = "collaborator" if self.names.index(name) else "host"
-        arguments = [path] if with_python else ["-m", "secure_hfl", role, path, *options]
+        arguments = [path] if with_python else ["-m", "secure_hfl", command or role, path, *options]
         values = self.values(name, case) | ({} if index is None else {"index": index})
         running = Running(
             arguments,

@@ -44,13 +44,15 @@ PHASE_TEXT: Mapping[Phase, str] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the task a message belongs. Rounds count from 1 (0 before training), batches from 0."""
+    """Where in the task a message belongs. Rounds count from 1 (0 before training, in a prediction), batches from 0."""
 
     phase: Phase
     round: int = 0
     batch: int = 0
 
     def __str__(self) -> str:
+        if self.phase is Phase.TEST and not self.round:
+            return f"predicting, batch {self.batch + 1}"
         if self.phase in (Phase.TRAIN, Phase.TEST):
             return f"{PHASE_TEXT[self.phase]} round {self.round}, batch {self.batch + 1}"
         return PHASE_TEXT[self.phase]

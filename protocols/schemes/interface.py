@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from protocols.core.errors import InvalidInput
@@ -132,3 +132,19 @@ class Scheme(ABC):
     def task_order(self, trainable: bool) -> SchemeOrder:
         """The order of these."""
         return self.order(True) if trainable else frozen_order(self.order(False))
+
+    # What a prediction runs with: its sides see test batches only, as of a frozen bottom model, and resume -----------
+
+    def prediction_host(self, spec: LayerSpec) -> HostLayer:
+        """The host's side. Each row crosses whenever it is asked for; the same row by the same weights is answered
+        with the same noise."""
+        return self.host(replace(spec, trainable=False))
+
+    def prediction_collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
+        """The collaborator's side."""
+        return self.collaborator(replace(spec, trainable=False))
+
+    def prediction_order(self, trainable: bool = False) -> SchemeOrder:
+        """The order of these; no bottom model is trained."""
+        del trainable
+        return self.order(False)

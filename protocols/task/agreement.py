@@ -28,39 +28,12 @@ from protocols.core.errors import (
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.feature_keys import check_certificates, check_host_key, check_key
+from protocols.task.hello_check import check_hello
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.terms import Declared, Pinned, check_may_train, check_summand
 
 ID_NORMALISATION = "UTF-8 of NFC"
-
-
-def check_hello(hello: Hello, task_id: str, scheme: str, is_reproducible: bool, is_resuming: bool = False) -> None:
-    """Raise `WrongSession` when a collaborator is about to run something else than the host."""
-    who = hello.feature_key
-    if hello.protocol_version != PROTOCOL_VERSION:
-        raise WrongSession(
-            f"protocol version: the host speaks {PROTOCOL_VERSION}, {who} speaks {hello.protocol_version}; "
-            "install the same secure-hfl on both sides"
-        )
-    if hello.task_id != task_id:
-        raise WrongSession(f"task: the host runs {task_id}, {who} runs {hello.task_id}")
-    if hello.scheme != scheme:
-        raise WrongSession(
-            f"scheme: the host asks for {scheme!r}, {who} for {hello.scheme!r}; no data was sent. "
-            "Both sides must choose the same scheme"
-        )
-    if hello.is_reproducible != is_reproducible:
-        raise WrongSession(
-            f"seed: {'only the host' if is_reproducible else 'only ' + who} runs with a seed. "
-            "A reproducible run is not secret, so both sides must ask for it"
-        )
-    if hello.is_resuming != is_resuming:
-        one, other = ("the host", who) if is_resuming else (who, "the host")
-        raise WrongSession(
-            f"resume: {one} goes on with an interrupted task, {other} starts it anew; nothing was lost. "
-            "Start all parties again: all with --resume, or all without"
-        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +46,7 @@ class HostPlan:
         declared: what it says of the whole run.
         may_train: names of those who may be shown gradients; None: all. Not feature keys: a party chooses its own.
         is_summed: it gets the sum of all collaborators' projections, and none by itself.
+        trained: of a prediction, which training's result it uses (`Hello.trained`); empty: it trains.
     """
 
     task_id: str
@@ -87,6 +61,7 @@ class HostPlan:
     declared: Declared = field(default_factory=Declared)
     may_train: frozenset[str] | None = None
     is_summed: bool = False
+    trained: bytes = field(default=b"", repr=False)
 
     def lets_train(self, name: str) -> bool:
         """Whether this collaborator may be shown gradients."""
@@ -133,7 +108,7 @@ class HostAgreement:
         hello, plan = self._hellos[name], self._plan
         if hello is None:
             raise CallOutOfOrder(f"{name} has not introduced itself")
-        check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming)
+        check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming, plan.trained)
         check_key(plan.pinned, name, hello.feature_key)
         if hello.is_feature_trainable:
             check_may_train(hello.feature_key, name, plan.may_train)
@@ -165,7 +140,7 @@ class HostAgreement:
         if len(hellos) < len(self._hellos):
             raise CallOutOfOrder(f"{len(hellos)} of {len(self._hellos)} collaborators have been admitted")
         plan = self._plan
-        if not plan.declared.max_rounds:  # the user decides as they go, within what all allow
+        if not plan.declared.max_rounds and not plan.trained:  # the user decides as they go, within what all allow
             rounds = min((hello.round_limit for hello in hellos if hello.round_limit), default=0)
             plan = replace(plan, declared=replace(plan.declared, max_rounds=rounds))
         for at, hello in enumerate(hellos):
@@ -260,6 +235,7 @@ class CollaboratorAgreement:
             self._scheme_parameters,
             hello.is_reproducible,
             ID_NORMALISATION,
+            hello.trained.hex(),
         )
         theirs = (
             manifest.protocol_version,
@@ -268,8 +244,17 @@ class CollaboratorAgreement:
             manifest.scheme_parameters,
             manifest.is_reproducible,
             manifest.id_normalisation,
+            manifest.trained.hex(),
         )
-        names = ("protocol version", "task", "scheme", "scheme parameters", "seed", "id normalisation")
+        names = (
+            "protocol version",
+            "task",
+            "scheme",
+            "scheme parameters",
+            "seed",
+            "id normalisation",
+            "trained result",
+        )
         for name, our, their in zip(names, wanted, theirs):
             if our != their:
                 raise WrongSession(f"{name}: the host's manifest says {their!r}, {hello.feature_key} runs {our!r}")
@@ -361,4 +346,7 @@ def make_manifest(
         id_limits=tuple(hello.id_limit for hello in hellos),
         least_others=tuple(hello.least_others for hello in hellos),
         is_summed=plan.is_summed,
+        trained=plan.trained,
+        prediction_limits=tuple(hello.prediction_limit for hello in hellos if plan.trained),
+        asked_limits=tuple(hello.asked_limit for hello in hellos if plan.trained),
     )

@@ -27,7 +27,8 @@ class LiveOrder:
 
     Args:
         own: which party this is.
-        order_of: the scheme's part of the order, for a bottom model that is trained, or frozen.
+        order_of: the scheme's part of the order, for a bottom model that is trained, or frozen; in a prediction,
+            `Scheme.prediction_order`.
     """
 
     def __init__(self, own: Sender, order_of: Callable[[bool], SchemeOrder]) -> None:
@@ -65,6 +66,7 @@ class LiveOrder:
             raise MessageOutOfOrder("a Manifest that does not list the collaborator")
         trainable = manifest.trainable[manifest.feature_keys.index(hello.feature_key)]
         terms = manifest.pair_terms(hello.feature_key)
-        order = TaskOrder(self._order_of(trainable), manifest.resume_point, terms=terms)
+        is_prediction = manifest.is_prediction
+        order = TaskOrder(self._order_of(trainable), manifest.resume_point, None, terms, is_prediction)
         order.step(Sender.COLLABORATOR, Hello, (int(Phase.JOIN), 0, 0), recorded_of(hello))
         return order

@@ -24,6 +24,7 @@ from protocols.wire.sizes import data, number
 
 PROTOCOL_VERSION = 3
 NONCE_BYTES = 32
+TRAINED_BYTES = 32
 MAX_NAME = 100
 MAX_PARTIES = 256
 SESSION_BYTES = 32
@@ -64,6 +65,9 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     size += sum(map(number, (agreed.width_limit, agreed.round_limit, agreed.row_limit, agreed.id_limit)))
     size += _DOUBLE if agreed.rate_limit else 0
     size += _beyond(agreed.least_others)
+    # What only predictions have: the fields' tags have two bytes.
+    asked = data(len(agreed.trained) // 2), number(agreed.prediction_limit), number(agreed.asked_limit)
+    size += sum(field + 1 for field in asked if field)
     return size, size
 
 
@@ -84,6 +88,9 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
     if agreed.protocol_version >= WITH_TERMS:
         terms = _terms_bounds(count)
         low, high = low + terms[0] + _beyond(agreed.is_summed), high + terms[1] + _beyond(agreed.is_summed)
+    if agreed.trained:
+        said = 1 + data(TRAINED_BYTES)
+        low, high = low + said + 2 * (1 + data(count)), high + said + 2 * (1 + data(5 * count))
     return low, high
 
 
@@ -116,6 +123,9 @@ class Hello(Message):
         checkpoints: tags of those it has, the newest first.
         seam: how far its last conversation with this host went (`TranscriptPosition`), or empty.
         width_limit, round_limit, rate_limit, row_limit, id_limit, least_others: see `RunLimits`.
+        trained: of a prediction, which training's result it uses: the digest of the manifest of that training's last
+            conversation. Empty: the task is to be trained.
+        prediction_limit, asked_limit: of a prediction, `RunLimits.predictions` and `asked_a_day`.
     """
 
     protocol_version: Uint32
@@ -134,6 +144,9 @@ class Hello(Message):
     row_limit: Uint32 = 0
     id_limit: Uint32 = 0
     least_others: Uint32 = 0
+    trained: bytes = field(default=b"", repr=False)
+    prediction_limit: Uint32 = 0
+    asked_limit: Uint32 = 0
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -148,12 +161,19 @@ class Hello(Message):
         self.require_bytes("seam", POSITION_BYTES if self.seam else 0)
         check_positions(self, (self.seam,))
         check_terms(self, lambda: self.limits)
+        self.require_bytes("trained", TRAINED_BYTES if self.trained else 0)
+        is_training_only = self.is_resuming or self.is_feature_trainable
+        self.require(not (self.trained and is_training_only), "a prediction trains nothing and is not resumed")
+        self.require(
+            bool(self.trained) or not (self.prediction_limit or self.asked_limit), "only a prediction has such limits"
+        )
 
     @property
     def limits(self) -> RunLimits:
         """What this collaborator allows at most."""
         counts = self.width_limit, self.round_limit
-        return RunLimits(*counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others)
+        of_training = *counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others
+        return RunLimits(*of_training, self.prediction_limit, self.asked_limit)
 
 
 @wire(
@@ -178,6 +198,8 @@ class Manifest(Message):
         width_limits, round_limits, rate_limits, row_limits, id_limits, least_others: what each allows, as its Hello
             says.
         is_summed: the host gets the sum of all collaborators' projections, and none by itself.
+        trained: see `Hello`; all parties of a prediction have the same.
+        prediction_limits, asked_limits: of a prediction, as each Hello says; empty in a training.
     """
 
     protocol_version: Uint32
@@ -214,6 +236,9 @@ class Manifest(Message):
     id_limits: tuple[Uint32, ...]
     least_others: tuple[Uint32, ...]
     is_summed: bool
+    trained: bytes = field(default=b"", repr=False)
+    prediction_limits: tuple[Uint32, ...] = ()
+    asked_limits: tuple[Uint32, ...] = ()
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -246,6 +271,20 @@ class Manifest(Message):
             place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
             self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
         self._check_terms()
+        self._check_prediction()
+
+    def _check_prediction(self) -> None:
+        self.require_bytes("trained", TRAINED_BYTES if self.trained else 0)
+        count = len(self.feature_keys) if self.trained else 0
+        both = len(self.prediction_limits), len(self.asked_limits)
+        self.require(both == (count, count), "a prediction has one entry of such limits for each, a training none")
+        is_training = self.resumed_from or any(self.trainable) or any(self.seams)
+        self.require(not (self.trained and is_training), "a prediction trains nothing and is not resumed")
+
+    @property
+    def is_prediction(self) -> bool:
+        """Whether the parties predict with what they have trained, and train nothing."""
+        return bool(self.trained)
 
     def _check_terms(self) -> None:
         certificates = (self.host_fingerprint, *self.fingerprints)
@@ -293,7 +332,10 @@ class Manifest(Message):
         """What a collaborator allows at most."""
         at = self.feature_keys.index(feature_key)
         counts = self.width_limits[at], self.round_limits[at]
-        return RunLimits(*counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at], self.least_others[at])
+        of_training = *counts, self.rate_limits[at], self.row_limits[at], self.id_limits[at], self.least_others[at]
+        if not self.trained:
+            return RunLimits(*of_training)
+        return RunLimits(*of_training, self.prediction_limits[at], self.asked_limits[at])
 
     @property
     def resume_point(self) -> ResumePoint | None:

@@ -9,6 +9,7 @@
                     -FinishAcknowledged-> FINISHED
     resumed         the same, but behind JOINED comes ALIGN, or RESTORED and the scheme's set-up from there
     "(...)": once, if the host gets the sum of all projections only
+    prediction      protocols/task/prediction_order.py
 
 Each direction runs by itself, as each is streamed; `TaskOrder` adds what holds across the two. Between phases and
 rounds both exchange signed heads (`Checkpoint`). Abort may come anywhere. The tables of PSI are those of its roles.
@@ -37,6 +38,7 @@ from protocols.task.direction import Direction, StretchOfTask
 from protocols.task.history import History
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.offline_order import OfflineOrder
+from protocols.task.prediction_order import prediction_table, restore_trained
 from protocols.task.resumed_order import restore
 from protocols.task.resumption import ResumePoint
 from protocols.task.round_order import ROUNDS, RoundOrder
@@ -106,9 +108,14 @@ def _collaborator_table(scheme: SchemeOrder) -> Table:
     }
 
 
-def tables_of(scheme: SchemeOrder) -> dict[Sender, Table]:
+def tables_of(scheme: SchemeOrder, is_prediction: bool = False) -> dict[Sender, Table]:
     """Both directions' tables, the offline lane left out."""
-    return {H: _host_table(scheme), C: _collaborator_table(scheme)}
+    tables: dict[Sender, Table] = {H: _host_table(scheme), C: _collaborator_table(scheme)}
+    return (
+        {sender: prediction_table(sender, table, scheme) for sender, table in tables.items()}
+        if is_prediction
+        else tables
+    )
 
 
 def boundaries_of(scheme: SchemeOrder) -> dict[Sender, dict[Phase, frozenset[Enum]]]:
@@ -171,6 +178,7 @@ class TaskOrder:
         point: where the task goes on; None: at its beginning.
         history: of the conversations before, rewound to there; what this one reaches is noted in it.
         terms: what the parties hold each other to; None: nothing.
+        is_prediction: the parties predict with what they have trained.
 
     Attributes:
         is_finished: the task has ended as it should, signed by both.
@@ -182,16 +190,18 @@ class TaskOrder:
         point: ResumePoint | None = None,
         history: History | None = None,
         terms: PairTerms | None = None,
+        is_prediction: bool = False,
     ) -> None:
-        tables, boundaries = tables_of(scheme), boundaries_of(scheme)
-        self._scheme, self._point = scheme, point
+        tables, boundaries = tables_of(scheme, is_prediction), boundaries_of(scheme)
+        self._scheme, self._point, self._is_prediction = scheme, point, is_prediction
         self._history = History() if history is None else history
         self._directions = {sender: Direction(sender, tables[sender], boundaries[sender]) for sender in Sender}
         self._rules = _rules_of(scheme, tables)
         self._scheme_rules = scheme.rules()
         self._seen, self._psi = LastSeen(), PsiStreams()
         is_restored = point is not None and point.is_set_up and not scheme.keeps_weights
-        self._weights = VersionOrder(scheme, self._history.versions(point) if point and is_restored else (0, 0))
+        versions = self._history.versions(point) if point and is_restored else (0, 0)
+        self._weights = VersionOrder(scheme, None if is_prediction else versions)
         self._rounds = RoundOrder(scheme, point, self._seen, self._weights, self._history)
         self._terms = TermOrder(terms or PairTerms())
         self._offline = OfflineOrder(scheme, self._scheme_rules, self._directions[H])
@@ -235,6 +245,8 @@ class TaskOrder:
         direction.check_signed()
         if self._point is not None:
             restore(direction, stretch[0], self._scheme, self._point)
+        elif self._is_prediction:
+            restore_trained(direction, stretch[0], self._scheme)
         direction.stretch = stretch
 
     def _check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded, rule: MessageRule) -> None:

@@ -150,11 +150,12 @@ class HostRounds(_Rounds):
     Args:
         names: the collaborators.
         point: where the task was resumed; None: it starts.
+        is_prediction: all parties predict with what they have trained: one round of test batches, of number 0.
     """
 
-    def __init__(self, names: Sequence[str], point: ResumePoint | None = None) -> None:
+    def __init__(self, names: Sequence[str], point: ResumePoint | None = None, is_prediction: bool = False) -> None:
         super().__init__(point)
-        self._names = tuple(names)
+        self._names, self._is_prediction = tuple(names), is_prediction
         self._start: RoundStart | None = None
         self._waiting: set[str] = set()
         self._opened: dict[str, BatchOpen | EpochEnd] = {}
@@ -170,12 +171,16 @@ class HostRounds(_Rounds):
         if phase not in (Phase.TRAIN, Phase.TEST):
             raise InvalidInput(f"there are no rounds in phase {phase.name}")
         training = phase is Phase.TRAIN
-        if not training and (not self.trained or self._first_batch):
-            raise CallOutOfOrder("a test comes after a round of training")
+        if self._is_prediction if training else not self._may_test:
+            raise CallOutOfOrder("a test comes after a round of training, and a prediction trains nothing")
         self._start = RoundStart(max_batches, self._first_batch if training else 0, checkpoint_every)
         self.place = Place(phase, self.trained + training)
         self._waiting = set(self._names)
         self._state = State.STARTED
+
+    @property
+    def _may_test(self) -> bool:
+        return self._is_prediction or bool(self.trained and not self._first_batch)
 
     def start(self, name: str) -> Steps[None]:
         """Tell a collaborator. Once each."""

@@ -10,8 +10,8 @@ host to its learning rate: under encryption a collaborator sees neither dz nor l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 from protocols.core.envelope import MAX_ROUND
 from protocols.core.errors import InvalidInput, WrongSession
@@ -58,6 +58,8 @@ class RunLimits:
         ids: samples in the intersection.
         least_others: the one that is no maximum: the host gets its projections only in a sum with those of at least so
             many other collaborators (`fusion="sum"`).
+        predictions: of one sample, over all prediction sessions of the task.
+        asked_a_day: ids that prediction sessions ask about in one day, found or not.
     """
 
     width: int = 0
@@ -66,10 +68,13 @@ class RunLimits:
     rows: int = 0
     ids: int = 0
     least_others: int = 0
+    predictions: int = 0
+    asked_a_day: int = 0
 
     def __post_init__(self) -> None:
         most = {"rows": MAX_COUNT, "ids": MAX_COUNT, "least_others": MAX_OTHERS}
         _check_counts(self, width=MAX_WIDTH_LIMIT, rounds=MAX_ROUND, **most)
+        _check_counts(self, predictions=MAX_COUNT, asked_a_day=MAX_COUNT)
         _check_rates(self, "projection_lr")
 
     def check(self, who: str, declared: Declared, width: int, is_final: bool = True) -> None:
@@ -123,6 +128,25 @@ class RunLimits:
                 f"sent. All parties take fewer ids, or {_allows_more(who, 'ids')}"
             )
 
+    def check_asked(self, who: str, ids: int, before: int) -> None:
+        """Raise `WrongSession` if a prediction asks about more ids than a day has left; `before`: asked for in it."""
+        if self.asked_a_day and before + ids > self.asked_a_day:
+            raise WrongSession(
+                f"asked_a_day: {who} lets a host ask about {self.asked_a_day} ids in a day, {before} have been asked "
+                f"for today and this session asks about {ids}; nothing was said about any of these. Ask about fewer, "
+                f"or tomorrow, or {who} allows more"
+            )
+
+    def check_predictions(self, who: str, times: Sequence[int]) -> None:
+        """Raise `WrongSession` if samples that were predicted so many times each may not be predicted once more."""
+        spent = sum(count >= self.predictions for count in times) if self.predictions else 0
+        if spent:
+            raise WrongSession(
+                f"predictions: {who} allows {self.predictions} of each sample over all sessions, and {spent} of the "
+                f"{len(times)} samples of this one have had as many; no feature was sent. Leave them out, or {who} "
+                "allows more"
+            )
+
     def check_shape(self, who: str, rows: int, width: int) -> None:
         """Raise `WrongSession` if a batch has more rows, or a layer more outputs, than this collaborator allows."""
         if self.rows and rows > self.rows:
@@ -135,6 +159,11 @@ class RunLimits:
                 f"projection width: {who} allows at most {self.width}, and the layer has {width} outputs; no feature "
                 f"was sent. The host sets projection to {self.width} or less, or {_allows_more(who, 'width')}"
             )
+
+    @property
+    def of_a_prediction(self) -> RunLimits:
+        """Those that a prediction session can break: it trains nothing, and has ids of its own."""
+        return replace(self, rounds=0, projection_lr=0.0, ids=0)
 
     def stricter(self, other: RunLimits) -> RunLimits:
         """What both allow."""

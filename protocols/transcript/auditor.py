@@ -216,4 +216,5 @@ def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:
     crossed = [Crossed(senders[each.sender], types[each.type], each.round) for each in traffic]
     steps = registered_scheme(terms.scheme).task_order(terms.is_trainable).steps
     summed = terms.collaborators if terms.is_summed else ()
-    return ledger_of_run(terms.host, terms.collaborator, crossed, steps, terms.label_epsilon, summed)
+    epsilon, is_prediction = terms.label_epsilon, bool(terms.trained)
+    return ledger_of_run(terms.host, terms.collaborator, crossed, steps, epsilon, summed, is_prediction)

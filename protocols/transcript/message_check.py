@@ -100,7 +100,10 @@ class MessageCheck:
                 return
             if terms.protocol_version != PROTOCOL_VERSION:
                 raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
-            self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)
+            if terms.trained:
+                self._order.begin_prediction(scheme.prediction_order(), terms.pair_terms)
+            else:
+                self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
             has_noise = any(wire_format(each).distance is not None for each in scheme.messages())
             if has_noise and terms.protocol_version >= _SMOOTHLY_FLOODED:
@@ -179,6 +182,10 @@ class OrderCheck:
     def begin(self, scheme: SchemeOrder, point: ResumePoint | None, terms: PairTerms) -> None:
         """From here on messages come."""
         self._order = TaskOrder(scheme, point, self._history, terms)
+
+    def begin_prediction(self, scheme: SchemeOrder, terms: PairTerms) -> None:
+        """The same; the conversation trains nothing."""
+        self._order = TaskOrder(scheme, None, self._history, terms, is_prediction=True)
 
     def check(self, entry: Entry, message_type: type[Message]) -> None:
         """The next message."""

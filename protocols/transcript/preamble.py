@@ -24,6 +24,7 @@ from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
 MAX_PARAMETERS = 10_000
+_OF_A_PREDICTION = ("trained", "prediction_limit", "asked_limit")
 MAX_SOFTWARE = 64
 
 T = TypeVar("T", bound="_PreambleText")
@@ -104,8 +105,11 @@ class AgreedTerms(_PreambleText):
         width_limit, round_limit, rate_limit, row_limit, id_limit, least_others: what this collaborator allows
             (`RunLimits`).
         is_summed: the host gets the sum of all collaborators' projections, and none by itself.
+        trained: of a prediction, the digest of the manifest of the training whose result it uses.
+        prediction_limit, asked_limit: of a prediction, what this collaborator allows (`RunLimits`).
 
-    What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it.
+    What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it; the
+    last three are in the text of predictions only.
     """
 
     line_name: ClassVar[str] = "agreed"
@@ -113,6 +117,7 @@ class AgreedTerms(_PreambleText):
         (
             *("max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train"),
             *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "is_summed"),
+            *("trained", "prediction_limit", "asked_limit"),
         )
     )
 
@@ -148,12 +153,17 @@ class AgreedTerms(_PreambleText):
     id_limit: int = 0
     least_others: int = 0
     is_summed: bool = False
+    trained: str = ""
+    prediction_limit: int = 0
+    asked_limit: int = 0
 
     def text(self) -> str:
         """See the base."""
         values = asdict(self)
         if self.protocol_version < WITH_TERMS:
             values = {name: value for name, value in values.items() if name not in self.newer}
+        elif not self.trained:
+            values = {name: value for name, value in values.items() if name not in _OF_A_PREDICTION}
         return _spelled(values)
 
     def __post_init__(self) -> None:
@@ -173,6 +183,11 @@ class AgreedTerms(_PreambleText):
         self.require(_is_digest(self.manifest_digest) and _is_digest(self.session_tag), "digests have 64 hex digits")
         self.require(self.may_train or not self.is_trainable, "a bottom model is trained though may_train is false")
         _ = self.declared, self.limits
+        self.require(self.trained == "" or _is_digest(self.trained), "trained: 64 hex digits")
+        is_training = self.is_trainable or self.resumed_from or self.host_seam or self.collaborator_seam
+        self.require(not (self.trained and is_training), "a prediction trains nothing and is not resumed")
+        has_limits = self.prediction_limit or self.asked_limit
+        self.require(bool(self.trained) or not has_limits, "only a prediction has such limits")
         self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
@@ -210,7 +225,8 @@ class AgreedTerms(_PreambleText):
     def limits(self) -> RunLimits:
         """What the collaborator allows at most. Raises `InvalidInput`."""
         counts = self.width_limit, self.round_limit
-        return RunLimits(*counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others)
+        of_training = *counts, self.rate_limit, self.row_limit, self.id_limit, self.least_others
+        return RunLimits(*of_training, self.prediction_limit, self.asked_limit)
 
     @property
     def pair_terms(self) -> PairTerms:
@@ -244,12 +260,16 @@ class AgreedTerms(_PreambleText):
             "samples in a batch": (0, limits.rows),
             "samples in common": (0, limits.ids),
             "batches of training in a round": (declared.max_batches, 0),
+            "predictions of a sample": (0, limits.predictions),
+            "ids asked for in a day": (0, limits.asked_a_day),
         }
         said = {
             name: "; ".join([f"the host says {ours:g}"] * bool(ours) + [f"at most {theirs:g} allowed"] * bool(theirs))
             for name, (ours, theirs) in most.items()
             if ours or theirs
         }
+        if self.trained:
+            said["prediction"] = f"with the result of the training whose last manifest has the digest {self.trained}"
         may = "may be shown to" if self.may_train else "are kept from"
         summed = f"the host gets the sum of those of {', '.join(self.collaborators)} only"
         asked = f"{self.collaborator} asks for a sum with at least {self.least_others} others"
@@ -314,6 +334,9 @@ class AgreedTerms(_PreambleText):
             id_limit=limits.ids,
             least_others=limits.least_others,
             is_summed=manifest.is_summed,
+            trained=manifest.trained.hex(),
+            prediction_limit=limits.predictions,
+            asked_limit=limits.asked_a_day,
         )
 
 

@@ -13,6 +13,7 @@ from protocols.core.ledger import Content, Inference, KeptFromCollaborator, Kept
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
+from protocols.task.alignment import BatchOpen
 
 _FEATURES_MOVING = (
     "features of {{collaborator}}, about as far as one rotation of them all tells: norms and inner products of all "
@@ -32,6 +33,13 @@ _FEATURES_SUMMED = (
     "is told what all the others know has {{collaborator}}'s projections by themselves"
 )
 _NEVER_ALONE = "a projection of {collaborator} by itself"
+_PREDICTED = (
+    "features of {{collaborator}} of the rows that were asked for, as far as one noisy linear image of each tells. The "
+    "weights stand still since the training, so all sessions of the task together tell, of all rows that they asked "
+    "for: norms and inner products if the projection is as wide as the features, else what lies in its directions. Who "
+    "also knows as many rows as there are features finds the weights, and with them the rest of that image"
+)
+_PREDICTIONS = "predictions of samples that it asked for and all parties hold: what its own models make of projections"
 _LABELS = (
     "labels of training samples, from gradients in {rounds}: attacks find nearly all (AUC up to 1.0) where the host "
     "adds no noise to gradients, and no bound holds for a run where it does"
@@ -85,6 +93,7 @@ def ledger_of_run(
     steps: Collection[type[Message]] = (),
     label_epsilon: float = 0.0,
     summed: tuple[str, ...] = (),
+    is_prediction: bool = False,
 ) -> RunLedger:
     """The ledger of a run.
 
@@ -94,6 +103,7 @@ def ledger_of_run(
         steps: types of message with which the host moves the weights; empty: unknown.
         label_epsilon: of the randomised response on the training labels; 0: there was none.
         summed: the collaborators whose projections the host got the sum of; empty: it got each by itself.
+        is_prediction: the parties predicted with what they had trained before.
     """
 
     def said(sentences: Iterable[str]) -> tuple[str, ...]:
@@ -106,15 +116,21 @@ def ledger_of_run(
     carried = frozenset[object]().union(*(entry.carries for entry in entries.values()))
     senders = {sender: {each.type for each in crossed if each.sender is sender} for sender in Sender}
     data = {message_type: entry for message_type, entry in entries.items() if entry.content is not Content.PUBLIC}
+    host_learned = [
+        entry.learned_by_host(bool(summed))
+        for message_type, entry in data.items()
+        if message_type in senders[Sender.COLLABORATOR]
+    ]
+    others = _others(collaborator, summed)
+    host_infers = _host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried, others)
+    if is_prediction and BatchOpen in types:
+        host_learned.append(_PREDICTIONS)
+        host_infers = [_PREDICTED.format() for _ in host_infers]
     return RunLedger(
         host,
         collaborator,
-        said(
-            entry.learned_by_host(bool(summed))
-            for message_type, entry in data.items()
-            if message_type in senders[Sender.COLLABORATOR]
-        ),
-        said(_host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried, _others(collaborator, summed))),
+        said(host_learned),
+        said(host_infers),
         said([*(kept.value for kept in KeptFromHost if kept not in carried), *[_NEVER_ALONE] * bool(summed)]),
         said(entry.collaborator_learns for message_type, entry in data.items() if message_type in senders[Sender.HOST]),
         said(_collaborator_infers(crossed, entries, label_epsilon)),

@@ -56,6 +56,11 @@ class SpentDistance:
         name = f"{feature_key}'s layer at the {role}"
         return DistanceBudget(name, spent, lambda mark: self._keep(feature_key, mark))
 
+    def settle(self, feature_key: str, budget: DistanceBudget) -> None:
+        """Nothing more is shown under this budget: write down what was, in place of the mark ahead of it."""
+        if self.has_begun(feature_key):
+            self._keep(feature_key, budget.spent)
+
     def has_begun(self, feature_key: str) -> bool:
         """Whether this party may have shown anything in a layer. Raises as `budget`."""
         return feature_key in self._read()

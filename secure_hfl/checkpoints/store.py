@@ -172,6 +172,26 @@ class CheckpointStore:
         if self._directory.is_dir():
             self._discard(self._directory.glob(f"*{PART}"))
 
+    def move_newest(self, directory: Path) -> None:
+        """Hand the newest usable checkpoint over to another directory (made, 0700), in place of what is there.
+
+        Raises:
+            CheckpointNotWritten: it cannot be moved.
+        """
+        found = self.available()
+        if not found:
+            return
+        try:
+            directory.mkdir(mode=0o700, exist_ok=True)
+            for each in directory.iterdir():
+                each.unlink()
+            self._path(found[0].number).replace(directory / "checkpoint-1.bin")
+            sync_directory(directory)
+        except OSError as error:
+            raise CheckpointNotWritten(
+                f"the last checkpoint cannot be moved to {directory}: {error.strerror}"
+            ) from error
+
     # Inner parts -----------------------------------------------------------------------------------------------------
 
     def _path(self, number: int) -> Path:

@@ -131,6 +131,12 @@ class TaskCheckpoints:
         self.spent.clear()
         self._settled.unlink(missing_ok=True)
 
+    def hand_over(self, directory: Path) -> None:
+        """The task is finished: its last checkpoint goes to its results, from where predictions are made, and the
+        others go."""
+        self._store.move_newest(directory)
+        self.clear()
+
     @property
     def is_settled(self) -> bool:
         """Whether all parties have saved their results, as this one or its earlier process knows."""

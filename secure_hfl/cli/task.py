@@ -15,7 +15,9 @@ from secure_hfl.cli.task_show import COLOURS, details, metric_text, print_files,
 from secure_hfl.cli.task_terms import (
     LeastOthers,
     MayTrain,
+    MostAsked,
     MostIds,
+    MostPredictions,
     MostRate,
     MostRounds,
     MostRows,
@@ -128,6 +130,8 @@ def join(
     max_rows: MostRows = 0,
     max_ids: MostIds = 0,
     least_others: LeastOthers = 0,
+    max_predictions: MostPredictions = 0,
+    max_asked_a_day: MostAsked = 0,
 ) -> None:
     """Join a task that another party hosts, once the host has told you its fingerprint or the pairing code."""
     from secure_hfl.tasks import Invite, check_fingerprint, check_pairing_code, join_task
@@ -145,7 +149,16 @@ def join(
         check_fingerprint(read, host_fingerprint)
     if pairing_code is not None:
         check_pairing_code(read, pairing_code)
-    most = allowed(max_width, max_rounds, max_projection_lr, max_rows, max_ids, least_others)
+    most = allowed(
+        width=max_width,
+        rounds=max_rounds,
+        projection_lr=max_projection_lr,
+        rows=max_rows,
+        ids=max_ids,
+        least_others=least_others,
+        predictions=max_predictions,
+        asked_a_day=max_asked_a_day,
+    )
     record = join_task(store, identity, read, scheme, most)
     out = console()
     out.print(plain(f"Joined task {record.task_id} ({record.name}) as {record.party}, scheme {record.scheme}"))

@@ -25,8 +25,9 @@ def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
         peer, _, run = path.stem.rpartition("-")
         return peer, int(run) if run.isdecimal() else 0
 
-    found = store.directory(record.task_id).glob("transcripts/*.transcript")
-    return [str(path) for path in sorted(found, key=order)]
+    directory = store.directory(record.task_id)
+    patterns = ("transcripts/*.transcript", "predictions/transcripts/*.transcript")
+    return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern), key=order)]
 
 
 def print_files(heading: str, paths: list[str]) -> None:

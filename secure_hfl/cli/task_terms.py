@@ -58,6 +58,18 @@ LeastOthers = Annotated[
 PlanFusion = Annotated[
     str, typer.Option("--fusion", help="Plan: the host gets the sum of all projections only. Default: each by itself.")
 ]
+MostPredictions = Annotated[
+    int,
+    typer.Option(
+        "--max-predictions", metavar="N", min=0, help="Allow N predictions of each sample, over all sessions. 0: any."
+    ),
+]
+MostAsked = Annotated[
+    int,
+    typer.Option(
+        "--max-asked-a-day", metavar="N", min=0, help="Let predictions ask about N ids in a day. 0: any number."
+    ),
+]
 
 
 def planned(
@@ -85,14 +97,11 @@ def planned(
     )
 
 
-def allowed(
-    width: int, rounds: int, projection_lr: float, rows: int, ids: int, least_others: int = 0
-) -> AcceptedLimits:
-    """The limits that these options make. Raises `TaskError`."""
+def allowed(**limits: float) -> AcceptedLimits:
+    """The limits that these options make: fields of `AcceptedLimits`. Raises `TaskError`."""
     from secure_hfl.tasks import AcceptedLimits
 
-    most = {"width": width, "rounds": rounds, "rows": rows, "ids": ids}
-    return _checked(lambda: AcceptedLimits(**most, projection_lr=projection_lr, least_others=least_others))
+    return _checked(lambda: AcceptedLimits.model_validate(limits))
 
 
 def _checked(make: Callable[[], T]) -> T:
@@ -125,6 +134,7 @@ def allowed_text(limits: AcceptedLimits) -> str:
     """What this party allows, on one line."""
     names = {"rounds": "rounds", "width": "projection width", "projection_lr": "projection_lr"}
     names |= {"rows": "samples in a batch", "ids": "samples in common"}
+    names |= {"predictions": "predictions of a sample", "asked_a_day": "ids asked for in a day"}
     values = {name: getattr(limits, field) for field, name in names.items()}
     said = [f"at most {value:g} {name}" for name, value in values.items() if value]
     if limits.least_others:

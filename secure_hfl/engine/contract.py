@@ -48,6 +48,13 @@ class PartyScheduler(Protocol):
     def iterate_test_feature(self, feature_model: nn.Module, test_ids: set[Any]) -> Iterator[Any]:
         """The test batches."""
 
+    @property
+    def has_prediction_features(self) -> bool:
+        """Whether the user has overridden `iterate_prediction_feature`."""
+
+    def iterate_prediction_feature(self, feature_model: nn.Module, ids: list[Any]) -> Iterator[Any]:
+        """Features of these ids, in their order."""
+
     def get_extra_state(self) -> Mapping[str, Any]:
         """What else of the user's a checkpoint keeps."""
 
@@ -91,6 +98,13 @@ class HostScheduler(PartyScheduler, Protocol):
         self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]
     ) -> None:
         """Evaluate."""
+
+    @property
+    def has_predict_a_batch(self) -> bool:
+        """Whether the user has overridden `predict_a_batch`."""
+
+    def predict_a_batch(self, feature_projection: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Outputs for a batch."""
 
     def is_task_finished(self) -> bool:
         """Asked after every round."""

@@ -44,6 +44,14 @@ from secure_hfl.privacy.accounting import why_no_run_claim
 from secure_hfl.privacy.randomized_response import LabelDraws
 
 
+def fail_all(bench: Workbench, failed: Link, error: SecureHflError) -> None:
+    """A link has failed: nobody waits for the others any more; whose fault it is, all hear."""
+    if isinstance(error, PeerViolation):
+        error = PeerFault(failed.name, error)
+    bench.peers.fail(error)
+    bench.user.interrupter.task_failed(error)
+
+
 class Host:
     """The role. Used by `Run`.
 
@@ -99,11 +107,7 @@ class Host:
             link.channel.on_failure(partial(self._one_failed, link))
 
     def _one_failed(self, failed: Link, error: SecureHflError) -> None:
-        """Nobody waits for the others any more; whose fault it is, all hear."""
-        if isinstance(error, PeerViolation):
-            error = PeerFault(failed.name, error)
-        self._bench.peers.fail(error)
-        self._bench.user.interrupter.task_failed(error)
+        fail_all(self._bench, failed, error)
 
     def agree(self) -> Manifest:
         """See `Role`."""

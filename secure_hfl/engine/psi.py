@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -58,6 +58,8 @@ class PsiOutcome:
 
     intersection: frozenset[str] = field(repr=False)
     metrics: PsiMetrics
+    pairwise: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
+    """At the host: the ids that each collaborator holds as well."""
 
 
 class PsiWork:
@@ -69,6 +71,8 @@ class PsiWork:
         executor: where heavy work runs.
         progress: hears how far it is.
         max_peer_ids: how large a peer's set may be.
+        may_be_empty: whether the parties go on without any id in common.
+        peer_opened: at a collaborator, told how many ids the host has before it is told anything of them; may raise.
     """
 
     def __init__(
@@ -78,8 +82,11 @@ class PsiWork:
         executor: Executor,
         progress: Progress,
         max_peer_ids: int = DEFAULT_LIMITS.ids,
+        may_be_empty: bool = False,
+        peer_opened: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.ids = ids
+        self.may_be_empty, self.peer_opened = may_be_empty, peer_opened
         self.progress, self.max_peer_ids = progress, max_peer_ids
         self.chunk = chunk_size(len(ids))
         self._manifest = manifest
@@ -150,7 +157,7 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
         pairwise = list(pool.map(of_this_task(_HostPair.run), pairs))
     final = frozenset.intersection(*pairwise)
     sizes = {pair.link.name: pair.role.peer_size for pair in pairs}
-    if not final:
+    if not final and not work.may_be_empty:
         counts = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise EmptyIntersection(
             f"no id is held by all parties: the host has {len(work.ids)} ids, {counts}", describe_format(work.ids)
@@ -159,7 +166,8 @@ def run_host_psi(links: Collection[Link], work: PsiWork) -> PsiOutcome:
         work.check_limits(pair.link.name, len(final))
     for pair in pairs:
         pair.link.run(pair.role.tell(final))
-    return work.outcome(final, len(work.ids), sizes, _since(before, links))
+    outcome = work.outcome(final, len(work.ids), sizes, _since(before, links))
+    return replace(outcome, pairwise={pair.link.name: common for pair, common in zip(pairs, pairwise)})
 
 
 def _receiver(work: PsiWork, collaborator: str) -> PsiReceiver:
@@ -217,7 +225,7 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     check_ids(work.ids)
     role = PsiSender(work.hashed(party), _fresh(), work.mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
     link.run(_watched(role.send(), work.progress, "own points", -(-len(work.ids) // work.chunk)))
-    link.run(_watched(role.answer(), work.progress, f"points of {link.name}"))
+    link.run(_watched(_answer(role, work), work.progress, f"points of {link.name}"))
     try:
         common = link.run(role.learn())
     except PeerAborted as error:
@@ -226,6 +234,22 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
         raise
     work.check_limits(party, len(common))
     return work.outcome(common, role.peer_size, {party: len(work.ids)}, _since(before, [link]))
+
+
+def _answer(role: PsiSender, work: PsiWork) -> Steps[None]:
+    """`PsiSender.answer`; the host's size is looked at before anything is answered."""
+    steps = role.answer()
+    step = next(steps)
+    is_open = False
+    try:
+        while True:
+            answer = yield step
+            step = steps.send(answer)
+            if not is_open:
+                is_open = True
+                work.peer_opened(role.peer_size)
+    except StopIteration:
+        return
 
 
 def _traffic(links: Iterable[Link]) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from secure_hfl.errors import PeerRefused
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
+from secure_hfl.results import LAST_STATE
 from secure_hfl.transport import FORKS_SAFELY
 
 
@@ -240,7 +241,7 @@ class Run:
         metrics = bench.measurements.metrics
         files = [*bench.state.results, *bench.peers.transcript_files]
         task.store.finish(task.record.task_id, bench.measurements.summary(), files)
-        bench.checkpoints.clear()
+        bench.checkpoints.hand_over(task.results / LAST_STATE)
         rounds = bench.state.current_round
         logger.info(f"Task {task.record.task_id} finished after {rounds} rounds; results: {task.results}")
         bench.progress.emit("end", ok=True, reason="", metrics=metrics.model_dump(mode="json"))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+PLACEHOLDER = "YOUR_TASK_ID"
+"""Stands for $SECURE_HFL_TASK, or for the only task that it can be."""
+
 MAX_TIMEOUT = 1e7
 """Seconds; four months. Longer ones overflow where threads wait."""
 
@@ -92,6 +95,19 @@ class HeteroNNScheduler(ABC):
     @abstractmethod
     def iterate_test_feature(self, feature_model: nn.Module, test_ids: set[Any]) -> Iterator[Any]:
         """The test batches, in an order that all parties share."""
+
+    def iterate_prediction_feature(self, feature_model: nn.Module, ids: list[Any]) -> Iterator[Any]:
+        """Optional: batches of features of these ids, each id once, in this order; labels beside them are kept aside.
+
+        By default the iterators of training are asked: `iterate_train_feature` for ids that were trained on,
+        `iterate_test_feature` for others. Ids are of the type that `split_dataset` returned.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_prediction_features(self) -> bool:
+        """Whether `iterate_prediction_feature` is overridden."""
+        return type(self).iterate_prediction_feature is not HeteroNNScheduler.iterate_prediction_feature
 
     def validate_context(self) -> None:
         """Check what a run needs. Override to add checks, and call `super().validate_context()` first.

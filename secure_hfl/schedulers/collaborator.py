@@ -8,7 +8,10 @@ from protocols.task.terms import RunLimits
 from secure_hfl.engine.collaborator import collaborator_run
 from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.schedulers.base import HeteroNNScheduler
+from secure_hfl.log import ensure_visible
+from secure_hfl.one_line_errors import one_line_errors
+from secure_hfl.prediction.collaborator import prediction_server
+from secure_hfl.schedulers.base import PLACEHOLDER, HeteroNNScheduler
 
 
 class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
@@ -16,11 +19,11 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
 
     Args:
         run_limits: what this party allows at most over the whole run: `RunLimits(width, rounds, projection_lr, rows,
-            ids, least_others)`, for example `RunLimits(width=10, rounds=5)`; 0 allows anything. `least_others` is no
-            maximum: projections reach the Host only in a sum with those of so many other collaborators (its
-            `fusion="sum"`). What the task was joined with counts too, whichever is stricter. A host that asks for more
-            is refused before any id moves, and held to it during the run. It alone knows its learning rate: that one is
-            its word.
+            ids, least_others, predictions, asked_a_day)`, for example `RunLimits(width=10, rounds=5)`; 0 allows
+            anything. `least_others` is no maximum: projections reach the Host only in a sum with those of so many other
+            collaborators (its `fusion="sum"`). What the task was joined with counts too, whichever is stricter. A host
+            that asks for more is refused before any id moves, and held to it during the run. It alone knows its
+            learning rate: that one is its word.
         others: see `HeteroNNScheduler`.
     """
 
@@ -33,6 +36,17 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
         super().validate_context()
         if self.run_limits is not None and not isinstance(self.run_limits, RunLimits):
             raise ConfigurationError(f"run_limits must be RunLimits(...) or None, not {self.run_limits!r}")
+
+    def serve_predictions(self, task_id: str = PLACEHOLDER, sessions: int | None = None) -> None:
+        """Serve the Host of a finished task when it predicts, session after session, until SIGTERM or Ctrl-C.
+
+        Args:
+            task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+            sessions: how many; None: any number.
+        """
+        ensure_visible()
+        with one_line_errors():
+            prediction_server(self, task_id).serve(sessions)
 
     def _make_run(self, reference: str) -> Run:
         return collaborator_run(self, reference)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,10 +16,14 @@ from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.limits import OperatorLimits
+from secure_hfl.log import ensure_visible
+from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.optimizer import SecureOptimizer
+from secure_hfl.prediction.host import predicting_host
+from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
-from secure_hfl.schedulers.base import MAX_TIMEOUT, HeteroNNScheduler
+from secure_hfl.schedulers.base import MAX_TIMEOUT, PLACEHOLDER, HeteroNNScheduler
 from secure_hfl.tasks.record import FUSIONS, SEPARATE
 
 
@@ -112,6 +116,38 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]
     ) -> None:
         """Evaluate; called without gradients and with both models in eval mode."""
+
+    def predict_a_batch(self, feature_projection: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Optional: the outputs [batch, ...] for a batch of features of all parties, as in `test`.
+
+            fused = torch.cat([feature_projection[key] for key in ("host", "clinic")], dim=1)
+            return self.infer_model(fused)
+
+        By default `test` is run for the batch up to where it calls `infer_model`, whose output is taken.
+        """
+        raise NotImplementedError
+
+    @property
+    def has_predict_a_batch(self) -> bool:
+        """Whether `predict_a_batch` is overridden."""
+        return type(self).predict_a_batch is not HeteroNNHostScheduler.predict_a_batch
+
+    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER) -> Predictions:
+        """Predict samples with what a finished task has trained, together with all its collaborators, who must serve.
+
+        Args:
+            ids: of the samples; those that not all parties hold are reported as missing.
+            task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+
+        Returns:
+            An output for each id, or the reason why there is none, in the order of `ids`.
+
+        Raises:
+            TaskFailed: the session ended without a result; all parties hear the same reason.
+        """
+        ensure_visible()
+        with one_line_errors():
+            return predicting_host(self, task_id).predict(ids)
 
     def is_task_finished(self) -> bool:
         """Asked after every round. By default true when the configured max rounds are reached."""

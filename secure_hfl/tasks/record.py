@@ -137,6 +137,8 @@ class AcceptedLimits(Model):
     rows: int = Field(default=0, ge=0, le=MAX_COUNT)
     ids: int = Field(default=0, ge=0, le=MAX_COUNT)
     least_others: int = Field(default=0, ge=0, le=MAX_OTHERS)
+    predictions: int = Field(default=0, ge=0, le=MAX_COUNT)
+    asked_a_day: int = Field(default=0, ge=0, le=MAX_COUNT)
 
     @property
     def limits(self) -> RunLimits:

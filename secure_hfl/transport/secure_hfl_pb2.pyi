@@ -191,7 +191,7 @@ class Abort(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others")
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "trained", "prediction_limit", "asked_limit")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +208,9 @@ class Hello(_message.Message):
     ROW_LIMIT_FIELD_NUMBER: _ClassVar[int]
     ID_LIMIT_FIELD_NUMBER: _ClassVar[int]
     LEAST_OTHERS_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ASKED_LIMIT_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     feature_key: str
@@ -224,10 +227,13 @@ class Hello(_message.Message):
     row_limit: int
     id_limit: int
     least_others: int
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ..., least_others: _Optional[int] = ...) -> None: ...
+    trained: bytes
+    prediction_limit: int
+    asked_limit: int
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ..., least_others: _Optional[int] = ..., trained: _Optional[bytes] = ..., prediction_limit: _Optional[int] = ..., asked_limit: _Optional[int] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others", "is_summed")
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others", "is_summed", "trained", "prediction_limits", "asked_limits")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +268,9 @@ class Manifest(_message.Message):
     ID_LIMITS_FIELD_NUMBER: _ClassVar[int]
     LEAST_OTHERS_FIELD_NUMBER: _ClassVar[int]
     IS_SUMMED_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ASKED_LIMITS_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     session: bytes
@@ -296,7 +305,10 @@ class Manifest(_message.Message):
     id_limits: _containers.RepeatedScalarFieldContainer[int]
     least_others: _containers.RepeatedScalarFieldContainer[int]
     is_summed: bool
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ..., least_others: _Optional[_Iterable[int]] = ..., is_summed: _Optional[bool] = ...) -> None: ...
+    trained: bytes
+    prediction_limits: _containers.RepeatedScalarFieldContainer[int]
+    asked_limits: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ..., least_others: _Optional[_Iterable[int]] = ..., is_summed: _Optional[bool] = ..., trained: _Optional[bytes] = ..., prediction_limits: _Optional[_Iterable[int]] = ..., asked_limits: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ManifestAccepted(_message.Message):
     __slots__ = ("digest",)

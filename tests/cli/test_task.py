@@ -200,16 +200,19 @@ def test_the_plan_and_what_is_allowed_are_shown_and_kept(clinic: User, bank: Use
     planned += "; the host gets the sum of all projections only"
     assert planned in " ".join(clinic.run("task", "show", "digits").stdout.replace("│", " ").split())
     allowed = ("--max-rounds", "5", "--max-rows", "128", "--max-ids", "9000", "--least-others", "2")
+    allowed += ("--max-predictions", "3", "--max-asked-a-day", "1000")
     joined = _join(bank, *allowed, host=clinic)
     assert joined.exit_code == 0, joined.output
     assert planned in " ".join(joined.stdout.split())
     shown = " ".join(bank.run("task", "show", "digits").stdout.replace("│", " ").split())
-    assert "at most 5 rounds; at most 128 samples in a batch; at most 9000 samples in common; projections" in shown
+    assert "at most 5 rounds; at most 128 samples in a batch; at most 9000 samples in common" in shown
     assert "projections only in a sum with at least 2 others" in shown
+    assert "at most 3 predictions of a sample; at most 1000 ids asked for in a day; projections" in shown
     values = json.loads(bank.run("task", "show", "digits", "--json").stdout)
     terms = {"max_rounds": 5, "max_width": 20, "projection_lr": 0.05, "may_train": ["bank"], "fusion": "sum"}
     assert values["terms"] == terms
     limits = {"width": 0, "rounds": 5, "projection_lr": 0.0, "rows": 128, "ids": 9000, "least_others": 2}
+    limits |= {"predictions": 3, "asked_a_day": 1000}
     assert values["limits"] == limits
 
 

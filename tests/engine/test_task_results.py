@@ -91,7 +91,7 @@ def test_a_frozen_model_is_a_fixed_function(finished: Finished, name: str, froze
 @pytest.mark.parametrize("name", [UNDISTURBED, "the host projects"])
 def test_results(finished: Finished, name: str) -> None:
     _, models = tiny.train_in_one_process(2, 2)
-    expected = {"feature_model.safetensors", "infer_model.safetensors", "metrics.json"}
+    expected = {"feature_model.safetensors", "infer_model.safetensors", "metrics.json", "state"}
     if name == "the host projects":
         expected.add("projection.party1.safetensors")
         assert load_file(finished.results(name, HOST) / "projection.party1.safetensors")["weight"].shape == (4, 4)
@@ -102,13 +102,15 @@ def test_results(finished: Finished, name: str) -> None:
     assert {path.name for path in finished.results(name, OTHER).iterdir()} == {
         "feature_model.safetensors",
         "metrics.json",
+        "state",
     }
     for who in (HOST, OTHER):
         record = finished.parties.store(who).get(finished.ids[name])
         assert record.rounds_finished == 2
         transcripts = list((finished.results(name, who).parent / "transcripts").iterdir())
         assert [path.suffix for path in transcripts] == [".transcript"]
-        files = [path for path in finished.results(name, who).rglob("*") if path.is_file()] + transcripts
+        found = [path for path in finished.results(name, who).rglob("*") if path.is_file()]
+        files = [path for path in found if path.parent.name != "state"] + transcripts
         assert {str(path) for path in files} == set(record.artifacts)
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 

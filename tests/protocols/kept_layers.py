@@ -32,11 +32,12 @@ def parameters_of(scheme: str) -> str:
 
 def layer_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
     """Both parties' ends of a layer. Their keys are the pair of this number, made once."""
-    ends = _scheme_ends(scheme, spec, pair)
+    ends = scheme_ends(scheme, spec, pair)
     return ends if spec.trainable else (FrozenHost(spec, ends[0]), FrozenCollaborator(spec, ends[1]))
 
 
-def _scheme_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
+def scheme_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
+    """The same; every row crosses, also of a frozen bottom model."""
     if scheme not in ("bfv", "masked", "paillier"):
         known = registered_scheme(scheme)
         return known.host(spec), known.collaborator(spec)

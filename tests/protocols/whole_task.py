@@ -293,8 +293,11 @@ class Task:
         line.spec = LayerSpec(
             *(line.name, case.d, width, case.batches[0], case.trainable, session), summands=summands, pads=line.pads
         )
-        pair = self.before.conversations * len(self.lines) + line.number - 1
-        line.host, line.collaborator = layer_ends(case.scheme, line.spec, pair)
+        self.make_layers(line, self.before.conversations * len(self.lines) + line.number - 1)
+
+    def make_layers(self, line: Line, number: int) -> None:
+        """Both ends of its layer, with keys of this number."""
+        line.host, line.collaborator = layer_ends(self.case.scheme, line.spec, number)
 
     def prepare(self) -> None:
         """One-time masks, in the lane of their own, if the scheme has any."""
@@ -303,7 +306,7 @@ class Task:
             phase = line.host.offline
             if phase is not None:
                 for training, count in ((True, 5 * rounds + skips + 1), (False, 3 * rounds)):
-                    steps = phase.generate(phase.kind(training), count), _serves(line.collaborator.offline)
+                    steps = phase.generate(phase.kind(training), count), serves(line.collaborator.offline)
                     line.wire.talk(*steps, place=Place(Phase.OFFLINE))
 
     def talk(self, both: Any) -> list[Any]:
@@ -401,7 +404,8 @@ def _answers(role: PsiSender) -> Steps[None]:
     yield from role.answer()
 
 
-def _serves(phase: CollaboratorOfflinePhase) -> Steps[None]:
+def serves(phase: CollaboratorOfflinePhase) -> Steps[None]:
+    """The collaborator's answer to one request of the offline phase."""
     request = received((yield Receive(phase.request_type)), phase.request_type)
     yield from phase.serve(request)
 

@@ -34,7 +34,7 @@ class Permit:
 ENCRYPTED = "(bfv|masked|paillier)"
 NONCE = r"bytes of the system for (engine\.collaborator|task\.agreement)\..*"
 LABEL_KEY = r"bytes of the system for checkpoints\.label_key\.open"
-CHECKPOINT = r"home/{own}/tasks/failing/checkpoints/checkpoint-\d+\.bin"
+CHECKPOINT = r"home/{own}/tasks/(failing/checkpoints/checkpoint-\d+|\w+/results/state/checkpoint-1)\.bin"
 PERMITS = (
     Permit("identity key", r"home/{own}/identity/key\.pem", "it is kept here"),
     Permit(
@@ -50,7 +50,7 @@ PERMITS = (
     Permit(
         "(share of the weights|weights of a model)",
         CHECKPOINT,
-        "what an interrupted task goes on with; gone when it has finished",
+        "what an interrupted task goes on with; of a finished one the last, which predicts",
     ),
     Permit("sample id of both", CHECKPOINT.replace("{own}", "party."), "the intersection is never found out twice"),
     Permit(

@@ -213,6 +213,11 @@ class TinyHost(Tiny, HeteroNNHostScheduler):
         self.tb_writer.add_scalar("test_results/accuracy", total / 32, self.current_round)
         self.tb_writer.add_scalar("test_results/average_loss", self.case.test_loss, self.current_round)
 
+    def predict_a_batch(self, feature_projection: dict[str, torch.Tensor]) -> torch.Tensor:
+        fused = [feature_projection[f"party{index}"] for index in range(self.case.parties)]
+        output: torch.Tensor = self.infer_model(torch.cat(fused, 1))
+        return output
+
     def is_task_finished(self) -> bool:
         self._enter(Method.IS_TASK_FINISHED)
         if self.case.finish_after:

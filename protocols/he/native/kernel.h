@@ -100,9 +100,11 @@ int kernel_load(const kernel_context *context, const uint8_t *packed, uint64_t p
 /* u * key, internal. ternary: u, [N]. */
 int kernel_mask(const kernel_context *context, const int8_t *ternary, const uint64_t *key, uint64_t *mask,
                 uint64_t *workspace, uint64_t workspace_words);
+/* A mask out of internal form, to residues [2][L][N], with the error e2 [N] in its second half: for a packed reply. */
+int kernel_settle_mask(const kernel_context *context, uint64_t *mask, const int8_t *error);
 /* Adds to each reply's mask the sum over k tiles of factor tile * operand part: for groups first_group <= g < end_group
- * and all n tiles t, in that order, one pointer per reply. A mask becomes a sum and serves no other reply.
- * factor: [m][k], any int64. */
+ * and all n tiles t, in that order, one pointer per sum. A mask becomes a sum and serves no other reply; sums that will be
+ * packed start from zeros. factor: [m][k], any int64. */
 int kernel_products(const kernel_context *context, const kernel_layout *layout, uint32_t first_group, uint32_t end_group,
                     const int64_t *factor, const uint64_t *operand, uint64_t *const *masks, uint64_t *workspace,
                     uint64_t workspace_words);
@@ -113,13 +115,19 @@ int kernel_products(const kernel_context *context, const kernel_layout *layout, 
  * integer nearest to 2^(W + 52) / p_l, both are
  *     (2^51 + sum over l of C_l (c_l (q / p_l)^-1 mod p_l)) / 2^52, rounded down, mod 2^W,
  * which is c 2^W / q rounded, but for an error below sum of p_l / 2^53. c0 + 2^(D-1) loses its D low bits. */
-int kernel_reply(const kernel_context *context, const kernel_layout *layout, uint32_t group, uint32_t tile,
-                 uint64_t *sum, const int8_t *error, const uint64_t *flooding, uint64_t flooding_words,
-                 const uint64_t *addend, uint8_t *body, uint64_t body_bytes, uint64_t *workspace,
-                 uint64_t workspace_words);
-/* One reply's results into their window of out [m][n]: round((c0 + c1 s) t / 2^W) mod t. Refuses a c1 of zero. */
-int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout,
-                   uint32_t group, uint32_t tile, const uint8_t *body, uint64_t body_bytes, uint64_t *out,
-                   uint64_t *workspace, uint64_t workspace_words);
+int kernel_reply(const kernel_context *context, const kernel_layout *layout, uint32_t part, uint64_t *sum,
+                 const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
+                 uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
+/* The same for layouts with packed > 1: from the reply's sums, which are overwritten, and a settled mask. switching: a
+ * context of the same instruction set, with one more prime, all of one length; keys: an operand of it with packed - 1
+ * times L parts, the key-switching keys. flooding: the words of each sum, one sum after the other. */
+int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, const uint64_t *keys,
+                        const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
+                        const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend, uint8_t *body,
+                        uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
+/* One reply's results into their windows of out [m][n]: round((c0 + c1 s) t / 2^W) mod t. Refuses a c1 of zero. */
+int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, uint32_t part,
+                   const uint8_t *body, uint64_t body_bytes, uint64_t *out, uint64_t *workspace,
+                   uint64_t workspace_words);
 /* cffi reads to here */
 #endif

@@ -211,6 +211,9 @@ def test_every_field_is_in_the_digest() -> None:
     base = manifest(hello(), hello("shop"), widths=[3, 4])
     place = {"resumed_phase": int(Phase.TRAIN), "resumed_round": 3, "resumed_batch": 5}
     resumed = replace(base, resumed_from=b"t" * TAG_BYTES, **place)
+    predicting = replace(
+        *(base,), trained=bytes(32), trainable=(False, False), prediction_limits=(0, 0), asked_limits=(0, 0)
+    )
     changed = [
         replace(base, protocol_version=9),
         replace(base, task_id="other"),
@@ -247,6 +250,10 @@ def test_every_field_is_in_the_digest() -> None:
         replace(resumed, resumed_phase=int(Phase.TEST), resumed_batch=0),
         replace(resumed, resumed_round=4),
         replace(resumed, resumed_batch=6),
+        predicting,
+        replace(predicting, trained=bytes([1]) + bytes(31)),
+        replace(predicting, prediction_limits=(5, 0)),
+        replace(predicting, asked_limits=(5, 0)),
     ]
     assert len({each.digest() for each in [base, *changed]}) == len(changed) + 1
     assert {name for each in changed for name, value in vars(each).items() if value != getattr(base, name)} == set(

@@ -1,0 +1,101 @@
+"""How often a Collaborator has let each of its samples be predicted, and how many ids it was asked about today.
+
+    <task directory>/predictions/counts.sqlite      0600
+
+What it allows is a part of its terms (`RunLimits.predictions`, `asked_a_day`), which the Host is told. Counts are
+written before a feature, or a word about an id, leaves: a session that breaks off has cost what a whole one costs. They
+outlive the process, and nothing takes them back. Days are those of UTC.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from protocols.task.terms import RunLimits
+from secure_hfl.errors import TaskError
+from secure_hfl.tasks.record import utc_now
+
+COUNTS = "counts.sqlite"
+BUSY_SECONDS = 30.0
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS predicted (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS asked (day TEXT PRIMARY KEY, ids INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+class PredictionBudget:
+    """One Collaborator's counts in one task.
+
+    Args:
+        path: of the file; made when it is first needed.
+        party: for errors.
+        limits: what it allows.
+        today: which day it is.
+    """
+
+    def __init__(
+        self, path: Path, party: str, limits: RunLimits, today: Callable[[], date] = lambda: utc_now().date()
+    ) -> None:
+        self._path, self._party, self._limits, self._today = path, party, limits, today
+
+    def ask(self, count: int) -> None:
+        """The Host is about to ask about so many ids.
+
+        Raises:
+            WrongSession: that is more than this day has left. Nothing is counted then.
+            TaskError: the counts cannot be read or written.
+        """
+        day = self._today().isoformat()
+        with self._transaction() as db:
+            row = db.execute("SELECT ids FROM asked WHERE day = ?", (day,)).fetchone()
+            before = row[0] if row is not None else 0
+            self._limits.check_asked(self._party, count, before)
+            db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?)", (day, before + count))
+
+    def predict(self, ids: Sequence[str]) -> None:
+        """The rows of these ids are about to be shown, once more.
+
+        Raises:
+            WrongSession: that is once too often for some. Says for how many; nothing is counted then.
+            TaskError: as `ask`.
+        """
+        with self._transaction() as db:
+            times = [self._times(db, each) for each in ids]
+            self._limits.check_predictions(self._party, times)
+            rows = [(each, count + 1) for each, count in zip(ids, times)]
+            db.executemany("INSERT OR REPLACE INTO predicted VALUES (?, ?)", rows)
+
+    def times(self, sample: str) -> int:
+        """How often a sample was predicted."""
+        with self._transaction() as db:
+            return self._times(db, sample)
+
+    @staticmethod
+    def _times(db: sqlite3.Connection, sample: str) -> int:
+        row = db.execute("SELECT times FROM predicted WHERE id = ?", (sample,)).fetchone()
+        return row[0] if row is not None else 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        # SQLite gives its journal files the mode of the database, so that one must be right before it opens it.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA:
+                db.execute(statement)
+            yield db
+            db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise TaskError(
+                f"{self._path}: {error}; how often samples were predicted is not known, so none is. Check the disk; a "
+                "damaged file can only be moved away, and then all counts begin anew"
+            ) from error
+        finally:
+            db.close()  # rolls back what was not committed

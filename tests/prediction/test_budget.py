@@ -1,0 +1,75 @@
+"""What a Collaborator allows of predictions: counted before anything is shown, kept, and refused with the numbers."""
+
+from __future__ import annotations
+
+import stat
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from protocols.core.errors import WrongSession
+from protocols.task.terms import RunLimits
+from secure_hfl.errors import TaskError, TaskFailed
+from secure_hfl.prediction.budget import COUNTS, PredictionBudget
+from tests.engine.memory_parties import COLLABORATOR, MemoryParties
+from tests.prediction.memory_sessions import Sessions, trained
+
+
+def test_predictions_of_a_sample_are_counted_over_processes(tmp_path: Path) -> None:
+    path = tmp_path / COUNTS
+    for _ in range(2):  # as two processes
+        PredictionBudget(path, "bank", RunLimits(predictions=2)).predict(["a", "b"])
+    budget = PredictionBudget(path, "bank", RunLimits(predictions=2))
+    with pytest.raises(WrongSession, match="bank allows 2 of each sample over all sessions, and 2 of the 3 samples"):
+        budget.predict(["a", "b", "c"])
+    assert [budget.times(each) for each in "abc"] == [2, 2, 0]
+    PredictionBudget(path, "bank", RunLimits()).predict(["a"])
+    assert budget.times("a") == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_ids_that_are_asked_for_are_counted_by_the_day(tmp_path: Path) -> None:
+    days = [date(2026, 5, 1), date(2026, 5, 1), date(2026, 5, 2)]
+    limits = RunLimits(asked_a_day=10)
+    budgets = [PredictionBudget(tmp_path / COUNTS, "bank", limits, lambda day=day: day) for day in days]
+    budgets[0].ask(7)
+    with pytest.raises(
+        WrongSession, match="10 ids in a day, 7 have been asked for today and this session asks about 4"
+    ):
+        budgets[1].ask(4)
+    budgets[1].ask(3)
+    budgets[2].ask(10)
+
+
+def test_damaged_counts_allow_nothing(tmp_path: Path) -> None:
+    (tmp_path / COUNTS).write_bytes(b"no database at all" * 100)
+    with pytest.raises(TaskError, match="is not known, so none is"):
+        PredictionBudget(tmp_path / COUNTS, "bank", RunLimits()).predict(["a"])
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> MemoryParties:
+    return trained(tmp_path_factory.mktemp("trained"), "plain")
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (RunLimits(predictions=1), "party1 allows 1 of each sample over all sessions, and 1 of the 2 samples"),
+        (RunLimits(asked_a_day=3), "3 ids in a day, 2 have been asked for today and this session asks about 2"),
+    ],
+    ids=["predictions", "asked a day"],
+)
+def test_the_host_is_told_the_numbers(parties: MemoryParties, limits: RunLimits, said: str) -> None:
+    counts = parties.runs[COLLABORATOR].bench.assignment.directory / "predictions" / COUNTS
+    counts.unlink(missing_ok=True)
+    scheduler = parties.schedulers[COLLABORATOR]
+    scheduler.run_limits = limits
+    try:
+        assert len(Sessions(parties).predict(["100", "101"]).at) == 2
+        with pytest.raises(TaskFailed, match=said):
+            Sessions(parties).predict(["100", "102"])
+    finally:
+        scheduler.run_limits = None
+    assert PredictionBudget(counts, "party1", RunLimits()).times("102") == 0

@@ -1,0 +1,197 @@
+"""Sessions between a Host and a Collaborator that have trained: what comes out, for whom, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from benchmarks.harness.scripts import tiny
+from protocols.core.fixed_point import WEIGHT_BITS
+from protocols.he.interface import as_signed
+from protocols.layer.shapes import add
+from secure_hfl.audit.audit_files import Verdict, audit_files
+from secure_hfl.errors import CheckpointRefused, TaskError, TaskFailed
+from secure_hfl.prediction.outcome import Predictions
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+from tests.prediction.memory_sessions import Sessions, trained
+
+SCHEMES = ("plain", "bfv", "masked", "paillier")
+NOISE = 5e-3
+"""Beyond the smoothing noise on four numbers, times weights of about 1: 4e-4 is its deviation."""
+
+REQUEST = ["100", "33", "5", "nobody", "127", "100"]
+
+
+@pytest.fixture(scope="module", params=SCHEMES)
+def parties(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MemoryParties:
+    return trained(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> MemoryParties:
+    return trained(tmp_path_factory.mktemp("trained"), "plain")
+
+
+@pytest.fixture
+def copied(plain: MemoryParties, tmp_path: Path) -> Iterator[MemoryParties]:
+    """The trained task, whose files a test changes; as they were afterwards."""
+    directory = plain._parties.directory
+    shutil.copytree(directory, tmp_path / "kept")
+    yield plain
+    shutil.rmtree(directory)
+    shutil.copytree(tmp_path / "kept", directory)
+
+
+def results(parties: MemoryParties, name: str) -> Path:
+    return parties.runs[name].bench.assignment.results
+
+
+def in_the_clear(parties: MemoryParties, ids: list[int]) -> torch.Tensor:
+    """What the trained models say, computed in one process from both parties' results."""
+    models = [parties.runs[name].bench.user_state._local._models for name in (HOST, COLLABORATOR)]  # type: ignore[union-attr]
+    features = [model["feature_model"].eval()(tiny.columns(at, ids)) for at, model in enumerate(models)]
+    name = f"projection.{COLLABORATOR}.safetensors"
+    if (results(parties, COLLABORATOR) / name).exists():
+        shares = [load_file(results(parties, each) / name)["share"] for each in (HOST, COLLABORATOR)]
+        weight = torch.from_numpy(as_signed(add(*shares)).astype(np.float64) / 2.0**WEIGHT_BITS).float()
+        features[1] = features[1] @ weight.T
+    with torch.no_grad():
+        fused: torch.Tensor = models[0]["infer_model"](torch.cat(features, 1))
+    return fused
+
+
+def outputs(found: Predictions, ids: list[int]) -> torch.Tensor:
+    return torch.stack([found[str(each)] for each in ids])
+
+
+def test_predictions_are_those_of_the_models_in_the_clear(parties: MemoryParties) -> None:
+    """Training ids, test ids and ids of neither are predicted alike; who asks again gets the same numbers."""
+    ids = [100, 33, 127, 64, 96]
+    sessions = Sessions(parties)
+    found = sessions.predict([*REQUEST, "64", "96"])
+    assert torch.allclose(outputs(found, ids), in_the_clear(parties, ids), atol=NOISE, rtol=0)
+    many = Sessions(parties).predict([str(each) for each in range(32, 128)])
+    assert torch.equal(outputs(many, ids), outputs(found, ids)), "the same question had another answer"
+    assert len(many.at) == 96
+    for session in (found, many):
+        mine = session.transcripts[0]
+        other = parties.runs[COLLABORATOR].bench.assignment.directory / "predictions" / "transcripts"
+        report = audit_files(mine, other / f"{HOST}-{mine.stem.rpartition('-')[2]}.transcript")
+        assert report.verdict is Verdict.HOLDS, report.report.findings
+
+
+def test_rows_are_in_the_order_of_the_request_and_missing_ids_have_a_reason(plain: MemoryParties) -> None:
+    found = Sessions(plain).predict(REQUEST)
+    rows = list(found.rows())
+    assert [row[0] for row in rows] == REQUEST
+    assert [row[1] for row in rows] == ["predicted", "predicted", "missing", "missing", "predicted", "predicted"]
+    assert [row[2] for row in rows[2:4]] == ["party1 does not hold it", "party0 does not hold it"]
+    assert rows[0] == rows[-1]
+    assert rows[0][3] == int(found["100"].argmax())
+    with pytest.raises(KeyError, match="party1 does not hold it"):
+        found["5"]
+    assert [int(each) for each in found.labels] == tiny.labels_of([33, 100, 127]).tolist()
+
+
+def test_ids_that_nobody_has_need_no_session_and_ids_of_the_host_alone_need_no_feature(plain: MemoryParties) -> None:
+    sessions = Sessions(plain)
+    assert sessions.host.predict(["nobody"]).reasons == {"nobody": "party0 does not hold it"}
+    found = sessions.predict(["3", "4"])
+    assert (found.at, found.reasons["3"]) == ({}, "party1 does not hold it")
+    assert sessions.server.served == 1
+    assert audit_files(found.transcripts[0]).verdict is Verdict.HOLDS
+
+
+def test_a_task_that_kept_no_last_state_predicts_too_and_keeps_its_noise(tmp_path: Path) -> None:
+    parties = trained(tmp_path, "bfv")
+    for name in (HOST, COLLABORATOR):
+        shutil.rmtree(results(parties, name) / "state")
+    found, again = (Sessions(parties).predict(["100", "127"]) for _ in range(2))
+    assert torch.allclose(outputs(found, [100, 127]), in_the_clear(parties, [100, 127]), atol=NOISE, rtol=0)
+    assert torch.equal(found.outputs, again.outputs)
+
+
+def test_a_frozen_bottom_model_predicts(tmp_path: Path) -> None:
+    frozen = {"arguments": {"is_feature_trainable": False}}
+    parties = trained(tmp_path, "bfv", cases={COLLABORATOR: frozen})
+    found = Sessions(parties).predict(["100", "40"])
+    assert torch.allclose(outputs(found, [100, 40]), in_the_clear(parties, [100, 40]), atol=NOISE, rtol=0)
+
+
+def test_without_predict_a_batch_it_is_what_infer_model_returns_in_test(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host: Any = plain.schedulers[HOST]
+    monkeypatch.setattr(type(host), "has_predict_a_batch", False)
+    seen = []
+
+    def test(features: Any, labels: Any) -> None:
+        fused = [torch.cat([each["party0"], each["party1"]], 1) for each in features]
+        seen.append([host.infer_model(each) for each in fused])
+        raise AssertionError("what follows on infer_model is not run")
+
+    monkeypatch.setattr(host, "test", test)
+    found = Sessions(plain).predict(["100"])
+    assert torch.allclose(outputs(found, [100]), in_the_clear(plain, [100]), atol=1e-6)
+    assert not seen
+
+
+def test_where_test_does_not_show_the_fusion_an_example_is_given(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host: Any = plain.schedulers[HOST]
+    monkeypatch.setattr(type(host), "has_predict_a_batch", False)
+    with pytest.raises(TaskFailed, match=r"does not call infer_model; implement it.*return self\.infer_model\(fused\)"):
+        Sessions(plain).predict(["100"])
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_the_result_of_another_training(plain: MemoryParties) -> None:
+    sessions = Sessions(plain)
+    party = sessions.host.party
+    others = {key: replace(terms, manifest_digest="0" * 64) for key, terms in party.training.by_peer.items()}
+    party.training = replace(party.training, by_peer=others)
+    with pytest.raises(TaskFailed, match="the result of another training than party1; no data was sent"):
+        sessions.predict(["100"])
+
+
+def test_a_script_that_builds_other_models(copied: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copied.schedulers[COLLABORATOR], "build_feature_model", lambda: torch.nn.Linear(4, 7))
+    with pytest.raises(CheckpointRefused, match="keeps the model feature_model as Sequential, but it is Linear now"):
+        Sessions(copied)
+    shutil.rmtree(results(copied, COLLABORATOR) / "state")
+    with pytest.raises(CheckpointRefused, match=r"feature_model\.safetensors does not fit what the script builds"):
+        Sessions(copied)
+
+
+def test_transcripts_that_were_taken_away(copied: MemoryParties) -> None:
+    for path in copied.runs[HOST].bench.assignment.transcripts.iterdir():
+        path.unlink()
+    with pytest.raises(TaskError, match="it says which training the results are of; put it back"):
+        Sessions(copied)
+
+
+def test_a_collaborator_that_does_not_serve(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain.schedulers[HOST], "schedule_timeout", 0.1)
+    with pytest.raises(TaskFailed, match=r"party1 did not come.*must run `secure-hfl serve`"):
+        Sessions(plain).host.predict(["100"])
+
+
+def test_a_session_that_fails_is_not_the_last(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(plain)
+    with monkeypatch.context() as patched:
+        patched.setattr(plain.schedulers[HOST], "predict_a_batch", lambda features: None)
+        with pytest.raises(TaskFailed, match="must return a tensor with one entry for each of 1 rows"):
+            sessions.predict(["100"])
+    assert sessions.server.served == 0
+    assert len(sessions.predict(["100"]).at) == 1
