@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
-from secure_hfl.cli import check, doctor, identity, predict, run, task
+from secure_hfl.cli import check, doctor, evaluate, identity, predict, run, task
 from secure_hfl.cli.output import print_error
 from secure_hfl.version import __version__
 
@@ -23,7 +23,21 @@ INTERRUPTED = 130
 PLUG_INS = ("secure_hfl.demo.command", "secure_hfl.audit.command", "secure_hfl.bench.command")
 
 # In which `--help` lists the commands: set a task up, run it, look at it; then what helps to decide.
-ORDER = ("identity", "task", "check", "host", "collaborator", "predict", "serve", "audit", "doctor", "demo", "bench")
+ORDER = (
+    "identity",
+    "task",
+    "check",
+    "host",
+    "collaborator",
+    "predict",
+    "serve",
+    "evaluate",
+    "card",
+    "audit",
+    "doctor",
+    "demo",
+    "bench",
+)
 
 
 class Commands(TyperGroup):
@@ -72,7 +86,7 @@ def _options(
 
 
 def _register() -> None:
-    for module in (identity, task, check, run, predict, doctor):
+    for module in (identity, task, check, run, predict, evaluate, doctor):
         module.register(app)
     for name in PLUG_INS:
         if _exists(name):

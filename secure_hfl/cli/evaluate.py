@@ -1,0 +1,93 @@
+"""`secure-hfl evaluate SCRIPT` and `secure-hfl card TASK`: how good a finished task predicts, and all about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from secure_hfl.cli.output import console, plain, table
+from secure_hfl.cli.predict import Ids, Task, run_in_place_of_training
+from secure_hfl.cli.run import Script, Traceback
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures here.")
+]
+Reference = Annotated[str, typer.Argument(metavar="TASK", help="A finished task: id, its first characters, or name.")]
+CardFile = Annotated[
+    Path, typer.Option("--out", metavar="FILE", dir_okay=False, help="The card to write: .json or .html.")
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option("--evaluation", metavar="FILE", exists=True, dir_okay=False, help="What `evaluate --json` wrote."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(help="Predict samples whose labels the Host has, and say how good that is. Collaborators must serve.")(
+        evaluate
+    )
+    app.command(help="Write the model card of a finished task: parties, protection, checks, accuracy, transcripts.")(
+        card
+    )
+
+
+def evaluate(
+    script: Script, ids: Ids, task: Task = None, json_file: JsonFile = None, show_traceback: Traceback = False
+) -> None:
+    """Accuracy, AUC, confusion and calibration."""
+    from secure_hfl.prediction.evaluation import check_torchmetrics
+    from secure_hfl.prediction.evaluation import evaluate as figures_of
+    from secure_hfl.prediction.outcome import read_ids
+    from secure_hfl.schedulers.host import HeteroNNHostScheduler
+
+    check_torchmetrics()
+    wanted = read_ids(ids)
+
+    def run(scheduler: Any, reference: str) -> None:
+        figures = figures_of(scheduler.predict(wanted, reference))
+        auc = "not known" if figures.auc is None else f"{figures.auc:.4f}"
+        grid = table("", "", header=False)
+        for name, value in (
+            ("Samples", f"{figures.samples}, {figures.missing} missing"),
+            ("Accuracy", f"{figures.accuracy:.4f}"),
+            ("AUC", auc),
+            ("Calibration error", f"{figures.calibration_error:.4f}"),
+        ):
+            grid.add_row(name, plain(value))
+        out = console()
+        out.print(grid)
+        counts = table("True class", *(f"as {at}" for at in range(figures.classes)))
+        for at, row in enumerate(figures.confusion):
+            counts.add_row(str(at), *map(str, row))
+        out.print(counts)
+        if json_file is not None:
+            _write(json_file, figures.model_dump_json(indent=1))
+
+    run_in_place_of_training(script, HeteroNNHostScheduler, "evaluate", run, task, show_traceback)
+
+
+def card(reference: Reference, out: CardFile, evaluation: Figures = None) -> None:
+    """One file about a task, to show to others."""
+    from secure_hfl.home import home_directory
+    from secure_hfl.prediction.assignment import finished_task
+    from secure_hfl.prediction.card import card_page, model_card, read_evaluation
+    from secure_hfl.tasks import TaskStore
+
+    store = TaskStore(home_directory())
+    figures = None if evaluation is None else read_evaluation(evaluation)
+    values = model_card(store, finished_task(store, reference, None), figures)
+    _write(out, card_page(values) if out.suffix == ".html" else json.dumps(values, indent=1) + "\n")
+    console().print(plain(f"Written: {out}"))
+
+
+def _write(path: Path, text: str) -> None:
+    from secure_hfl.errors import ConfigurationError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from error

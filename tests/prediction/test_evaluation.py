@@ -1,0 +1,92 @@
+"""Figures of predictions with labels, and the model card of a finished task."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.prediction.card import card_page, model_card, read_evaluation
+from secure_hfl.prediction.evaluation import Evaluation, evaluate
+from secure_hfl.prediction.outcome import Predictions
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+from tests.prediction.memory_sessions import trained
+
+needs_torchmetrics = pytest.mark.skipif(
+    importlib.util.find_spec("torchmetrics") is None, reason="needs the extra evaluate"
+)
+FIGURES = Evaluation(
+    samples=4,
+    missing=1,
+    classes=2,
+    accuracy=0.75,
+    auc=0.5,
+    confusion=[[2, 0], [1, 1]],
+    calibration_error=0.1,
+    reliability=[(0.9, 0.75, 4)],
+)
+
+
+def predictions(outputs: list[list[float]], labels: tuple[Any, ...]) -> Predictions:
+    ids = tuple(str(at) for at in range(len(outputs)))
+    at = {each: number for number, each in enumerate(ids)}
+    return Predictions((*ids, "x"), torch.tensor(outputs), at, {"x": "nobody holds it"}, labels)
+
+
+@needs_torchmetrics
+@pytest.mark.parametrize("width", [1, 2], ids=["one logit", "two logits"])
+def test_figures_of_two_classes(width: int) -> None:
+    logits = [4.0, 2.0, -1.0, -3.0]  # for class 1; the truth is 1, 0, 1, 0
+    outputs = [[each] if width == 1 else [0.0, each] for each in logits]
+    figures = evaluate(predictions(outputs, (torch.tensor(1), torch.tensor(0), 1, 0)))
+    assert (figures.samples, figures.missing, figures.classes) == (4, 1, 2)
+    assert figures.accuracy == 0.5
+    assert figures.confusion == [[1, 1], [1, 1]]
+    assert figures.auc == 0.75  # of the four pairs of a 1 and a 0, three are in order
+    sure = [1 / (1 + math.exp(-abs(each))) for each in logits]
+    by_hand = (abs((sure[0] + sure[3]) / 2 - 1) * 2 + sure[1] + sure[2]) / 4  # 0.98 and 0.95 share a bin; 0.88, 0.73
+    assert figures.calibration_error == pytest.approx(by_hand, abs=1e-4)
+    assert sum(count for _, _, count in figures.reliability) == 4
+
+
+@needs_torchmetrics
+def test_without_labels_there_is_nothing_to_evaluate() -> None:
+    with pytest.raises(ConfigurationError, match="must yield \\(features, labels\\)"):
+        evaluate(predictions([[1.0]], ()))
+    with pytest.raises(ConfigurationError, match="class numbers from 0 to 1"):
+        evaluate(predictions([[1.0]], (2,)))
+
+
+@pytest.fixture(scope="module")
+def parties(tmp_path_factory: pytest.TempPathFactory) -> MemoryParties:
+    return trained(tmp_path_factory.mktemp("trained"), "plain")
+
+
+@pytest.mark.parametrize("name", [HOST, COLLABORATOR])
+def test_a_card_has_parties_protection_and_transcripts(parties: MemoryParties, name: str, tmp_path: Path) -> None:
+    task = parties.runs[name].bench.assignment
+    record = task.store.get(task.record.task_id)
+    (tmp_path / "figures.json").write_text(FIGURES.model_dump_json())
+    card = json.loads(json.dumps(model_card(task.store, record, read_evaluation(tmp_path / "figures.json"))))
+    assert [each["name"] for each in card["parties"]] == [HOST, COLLABORATOR]
+    assert card["protection"]["scheme"] == "plain"
+    assert (card["training"]["rounds"], card["training"]["samples_in_common"]) == (1, 96)
+    (kept,) = card["transcripts"].values()
+    assert kept["verdict"] == "holds"
+    assert len(kept["sha256"]) == 1
+    page = card_page(card)
+    for said in (record.task_id, *kept["sha256"].values(), card["parties"][0]["certificate"], "True class"):
+        assert said in page
+    assert "True class" not in card_page(model_card(task.store, record))
+
+
+def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "figures.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="no evaluation that secure-hfl evaluate wrote"):
+        read_evaluation(tmp_path / "figures.json")
