@@ -41,8 +41,8 @@ def test_parquet_tables_are_written_and_read(tmp_path: Path) -> None:
     assert read_ids(tmp_path / "out.parquet") == ["b", "a"]
 
 
-@pytest.mark.skipif(HAS_PARQUET, reason="the extra parquet is installed")
-def test_parquet_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+def test_parquet_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"secure-hfl\[parquet\]"):
         Request(["a"], ["a"], "host").answered(["a"], torch.ones(1, 1), {}).write(tmp_path / "out.parquet")
 
