@@ -117,6 +117,11 @@ class FloodedSet(ABC):
         """Bits of one coefficient of a reply's c1."""
 
     @property
+    def layout_slack(self) -> int:
+        """A layout that is quick to multiply may send one part in so many more than the least; 0: no more."""
+        return 0
+
+    @property
     @abstractmethod
     def operand_bytes(self) -> int:
         """Of an operand's or a public key's body."""
@@ -194,6 +199,10 @@ class BfvParameters(FloodedSet):
             raise InvalidInput(f"{self.name}: the special prime has up to {MAX_SPECIAL_BITS} bits")
         if len(set(self.primes)) != len(self.primes):
             raise InvalidInput(f"{self.name}: primes must differ")
+
+    @property
+    def layout_slack(self) -> int:
+        return 16
 
     @property
     def reply_width(self) -> int:
