@@ -68,7 +68,7 @@ from protocols.he.stock import Stock
 Ring = NDArray[np.uint64]
 
 PIECE = 8
-"""Operand parts or replies that are made at once: enough to share what they have in common and to be worth a thread."""
+"""Operand parts or sums that are made at once: enough to share what they have in common and to be worth a thread."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,7 +125,8 @@ class BfvSecret(_Private, SecretSide):
         self._secret = engine.secret_key(self._ternary)
         header = Header(Kind.PUBLIC_KEY, parameters.identifier).to_bytes()
         (zero,) = self._make_zeros(self._seeds(1))
-        self._public_key = header + engine.operand_body(zero.seed, zero.c0, np.empty(0, np.uint64))
+        body = engine.operand_body(zero.seed, zero.c0, np.empty(0, np.uint64))
+        self._public_key = header + body + b"".join(self._switching_keys())
         self._key_id = wire.key_id_of(self._public_key)
         self._stock: Stock[Zero] = Stock()
         self._shown = f"{parameters.name} key {self._key_id.hex()}"
@@ -179,11 +180,19 @@ class BfvSecret(_Private, SecretSide):
         """Of a c1: it is sent."""
         return self._randomness.seed()
 
+    def _switching_keys(self) -> list[bytes]:
+        if not self._engine.parameters.switching_parts:
+            return []
+        seeds = self._seeds(self._engine.parameters.switching_parts)
+        return self._engine.switching_keys(self._ternary, seeds.of_c1, self._errors(seeds))
+
     def _make_zeros(self, seeds: _Seeds) -> list[Zero]:
-        size, stream = self._engine.parameters.degree * WORD_BYTES, expand(seeds.of_errors)
-        errors = [stream.bytes(size) for _ in seeds.of_c1]
-        made = self._engine.zeros(self._secret, seeds.of_c1, errors)
+        made = self._engine.zeros(self._secret, seeds.of_c1, self._errors(seeds))
         return [Zero(*each) for each in zip(seeds.of_c1, made, strict=True)]
+
+    def _errors(self, seeds: _Seeds) -> list[bytes]:
+        size, stream = self._engine.parameters.degree * WORD_BYTES, expand(seeds.of_errors)
+        return [stream.bytes(size) for _ in seeds.of_c1]
 
 
 class BfvOperand(EncryptedOperand):
@@ -202,8 +211,10 @@ class BfvPublic(_Private, PublicSide):
     def __init__(self, engine: BfvEngine, public_key: bytes, randomness: Randomness, mapper: Mapper = map) -> None:
         parameters = engine.parameters
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
+        zero, switching = wire.key_bodies(body, parameters)
         self._engine, self._mapper = engine, mapper
-        self._key = engine.load([body])
+        self._key = engine.load([zero])
+        self._switching = engine.load_switching_keys(switching) if switching else None
         self._randomness = randomness
         self._key_id = wire.key_id_of(public_key)
         self._stock: Stock[Any] = Stock()
@@ -230,7 +241,8 @@ class BfvPublic(_Private, PublicSide):
         layout = self._layout(loaded, shape)
         shape.check_factor(factor)
         _check_ring("the addend", addend, (shape.m, shape.n))
-        product = Product(layout, np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend))
+        numbers = np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend)
+        product = Product(layout, *numbers, self._switching)
         bodies = chain.from_iterable(self._mapper(partial(self._bodies, product), self._pieces(layout)))
         named = (self._key_id, layout.k_tile, layout.n_tile)
         return CiphertextBundle(_parts(Kind.REPLY, self._engine.parameters, named, bodies))
@@ -254,16 +266,16 @@ class BfvPublic(_Private, PublicSide):
 
     def _pieces(self, layout: Layout) -> Iterator[tuple[range, list[Any], bytes, bytes]]:
         """Some groups of rows, what the stock has for their replies, a seed for other masks, and one for flooding."""
-        step = max(1, PIECE // layout.n_tiles)
+        step = max(1, PIECE // (layout.n_tiles * layout.packed)) * layout.packed
         for first in range(0, layout.groups, step):
             groups = range(first, min(first + step, layout.groups))
-            masks = self._stock.take_up_to(len(groups) * layout.n_tiles)
+            masks = self._stock.take_up_to(_replies(layout, groups))
             yield groups, masks, self._randomness.seed(), self._randomness.seed()
 
     def _bodies(self, product: Product, piece: tuple[range, list[Any], bytes, bytes]) -> list[bytes]:
         layout, (groups, masks, seed, flooding_seed) = product.layout, piece
         at = [(group, n_index) for group in groups for n_index in range(layout.n_tiles)]
-        masks = masks + self._make_masks(len(at) - len(masks), seed)
+        masks = masks + self._make_masks(_replies(layout, groups) - len(masks), seed)
         stream = expand(flooding_seed)
         flooding = [stream.bytes(len(layout.places(*each)) * FLOODING_BYTES) for each in at]
         return self._engine.replies(product, groups, masks, flooding)
@@ -272,6 +284,11 @@ class BfvPublic(_Private, PublicSide):
         """Fresh public-key encryptions of zero, but for the flooding."""
         size, stream = 2 * self._engine.parameters.degree * WORD_BYTES, expand(seed)
         return [self._engine.mask(self._key, stream.bytes(size)) for _ in range(count)]
+
+
+def _replies(layout: Layout, groups: range) -> int:
+    """How many replies some groups of rows take, if one begins with the first."""
+    return -(-len(groups) * layout.n_tiles // layout.packed)
 
 
 class BfvBackend(Backend):

@@ -42,12 +42,14 @@ class Product:
         factor: X [m, k].
         operand: what `BfvEngine.load` made of [M].
         addend: R [m, n].
+        switching: what `BfvEngine.load_switching_keys` made of its owner's; without packing it is not used.
     """
 
     layout: Layout
     factor: NDArray[np.int64]
     operand: Any
     addend: Ring
+    switching: Any = None
 
 
 class BfvEngine(ABC):
@@ -86,6 +88,20 @@ class BfvEngine(ABC):
         """The body of a part: the encryption of zero, which is used up, plus a message: its first coefficients."""
 
     @abstractmethod
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+        """The bodies of a key's key-switching keys, `switching_parts` of them: see `packing`.
+
+        Args:
+            ternary: as of `secret_key`.
+            seeds: of each a.
+            errors: N words for each e.
+        """
+
+    @abstractmethod
+    def load_switching_keys(self, bodies: Sequence[bytes]) -> Any:
+        """A peer's, in working form. Raises `InvalidCiphertext` for a malformed one."""
+
+    @abstractmethod
     def load(self, bodies: Sequence[bytes]) -> Any:
         """A peer's operand, or key, by its parts, in working form. Raises `InvalidCiphertext` for a malformed part."""
 
@@ -104,9 +120,9 @@ class BfvEngine(ABC):
 
         Args:
             product: all of it.
-            groups: consecutive groups of rows.
+            groups: consecutive groups of rows; the first reply begins with the first one.
             masks: one for each reply, used up.
-            flooding: uniform words for each reply.
+            flooding: uniform words for each sum.
         """
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
     phase      c0 + c1 s = (q/t) m + v  (mod q)
     key        m = 0, s ternary, |v| <= 21                    `ERROR_BOUND` of protocols/he/parameters.py
+    switching  what protocols/he/packing.py says, |v| <= 21   modulo q P in place of q
     operand    m = 0 where no entry lies, |v| <= 22           the same, and the rounding of q m / t
     reply      |v| <= `BfvParameters.reply_noise`             where a result lies; modulo 2^W in place of q
 
@@ -28,7 +29,8 @@ from protocols.he.bfv_parts import read_parts
 from protocols.he.bfv_wire import Kind, Residues
 from protocols.he.bit_packing import LIMB, Wide
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape, OpenedKey
-from protocols.he.layout import Layout
+from protocols.he.layout import Layout, put_results
+from protocols.he.packing import switching_row
 from protocols.he.parameters import ERROR_BOUND, BfvParameters
 from protocols.he.transforms import coefficients
 
@@ -48,9 +50,13 @@ class BfvOpenedKey(OpenedKey):
         self._ones, self._minus_ones = (np.asarray(key == sign, object) for sign in (1, -1))
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
         self._key_id = wire.key_id_of(public_key)
-        message, noise = self._open_seeded(body)
+        zero, switching = wire.key_bodies(body, parameters)
+        message, noise = self._open_seeded(zero)
         if message.any() or noise > ERROR_BOUND:
             raise InvalidCiphertext("the opened key does not belong to the public key that was sent")
+        for index, part in enumerate(switching):
+            if self._switching_noise(part, key, index) > ERROR_BOUND:
+                raise InvalidCiphertext("a key-switching key of the public key is not of the opened key")
 
     def __repr__(self) -> str:
         return f"<BfvOpenedKey {self._parameters.name} key {self._key_id.hex()}>"
@@ -77,23 +83,35 @@ class BfvOpenedKey(OpenedKey):
         out = np.empty((shape.m, shape.n), np.uint64)
         most = parameters.reply_noise()
         for index, body in enumerate(bodies):
-            group, n_index = divmod(index, layout.n_tiles)
-            places = layout.places(group, n_index)
+            places = np.concatenate(layout.part_places(index))
             c0, c1 = (_integers(half) for half in wire.read_reply(body, len(places), parameters))
             values, noise = self._open(c0 << parameters.dropped_bits, c1, 1 << parameters.reply_bits, places)
             if noise > most:
                 raise InvalidCiphertext("a reply is noisier than a product with a fresh operand can be")
-            window = layout.window(group, n_index)
-            out[window] = values.reshape(out[window].shape)
+            put_results(out, layout, index, values)
         return out
 
     def _open_seeded(self, body: bytes) -> tuple[Ring, int]:
         parameters = self._parameters
-        seed, c0 = wire.read_operand(body, parameters)
-        a = wire.uniform(seed, parameters)
-        c1 = np.stack([coefficients(row, prime) for row, prime in zip(a, parameters.data_primes, strict=True)])
-        phase = (_composed(c0, parameters.data_primes), _composed(c1, parameters.data_primes))
-        return self._open(*phase, parameters.modulus, np.arange(parameters.degree))
+        halves = self._halves(body, parameters.data_primes)
+        return self._open(*halves, parameters.modulus, np.arange(parameters.degree))
+
+    def _halves(self, body: bytes, primes: tuple[int, ...]) -> tuple[Integers, Integers]:
+        """c0 and c1 of a part that has a seed, as coefficients."""
+        seed, c0 = wire.read_operand(body, self._parameters, primes)
+        a = wire.uniform(seed, self._parameters, primes)
+        c1 = np.stack([coefficients(row, prime) for row, prime in zip(a, primes, strict=True)])
+        return _composed(c0, primes), _composed(c1, primes)
+
+    def _switching_noise(self, body: bytes, key: NDArray[np.int8], index: int) -> int:
+        """The largest |e| of a key-switching key."""
+        parameters, modulus = self._parameters, math.prod(self._parameters.primes)
+        number, row = divmod(index, len(parameters.data_primes))
+        message = np.zeros((len(parameters.primes), parameters.degree), np.uint64)
+        message[row] = switching_row(key, number + 1, row, parameters)
+        c0, c1 = self._halves(body, parameters.primes)
+        error = (c0 + self._times_key(c1, modulus) - _composed(message, parameters.primes)) % modulus
+        return int(np.minimum(error, modulus - error).max())
 
     def _open(self, c0: Integers, c1: Integers, modulus: int, places: NDArray[np.int64]) -> tuple[Ring, int]:
         """m at these places, and the largest |v| there, rounded up."""

@@ -3,8 +3,9 @@
     part     = header | body
     header   = magic "SHBV" | version u8 | kind u8 | parameter set u16 | key id 16 | index u32 | k_tile u32 | n_tile u32
     operand  : seed 32 | c0 mod each data prime
-    reply    : c0 at the results only, W - D bits each | c1, N times W bits
+    reply    : c0 at the results only, sum by sum, W - D bits each | c1, N times W bits
     key      : as an operand, of zero                          (key id, index and tiles are zero)
+               then, if the set packs sums, the key-switching keys: as operands, but modulo all primes (`packing`)
 
 Integers are little-endian. Values are packed to the bit, value i of b bits from bit i b on, least significant bit
 first: residues prime by prime, each prime at its own bit length; each row (one prime, or one half of a reply) ends on a
@@ -100,8 +101,9 @@ def parse(part: object, kind: Kind, parameters: BfvParameters, key_id: bytes, in
         raise InvalidCiphertext(f"{where} is under another key; both sides must use the key sent in this session")
     if got_index != index:
         raise InvalidCiphertext(f"{where} says that it is part {got_index}")
-    if kind is not Kind.REPLY and len(part) != HEADER_BYTES + parameters.operand_bytes:
-        raise InvalidCiphertext(f"{where} has {len(part)} bytes, not {HEADER_BYTES + parameters.operand_bytes}")
+    size = {Kind.OPERAND: parameters.operand_bytes, Kind.PUBLIC_KEY: parameters.key_bytes}.get(kind)
+    if size is not None and len(part) != HEADER_BYTES + size:
+        raise InvalidCiphertext(f"{where} has {len(part)} bytes, not {HEADER_BYTES + size}")
     return Header(kind, got_set, got_key, index, k_tile, n_tile), part[HEADER_BYTES:]
 
 
@@ -113,14 +115,23 @@ def pack_residues(residues: Residues, primes: tuple[int, ...]) -> bytes:
     return b"".join(pack(row, prime.bit_length()) for row, prime in zip(residues, primes, strict=True))
 
 
-def read_operand(body: bytes, parameters: BfvParameters) -> tuple[bytes, Residues]:
-    """The seed, and c0 [data primes, N], of an operand's or key's body; refuses residues not below their primes.
+def key_bodies(body: bytes, parameters: BfvParameters) -> tuple[bytes, list[bytes]]:
+    """A public key's body as the one of its encryption of zero and those of its key-switching keys."""
+    cut, size = parameters.operand_bytes, parameters.switching_part_bytes
+    return body[:cut], [body[cut + each * size : cut + (each + 1) * size] for each in range(parameters.switching_parts)]
 
-    `parse` has checked its length.
+
+def read_operand(
+    body: bytes, parameters: BfvParameters, primes: tuple[int, ...] | None = None
+) -> tuple[bytes, Residues]:
+    """The seed, and c0 [primes, N], of an operand's or key's body; refuses residues not below their primes.
+
+    `parse` has checked its length. `primes`: what it is modulo; None: the data primes.
     """
-    c0 = np.empty((len(parameters.data_primes), parameters.degree), np.uint64)
+    moduli = parameters.data_primes if primes is None else primes
+    c0 = np.empty((len(moduli), parameters.degree), np.uint64)
     at = SEED_BYTES
-    for row, prime in zip(c0, parameters.data_primes, strict=True):
+    for row, prime in zip(c0, moduli, strict=True):
         size = packed_size(parameters.degree, prime.bit_length())
         row[:] = unpack(body[at : at + size], parameters.degree, prime.bit_length())
         at += size
@@ -159,16 +170,17 @@ _SPARE_DRAWS = 16
 """A draw is skipped once in 2^28, or more seldom."""
 
 
-def uniform(seed: bytes, parameters: BfvParameters) -> Residues:
-    """a [data primes, N] in transform form."""
-    return uniform_of(expand(seed), parameters)
+def uniform(seed: bytes, parameters: BfvParameters, primes: tuple[int, ...] | None = None) -> Residues:
+    """a [primes, N] in transform form. `primes`: None for the data primes."""
+    return uniform_of(expand(seed), parameters, primes)
 
 
-def uniform_of(stream: Randomness, parameters: BfvParameters) -> Residues:
+def uniform_of(stream: Randomness, parameters: BfvParameters, primes: tuple[int, ...] | None = None) -> Residues:
     """The same from the stream of the seed."""
-    degree, count = parameters.degree, len(parameters.data_primes) * parameters.degree
-    out, draws, at = np.empty((len(parameters.data_primes), degree), np.uint64), np.empty(0, np.uint64), 0
-    for row, prime in zip(out, parameters.data_primes, strict=True):
+    moduli = parameters.data_primes if primes is None else primes
+    degree, count = parameters.degree, len(moduli) * parameters.degree
+    out, draws, at = np.empty((len(moduli), degree), np.uint64), np.empty(0, np.uint64), 0
+    for row, prime in zip(out, moduli, strict=True):
         filled = 0
         while filled < degree:
             if at == len(draws):

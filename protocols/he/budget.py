@@ -18,6 +18,7 @@ BFV, per result (protocols/he/parameters.py has the terms):
     e2 s - e u   s, u ternary: at most N times 21/2, twice
     rounding     1/2 for each coefficient of M, times X: at most |x_row|_1 / 2 in all; 1/2 for R, and 1/2 for what is no
                  integer in the ideal. Not random, so these add up
+    packing      its bound, squared: far below the others
     u            three values from 64-bit words: relative errors of 2^-63 and less
 
 Each is a term of the noise before a reply is scaled to 2^W and loses the lowest bits of c0. Both are done to the
@@ -67,8 +68,9 @@ def bfv_distance(layout: Layout, parameters: FloodedSet) -> Distance:
         shape.n * float(shape.largest_square_sum(largest_lifted(shape))) * (ERROR_VARIANCE * layout.rows + shape.k / 2)
     )
     zeros = shape.m * shape.n * (2 * ERROR_VARIANCE * parameters.degree + 2)
+    packing = shape.m * shape.n * float(parameters.switching_noise) ** 2
     ternary = layout.reply_parts * parameters.degree * TERNARY_SQUARES
-    return Distance(smooth_squares(factor + zeros, parameters.flood_bits) + ternary)
+    return Distance(smooth_squares(factor + zeros + packing, parameters.flood_bits) + ternary)
 
 
 def bfv_product(shape: MatrixShape, loaded: MatrixShape | None, parameters: FloodedSet) -> Distance:

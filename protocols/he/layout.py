@@ -38,6 +38,10 @@ BLOCK = 64
 """A transform's last stages stay within blocks of so many points: it is quick with tiles of k up to that, in spans from
 that on."""
 
+SUM_BITS = 24
+"""What a sum that is packed costs in transforms, as bits a coefficient: then 128 x 20 x 20 takes two operands and four
+sums in one reply, not one operand and seven sums in two replies. A fifth more bytes, a third less time."""
+
 Ring = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
@@ -51,6 +55,7 @@ class Layout:
     n_tile: int
     rows: int
     degree: int
+    packed: int = 1
 
     @property
     def k_tiles(self) -> int:
@@ -71,9 +76,14 @@ class Layout:
         return self.n_tiles * self.k_tiles
 
     @property
-    def reply_parts(self) -> int:
-        """Ciphertexts of the result, ordered by row group, then n tile."""
+    def sums(self) -> int:
+        """Sums over k tiles, each with a part of the result, ordered by row group, then n tile."""
         return self.groups * self.n_tiles
+
+    @property
+    def reply_parts(self) -> int:
+        """Ciphertexts of the result: each holds `packed` sums that follow each other, the last one what is left."""
+        return -(-self.sums // self.packed)
 
     @property
     def norm(self) -> int:
@@ -105,9 +115,36 @@ class Layout:
         return rows, slice(n_index * self.n_tile, min((n_index + 1) * self.n_tile, self.shape.n))
 
     def places(self, group: int, n_index: int) -> Places:
-        """The coefficients of one reply that hold results, in the row-major order of its window. Read-only."""
+        """The coefficients of one sum that hold results, in the row-major order of its window. Read-only."""
         rows, columns = self.window(group, n_index)
         return _places(rows.stop - rows.start, columns.stop - columns.start, self.k_tile, self.n_tile)
+
+    def part(self, index: int) -> list[tuple[int, int]]:
+        """The sums in one reply, by row group and n tile."""
+        last = min((index + 1) * self.packed, self.sums)
+        return [divmod(each, self.n_tiles) for each in range(index * self.packed, last)]
+
+    def part_places(self, index: int) -> list[Places]:
+        """The coefficients of one reply that hold results, for each of its sums in order, as `packing` moves them."""
+        sums = self.part(index)
+        if len(sums) == 1:
+            return [self.places(*sums[0])]
+        back = (self.k_tile - 1) % self.packed
+        return [self.places(*each) + (number - back) for number, each in enumerate(sums)]
+
+    def part_results(self, index: int) -> int:
+        """How many results one reply holds."""
+        windows = (self.window(*each) for each in self.part(index))
+        return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
+
+
+def put_results(out: Ring, layout: Layout, index: int, values: Ring) -> None:
+    """Writes the results of one reply, in the order of `Layout.part_places`, into out [m, n]."""
+    at = 0
+    for each in layout.part(index):
+        window = out[layout.window(*each)]
+        window[:] = values[at : at + window.size].reshape(window.shape)
+        at += window.size
 
 
 @lru_cache(maxsize=64)
@@ -143,11 +180,17 @@ def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n
         InvalidInput: the shape is out of range, the tiles do not fit it, or not one row stays within the noise bound.
     """
     _check_shape(shape)
-    if not (1 <= k_tile <= shape.k and 1 <= n_tile <= shape.n and k_tile * n_tile <= parameters.degree):
+    packed = parameters.packed_replies
+    fits = 1 <= k_tile <= _rounded_up(shape.k, packed) and 1 <= n_tile <= shape.n
+    if not (fits and k_tile * n_tile <= parameters.degree and k_tile % packed == 0):
         raise InvalidInput(f"tiles of {k_tile} x {n_tile} do not fit a [{shape.k}, {shape.n}] matrix")
     quiet_rows = _quiet_rows(shape, parameters)
     rows = min(parameters.degree // (k_tile * n_tile), quiet_rows, shape.m)
-    return Layout(shape, k_tile, n_tile, rows, parameters.degree)
+    return Layout(shape, k_tile, n_tile, rows, parameters.degree, packed)
+
+
+def _rounded_up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def _quiet_rows(shape: MatrixShape, parameters: FloodedSet) -> int:
@@ -169,7 +212,9 @@ def _tile_sizes(side: int, most: int) -> NDArray[np.int64]:
 def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
 
-    One of powers of two is taken if it sends no more beyond that than `FloodedSet.layout_slack` says.
+    One of powers of two is taken if it costs no more beyond that than `FloodedSet.layout_slack` says. Where sums are
+    packed, each counts as `SUM_BITS` a coefficient as well, for the time that it takes.
+
     Both sides call it for the same shape and get the same answer: integers only. Raises `InvalidInput` as
     `layout_with_tiles` does.
     """
@@ -187,13 +232,16 @@ def _is_power(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     degree = parameters.degree
     quiet_rows = _quiet_rows(shape, parameters)
-    k_tile = _tile_sizes(shape.k, degree)[:, None]
+    packed = parameters.packed_replies
+    k_tile = np.unique(-(-_tile_sizes(shape.k, degree) // packed) * packed)[:, None]
     n_tile = _tile_sizes(shape.n, degree)[None, :]
     rows = np.minimum(np.maximum(degree // (k_tile * n_tile), 1), min(quiet_rows, shape.m))
     n_tiles = -(-shape.n // n_tile)
     operands = -(-shape.k // k_tile) * n_tiles
-    replies = -(-shape.m // rows) * n_tiles
-    cost = operands * parameters.operand_bits + replies * parameters.reply_width
+    sums = -(-shape.m // rows) * n_tiles
+    cost = operands * parameters.operand_bits + -(-sums // packed) * parameters.reply_width
+    if packed > 1:
+        cost += sums * SUM_BITS
     fits = k_tile * n_tile <= degree
     least = cost[fits].min()
     span = k_tile * n_tile

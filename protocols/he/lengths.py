@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import lru_cache
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
@@ -46,31 +47,23 @@ class BfvLengths(CiphertextLengths):
 
     @property
     def key(self) -> int:
-        """An encryption of zero, in the form of an operand's part."""
-        return bfv_wire.HEADER_BYTES + self._set.operand_bytes
+        return bfv_wire.HEADER_BYTES + self._set.key_bytes
 
     def operand(self, shape: MatrixShape) -> Parts:
-        return (self.key,) * best_layout(shape, self._set).operand_parts
+        return (bfv_wire.HEADER_BYTES + self._set.operand_bytes,) * best_layout(shape, self._set).operand_parts
 
     def reply(self, shape: MatrixShape, loaded: MatrixShape) -> Parts:
         tiles = best_layout(loaded, self._set)
-        layout = layout_with_tiles(shape, self._set, tiles.k_tile, tiles.n_tile)
-        groups, columns = divmod(layout.reply_parts, layout.n_tiles)[0], layout.n_tiles
-        # Only the last group of rows and the last tile of columns are smaller than the others.
-        whole, last = (self._row(layout, group, columns) for group in (0, groups - 1))
-        return whole * (groups - 1) + last
+        return _reply_parts(layout_with_tiles(shape, self._set, tiles.k_tile, tiles.n_tile), self._set)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape) -> Distance:
         return bfv_product(shape, loaded, self._set)
 
-    def _row(self, layout: Layout, group: int, columns: int) -> Parts:
-        """The parts of one group of rows."""
-        return (self._part(layout, group, 0),) * (columns - 1) + (self._part(layout, group, columns - 1),)
 
-    def _part(self, layout: Layout, group: int, n_index: int) -> int:
-        rows, columns = layout.window(group, n_index)
-        places = (rows.stop - rows.start) * (columns.stop - columns.start)
-        return bfv_wire.HEADER_BYTES + self._set.reply_bytes(places)
+@lru_cache(maxsize=256)
+def _reply_parts(layout: Layout, chosen: FloodedSet) -> Parts:
+    counts = (layout.part_results(part) for part in range(layout.reply_parts))
+    return tuple(bfv_wire.HEADER_BYTES + chosen.reply_bytes(count) for count in counts)
 
 
 class PaillierLengths(CiphertextLengths):

@@ -10,6 +10,7 @@ from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.layout import Layout
 from protocols.he.native.kernel import Kernel
 from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero
+from protocols.he.packing import switching_row
 from protocols.he.parameters import SEED_BYTES, BfvParameters
 
 NAMES = {"ifma": "AVX-512 IFMA", "avx2": "AVX2", "neon": "NEON", "scalar": "no vector instructions"}
@@ -31,14 +32,19 @@ class NativeEngine(BfvEngine):
 
     def __init__(self, parameters: BfvParameters, instruction_set: str = "") -> None:
         self.parameters = parameters
-        self._kernel = Kernel(
-            parameters.data_primes,
-            scale_bits=parameters.reply_bits,
-            drop_bits=parameters.dropped_bits,
-            flood_bits=parameters.flood_bits,
-            instruction_set=instruction_set,
-        )
+        self._switching = self._made(parameters.primes, instruction_set) if parameters.packing > 1 else None
+        self._kernel = self._made(parameters.data_primes, instruction_set, self._switching)
         self.description = f"native, {NAMES[self._kernel.instruction_set]}"
+
+    def _made(self, primes: tuple[int, ...], instruction_set: str, switching: Kernel | None = None) -> Kernel:
+        return Kernel(
+            primes,
+            scale_bits=self.parameters.reply_bits,
+            drop_bits=self.parameters.dropped_bits,
+            flood_bits=self.parameters.flood_bits,
+            instruction_set=instruction_set,
+            switching=switching,
+        )
 
     def secret_key(self, ternary: bytes) -> KernelSecret:
         return self._kernel.secret(np.frombuffer(ternary, np.int8))
@@ -50,8 +56,25 @@ class NativeEngine(BfvEngine):
     def operand_body(self, seed: bytes, zero: KernelZero, message: Ring) -> bytes:
         return seed + self._kernel.body(zero, message if len(message) else None)
 
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+        if self._switching is None:
+            return []
+        key = np.frombuffer(ternary, np.int8)
+        secret, bodies = self._switching.secret(key), []
+        for index, (seed, words) in enumerate(zip(seeds, errors, strict=True)):
+            number, row = divmod(index, len(self.parameters.data_primes))
+            zero = self._switching.zero(secret, seed, self._switching.error(words))
+            message = switching_row(key, number + 1, row, self.parameters)
+            bodies.append(seed + self._switching.switching_body(zero, row, message))
+        return bodies
+
+    def load_switching_keys(self, bodies: Sequence[bytes]) -> KernelOperand | None:
+        if self._switching is None:
+            return None
+        return self._switching.load([_cut(body) for body in bodies], "key-switching keys")
+
     def load(self, bodies: Sequence[bytes]) -> KernelOperand:
-        return self._kernel.load([(body[:SEED_BYTES], body[SEED_BYTES:]) for body in bodies])
+        return self._kernel.load([_cut(body) for body in bodies])
 
     def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
         cut = self.parameters.degree * WORD_BYTES
@@ -61,7 +84,12 @@ class NativeEngine(BfvEngine):
         self, product: Product, groups: range, masks: Sequence[KernelMask], flooding: Sequence[bytes]
     ) -> list[bytes]:
         whole = product.layout, product.factor, product.operand, product.addend
-        return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop)
+        return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)
 
     def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
         return self._kernel.decrypt(secret, layout, bodies)
+
+
+def _cut(body: bytes) -> tuple[bytes, bytes]:
+    """A part's seed and its packed c0."""
+    return body[:SEED_BYTES], body[SEED_BYTES:]

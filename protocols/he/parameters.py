@@ -16,6 +16,9 @@ A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer po
     zero encryption   (b u, a u + e2) for the public key b = -(a s + e) and ternary u: the phase is e2 s - e u, so
                       |v| <= 2 * 21 N, as s and u are ternary. The error that textbooks add to b u is the flooding.
     addend            one more rounding, 1/2.
+    packing           up to `packing` = p sums become one ciphertext by p - 1 key switches (protocols/he/packing.py).
+                      Each adds L products of a digit below a data prime with an error, over the special prime P, in
+                      all (p - 1) N 21 (sum of data primes) / P; the division by P rounds both halves: (N + 1) / 2.
     flooding          the sum of three integers uniform in [0, 2^flood_bits), centred: at most 3/2 of 2^flood_bits, the
                       same for every product under one set. Why three: protocols/he/budget.py.
 
@@ -131,6 +134,21 @@ class FloodedSet(ABC):
         """Of the body of a reply with so many results."""
 
     @property
+    def packed_replies(self) -> int:
+        """How many sums one reply holds, at most."""
+        return 1
+
+    @property
+    def switching_noise(self) -> int:
+        """Bound on the noise of packing, before flooding."""
+        return 0
+
+    @property
+    def key_bytes(self) -> int:
+        """Of a public key's body."""
+        return self.operand_bytes
+
+    @property
     def zero_noise(self) -> int:
         """Bound on the noise of an encryption of zero, before flooding."""
         return 2 * ERROR_BOUND * self.degree
@@ -141,12 +159,12 @@ class FloodedSet(ABC):
         Args:
             norm: bound on the sum of |x| over the coefficients of the plaintext factors behind one reply.
         """
-        return -(-norm * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + 1
+        return -(-norm * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + self.switching_noise + 1
 
     @property
     def max_norm(self) -> int:
         """The largest `norm` that flooding still covers by `FLOODING_BITS`; 0 if none."""
-        room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - 1
+        room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - self.switching_noise - 1
         return max(0, 2 * room // (2 * ERROR_BOUND + 1))
 
     @property
@@ -162,10 +180,12 @@ class BfvParameters(FloodedSet):
     Args:
         reply_bits: W, a reply is scaled to 2^W.
         dropped_bits: D, the lowest bits of c0 that a reply leaves out.
+        packing: how many sums one reply holds, at most: 1 for no packing, or a power of two.
     """
 
     reply_bits: int
     dropped_bits: int
+    packing: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.identifier < 1 << 16:
@@ -184,6 +204,8 @@ class BfvParameters(FloodedSet):
         ):
             if not least <= value <= most:
                 raise InvalidInput(f"{self.name}: {name} must be from {least} to {most}, not {value}")
+        if self.packing not in (1, 2, 4, 8):
+            raise InvalidInput(f"{self.name}: 1, 2, 4 or 8 sums are packed into a reply, not {self.packing}")
         if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
             raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
 
@@ -195,6 +217,8 @@ class BfvParameters(FloodedSet):
                 raise InvalidInput(f"{self.name}: {prime} is not a prime that is 1 mod 2N")
         if not all(MIN_PRIME_BITS <= prime.bit_length() <= MAX_PRIME_BITS for prime in self.data_primes):
             raise InvalidInput(f"{self.name}: data primes have {MIN_PRIME_BITS} to {MAX_PRIME_BITS} bits")
+        if self.packing > 1 and not MIN_PRIME_BITS <= self.primes[-1].bit_length() <= MAX_PRIME_BITS:
+            raise InvalidInput(f"{self.name}: for packing the special prime is like the data primes")
         if self.primes[-1].bit_length() > MAX_SPECIAL_BITS:
             raise InvalidInput(f"{self.name}: the special prime has up to {MAX_SPECIAL_BITS} bits")
         if len(set(self.primes)) != len(self.primes):
@@ -203,6 +227,36 @@ class BfvParameters(FloodedSet):
     @property
     def layout_slack(self) -> int:
         return 16
+
+    @property
+    def special_prime(self) -> int:
+        """P."""
+        return self.primes[-1]
+
+    @property
+    def packed_replies(self) -> int:
+        return self.packing
+
+    @property
+    def switching_parts(self) -> int:
+        """Key-switching keys: one for each automorphism but the identity and each data prime, by automorphism first."""
+        return (self.packing - 1) * len(self.data_primes)
+
+    @property
+    def switching_part_bytes(self) -> int:
+        """Of one: as an operand's part, but modulo the special prime as well."""
+        return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.primes)
+
+    @property
+    def key_bytes(self) -> int:
+        return self.operand_bytes + self.switching_parts * self.switching_part_bytes
+
+    @property
+    def switching_noise(self) -> int:
+        if self.packing == 1:
+            return 0
+        products = (self.packing - 1) * self.degree * ERROR_BOUND * sum(self.data_primes)
+        return -(-products // self.special_prime) + (self.degree + 2) // 2
 
     @property
     def reply_width(self) -> int:
@@ -242,6 +296,7 @@ TRAINING = BfvParameters(
     flood_bits=83,
     reply_bits=76,
     dropped_bits=11,
+    packing=4,
 )
 """Small factors: sums of 38 bits in a reply. 3 x 48 bits of data, 192 in all: 26 bits inside the 128-bit limit.
 

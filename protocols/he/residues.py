@@ -72,19 +72,17 @@ def scaled_message(ring: Residues, parameters: BfvParameters) -> Residues:
     return out
 
 
-def add_residues(left: Residues, right: Residues, parameters: BfvParameters) -> Residues:
+def add_residues(left: Residues, right: Residues, primes: tuple[int, ...]) -> Residues:
     """The sum of reduced residues, reduced."""
     total = left + right
-    primes = np.array(parameters.data_primes, np.uint64)[:, None]
-    reduced: Residues = np.minimum(total, total - primes)
+    reduced: Residues = np.minimum(total, total - np.array(primes, np.uint64)[:, None])
     return reduced
 
 
-def subtract_residues(left: Residues, right: Residues, parameters: BfvParameters) -> Residues:
+def subtract_residues(left: Residues, right: Residues, primes: tuple[int, ...]) -> Residues:
     """The difference of reduced residues, reduced."""
     difference = left - right
-    primes = np.array(parameters.data_primes, np.uint64)[:, None]
-    reduced: Residues = np.minimum(difference, difference + primes)
+    reduced: Residues = np.minimum(difference, difference + np.array(primes, np.uint64)[:, None])
     return reduced
 
 

@@ -34,12 +34,22 @@ def _close(files: Stock[int]) -> None:
 
 
 class SealContext:
-    """SEAL's context for one parameter set, and objects in and out of it."""
+    """SEAL's context for one parameter set, and objects in and out of it.
 
-    def __init__(self, parameters: BfvParameters) -> None:
+    Args:
+        parameters: the set.
+        primes: of ciphertexts; None: the set's data primes.
+        special: the prime that SEAL sets apart, with which nothing is done; None: the set's.
+    """
+
+    def __init__(
+        self, parameters: BfvParameters, primes: tuple[int, ...] | None = None, special: int | None = None
+    ) -> None:
         settings = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
         settings.set_poly_modulus_degree(parameters.degree)
-        settings.set_coeff_modulus([seal.Modulus(prime) for prime in parameters.primes])
+        self.primes = parameters.data_primes if primes is None else primes
+        apart = parameters.special_prime if special is None else special
+        settings.set_coeff_modulus([seal.Modulus(prime) for prime in (*self.primes, apart)])
         settings.set_plain_modulus(1 << RING_BITS)
         self.parameters = parameters
         self.context = seal.SEALContext(settings, True, seal.SEC_LEVEL_TYPE.TC128)
@@ -48,8 +58,8 @@ class SealContext:
         self.evaluator = seal.Evaluator(self.context)
         self._levels = {}
         data = self.context.first_context_data()
-        for primes in range(len(parameters.data_primes), DECRYPTION_PRIMES - 1, -1):
-            self._levels[primes] = data.parms_id()
+        for count in range(len(self.primes), DECRYPTION_PRIMES - 1, -1):
+            self._levels[count] = data.parms_id()
             data = data.next_context_data()
         self._files: Stock[int] = Stock()
         # Not at exit, when this module may be half gone: the system closes them then.
@@ -84,15 +94,15 @@ class SealContext:
 
         Args:
             ring: N coefficients, not all zero.
-            primes: how many of the data primes it is modulo; None: all.
+            primes: how many of the context's primes it is modulo; None: all.
         """
         plain = self.load(seal.Plaintext(), objects.plaintext(ring))
-        level = self._levels[len(self.parameters.data_primes) if primes is None else primes]
+        level = self._levels[len(self.primes) if primes is None else primes]
         self.evaluator.transform_to_ntt_inplace(plain, level)
         return plain
 
     def ciphertext(self, polynomials: Sequence[Residues], ntt: bool = False) -> Any:
-        """Two polynomials [primes, N] modulo the first data primes. `ntt`: they are in transform form."""
+        """Two polynomials [primes, N] modulo the first primes. `ntt`: they are in transform form."""
         level = struct.pack("<4Q", *self._levels[len(polynomials[0])])
         return self.load(seal.Ciphertext(self.context), objects.ciphertext(level, polynomials, ntt))
 

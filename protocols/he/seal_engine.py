@@ -18,7 +18,8 @@ from protocols.he import bfv_wire as wire
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
 from protocols.he.interface import as_ring
-from protocols.he.layout import Layout
+from protocols.he.layout import Layout, put_results
+from protocols.he.packing import divided, folded, switching_row
 from protocols.he.parameters import BfvParameters
 from protocols.he.residues import (
     DECRYPTION_PRIMES,
@@ -27,6 +28,8 @@ from protocols.he.residues import (
     drop_bits,
     flooding_noise,
     lift,
+    multiply_by,
+    reduce_once,
     residues_of,
     scale_down,
     scaled_message,
@@ -47,10 +50,14 @@ class SealSecret:
 
 @dataclass(frozen=True, repr=False)
 class SealMask:
-    """u * key in transform form, and e2 for c1."""
+    """u * key as coefficients, [2, data primes, N], and e2 for c1."""
 
-    product: Any
+    product: Residues
     error: Residues
+
+
+SPARE_PRIME = 65537
+"""SEAL sets a prime apart in every context; nothing is done with it."""
 
 
 class SealEngine(BfvEngine):
@@ -63,6 +70,8 @@ class SealEngine(BfvEngine):
         self.parameters = parameters
         self._context = SealContext(parameters)
         self._evaluator = self._context.evaluator
+        if parameters.packing > 1:
+            self._switching = SealContext(parameters, parameters.primes, SPARE_PRIME)
 
     def secret_key(self, ternary: bytes) -> SealSecret:
         ring = as_ring(np.frombuffer(ternary, np.int8))
@@ -72,13 +81,13 @@ class SealEngine(BfvEngine):
         uniform = [wire.uniform(seed, self.parameters) for seed in seeds]
         found = []
         for product, words in zip(self._times(uniform, secret.whole, ntt=True), errors, strict=True):
-            total = add_residues(product, self._error(words), self.parameters)
-            found.append(subtract_residues(np.zeros_like(total), total, self.parameters))
+            total = self._add(product, self._error(words))
+            found.append(subtract_residues(np.zeros_like(total), total, self.parameters.data_primes))
         return found
 
     def operand_body(self, seed: bytes, zero: Residues, message: Ring) -> bytes:
         there = zero[:, : len(message)]
-        there[:] = add_residues(there, scaled_message(message, self.parameters), self.parameters)
+        there[:] = self._add(there, scaled_message(message, self.parameters))
         return seed + wire.pack_residues(zero, self.parameters.data_primes)
 
     def load(self, bodies: Sequence[bytes]) -> list[Any]:
@@ -89,21 +98,45 @@ class SealEngine(BfvEngine):
         factor = self._context.plaintext(as_ring(ternary(np.frombuffer(words[:cut], "<u8"))))
         product = seal.Ciphertext(self._context.context)
         self._evaluator.multiply_plain(key[0], factor, product)
-        return SealMask(product, self._error(words[cut:]))
+        return SealMask(self._context.polynomials(self._out(product)), self._error(words[cut:]))
+
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+        parameters, context, primes = self.parameters, self._switching, self.parameters.primes
+        key = np.frombuffer(ternary, np.int8)
+        uniform = [wire.uniform(seed, parameters, primes) for seed in seeds]
+        products = self._times(uniform, context.plaintext(as_ring(key)), ntt=True, context=context)
+        bodies = []
+        for index, (seed, product, words) in enumerate(zip(seeds, products, errors, strict=True)):
+            number, row = divmod(index, len(parameters.data_primes))
+            error = residues_of(small_error(np.frombuffer(words, "<u8")), primes)
+            c0 = subtract_residues(np.zeros_like(product), add_residues(product, error, primes), primes)
+            message = switching_row(key, number + 1, row, parameters)
+            c0[row] = reduce_once(c0[row] + message, primes[row])
+            bodies.append(seed + wire.pack_residues(c0, primes))
+        return bodies
+
+    def load_switching_keys(self, bodies: Sequence[bytes]) -> list[Any]:
+        return [self._load(body, self._switching) for body in bodies]
 
     def replies(
         self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[bytes]
     ) -> list[bytes]:
-        layout, bodies, unused = product.layout, [], iter(zip(masks, flooding, strict=True))
-        for group in groups:
-            factors = [self._factor(polynomial) for polynomial in layout.factor(product.factor, group)]
-            for n_index in range(layout.n_tiles):
-                operands = product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
-                (mask, words), places = next(unused), layout.places(group, n_index)
-                c0, c1 = self._context.polynomials(self._sum(mask, factors, operands))
-                addend = product.addend[layout.window(group, n_index)].reshape(-1)
-                message = add_residues(scaled_message(addend, self.parameters), self._flooding(words), self.parameters)
-                bodies.append(self._reply_body(c0, add_residues(c1, mask.error, self.parameters), places, message))
+        layout, bodies = product.layout, []
+        first = groups.start * layout.n_tiles // layout.packed
+        source = _Sums(self, product, flooding)
+        for index, mask in enumerate(masks, first):
+            sums = [source.take(*each) for each in layout.part(index)]
+            mask_c0, mask_c1 = mask.product
+            c0s, c1 = [c0 for c0, _, _ in sums], sums[0][1]
+            if len(sums) > 1:
+                c1, switched = self._packed([half for _, half, _ in sums], layout, product.switching)
+                mask_c0 = self._add(mask_c0, switched)
+            own = [c0[:, layout.places(*each)] for c0, each in zip(c0s, layout.part(index), strict=True)]
+            places = np.concatenate(layout.part_places(index))
+            c0 = self._add(np.concatenate(own, axis=1), mask_c0[:, places])
+            message = np.concatenate([message for _, _, message in sums], axis=1)
+            c1 = self._add(self._add(c1, mask_c1), mask.error)
+            bodies.append(self._reply_body(self._add(c0, message), c1, places))
         return bodies
 
     def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
@@ -111,60 +144,90 @@ class SealEngine(BfvEngine):
         primes = parameters.data_primes[:DECRYPTION_PRIMES]
         for first in range(0, len(bodies), 2):
             pair = bodies[first : first + 2]
-            at = [divmod(first + index, layout.n_tiles) for index in range(len(pair))]
-            places = [layout.places(*each) for each in at]
-            read = [wire.read_reply(body, len(each), parameters) for body, each in zip(pair, places, strict=True)]
+            counts = [layout.part_results(first + index) for index in range(len(pair))]
+            read = [wire.read_reply(body, each, parameters) for body, each in zip(pair, counts, strict=True)]
             lifted = [lift(c1, primes, parameters.reply_bits) for _, c1 in read]
             products = self._times(lifted, secret.short)
-            for (c0, _), product, own, each in zip(read, products, places, at, strict=True):
-                window = layout.window(*each)
-                out[window] = decode(c0, product[:, own], parameters).reshape(out[window].shape)
+            for index, ((c0, _), product) in enumerate(zip(read, products, strict=True), first):
+                places = np.concatenate(layout.part_places(index))
+                put_results(out, layout, index, decode(c0, product[:, places], parameters))
         return out
 
-    def _load(self, body: bytes) -> Any:
+    def _load(self, body: bytes, context: SealContext | None = None) -> Any:
         """(c0, a) in transform form. c0 is transformed beside the constant 1: SEAL takes nothing with a c1 of zero."""
-        seed, c0 = wire.read_operand(body, self.parameters)
+        context = self._context if context is None else context
+        seed, c0 = wire.read_operand(body, self.parameters, context.primes)
         one = np.zeros_like(c0)
         one[:, 0] = 1
-        loaded = self._context.ciphertext((c0, one))
-        self._evaluator.transform_to_ntt_inplace(loaded)
-        uniform = wire.uniform(seed, self.parameters)
-        ones = np.ones_like(uniform)
-        rest = subtract_residues(uniform, ones, self.parameters)
-        self._evaluator.add_inplace(loaded, self._context.ciphertext((np.zeros_like(rest), rest), ntt=True))
+        loaded = context.ciphertext((c0, one))
+        context.evaluator.transform_to_ntt_inplace(loaded)
+        uniform = wire.uniform(seed, self.parameters, context.primes)
+        rest = subtract_residues(uniform, np.ones_like(uniform), context.primes)
+        context.evaluator.add_inplace(loaded, context.ciphertext((np.zeros_like(rest), rest), ntt=True))
         return loaded
 
-    def _times(self, polynomials: Sequence[Residues], factor: Any, ntt: bool = False) -> list[Residues]:
+    def _times(
+        self, polynomials: Sequence[Residues], factor: Any, ntt: bool = False, context: SealContext | None = None
+    ) -> list[Residues]:
         """Each polynomial times a factor, as coefficients. `ntt`: they are in transform form."""
-        found: list[Residues] = []
+        context, found = self._context if context is None else context, []
         for index in range(0, len(polynomials), 2):
             pair = polynomials[index], polynomials[min(index + 1, len(polynomials) - 1)]
-            ciphertext = self._context.ciphertext(pair, ntt)
+            ciphertext = context.ciphertext(pair, ntt)
             if not ntt:
-                self._evaluator.transform_to_ntt_inplace(ciphertext)
-            self._evaluator.multiply_plain_inplace(ciphertext, factor)
-            self._evaluator.transform_from_ntt_inplace(ciphertext)
-            found += list(self._context.polynomials(ciphertext))
+                context.evaluator.transform_to_ntt_inplace(ciphertext)
+            context.evaluator.multiply_plain_inplace(ciphertext, factor)
+            context.evaluator.transform_from_ntt_inplace(ciphertext)
+            found += list(context.polynomials(ciphertext))
         return found[: len(polynomials)]
 
     def _factor(self, polynomial: Ring) -> Any:
         """A factor tile, or None where it is all zero, because SEAL refuses to multiply by that."""
         return self._context.plaintext(polynomial) if polynomial.any() else None
 
-    def _sum(self, mask: SealMask, factors: list[Any], operands: list[Any]) -> Any:
-        """u * key + sum over k tiles, out of transform form."""
-        product = seal.Ciphertext(self._context.context)
+    def _sum(self, factors: list[Any], operands: list[Any]) -> Any:
+        """Over k tiles, in transform form; None where all factors are zero."""
+        total = None
         for factor, operand in zip(factors, operands, strict=True):
             if factor is not None:
+                product = seal.Ciphertext(self._context.context)
                 self._evaluator.multiply_plain(operand, factor, product)
-                self._evaluator.add_inplace(mask.product, product)
-        self._evaluator.transform_from_ntt_inplace(mask.product)
-        return mask.product
+                if total is None:
+                    total = product
+                else:
+                    self._evaluator.add_inplace(total, product)
+        return total
 
-    def _reply_body(self, c0: Residues, c1: Residues, places: NDArray[np.int64], message: Residues) -> bytes:
-        """Of c0, only what carries results: the rest does not exist for the key owner."""
-        flooded = add_residues(c0[:, places], message, self.parameters)
-        kept = drop_bits(scale_down(flooded, self.parameters), self.parameters)
+    def _out(self, ciphertext: Any) -> Any:
+        self._evaluator.transform_from_ntt_inplace(ciphertext)
+        return ciphertext
+
+    def _packed(self, halves: list[Residues], layout: Layout, keys: list[Any]) -> tuple[Residues, Residues]:
+        """c1 of several sums in one, and what is added to c0 for it."""
+        parameters, context = self.parameters, self._switching
+        own, *others = folded(halves, (layout.k_tile - 1) % layout.packed, parameters)
+        total = None
+        for key, digit in zip(keys, (row for other in others for row in other), strict=True):
+            if digit.any():
+                product = seal.Ciphertext(context.context)
+                context.evaluator.multiply_plain(key, context.plaintext(digit), product)
+                total = product if total is None else _sum_of(context, total, product)
+        scaled = np.stack([
+            multiply_by(row, pow(parameters.packing, -1, prime), prime)
+            for row, prime in zip(own, parameters.data_primes, strict=True)
+        ])  # fmt: skip
+        if total is None:
+            return scaled, np.zeros_like(scaled)
+        context.evaluator.transform_from_ntt_inplace(total)
+        c0, c1 = (divided(half, parameters) for half in context.polynomials(total))
+        return self._add(scaled, c1), c0
+
+    def _add(self, left: Residues, right: Residues) -> Residues:
+        return add_residues(left, right, self.parameters.data_primes)
+
+    def _reply_body(self, c0: Residues, c1: Residues, places: NDArray[np.int64]) -> bytes:
+        """c0 only at these places, where there are results: the rest does not exist for the key owner."""
+        kept = drop_bits(scale_down(c0, self.parameters), self.parameters)
         return wire.pack_reply(kept, scale_down(c1, self.parameters), self.parameters)
 
     def _flooding(self, words: bytes) -> Residues:
@@ -172,3 +235,32 @@ class SealEngine(BfvEngine):
 
     def _error(self, words: bytes) -> Residues:
         return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.data_primes)
+
+
+def _sum_of(context: SealContext, total: Any, product: Any) -> Any:
+    context.evaluator.add_inplace(total, product)
+    return total
+
+
+class _Sums:
+    """The sums of a product, one after the other: c0, c1, and flooding with the addend at the results."""
+
+    def __init__(self, engine: SealEngine, product: Product, flooding: Sequence[bytes]) -> None:
+        self._engine, self._product, self._flooding = engine, product, iter(flooding)
+        self._group = -1
+        self._factors: list[Any] = []
+
+    def take(self, group: int, n_index: int) -> tuple[Residues, Residues, Residues]:
+        engine, layout = self._engine, self._product.layout
+        if group != self._group:
+            self._group = group
+            self._factors = [engine._factor(each) for each in layout.factor(self._product.factor, group)]
+        operands = self._product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
+        total = engine._sum(self._factors, operands)
+        addend = self._product.addend[layout.window(group, n_index)].reshape(-1)
+        message = engine._add(scaled_message(addend, engine.parameters), engine._flooding(next(self._flooding)))
+        if total is None:
+            nothing = np.zeros((len(engine.parameters.data_primes), layout.degree), np.uint64)
+            return nothing, nothing, message
+        c0, c1 = engine._context.polynomials(engine._out(total))
+        return c0, c1, message

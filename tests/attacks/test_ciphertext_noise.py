@@ -34,7 +34,7 @@ from tests.protocols.he.bfv_helpers import (
     sent_reply,
 )
 
-SHAPE = MatrixShape(1, 6, 1300, 26)
+SHAPE = MatrixShape(1, 8, 1000, 26)
 BOUND = 1 << SHAPE.factor_bits
 
 
@@ -97,7 +97,7 @@ def test_c1_without_an_encryption_of_zero_gives_the_factor_away():
 
 
 def test_noise_without_flooding_gives_the_factor_away():
-    """All but the last 5 of 26 bits: the encryption of zero leaves noise of 2^8.4, which 1300 results average away."""
+    """All but the last 5 of 26 bits: the encryption of zero leaves noise of 2^8.4, which 1000 results average away."""
     evaluator = WithoutFlooding()
     factor, operand, _ = one_product(evaluator)
     guess = recover_from_noise(operand, evaluator.seen[0])

@@ -82,9 +82,7 @@ def kernel(data: bytes) -> None:
         _same([lambda own=own: own.load([(bytes(32), packed)]).parts for own, _ in kernels])
     else:
         own = kernels[0][0]
-        bodies = [
-            _bytes(recipe, own.reply_bytes(layout, *divmod(i, layout.n_tiles))) for i in range(layout.reply_parts)
-        ]
+        bodies = [_bytes(recipe, own.reply_bytes(layout, i)) for i in range(layout.reply_parts)]
         _same([lambda own=own, secret=secret: own.decrypt(secret, layout, bodies) for own, secret in kernels])
 
 

@@ -53,18 +53,25 @@ int kernel_products(const kernel_context *context, const kernel_layout *layout, 
     return KERNEL_OK;
 }
 
-/* c0 of a reply at its results, with flooding and the addend. out: a row of N for each prime. */
-static void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *flooding,
-                   const u64 *addend, u64 *out) {
+static void add_error(const modulus *m, const int8_t *error, u64 *row) {
+    for (u32 i = 0; i < N; i++) row[i] = once(row[i] + small_mod(error[i], m->p), m->p);
+}
+
+/* c0 of a sum at its results, with flooding and the addend. extra: what else is there, [L][N], once the results have moved;
+ * or NULL. out: a row of N for each prime. */
+void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *extra, i64 moved,
+            const u64 *flooding, const u64 *addend, u64 *out) {
     u32 span = y->k_tile * y->n_tile, count = at->rows * at->columns;
     for (u32 i = 0, taken = 0; i < at->rows; i++) {
-        const u64 *values = c0 + i * span + y->k_tile - 1, *messages = addend + (u64)(at->row + i) * y->n + at->column;
-        for (u32 j = 0; j < at->columns; j++, taken++) {
+        u32 place = i * span + y->k_tile - 1;
+        const u64 *messages = addend + (u64)(at->row + i) * y->n + at->column;
+        for (u32 j = 0; j < at->columns; j++, taken++, place += y->k_tile) {
             u128 noise = flooding_sum(flooding + taken, count, c);
             u64 message = shifted_message(messages[j], c);
             for (u32 l = 0; l < c->count; l++) {
                 const modulus *m = &c->moduli[l];
-                u64 value = once(values[(u64)l * N + j * y->k_tile] + flooding_mod(noise, m), m->p);
+                u64 value = once(c0[(u64)l * N + place] + flooding_mod(noise, m), m->p);
+                if (extra) value = once(value + extra[(u64)l * N + (u64)((i64)place + moved)], m->p);
                 out[(u64)l * N + taken] = once(value + scaled_message(message, m), m->p);
             }
         }
@@ -82,27 +89,44 @@ static void drop_low_bits(u64 *low, u64 *high, u32 count, u32 width, u32 drop) {
     }
 }
 
-int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32 group, u32 tile, u64 *sum, const int8_t *error,
+void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32 count, u8 *body, u64 *halves) {
+    u32 width = c->scale_bits, drop = c->drop_bits;
+    u64 *low = halves, *high = low + N;
+    c->set->scale(c, results, N, low, high, count);
+    drop_low_bits(low, high, count, width, drop);
+    pack_wide(low, high, count, width - drop, body);
+    c->set->scale(c, c1, N, low, high, N);
+    pack_wide(low, high, N, width, body + packed_bytes(count, width - drop));
+}
+
+int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32 part, u64 *sum, const int8_t *error,
                  const u64 *flooding, u64 flooding_words, const u64 *addend, u8 *body, u64 body_bytes, u64 *workspace,
                  u64 workspace_words) {
     window at;
-    if (!window_of(layout, group, tile, &at) || workspace_words < kernel_workspace_words(context) ||
-        body_bytes != kernel_reply_bytes(context, layout, group, tile) || flooding_words != 6ull * at.rows * at.columns)
+    if (!layout_is_valid(layout) || layout->packed != 1 || !window_of(layout, part / n_tiles(layout), part % n_tiles(layout), &at) ||
+        workspace_words < kernel_workspace_words(context) || body_bytes != kernel_reply_bytes(context, layout, part) ||
+        flooding_words != 6ull * at.rows * at.columns)
         return KERNEL_BAD_ARGUMENT;
-    u32 primes = context->count, width = context->scale_bits, drop = context->drop_bits, count = at.rows * at.columns;
-    u64 *c1 = sum + (u64)primes * N, *low = workspace, *high = low + N, *results = high + N;
+    u32 primes = context->count;
+    u64 *c1 = sum + (u64)primes * N, *results = workspace + 2 * N;
     for (u32 l = 0; l < primes; l++) {
         const modulus *m = &context->moduli[l];
-        u64 *row = c1 + (u64)l * N;
         context->set->inverse(m, sum + (u64)l * N);
-        context->set->inverse(m, row);
-        for (u32 i = 0; i < N; i++) row[i] = once(row[i] + small_mod(error[i], m->p), m->p);
+        context->set->inverse(m, c1 + (u64)l * N);
+        add_error(m, error, c1 + (u64)l * N);
     }
-    gather(context, layout, &at, sum, flooding, addend, results);
-    context->set->scale(context, results, N, low, high, count);
-    drop_low_bits(low, high, count, width, drop);
-    pack_wide(low, high, count, width - drop, body);
-    context->set->scale(context, c1, N, low, high, N);
-    pack_wide(low, high, N, width, body + packed_bytes(count, width - drop));
+    gather(context, layout, &at, sum, NULL, 0, flooding, addend, results);
+    write_reply(context, results, c1, at.rows * at.columns, body, workspace);
+    return KERNEL_OK;
+}
+
+int kernel_settle_mask(const kernel_context *context, u64 *mask, const int8_t *error) {
+    for (u32 l = 0; l < context->count; l++) {
+        const modulus *m = &context->moduli[l];
+        u64 *c1 = mask + ((u64)context->count + l) * N;
+        context->set->inverse(m, mask + (u64)l * N);
+        context->set->inverse(m, c1);
+        add_error(m, error, c1);
+    }
     return KERNEL_OK;
 }

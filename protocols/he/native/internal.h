@@ -95,6 +95,9 @@ typedef struct operations {
     void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
     void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
                      const u64 *operand, u64 *const *masks, u64 *workspace);
+    /* sum [2][primes][N], one prime of it, += over all parts of values[part] * operand part. workspace: a chunk */
+    void (*sum_parts)(const kernel_context *c, u32 prime, u32 parts, const u64 *values, const u64 *operand, u64 *sum,
+                      u64 *workspace);
 } operations;
 
 extern const operations kernel_set_scalar;
@@ -146,7 +149,13 @@ int layout_is_valid(const kernel_layout *y);
 typedef struct {
     u32 row, column, rows, columns;
 } window;
-int window_of(const kernel_layout *y, u32 group, u32 tile, window *out); /* 0: no such reply */
+int window_of(const kernel_layout *y, u32 group, u32 tile, window *out); /* 0: no such sum */
+u32 sums_of(const kernel_layout *y, u32 part);    /* of one reply; 0: no such reply, or no valid layout */
+u32 results_of(const kernel_layout *y, u32 part); /* of one reply */
+/* How far the results of sum j move where `count` sums become one reply. */
+INLINE i64 moved_by(const kernel_layout *y, u32 count, u32 j) {
+    return count > 1 ? (i64)j - (i64)((y->k_tile - 1) & (y->packed - 1)) : 0;
+}
 
 /* Factors as rows, whose transforms share most of their work: tiles are powers of two and fill the polynomial. */
 INLINE int is_pruned(const kernel_layout *y) {
@@ -163,6 +172,12 @@ int unpack_prime(const modulus *m, const u8 *packed, u64 *row);
 
 void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out);
 int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high);
+
+/* ---- evaluator.c */
+void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *extra, i64 moved,
+            const u64 *flooding, const u64 *addend, u64 *out);
+/* A reply's body from c0 at `count` results and c1, residues, rows N apart. halves: 2 N words of room. */
+void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32 count, u8 *body, u64 *halves);
 
 /* ---- context.c */
 void wipe(void *at, size_t bytes);

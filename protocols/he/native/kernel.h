@@ -44,9 +44,10 @@ typedef struct kernel_secret kernel_secret;
 /* One product X [m, k] M [k, n] in tiles, as protocols/he/layout.py has it:
  * operand part t * k_tiles + c holds M[c k_tile + a, t n_tile + j] at coefficient j k_tile + a;
  * the reply of row group g and n tile t holds result [g rows + i, t n_tile + j] at
- * coefficient i k_tile n_tile + j k_tile + k_tile - 1. */
+ * coefficient i k_tile n_tile + j k_tile + k_tile - 1. A reply is made of up to `packed` such sums (1, 2, 4 or 8; k_tile is
+ * a multiple of it), in the order of groups, then tiles: protocols/he/packing.py. */
 typedef struct {
-    uint32_t m, k, n, k_tile, n_tile, rows;
+    uint32_t m, k, n, k_tile, n_tile, rows, packed;
 } kernel_layout;
 
 /* What this build can run on this processor, best first, by comma: of "ifma", "avx2", "neon", "scalar". */
@@ -66,7 +67,8 @@ uint64_t kernel_stream_bytes(const kernel_context *context);                   /
 uint64_t kernel_workspace_words(const kernel_context *context);                /* for all but kernel_products */
 uint64_t kernel_products_workspace_words(const kernel_context *context, const kernel_layout *layout,
                                          uint32_t first_group, uint32_t end_group);
-uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, uint32_t group, uint32_t tile);
+uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout); /* packed replies */
+uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, uint32_t part);
 
 /* From uniform words (little-endian bytes). ternary: word mod 3 as 0, 1, -1. error: ones of bits 0..20 less those of
  * bits 32..52. uniform, in transform form: draws of ceil(bits / 8) bytes, bits the prime's bit length; the low `bits` of

@@ -16,6 +16,7 @@ threads: the interpreter's lock is released while C runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from protocols.core.message import check_array
 from protocols.core.randomness import expand
 from protocols.he.layout import Layout
 from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero, Pool, Small, Words
+from protocols.he.residues import reduce_once
 
 try:
     from protocols.he.native import _kernel
@@ -53,6 +55,17 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(names.split(","))
 
 
+@dataclass(frozen=True, repr=False)
+class _Reply:
+    """What one reply is made from: its number, its sums, flooding for all their results, and the whole addend."""
+
+    layout: Layout
+    index: int
+    sums: Sequence[Words]
+    flooding: bytes
+    addend: Words
+
+
 class Kernel:
     """The arithmetic for some primes and one way to send replies.
 
@@ -62,18 +75,27 @@ class Kernel:
         drop_bits: D, how many low bits of c0 a reply leaves out.
         flood_bits: flooding is the centred sum of three integers below 2^flood_bits.
         instruction_set: one of `instruction_sets()`, or empty for the best.
+        switching: a kernel with one more prime, for key switching; None: no sums are packed.
 
     Raises:
         InvalidInput: the module was not built, this machine lacks the set, or a number is out of range.
     """
 
     def __init__(
-        self, primes: tuple[int, ...], *, scale_bits: int, drop_bits: int, flood_bits: int, instruction_set: str = ""
+        self,
+        primes: tuple[int, ...],
+        *,
+        scale_bits: int,
+        drop_bits: int,
+        flood_bits: int,
+        instruction_set: str = "",
+        switching: Kernel | None = None,
     ) -> None:
         if _library is None:
             raise InvalidInput("the native kernel is not built here")
         self._ffi, self._lib = _library.ffi, _library.lib
         self.primes = primes
+        self.switching = switching
         self._scale_bits, self._kept_bits = scale_bits, scale_bits - drop_bits
         made = self._ffi.new("kernel_context **")
         numbers = (scale_bits, drop_bits, flood_bits)
@@ -114,7 +136,9 @@ class Kernel:
 
     def _layout(self, layout: Layout) -> Any:
         shape = layout.shape
-        return self._ffi.new("kernel_layout *", (shape.m, shape.k, shape.n, layout.k_tile, layout.n_tile, layout.rows))
+        return self._ffi.new(
+            "kernel_layout *", (shape.m, shape.k, shape.n, layout.k_tile, layout.n_tile, layout.rows, layout.packed)
+        )
 
     @staticmethod
     def _check(status: int, what: str) -> None:
@@ -217,6 +241,18 @@ class Kernel:
         self._pool.give(c0)
         return packed
 
+    def switching_body(self, zero: KernelZero, row: int, message: Words) -> bytes:
+        """Packed c0 of an encryption of zero with a message [N] on one row only, below its prime. Uses the zero up."""
+        if zero.kernel is not self:
+            raise InvalidInput("the encryption of zero was not made by this kernel")
+        check_array("a message", message, np.uint64, 1, (DEGREE,))
+        c0 = zero.take()
+        own = c0[row * DEGREE : (row + 1) * DEGREE]
+        own[:] = reduce_once(own + message, self.primes[row])
+        packed = self._packed(c0)
+        self._pool.give(c0)
+        return packed
+
     def pack(self, residues: Words) -> bytes:
         """Residues, each prime at its own bit length: `packed_bytes` of them."""
         self._residues(residues)
@@ -231,9 +267,9 @@ class Kernel:
         self._pool.give(buffer)
         return packed
 
-    def reply_bytes(self, layout: Layout, group: int, tile: int) -> int:
+    def reply_bytes(self, layout: Layout, index: int) -> int:
         """How long the body of a reply is."""
-        return int(self._lib.kernel_reply_bytes(self._context, self._layout(layout), group, tile))
+        return int(self._lib.kernel_reply_bytes(self._context, self._layout(layout), index))
 
     def unpack(self, packed: bytes) -> Words:
         """The inverse of `pack`. Refuses another length, and a residue that is not below its prime."""
@@ -250,9 +286,8 @@ class Kernel:
         numbers, pointer, handle = self._layout(layout), self._new_words(out), self._handle(secret)
         workspace = self._pool.take(self._workspace_words)
         for index, body in enumerate(bodies):
-            group, tile = divmod(index, layout.n_tiles)
             status = self._lib.kernel_decrypt(
-                self._context, handle, numbers, group, tile, self._bytes(body), len(body), pointer,
+                self._context, handle, numbers, index, self._bytes(body), len(body), pointer,
                 self._new_words(workspace), workspace.size,
             )  # fmt: skip
             self._check(status, f"part {index} of the peer's reply")
@@ -290,6 +325,9 @@ class Kernel:
         )  # fmt: skip
         self._check(status, "a mask")
         self._pool.give(workspace)
+        if self.switching is not None:
+            small = self._small("an error", error)
+            self._check(self._lib.kernel_settle_mask(self._context, self._new_words(out), small), "a mask")
         return KernelMask(self, out, error)
 
     def multiply_add(
@@ -302,32 +340,45 @@ class Kernel:
         flooding: Sequence[bytes],
         first_group: int = 0,
         end_group: int | None = None,
+        keys: KernelOperand | None = None,
     ) -> list[bytes]:
         """The bodies of the replies of some row groups, all by default: X M + R under encryption.
 
         Args:
             layout: of the product; its tiles are those of the operand.
             masks: one for each reply, in order. They are used up, also by a call that is refused.
-            flooding: uniform bytes for each reply, 48 for each of its results.
-            first_group, end_group: so that threads can share the groups.
+            flooding: uniform bytes for each sum, 48 for each of its results.
+            first_group, end_group: so that threads can share the groups. With the first one, a reply begins.
+            keys: the owner's key-switching keys, loaded by `switching`, where sums are packed.
         """
         end = layout.groups if end_group is None else end_group
         if operand.kernel is not self or operand.parts != layout.operand_parts:
             raise InvalidInput("the operand is not of this kernel and layout")
-        replies = (end - first_group) * layout.n_tiles
-        if not replies == len(masks) == len(flooding) or any(mask.kernel is not self for mask in masks):
-            raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each")
+        first, count = first_group * layout.n_tiles, (end - first_group) * layout.n_tiles
+        replies = -(-count // layout.packed)
+        if not (len(flooding) == count and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
+            raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each sum")
+        if layout.packed > 1 and (keys is None or keys.kernel is not self.switching or first % layout.packed):
+            raise InvalidInput("sums are packed with the owner's key-switching keys, from the first of a reply on")
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
-        sums = [mask.take() for mask in masks]
+        taken = [mask.take() for mask in masks]
+        sums = taken if layout.packed == 1 else [self._zeros() for _ in range(count)]
         self._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
-        out = []
-        for index, words in enumerate(sums):
-            group, tile = divmod(index, layout.n_tiles)
-            at = (layout, first_group + group, tile)
-            out.append(self._reply(at, words, masks[index].error, flooding[index], np.ascontiguousarray(addend)))
+        out, addend = [], np.ascontiguousarray(addend)
+        for index, mask in enumerate(masks):
+            own = slice(index * layout.packed, (index + 1) * layout.packed)
+            reply = _Reply(layout, first // layout.packed + index, sums[own], b"".join(flooding[own]), addend)
+            made = self._reply(reply, mask.error) if keys is None or layout.packed == 1 else None
+            out.append(self._packed_reply(reply, taken[index], keys) if made is None else made)
+        for words in sums if layout.packed == 1 else [*sums, *taken]:
             self._pool.give(words)
         return out
+
+    def _zeros(self) -> Words:
+        words = self._pool.take(self._mask_words)
+        words[:] = 0
+        return words
 
     def _add_products(
         self, layout: Layout, factor: NDArray[np.int64], operand: KernelOperand, sums: list[Words], first: int, end: int
@@ -343,21 +394,46 @@ class Kernel:
         self._check(status, "a product")
         self._pool.give(workspace)
 
-    def _reply(self, at: tuple[Layout, int, int], words: Words, error: Small, flooding: bytes, addend: Words) -> bytes:
+    def _reply(self, reply: _Reply, error: Small) -> bytes:
         """The body of one reply, from its sum."""
-        layout, group, tile = at
-        numbers, size = self._layout(layout), self.reply_bytes(layout, group, tile)
-        if len(flooding) % 8:
-            raise InvalidInput("flooding is made of words")
-        workspace, buffer = self._pool.take(self._workspace_words), self._pool.take(-(-size // 8))
-        body = buffer.view(np.uint8)[:size]
-        status = self._lib.kernel_reply(
-            self._context, numbers, group, tile, self._new_words(words), self._small("an error", error),
-            self._ffi.from_buffer("uint64_t[]", flooding), len(flooding) // 8, self._words(addend),
-            self._ffi.from_buffer("uint8_t[]", body, require_writable=True), size, self._new_words(workspace),
-            workspace.size,
+        return self._written(
+            reply,
+            self._workspace_words,
+            lambda numbers, body, workspace: self._lib.kernel_reply(
+                self._context, numbers, reply.index, self._new_words(reply.sums[0]), self._small("an error", error),
+                *self._flooding(reply), self._words(reply.addend), *body, *workspace,
+            ),
         )  # fmt: skip
-        self._check(status, "a reply")
+
+    def _packed_reply(self, reply: _Reply, mask: Words, keys: Any) -> bytes:
+        """The body of one reply, from its sums and its mask."""
+        if self.switching is None:
+            raise InvalidInput("this kernel packs no sums")
+        switching = self.switching._context
+        needed = int(self._lib.kernel_packed_workspace_words(self._context, self._layout(reply.layout)))
+        pointers = [self._new_words(words) for words in reply.sums]
+        return self._written(
+            reply,
+            needed,
+            lambda numbers, body, workspace: self._lib.kernel_packed_reply(
+                self._context, switching, self._words(keys.words), numbers, reply.index,
+                self._ffi.new("uint64_t *[]", pointers), self._words(mask), *self._flooding(reply),
+                self._words(reply.addend), *body, *workspace,
+            ),
+        )  # fmt: skip
+
+    def _flooding(self, reply: _Reply) -> tuple[Any, int]:
+        if len(reply.flooding) % 8:
+            raise InvalidInput("flooding is made of words")
+        return self._ffi.from_buffer("uint64_t[]", reply.flooding), len(reply.flooding) // 8
+
+    def _written(self, reply: _Reply, workspace_words: int, call: Any) -> bytes:
+        """What a call writes as a reply's body."""
+        numbers, size = self._layout(reply.layout), self.reply_bytes(reply.layout, reply.index)
+        workspace, buffer = self._pool.take(workspace_words), self._pool.take(-(-size // 8))
+        body = buffer.view(np.uint8)[:size]
+        pointer = self._ffi.from_buffer("uint8_t[]", body, require_writable=True)
+        self._check(call(numbers, (pointer, size), (self._new_words(workspace), workspace.size)), "a reply")
         out = body.tobytes()
         self._pool.give(workspace)
         self._pool.give(buffer)

@@ -4,8 +4,9 @@
 #define MAX_SIDE (1u << 16)
 
 int layout_is_valid(const kernel_layout *y) {
-    return y && y->m >= 1 && y->m <= MAX_SIDE && y->k >= 1 && y->k <= MAX_SIDE && y->n >= 1 && y->n <= MAX_SIDE &&
-           y->k_tile >= 1 && y->k_tile <= y->k && y->n_tile >= 1 && y->n_tile <= y->n && y->rows >= 1 && y->rows <= y->m &&
+    int packs = y && (y->packed == 1 || y->packed == 2 || y->packed == 4 || y->packed == 8);
+    return packs && y->m >= 1 && y->m <= MAX_SIDE && y->k >= 1 && y->k <= MAX_SIDE && y->n >= 1 && y->n <= MAX_SIDE &&
+           y->k_tile >= 1 && y->k_tile % y->packed == 0 && y->k_tile <= y->k + y->packed - 1 && y->n_tile >= 1 && y->n_tile <= y->n && y->rows >= 1 && y->rows <= y->m &&
            (u64)y->k_tile * y->n_tile <= N && (u64)y->rows * y->k_tile * y->n_tile <= N;
 }
 
@@ -31,8 +32,23 @@ uint64_t kernel_products_workspace_words(const kernel_context *context, const ke
     return MAX_CHUNK * BLOCK + length + (is_pruned(layout) ? pruned : whole);
 }
 
-uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, u32 group, u32 tile) {
-    window at;
-    if (!window_of(layout, group, tile, &at)) return 0;
-    return packed_bytes((u64)at.rows * at.columns, context->scale_bits - context->drop_bits) + packed_bytes(N, context->scale_bits);
+u32 sums_of(const kernel_layout *y, u32 part) {
+    if (!layout_is_valid(y)) return 0;
+    u64 first = (u64)part * y->packed, all = (u64)groups(y) * n_tiles(y);
+    return first >= all ? 0 : all - first < y->packed ? (u32)(all - first) : y->packed;
+}
+
+u32 results_of(const kernel_layout *y, u32 part) {
+    u32 results = 0, first = part * y->packed;
+    for (u32 j = 0, count = sums_of(y, part); j < count; j++) {
+        window at;
+        if (window_of(y, (first + j) / n_tiles(y), (first + j) % n_tiles(y), &at)) results += at.rows * at.columns;
+    }
+    return results;
+}
+
+uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, u32 part) {
+    if (!sums_of(layout, part)) return 0;
+    u64 results = results_of(layout, part);
+    return packed_bytes(results, context->scale_bits - context->drop_bits) + packed_bytes(N, context->scale_bits);
 }

@@ -79,14 +79,28 @@ static u128 joined(const kernel_context *c, const u64 *rows, u32 at) {
     return value - (product & (0 - (u128)negative));
 }
 
-int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, u32 group, u32 tile,
+/* The results of one sum, from c0 at them and c1 s, into their window of out. */
+static void decode(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *low, const u64 *high,
+                   const u64 *rows, i64 moved, u64 *out) {
+    u32 span = y->k_tile * y->n_tile, tail = c->scale_bits - KERNEL_RING_BITS;
+    for (u32 i = 0, taken = 0; i < at->rows; i++) {
+        u64 *results = out + (u64)(at->row + i) * y->n + at->column;
+        for (u32 j = 0; j < at->columns; j++, taken++) {
+            u128 c0 = ((u128)high[taken] << 52 | low[taken]) << c->drop_bits;
+            u128 phase = c0 + joined(c, rows, (u32)((i64)(i * span + j * y->k_tile + y->k_tile - 1) + moved));
+            results[j] = (u64)((phase + ((u128)1 << (tail - 1))) >> tail) & ((1ull << KERNEL_RING_BITS) - 1);
+        }
+    }
+}
+
+int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, u32 part,
                    const u8 *body, u64 body_bytes, u64 *out, u64 *workspace, u64 workspace_words) {
-    window at;
-    if (!window_of(layout, group, tile, &at) || secret->words != (u64)context->count * N || !context->result_primes ||
+    u32 sums = sums_of(layout, part);
+    if (!sums || secret->words != (u64)context->count * N || !context->result_primes ||
         workspace_words < kernel_workspace_words(context))
         return KERNEL_BAD_ARGUMENT;
-    if (body_bytes != kernel_reply_bytes(context, layout, group, tile)) return KERNEL_BAD_LENGTH;
-    u32 width = context->scale_bits, kept = width - context->drop_bits, count = at.rows * at.columns;
+    if (body_bytes != kernel_reply_bytes(context, layout, part)) return KERNEL_BAD_LENGTH;
+    u32 width = context->scale_bits, kept = width - context->drop_bits, count = results_of(layout, part);
     u64 *low = workspace, *high = low + N, *rows = high + N, any = 0;
     unpack_wide(body + packed_bytes(count, kept), N, width, low, high); /* N width fills bytes: no padding */
     for (u32 i = 0; i < N; i++) any |= low[i] | high[i];
@@ -100,14 +114,11 @@ int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, c
         context->set->inverse(m, row);
     }
     if (unpack_wide(body, count, kept, low, high)) return KERNEL_BAD_PADDING;
-    u32 span = layout->k_tile * layout->n_tile, tail = width - KERNEL_RING_BITS;
-    for (u32 i = 0, taken = 0; i < at.rows; i++) {
-        u64 *results = out + (u64)(at.row + i) * layout->n + at.column;
-        for (u32 j = 0; j < at.columns; j++, taken++) {
-            u128 c0 = ((u128)high[taken] << 52 | low[taken]) << context->drop_bits;
-            u128 phase = c0 + joined(context, rows, i * span + j * layout->k_tile + layout->k_tile - 1);
-            results[j] = (u64)((phase + ((u128)1 << (tail - 1))) >> tail) & ((1ull << KERNEL_RING_BITS) - 1);
-        }
+    for (u32 j = 0, taken = 0, first = part * layout->packed; j < sums; j++) {
+        window at;
+        window_of(layout, (first + j) / n_tiles(layout), (first + j) % n_tiles(layout), &at);
+        decode(context, layout, &at, low + taken, high + taken, rows, moved_by(layout, sums, j), out);
+        taken += at.rows * at.columns;
     }
     return KERNEL_OK;
 }

@@ -256,7 +256,7 @@ def test_replies_to_one_product_share_no_c1_and_no_noise():
     noise = [scaled_noise(owner, seen)[places] for seen in evaluator.seen]
     for one, other in ((0, 1), (0, 2), (1, 2)):
         # residues mod 48-bit primes agree by chance once in 2^33 tests; noise is as far apart as fresh flooding is
-        assert (evaluator.seen[one] != evaluator.seen[other]).mean() > 0.9999
+        assert (evaluator.seen[one][1] != evaluator.seen[other][1]).mean() > 0.9999
         apart = np.abs(noise[one] - noise[other]).astype(float) / T
         assert apart.max() > 2.0 ** (TRAINING.flood_bits - 2)  # fails once in 10^9
         assert apart.min() > 2.0 ** (TRAINING.flood_bits - 40)

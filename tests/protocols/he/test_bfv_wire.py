@@ -15,7 +15,7 @@ from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING, TRIPLES
 from tests.protocols.he.bfv_helpers import ENGINE, backend, public, secret
 
-SHAPE = MatrixShape(128, 20, 20, 20)
+SHAPE = MatrixShape(256, 20, 20, 20)
 HEADER = wire.HEADER_BYTES
 each_engine = pytest.mark.parametrize("engine", sorted({ENGINE, SEAL}))
 
@@ -74,7 +74,7 @@ def sent(kind, engine=ENGINE):
     if kind == "operand":
         return bundle.parts, lambda parts: evaluator.load_operand(CiphertextBundle(parts), SHAPE)
     operand = evaluator.load_operand(bundle, SHAPE)
-    reply = evaluator.multiply_add(np.ones((128, 20), np.int64), operand, np.zeros((128, 20), np.uint64), SHAPE)
+    reply = evaluator.multiply_add(np.ones((256, 20), np.int64), operand, np.zeros((256, 20), np.uint64), SHAPE)
     return reply.parts, lambda parts: owner.decrypt(CiphertextBundle(parts), SHAPE)
 
 
@@ -128,7 +128,7 @@ def test_a_residue_that_is_too_large_is_refused(engine, kind):
 
 
 @pytest.mark.parametrize("kind", ["operand", "reply"])
-@pytest.mark.parametrize("tiles", [(0, 20), (10, 0), (21, 20), (10, 21), (20, 20), (5, 20), (0xFFFFFFFF, 0xFFFFFFFF)])
+@pytest.mark.parametrize("tiles", [(0, 20), (10, 0), (24, 20), (12, 21), (20, 20), (10, 20), (0xFFFFFFFF, 0xFFFFFFFF)])
 def test_tiles_that_do_not_fit_are_refused(kind, tiles):
     parts, read = sent(kind)
     change = set_at(28, struct.pack("<II", *tiles))

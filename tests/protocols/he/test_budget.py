@@ -99,7 +99,7 @@ def test_measured_slots_of_paillier_are_within_what_the_formula_counts() -> None
 
 def test_the_owner_chooses_the_tiles_and_the_distance_follows_them() -> None:
     shape = MatrixShape(40, 20, 20, 20)
-    wide = layout_with_tiles(shape, TRAINING, 1, 20)
+    wide = layout_with_tiles(shape, TRAINING, 4, 20)
     assert wide.rows > best_layout(shape, TRAINING).rows
     loaded = public().load_operand(secret().encrypt(np.ones((20, 20), np.uint64), shape), shape)
     before = public().distance(loaded, shape)

@@ -34,7 +34,7 @@ needs_kernel = pytest.mark.skipif(not NATIVE, reason="the native kernel is not b
 each_set = pytest.mark.parametrize("parameters", PARAMETER_SETS.values(), ids=lambda p: p.name)
 
 Ring = NDArray[np.uint64]
-WIDE = MatrixShape(100, 150, 100, 19)
+WIDE = MatrixShape(200, 150, 100, 19)
 """More parts and replies than one piece has; none of them from a stock."""
 
 

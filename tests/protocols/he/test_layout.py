@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,12 +12,14 @@ from hypothesis import strategies as st
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import MatrixShape
-from protocols.he.layout import best_layout, layout_with_tiles
+from protocols.he.layout import SUM_BITS, best_layout, layout_with_tiles
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.he.retired_parameters import RETIRED_SETS
 from tests.protocols.he.bfv_helpers import T, negacyclic
 
 SIDES = st.integers(1, 40)
+ALONE = replace(TRAINING, packing=1)
+"""Every sum is a reply of its own."""
 
 
 def product_in_the_clear(layout, factor, matrix):
@@ -38,7 +42,7 @@ def product_in_the_clear(layout, factor, matrix):
 def test_results_are_where_places_says(m, k, n, data):
     shape = MatrixShape(m, k, n, 26)
     tiles = data.draw(st.integers(1, k)), data.draw(st.integers(1, n))
-    layout = layout_with_tiles(shape, TRAINING, *tiles)
+    layout = layout_with_tiles(shape, ALONE, *tiles)
     stream = SeededRandomness(m * 10000 + k * 100 + n, "layout")
     factor = stream.ring((m, k), 27).astype(np.int64) - (1 << 26)
     matrix = stream.ring((k, n), 59)
@@ -50,7 +54,7 @@ def test_results_are_where_places_says(m, k, n, data):
 def test_full_polynomials_do_not_wrap_onto_results(k_tile, n_tile):
     rows = 8192 // (k_tile * n_tile)
     shape = MatrixShape(min(rows, 5), k_tile, n_tile, 19) if rows < 8192 else MatrixShape(8192, 1, 1, 19)
-    layout = layout_with_tiles(shape, TRAINING, k_tile, n_tile)
+    layout = layout_with_tiles(shape, ALONE, k_tile, n_tile)
     stream = SeededRandomness(k_tile, "wrap")
     factor = stream.ring((shape.m, shape.k), 19).astype(np.int64)
     matrix = stream.ring((shape.k, shape.n), 59)
@@ -59,31 +63,57 @@ def test_full_polynomials_do_not_wrap_onto_results(k_tile, n_tile):
 
 
 @pytest.mark.parametrize(
-    ("m", "k", "n", "operands", "replies"),
+    ("m", "k", "n", "operands", "sums"),
     [(128, 20, 20, 2, 4), (20, 128, 20, 2, 4), (1, 1, 1, 1, 1), (4096, 20, 20, 10, 21)],
 )
-def test_tiles_balance_operands_and_replies(m, k, n, operands, replies):
+def test_tiles_balance_operands_and_replies(m, k, n, operands, sums):
+    layout = best_layout(MatrixShape(m, k, n, 20), ALONE)
+    assert (layout.operand_parts, layout.sums, layout.reply_parts) == (operands, sums, sums)
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "operands", "sums", "replies"),
+    [(128, 20, 20, 2, 4, 1), (20, 128, 20, 2, 4, 1), (1, 1, 1, 1, 1, 1), (128, 512, 512, 32, 128, 32)],
+)
+def test_tiles_balance_operands_and_packed_replies(m, k, n, operands, sums, replies):
     layout = best_layout(MatrixShape(m, k, n, 20), TRAINING)
-    assert (layout.operand_parts, layout.reply_parts) == (operands, replies)
+    assert (layout.operand_parts, layout.sums, layout.reply_parts) == (operands, sums, replies)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 70), st.integers(1, 30))
+def test_packed_results_of_one_reply_are_apart_and_inside(m, k, n):
+    layout = best_layout(MatrixShape(m, k, n, 20), TRAINING)
+    seen = []
+    for part in range(layout.reply_parts):
+        places = layout.part_places(part)
+        assert [len(each) for each in places] == [len(layout.places(*each)) for each in layout.part(part)]
+        together = np.concatenate(places)
+        assert len(set(together.tolist())) == len(together) == layout.part_results(part)
+        assert together.min() >= 0
+        assert together.max() < layout.degree
+        seen += layout.part(part)
+    assert seen == [(group, tile) for group in range(layout.groups) for tile in range(layout.n_tiles)]
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30))
-def test_no_tiling_sends_less(m, k, n):
-    shape = MatrixShape(m, k, n, 26)
+@given(st.integers(1, 300), st.integers(1, 30), st.integers(1, 30), st.sampled_from((1, 4)))
+def test_no_tiling_costs_less(m, k, n, packing):
+    shape, parameters = MatrixShape(m, k, n, 26), replace(TRAINING, packing=packing)
 
     def cost(layout):
-        return layout.operand_parts * 144 + layout.reply_parts * 76
+        return layout.operand_parts * 144 + layout.reply_parts * 76 + layout.sums * (SUM_BITS if packing > 1 else 0)
 
-    least = min(cost(layout_with_tiles(shape, TRAINING, a, b)) for a in range(1, k + 1) for b in range(1, n + 1))
-    best = best_layout(shape, TRAINING)
+    tiles = ((a, b) for a in range(packing, k + packing, packing) for b in range(1, n + 1))
+    least = min(cost(layout_with_tiles(shape, parameters, *each)) for each in tiles)
+    best = best_layout(shape, parameters)
     quick = all(side & (side - 1) == 0 for side in (best.k_tile, best.n_tile, best.rows))
     assert cost(best) == least or (quick and cost(best) <= least + least // TRAINING.layout_slack)
 
 
 def test_a_quick_tiling_is_taken_where_it_sends_little_more():
     wide = MatrixShape(512, 128, 512, 15)
-    best, least = best_layout(wide, TRAINING), layout_with_tiles(wide, TRAINING, 3, 512)
+    best, least = best_layout(wide, ALONE), layout_with_tiles(wide, ALONE, 3, 512)
     assert (best.k_tile, best.n_tile, best.rows) == (2, 512, 8)
     bits = [layout.operand_parts * 144 + layout.reply_parts * 76 for layout in (best, least)]
     assert bits[1] < bits[0] < bits[1] * 1.01
@@ -108,7 +138,7 @@ def test_layouts_keep_within_the_noise_bound(shape):
 
 
 def test_the_noise_bound_limits_rows():
-    layout = layout_with_tiles(MatrixShape(4096, 512, 1, 20), TRAINING, 1, 1)
+    layout = layout_with_tiles(MatrixShape(4096, 512, 1, 20), ALONE, 1, 1)
     assert layout.rows == TRAINING.max_norm // (512 * ((1 << 20) - 1)) < 4096
 
 

@@ -116,7 +116,7 @@ def test_a_bfv_operand_with_more_noise_than_a_fresh_one_is_refused(place: int, s
     def change(c0: Any, parameters: Any) -> Any:
         noise = np.zeros_like(c0)
         noise[:, place] = [size % prime for prime in parameters.data_primes]
-        return add_residues(c0, noise, parameters)
+        return add_residues(c0, noise, parameters.data_primes)
 
     session = Session("bfv")
     with pytest.raises(InvalidCiphertext, match=r"noisier|where no entry"):
@@ -128,7 +128,7 @@ def test_a_bfv_operand_with_something_beside_its_entries_is_refused() -> None:
         modulus = math.prod(parameters.data_primes)
         extra = np.zeros_like(c0)
         extra[:, 5000] = [(modulus >> RING_BITS) % prime for prime in parameters.data_primes]
-        return add_residues(c0, extra, parameters)
+        return add_residues(c0, extra, parameters.data_primes)
 
     session = Session("bfv")
     with pytest.raises(InvalidCiphertext, match=r"where no entry|noisier"):

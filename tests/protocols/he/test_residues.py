@@ -64,11 +64,13 @@ def test_messages_are_scaled_and_rounded(parameters):
 @pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)
 def test_sums_are_reduced(parameters):
     primes = np.array(parameters.data_primes, np.uint64)[:, None]
-    total = add_residues(np.hstack((primes - 1, primes - 1)), np.hstack((primes - 1, 0 * primes)), parameters)
+    total = add_residues(
+        np.hstack((primes - 1, primes - 1)), np.hstack((primes - 1, 0 * primes)), parameters.data_primes
+    )
     assert (total == np.hstack((primes - 2, primes - 1))).all()
-    assert (add_residues(primes - 1, 0 * primes + 1, parameters) == 0).all()
-    assert (subtract_residues(0 * primes, primes - 1, parameters) == 1).all()
-    assert (subtract_residues(primes - 1, primes - 1, parameters) == 0).all()
+    assert (add_residues(primes - 1, 0 * primes + 1, parameters.data_primes) == 0).all()
+    assert (subtract_residues(0 * primes, primes - 1, parameters.data_primes) == 1).all()
+    assert (subtract_residues(primes - 1, primes - 1, parameters.data_primes) == 0).all()
 
 
 @pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)

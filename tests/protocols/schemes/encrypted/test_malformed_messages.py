@@ -46,11 +46,14 @@ from tests.protocols.layer.helpers import QUIET, Layer, copied, kept, normal, ta
 
 ALWAYS = LayerParameters(check_every=1)
 
+ROWS = 200
+"""So that the replies of a batch are two ciphertexts each."""
+
 
 @pytest.fixture(scope="module")
 def wide():
     """A layer whose replies are two ciphertexts each, set up and with a batch waiting."""
-    layer = Layer(20, 20, 24, parameters=ALWAYS)
+    layer = Layer(20, 20, ROWS, parameters=ALWAYS)
     return layer
 
 
@@ -88,14 +91,14 @@ MALFORMED = {
 SHAPE_OF = {
     InitialFactor: lambda shapes: shapes.initial,
     InitialShare: lambda shapes: shapes.initial,
-    HostShare: lambda shapes: shapes.forward(24),
-    Projection: lambda shapes: shapes.forward(24),
-    CollaboratorShare: lambda shapes: shapes.feature_gradient(24),
-    FeatureGradient: lambda shapes: shapes.feature_gradient(24),
-    StepGradient: lambda shapes: shapes.weight_gradient(24),
-    WeightGradient: lambda shapes: shapes.weight_gradient(24),
-    CheckQuery: lambda shapes: shapes.check(24),
-    CheckReply: lambda shapes: shapes.check(24),
+    HostShare: lambda shapes: shapes.forward(ROWS),
+    Projection: lambda shapes: shapes.forward(ROWS),
+    CollaboratorShare: lambda shapes: shapes.feature_gradient(ROWS),
+    FeatureGradient: lambda shapes: shapes.feature_gradient(ROWS),
+    StepGradient: lambda shapes: shapes.weight_gradient(ROWS),
+    WeightGradient: lambda shapes: shapes.weight_gradient(ROWS),
+    CheckQuery: lambda shapes: shapes.check(ROWS),
+    CheckReply: lambda shapes: shapes.check(ROWS),
 }
 TWO_PARTS = {Projection, FeatureGradient, WeightGradient}
 
@@ -113,20 +116,20 @@ def conversation(layer, kind):
         host = EncryptedHost(layer.spec, kept("bfv"), ALWAYS)
         collaborator = EncryptedCollaborator(layer.spec, kept("bfv"), ALWAYS)
         return (host, collaborator), host.setup(), collaborator.setup()
-    a = normal(3, 24, 20)
+    a = normal(3, ROWS, 20)
     if kind in (Projection, CheckQuery, CheckReply):
-        return (host, collaborator), host.forward(24, True), collaborator.forward(a, True)
-    host._pending.keep(24, None)
-    collaborator._pending.keep(24, QuantisedFeatures.of("side", a, ALWAYS))
+        return (host, collaborator), host.forward(ROWS, True), collaborator.forward(a, True)
+    host._pending.keep(ROWS, None)
+    collaborator._pending.keep(ROWS, QuantisedFeatures.of("side", a, ALWAYS))
 
     def collaborator_goes_on():
         yield from collaborator.backward()
         yield from collaborator.settle()
 
     def host_goes_on():
-        yield from host.backward(normal(4, 24, 20), 0.1)
+        yield from host.backward(normal(4, ROWS, 20), 0.1)
         if kind is CollaboratorShare:  # it is opened when the next gradient is made
-            ones = np.ones((24, 20), np.int64)
+            ones = np.ones((ROWS, 20), np.int64)
             host._feature_gradient(QuantisedGradient(ones, 0, ones))
 
     return (host, collaborator), host_goes_on(), collaborator_goes_on()
@@ -178,7 +181,7 @@ def test_malformed_elements_are_refused(wide, kind, element):
 
 def test_a_projection_of_other_rows_than_announced_is_refused(wide):
     with pytest.raises(PeerViolation):
-        pump(copied(wide.host).forward(24, True), copied(wide.collaborator).forward(normal(3, 23, 20), True))
+        pump(copied(wide.host).forward(ROWS, True), copied(wide.collaborator).forward(normal(3, ROWS - 1, 20), True))
 
 
 def next_key(steps):
