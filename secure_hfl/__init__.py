@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from secure_hfl.privacy.randomized_response import RandomizedResponse
     from secure_hfl.schedulers.alphamed import SecureHeteroNNCollaboratorScheduler, SecureHeteroNNHostScheduler
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
-    from secure_hfl.schedulers.host import HeteroNNHostScheduler
+    from secure_hfl.schedulers.host import HeteroNNHostScheduler, HeteroNNLabelHostScheduler
     from secure_hfl.schedulers.mock_context import mock_context
     from secure_hfl.schemes import Scheme, register_scheme
 
@@ -32,6 +32,7 @@ _HOMES = {
     "GaussianNoise": "secure_hfl.privacy.defence",
     "HeteroNNCollaboratorScheduler": "secure_hfl.schedulers.collaborator",
     "HeteroNNHostScheduler": "secure_hfl.schedulers.host",
+    "HeteroNNLabelHostScheduler": "secure_hfl.schedulers.host",
     "RunLimits": "protocols.task.terms",
     "MarvellNoise": "secure_hfl.privacy.defence",
     "MaxNormNoise": "secure_hfl.privacy.defence",
@@ -52,6 +53,7 @@ __all__ = [
     "GaussianNoise",
     "HeteroNNCollaboratorScheduler",
     "HeteroNNHostScheduler",
+    "HeteroNNLabelHostScheduler",
     "MarvellNoise",
     "MaxNormNoise",
     "OperatorLimits",

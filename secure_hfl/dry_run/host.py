@@ -18,13 +18,16 @@ from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.terms import check_sum
 from secure_hfl.engine.training_watch import TrainingWatch
-from secure_hfl.engine.user_code import iterator_name
+from secure_hfl.engine.user_code import iterator_name, own_batch
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.errors import UserCodeError
 from secure_hfl.optimizer import gradients_of
 from secure_hfl.privacy.randomized_response import LabelDraws
 from secure_hfl.schemes import Scheme, load_scheme
 from secure_hfl.tasks.record import SUM
+
+UNKNOWN_WIDTH = 16
+"""Of made-up features, where nothing says how wide they are."""
 
 
 class Features(dict[str, torch.Tensor]):
@@ -117,13 +120,14 @@ class MadeUpPeers:
         def make(key: str) -> torch.Tensor:
             if key not in self.widths:
                 self._check_may_guess(key)
-                self.widths[key] = self._asked if type(self._asked) is int else own.shape[1]
+                self.widths[key] = self._asked if type(self._asked) is int else own.shape[1] or UNKNOWN_WIDTH
                 self._guessed.add(key)
             made_up = self._party.made_up(len(own), self.widths[key])
             return received_features(made_up.numpy(), own).requires_grad_(training)
 
         features = Features(make)
-        features[self._party.key] = own.detach().requires_grad_() if training else own
+        if own.shape[1]:
+            features[self._party.key] = own.detach().requires_grad_() if training else own
         for key in self.widths:
             features[key]
         return features
@@ -178,9 +182,8 @@ class HostPart(RolePart):
         privacy = self._scheduler.label_privacy if training else None
         draws = None if privacy is None else LabelDraws(privacy, OsRandomness().seed(), self._party.shown.train_ids)
         for batch in batches.draw(training):
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise UserCodeError(f"the host's {name} must yield (features, labels)")
-            features, labels = batches.check(name, batch[0]), batch[1]
+            features, labels = own_batch(name, batch, self._scheduler.is_feature_holder)
+            features = batches.check(name, features)
             if hasattr(labels, "__len__") and len(labels) != len(features):
                 raise UserCodeError(f"{name} yielded {len(features)} rows of features with {len(labels)} labels")
             if draws is not None:
@@ -196,7 +199,7 @@ class HostPart(RolePart):
         losses: list[float] = []
         with party.findings.step("iterate_train_feature"):
             for own, labels in self._own_batches(training=True):
-                if not batches:
+                if not batches and own.shape[1]:
                     self._scheduler.check_feature_width(party.key, own.shape[1])
                 batches.append(own)
                 try:

@@ -65,7 +65,9 @@ class HostBatch:
         Args:
             again: it may be run once more.
         """
-        leaf = self.leaves[self._own_key]
+        leaf = self.leaves.get(self._own_key)
+        if leaf is None:  # a host without features
+            return
         gradient, leaf.grad = leaf.grad, None
         if gradient is not None and self._own.requires_grad:
             self.own_has_run = True

@@ -99,6 +99,8 @@ class HostScheduler(PartyScheduler, Protocol):
     ) -> None:
         """Evaluate."""
 
+    is_feature_holder: bool
+
     @property
     def has_predict_a_batch(self) -> bool:
         """Whether the user has overridden `predict_a_batch`."""

@@ -22,9 +22,8 @@ from secure_hfl.engine.offline_phase import HostOfflineWork, Outlook, wait_for_u
 from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.training_watch import TrainingWatch
-from secure_hfl.engine.user_code import UserCode, check_features, iterator_name
+from secure_hfl.engine.user_code import UserCode, iterator_name, own_batch
 from secure_hfl.engine.workbench import TaskState, Workbench
-from secure_hfl.errors import UserCodeError
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics
 from secure_hfl.privacy.defence import BatchNoise
@@ -50,9 +49,8 @@ class OwnBatches:
         name = iterator_name(training)
         ids = self._state.train_ids if training else self._state.test_ids
         for batch in self._user.batches(training, self._models.feature_model, ids):
-            if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-                raise UserCodeError(f"the host's {name} must yield (features, labels)")
-            features, labels, confirmed = check_features(name, batch[0]), batch[1], self._user.take_confirmed_ids()
+            features, labels = own_batch(name, batch, self._user.is_feature_holder)
+            confirmed = self._user.take_confirmed_ids()
             if training and self.draws is not None:
                 labels = self.draws(labels, confirmed, len(features))
             yield features, labels
@@ -205,13 +203,19 @@ class HostTraining:
         own_model = self._models.feature_model.parameters()
         watch = TrainingWatch(own_model, optimizer.before_backward, batch.backward_own)
         with watch, span("top"), torch.enable_grad():
-            returned = bench.user.call("train_a_batch", self._scheduler.train_a_batch, dict(batch.leaves), labels)
+            seen = self._shown(batch.leaves)
+            returned = bench.user.call("train_a_batch", self._scheduler.train_a_batch, seen, labels)
         if optimizer.close():
             self._steps += 1
         else:
             batch.skip()
         loss: float = watch.value(returned)
         return loss
+
+    def _shown(self, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What the user's methods get of all parties' features: not those of a host that has none."""
+        party, is_holder = self._bench.assignment.party, self._bench.user.is_feature_holder
+        return {key: each for key, each in features.items() if is_holder or key != party}
 
     def _test(self, number: int) -> None:
         bench, party = self._bench, self._bench.assignment.party
@@ -221,7 +225,7 @@ class HostTraining:
         with bench.measurements.one_pass() as pass_, torch.no_grad():
             for own, labels, collected in self._lockstep(self._batches.iterate(training=False), training=False):
                 others = {key: received_features(values, own) for key, values in collected.items()}
-                features.append({party: own, **others})
+                features.append(self._shown({party: own, **others}))
                 all_labels.append(labels)
             bench.peers.sign()
             bench.user.call("test", self._scheduler.test, features, all_labels)

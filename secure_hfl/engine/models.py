@@ -26,7 +26,10 @@ class Models:
         self.is_built = False
 
     def _build_feature_part(self) -> torch.optim.Optimizer | None:
-        """The bottom model and its optimizer; None when it is frozen."""
+        """The bottom model and its optimizer; None when it is frozen, or there is nothing to be a model of."""
+        if not self._user.is_feature_holder:
+            self.feature_model = nn.Identity()
+            return None
         self.feature_model = self._user.build_model("build_feature_model")
         if not self._user.is_trainable:
             return None
@@ -34,7 +37,7 @@ class Models:
 
     def by_name(self) -> dict[str, nn.Module]:
         """Models by the name of their file."""
-        return {"feature_model": self.feature_model}
+        return {"feature_model": self.feature_model} if self._user.is_feature_holder else {}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Optimizers by name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 import torch
@@ -38,6 +38,11 @@ class UserCode:
     def is_trainable(self) -> bool:
         """Whether this party's bottom model is trained."""
         return self._scheduler.is_feature_trainable
+
+    @property
+    def is_feature_holder(self) -> bool:
+        """Whether this party has features: a collaborator always, a host unless it says that it has labels only."""
+        return bool(getattr(self._scheduler, "is_feature_holder", True))
 
     @property
     def schedule_timeout(self) -> float:
@@ -151,3 +156,21 @@ def check_features(name: str, features: object) -> torch.Tensor:
         raise UserCodeError(f"{name} must yield dense features, not {features.layout}: call to_dense()")
     # Out of torch.inference_mode comes what no graph may begin with.
     return features.clone() if features.is_inference() else features
+
+
+def own_batch(name: str, batch: object, is_feature_holder: bool) -> tuple[torch.Tensor, Any]:
+    """What a host's iterator has yielded, as features and labels; a host without features has [rows, 0] of them.
+
+    Raises:
+        UserCodeError: it is something else.
+    """
+    if is_feature_holder:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise UserCodeError(f"the host's {name} must yield (features, labels)")
+        return check_features(name, batch[0]), batch[1]
+    if isinstance(batch, (tuple, dict)) or not isinstance(batch, Sized) or not len(batch):
+        raise UserCodeError(
+            f"the host's {name} must yield labels only, as the host has no features (is_feature_holder=False); not "
+            f"{type(batch).__name__}"
+        )
+    return torch.empty(len(batch), 0), batch

@@ -185,7 +185,25 @@ def digits() -> Example:
     )
 
 
-EXAMPLES = {each.name: each for each in (mnist_halves(), mnist_strips(), breast_cancer(), digits())}
+def images_and_labels() -> Example:
+    """Small images at one site, their labels at another, which has nothing else."""
+    directory = _HERE / "images_and_labels"
+    return Example(
+        "images_and_labels",
+        Script(directory / "host.py"),
+        (Script(directory / "collaborator.py"),),
+        local_ids=(1612, 1599),
+        train_ids=1072,
+        test_ids=360,
+        classes=10,
+        batch_size=64,
+        library="sklearn",
+        extra="examples",
+    )
+
+
+_ALL = (mnist_halves(), mnist_strips(), breast_cancer(), digits(), images_and_labels())
+EXAMPLES = {each.name: each for each in _ALL}
 
 
 def find(name: str) -> Example:

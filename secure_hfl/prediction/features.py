@@ -74,6 +74,8 @@ class PredictionFeatures:
         Raises:
             UserCodeError: a method failed, or yields something else than a row for each id.
         """
+        if not self._user.is_feature_holder:
+            return Rows(tuple(ids), torch.empty(len(ids), 0))
         with torch.no_grad():
             if self._scheduler.has_prediction_features:
                 name, make = "iterate_prediction_feature", self._scheduler.iterate_prediction_feature

@@ -79,7 +79,9 @@ class PredictingHost:
         Raises:
             TaskFailed: the session ended without a result; all parties hear the same reason.
         """
-        request = Request(ids, self.party.local_ids, self.party.assignment.party)
+        # Who has labels only has nothing of samples that are new: it may ask about any.
+        held = self.party.local_ids if self._bench.user.is_feature_holder else list(ids)
+        request = Request(ids, held, self.party.assignment.party)
         if not request.asked:
             return request.answered([], torch.empty(0, 0), {})
         bench, task = self._bench, self.party.assignment
@@ -213,7 +215,7 @@ class PredictingHost:
         for piece in batches:
             ids = rows.ids[piece]
             collected = self._collect(rounds, ids_digest(manifest.session, "batch", ids), len(ids))
-            own = {bench.assignment.party: rows.features[piece]}
+            own = {bench.assignment.party: rows.features[piece]} if rows.features.shape[1] else {}
             others = {key: torch.from_numpy(np.array(z)) for key, z in collected.items()}
             labels = self._labels(rows, piece)
             outputs.append(self._fusion({**own, **others}, labels).reshape(len(ids), -1))

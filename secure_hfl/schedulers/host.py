@@ -38,6 +38,9 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         schedule_timeout: seconds to wait for the collaborators to join.
         log_rounds: test after the first round, every so many rounds, and after the last; 0: never.
         is_feature_trainable: whether the Host's own bottom model is trained.
+        is_feature_holder: whether the Host has features at all. If not, it builds no bottom model, its iterators yield
+            labels only, and its own key is not among the features that `train_a_batch` and `test` get.
+            `HeteroNNLabelHostScheduler` is one that need not implement what builds the bottom model.
         projection: output width of each collaborator's projection layer by feature key, or one width for all; True:
             as wide as the features; False: none (scheme "plain" only). Default: none for "plain", True otherwise.
         projection_lr: learning rate of the projection layers (plain SGD).
@@ -75,15 +78,17 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         limits: OperatorLimits | None = None,
         may_train: Collection[str] | None = None,
         fusion: str = SEPARATE,
+        is_feature_holder: bool = True,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
             name=name,
             schedule_timeout=schedule_timeout,
-            is_feature_trainable=is_feature_trainable,
+            is_feature_trainable=is_feature_trainable and is_feature_holder,
             scheme=scheme,
             limits=limits,
         )
+        self.is_feature_holder = is_feature_holder
         self.max_rounds = max_rounds
         self.calculation_timeout = calculation_timeout
         self.log_rounds = log_rounds
@@ -224,3 +229,21 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
 
     def _make_run(self, reference: str) -> Run:
         return host_run(self, reference)
+
+
+class HeteroNNLabelHostScheduler(HeteroNNHostScheduler):
+    """A Host that has labels and no features: `HeteroNNHostScheduler` with `is_feature_holder=False`.
+
+    Its iterators yield the labels of each batch, and nothing else.
+    """
+
+    def __init__(self, feature_key: str, *others: Any, **named: Any) -> None:
+        super().__init__(feature_key, *others, **{**named, "is_feature_holder": False})
+
+    def build_feature_model(self) -> nn.Module:
+        """Never called: there is no feature."""
+        raise NotImplementedError
+
+    def build_feature_optimizer(self, feature_model: nn.Module) -> Optimizer | None:
+        """Never called: there is no feature."""
+        raise NotImplementedError

@@ -171,16 +171,19 @@ class Tiny:
 
 
 class TinyHost(Tiny, HeteroNNHostScheduler):
-    """Holds the labels (id * 7 // 3) % 2."""
+    """Holds the labels (id * 7 // 3) % 2. With `is_feature_holder=False`, nothing else."""
 
     def _batch(self, rows: list[int], out: torch.Tensor) -> Any:
+        if not self.is_feature_holder:
+            return labels_of(rows)
         return None if out is None else (out, labels_of(rows))
 
     @property
     def _keys(self) -> list[str]:
         """Of what is fused."""
         is_sum = self.fusion == "sum"
-        return ["party0", "sum"] if is_sum else [f"party{index}" for index in range(self.case.parties)]
+        keys = ["party0", "sum"] if is_sum else [f"party{index}" for index in range(self.case.parties)]
+        return keys if self.is_feature_holder else keys[1:]
 
     def build_infer_model(self) -> Any:
         self._enter(Method.BUILD_INFER_MODEL)
@@ -214,7 +217,7 @@ class TinyHost(Tiny, HeteroNNHostScheduler):
         self.tb_writer.add_scalar("test_results/average_loss", self.case.test_loss, self.current_round)
 
     def predict_a_batch(self, feature_projection: dict[str, torch.Tensor]) -> torch.Tensor:
-        fused = [feature_projection[f"party{index}"] for index in range(self.case.parties)]
+        fused = [feature_projection[key] for key in self._keys]
         output: torch.Tensor = self.infer_model(torch.cat(fused, 1))
         return output
 
