@@ -10,21 +10,12 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import BLOCK_BITS, FACTOR_BITS, FEATURE_BITS, GRADIENT_FEATURE_BITS
 from protocols.core.sender import Sender
-from protocols.he.interface import RING_BITS, RING_MASK, Backend, MatrixShape, as_ring
+from protocols.he.interface import RING_MASK, Backend, MatrixShape, as_ring
 from protocols.layer.parameters import LayerParameters
 
 Ring = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
-
-SMALL_BITS = 26
-"""Every factor of a layer's products is smaller; shares and masks are not."""
-
-_FLOAT_BITS = 53
-"""Integers below this power of two are exact in a float64."""
-
-_WORTH_FLOATS = 1 << 20
-"""Multiplications from which on it is worth while."""
 
 TEST_ROWS = 16
 """Rows of the secret combination that tests a share after a step: each lets one wrong share in two pass."""
@@ -143,22 +134,10 @@ def _rounded_square(norm: int, entries: int) -> int:
 
 
 def matmul(left: NDArray[np.int64] | Ring, right: Ring) -> Ring:
-    """Integer matrix product in the ring.
-
-    numpy multiplies large matrices of floats many times faster than those of integers. If no entry of the factor is as
-    large as 2^SMALL_BITS, sums of its products with a few bits of the ring's elements at a time are exact in a float64.
-    """
-    signed = left.view(np.int64)
-    room = _FLOAT_BITS - SMALL_BITS - left.shape[1].bit_length()
-    is_large = left.size * right.shape[1] >= _WORTH_FLOATS
-    if not is_large or room < 1 or (np.abs(signed) >= 1 << SMALL_BITS).any():
-        product: Ring = (left.view(np.uint64) @ right) & RING_MASK
-        return product
-    floats, total = signed.astype(np.float64), np.zeros((left.shape[0], right.shape[1]), np.uint64)
-    for shift in range(0, RING_BITS, room):
-        some = (right >> np.uint64(shift)) & np.uint64((1 << room) - 1)
-        total += (floats @ some.astype(np.float64)).astype(np.int64).view(np.uint64) << np.uint64(shift)
-    return total & RING_MASK
+    """Integer matrix product in the ring."""
+    factor: Ring = left.view(np.uint64)
+    product: Ring = (factor @ right) & RING_MASK
+    return product
 
 
 def add(left: Ring, right: Ring) -> Ring:
