@@ -17,7 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs, triple_products
+from benchmarks.product_steps import (
+    Units,
+    add_shapes,
+    describe,
+    layer_products,
+    measure_product,
+    specs,
+    triple_products,
+)
 from benchmarks.step_timings import Benchmark, StepTimings
 from protocols.core.randomness import SeededRandomness
 from protocols.he import engines
@@ -37,9 +45,10 @@ def primitives(lines: StepTimings, engine: BfvEngine) -> None:
     where = f"{parameters.name}, {engine.description}"
     secret = engine.secret_key(ternary(stream.ring((parameters.degree,), 64)).tobytes())
     seeds, errors, words = [stream.seed()], [stream.bytes(size)], stream.bytes(2 * size)
-    (zero,) = lines.time(f"{where}: an encryption of zero", lambda: engine.zeros(secret, seeds, errors))
-    message = stream.ring((parameters.degree,), RING_BITS)
-    body = lines.time(f"{where}: an operand", lambda: engine.operand_body(seeds[0], zero, message), size=len)
+    lines.time(f"{where}: an encryption of zero", lambda: engine.zeros(secret, seeds, errors))
+    message, calls = stream.ring((parameters.degree,), RING_BITS), lines.repeats + 1
+    zeros = iter(engine.zeros(secret, seeds * calls, errors * calls))  # each can be used once
+    body = lines.time(f"{where}: an operand", lambda: engine.operand_body(seeds[0], next(zeros), message), size=len)
     loaded = lines.time(f"{where}: load an operand", lambda: engine.load([body]))
     lines.time(f"{where}: a mask", lambda: engine.mask(loaded, words))
 

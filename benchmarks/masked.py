@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.products import add_shapes, describe, specs
+from benchmarks.product_steps import add_shapes, describe, specs
 from benchmarks.step_timings import Benchmark, Sample, StepTimings, timed
 from protocols.core.envelope import Envelope, Phase
 from protocols.core.message import Message

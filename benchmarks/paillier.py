@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import gmpy2
 from phe import paillier as phe
 
-from benchmarks.products import Units, add_shapes, describe, layer_products, measure_product, specs
+from benchmarks.product_steps import Units, add_shapes, describe, layer_products, measure_product, specs
 from benchmarks.step_timings import Benchmark, StepTiming, StepTimings
 from protocols.core import multi_buffer
 from protocols.core.randomness import SeededRandomness

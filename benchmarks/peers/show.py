@@ -9,11 +9,13 @@ hide        what re-randomises a reply, where that is a step of its own: ours do
 from __future__ import annotations
 
 from statistics import median
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import markdown
 from benchmarks.peers.measurement import Comparison, Contender, Report
 
 MILLI = 1e3
@@ -88,7 +90,7 @@ def _product(comparison: Comparison) -> Table:
         )
         table.add_row(
             _label(each),
-            *(_number(None if value is None else value * MILLI) for value in columns),
+            *map(_milliseconds, columns),
             *("" if each is ours else _ratio(value) for value in ratios_to_ours),
             _number(each.bytes("encrypt") / 1e3),
             _number(each.bytes("product", "re-randomise", "reply") / 1e3),
@@ -103,7 +105,7 @@ def _between_two(comparison: Comparison) -> Table:
     ours = comparison.contenders[0]
     for each in comparison.contenders:
         seconds = (each.seconds("product"), each.seconds("product", cpu=True), each.seconds("prepare", cpu=True))
-        wall, cpu, prepare = (_number(None if value is None else value * MILLI) for value in seconds)
+        wall, cpu, prepare = map(_milliseconds, seconds)
         ratios = ["" if each is ours else _ratio(ratio(each, ours, "product", cpu=kind)) for kind in (False, True)]
         table.add_row(
             _label(each),
@@ -113,6 +115,20 @@ def _between_two(comparison: Comparison) -> Table:
             "exact" if each.worst_error == 0 else f"{each.worst_error:.0e}",
         )
     return table
+
+
+def between_two_markdown(report: dict[str, Any]) -> str:
+    """The products between two processes of a report, for the documentation."""
+    rows = []
+    for comparison in Report.model_validate(report).comparisons:
+        ours = comparison.contenders[0]
+        shape = " x ".join(str(comparison.parameters[side]) for side in ("m", "k", "n"))
+        for each in comparison.contenders:
+            wall, cpu = (_milliseconds(each.seconds("product", cpu=kind)) for kind in (False, True))
+            ratios = ["" if each is ours else _ratio(ratio(each, ours, "product", cpu=kind)) for kind in (False, True)]
+            wire = [_number(each.bytes(step) / 1e3) for step in ("product", "setup")]
+            rows.append([f"{shape}, {_name(each)}", wall, ratios[0], cpu, ratios[1], *wire])
+    return markdown.table(["product", "ms", "/ ours", "CPU ms, both", "/ ours", "kB", "kB once, keys"], rows)
 
 
 TABLES = {"psi": _psi, "paillier": _product, "bfv": _product, "cheetah": _between_two}
@@ -149,10 +165,11 @@ def _label(contender: Contender) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits or more."""
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return "" if value is None else markdown.number(value)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else markdown.number(seconds * MILLI)
 
 
 def _ratio(value: float | None) -> str:

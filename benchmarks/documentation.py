@@ -1,0 +1,54 @@
+"""Tables in docs/performance.md, from what benchmarks have written: python -m benchmarks.documentation
+
+A table stands between two comments that name its file in benchmarks/results. Run this after that file has changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.show import between_two_markdown
+from benchmarks.products.tables import TABLES as PRODUCTS
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE = ROOT / "docs" / "performance.md"
+
+MARK = "<!-- from benchmarks/results/{} -->"
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    **{f"products_{part}.json": make for part, make in PRODUCTS.items()},
+    "peers_cheetah.json": between_two_markdown,
+}
+"""By file."""
+
+
+def table(name: str) -> str:
+    """Of a committed file."""
+    return TABLES[name](json.loads((RESULTS / name).read_text(encoding="utf-8")))
+
+
+def put_into(page: Path, name: str, text: str) -> None:
+    """Replaces the table of a file in a page, between its two marks.
+
+    Raises:
+        ValueError: the page does not have the two marks.
+    """
+    mark = MARK.format(name)
+    pieces = page.read_text(encoding="utf-8").split(mark)
+    if len(pieces) != 3:
+        raise ValueError(f"{page.name} has {mark} {len(pieces) - 1} times, not twice")
+    page.write_text(f"{mark}\n\n{text}\n{mark}".join((pieces[0], pieces[2])), encoding="utf-8")
+
+
+def main() -> None:
+    """All tables."""
+    for name in TABLES:
+        put_into(PAGE, name, table(name))
+
+
+if __name__ == "__main__":
+    main()

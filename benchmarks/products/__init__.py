@@ -1,0 +1,1 @@
+"""Products of bfv: by engine and instruction set, by width and batch, and beside what their transforms must take."""

@@ -1,0 +1,90 @@
+"""What a product cannot do without: the butterflies of its transforms and its multiply-accumulates, counted.
+
+A transform of N = 8192 points is N / 2 log2 N = 53,248 butterflies modulo one prime. Rows of residues that are
+transformed, with L data primes, and p operand parts, g row groups, c k tiles, s sums and r replies of a layout:
+
+    prepare operand   p L
+    prepare product   r L; where sums are packed, 2 r L back as well
+    load              p L
+    multiply_add      g c L of factor tiles, and 2 s L back; for each reply that packs sums, with P = `packed`,
+                      (P - 1) L (L + 1) digits, and 2 (L + 1) back
+    decrypt           2 r for each prime that c1 s needs
+
+Factor tiles that are powers of two and fill the polynomial are mostly zeros, and whole stages only copy: of the first
+log2 rows stages, k_tile points of each span take part, and of the last 13, log2 k_tile stages are left
+(`protocols/he/native/products.inc`). Multiply-accumulates are 2 s c L N, and for a reply that packs sums
+2 (P - 1) L (L + 1) N. Drawing, hashing, and putting bits together are not counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from protocols.he.layout import Layout
+from protocols.he.parameters import BfvParameters
+
+BLOCK = 64
+LEAST_TILE = 8
+"""Shorter tiles are repeated to this many words, so that vectors of any set are full."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one step: `transforms` of whole polynomials modulo one prime, other butterflies, multiply-accumulates."""
+
+    transforms: int = 0
+    butterflies: int = 0
+    multiply_accumulates: int = 0
+
+    def all_butterflies(self, degree: int) -> int:
+        """Those of the transforms as well."""
+        return self.butterflies + self.transforms * transform_butterflies(degree)
+
+
+def transform_butterflies(degree: int) -> int:
+    """Of one transform."""
+    return degree // 2 * int(math.log2(degree))
+
+
+def work(layout: Layout, parameters: BfvParameters) -> dict[str, Work]:
+    """By step of one product."""
+    primes, degree, tiles = len(parameters.data_primes), layout.degree, layout.groups * layout.k_tiles
+    packed = [len(layout.part(index)) > 1 for index in range(layout.reply_parts)].count(True)
+    digits = packed * (layout.packed - 1) * primes * (primes + 1)
+    back = 2 * layout.sums * primes + digits + packed * 2 * (primes + 1)
+    accumulates = 2 * degree * (layout.sums * layout.k_tiles * primes + digits)
+    masks = 1 if layout.packed == 1 else 3
+    multiply_add = Work(back + tiles * primes, 0, accumulates)
+    if is_pruned(layout):
+        multiply_add = Work(back, tiles * primes * _pruned_butterflies(layout), accumulates)
+    return {
+        "prepare operand": Work(layout.operand_parts * primes),
+        "prepare product": Work(masks * layout.reply_parts * primes),
+        "encrypt": Work(),
+        "load": Work(layout.operand_parts * primes),
+        "multiply_add": multiply_add,
+        "decrypt": Work(2 * layout.reply_parts * result_primes(parameters)),
+    }
+
+
+def is_pruned(layout: Layout) -> bool:
+    """Whether transforms of factor tiles leave stages out."""
+    span = layout.k_tile * layout.n_tile
+    powers = all(value & (value - 1) == 0 for value in (span, layout.k_tile))
+    return powers and span >= BLOCK and layout.k_tile <= BLOCK and layout.rows * span == layout.degree
+
+
+def result_primes(parameters: BfvParameters) -> int:
+    """How many primes hold c1 s as an integer: below 2^W N in size."""
+    bits, count = 0, 0
+    while bits < parameters.reply_bits + int(math.log2(parameters.degree)) + 1:
+        bits += parameters.data_primes[count].bit_length() - 1
+        count += 1
+    return count
+
+
+def _pruned_butterflies(layout: Layout) -> int:
+    """Of one tile modulo one prime."""
+    whole_rows = layout.rows // 2 * int(math.log2(layout.rows)) * max(layout.k_tile, LEAST_TILE)
+    return whole_rows + layout.degree // 2 * int(math.log2(layout.k_tile))
