@@ -23,6 +23,8 @@ STATE: Any = SimpleNamespace(train_ids=range(64), test_ids=range(40), manifest=M
 class User:
     """The user's code: these batches."""
 
+    is_feature_holder = True
+
     def __init__(self, *batches: Any) -> None:
         self._batches = batches
         self.asked: list[Any] = []
