@@ -358,8 +358,7 @@ class Kernel:
         replies = -(-count // layout.packed)
         if not (len(flooding) == count and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
             raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each sum")
-        if layout.packed > 1 and (keys is None or keys.kernel is not self.switching or first % layout.packed):
-            raise InvalidInput("sums are packed with the owner's key-switching keys, from the first of a reply on")
+        self._check_packing(layout, range(first, first + count), keys)
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
         taken = [mask.take() for mask in masks]
@@ -374,6 +373,17 @@ class Kernel:
         for words in sums if layout.packed == 1 else [*sums, *taken]:
             self._pool.give(words)
         return out
+
+    def _check_packing(self, layout: Layout, sums: range, keys: KernelOperand | None) -> None:
+        """That these are all sums of some replies, and that there are as many keys as C will read."""
+        if (layout.packed > 1) != (self.switching is not None):
+            raise InvalidInput("a kernel for packed sums takes packed layouts only, and another one takes none")
+        if layout.packed == 1:
+            return
+        if keys is None or keys.kernel is not self.switching or keys.parts != (layout.packed - 1) * len(self.primes):
+            raise InvalidInput("sums are packed with the key-switching keys of their owner, all of them")
+        if sums.start % layout.packed or (sums.stop % layout.packed and sums.stop != layout.sums):
+            raise InvalidInput("a piece of a product begins and ends with a whole reply")
 
     def _zeros(self) -> Words:
         words = self._pool.take(self._mask_words)

@@ -7,7 +7,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import gmpy2
-from flint import fmpz_poly
+import numpy as np
+from flint import fmpz_poly, nmod_poly
+from numpy.typing import NDArray
+
+from protocols.he.layout import Layout
 
 N = 8192
 T = 1 << 59
@@ -50,6 +54,45 @@ def times(a: Sequence[int], b: Sequence[int]) -> list[int]:
     product = [int(x) for x in (fmpz_poly(list(a)) * fmpz_poly(list(b))).coeffs()]
     product += [0] * (2 * N - len(product))
     return [low - high for low, high in zip(product[:N], product[N:], strict=True)]
+
+
+def sum_of_products(left: Sequence[Sequence[int]], right: Sequence[Sequence[int]], p: int) -> list[int]:
+    """Modulo X^N + 1 and p."""
+    total = nmod_poly([], p)
+    for a, b in zip(left, right, strict=True):
+        total += nmod_poly([x % p for x in a], p) * nmod_poly(list(b), p)
+    found = [int(x) for x in total.coeffs()]
+    found += [0] * (2 * N - len(found))
+    return [(low - high) % p for low, high in zip(found[:N], found[N:], strict=True)]
+
+
+def factor_polynomials(layout: Layout, factor: NDArray[np.int64], group: int) -> list[list[int]]:
+    """Not by the layout's own way, which reduces into the ring."""
+    out = [[0] * N for _ in range(layout.k_tiles)]
+    rows = factor[group * layout.rows : (group + 1) * layout.rows].tolist()
+    for i, row in enumerate(rows):
+        for a, x in enumerate(row):
+            tile, inner = divmod(a, layout.k_tile)
+            out[tile][i * layout.k_tile * layout.n_tile + layout.k_tile - 1 - inner] = x
+    return out
+
+
+def moved(polynomial: Sequence[int], exponent: int) -> list[int]:
+    """polynomial X^exponent modulo X^N + 1."""
+    out = [0] * N
+    for place, value in enumerate(polynomial):
+        turns, to = divmod((place + exponent) % (2 * N), N)
+        out[to] = -value if turns else value
+    return out
+
+
+def automorphism(polynomial: Sequence[int], number: int, packing: int) -> list[int]:
+    """sigma_k: X -> X^(1 + k 2N/p)."""
+    out = [0] * N
+    for place, value in enumerate(polynomial):
+        turns, to = divmod(place * (1 + number * 2 * N // packing) % (2 * N), N)
+        out[to] = -value if turns else value
+    return out
 
 
 def composed(residues: Sequence[Sequence[int]], moduli: Sequence[int]) -> list[int]:

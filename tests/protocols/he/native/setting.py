@@ -58,5 +58,5 @@ def _keys(name: str, size: str) -> Keys:
     return Keys(ternary, secret, own.load([(seed, packed)]), seed, own.unpack(packed))
 
 
-def layout(m: int, k: int, n: int, k_tile: int, n_tile: int) -> Layout:
-    return Layout(MatrixShape(m, k, n, 59), k_tile, n_tile, min(N // (k_tile * n_tile), m), N)
+def layout(m: int, k: int, n: int, k_tile: int, n_tile: int, packed: int = 1) -> Layout:
+    return Layout(MatrixShape(m, k, n, 59), k_tile, n_tile, min(N // (k_tile * n_tile), m), N, packed)

@@ -8,7 +8,6 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
-from flint import nmod_poly
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.core.randomness import SeededRandomness
@@ -65,11 +64,11 @@ def expected(case: Case, index: int) -> bytes:
     own, pair, shape = kernel(SETS[0], case.size), keys(SETS[0], case.size), case.layout
     group, tile = divmod(index, shape.n_tiles)
     parts = slice(tile * shape.k_tiles, (tile + 1) * shape.k_tiles)
-    factors = [*factor_polynomials(case, group), own.ternary(case.words[index][0]).tolist()]
+    factors = [*reference.factor_polynomials(shape, case.factor, group), own.ternary(case.words[index][0]).tolist()]
     operands = [*zip(case.residues(SETS[0])[parts], case.seeds[parts], strict=True), (pair.c0, pair.seed)]
     halves = [(c0.tolist(), own.inverse(own.uniform(seed)).tolist()) for c0, seed in operands]
     c0, c1 = (
-        [sum_of_products(factors, [each[i][row] for each in halves], p) for row, p in enumerate(own.primes)]
+        [reference.sum_of_products(factors, [each[i][row] for each in halves], p) for row, p in enumerate(own.primes)]
         for i in (0, 1)
     )
     q = math.prod(own.primes)
@@ -83,28 +82,6 @@ def expected(case: Case, index: int) -> bytes:
     kept = [(x + (1 << drop >> 1)) >> drop for x in reference.scaled(results, own.primes, width)]
     kept = [x % (1 << (width - drop)) for x in kept]
     return reference.packed(kept, width - drop) + reference.packed(reference.scaled(whole, own.primes, width), width)
-
-
-def sum_of_products(left: list[list[int]], right: list[list[int]], p: int) -> list[int]:
-    """Modulo X^N + 1 and p."""
-    total = nmod_poly([], p)
-    for a, b in zip(left, right, strict=True):
-        total += nmod_poly([x % p for x in a], p) * nmod_poly(b, p)
-    found = [int(x) for x in total.coeffs()]
-    found += [0] * (2 * N - len(found))
-    return [(low - high) % p for low, high in zip(found[:N], found[N:], strict=True)]
-
-
-def factor_polynomials(case: Case, group: int) -> list[list[int]]:
-    """Not by the layout's own way, which reduces into the ring."""
-    shape = case.layout
-    out = [[0] * N for _ in range(shape.k_tiles)]
-    rows = case.factor[group * shape.rows : (group + 1) * shape.rows].tolist()
-    for i, row in enumerate(rows):
-        for a, x in enumerate(row):
-            tile, inner = divmod(a, shape.k_tile)
-            out[tile][i * shape.k_tile * shape.n_tile + shape.k_tile - 1 - inner] = x
-    return out
 
 
 SHAPES = [

@@ -1,0 +1,222 @@
+"""Several sums in one reply, in C: every byte against Python's integers, by the algebra of protocols/he/packing.py."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protocols.core.errors import InvalidInput
+from protocols.core.randomness import SeededRandomness
+from protocols.he.native.kernel import Kernel
+from tests.protocols.he.native import reference
+from tests.protocols.he.native.reference import N, T
+from tests.protocols.he.native.setting import SETS, layout, needs_kernel
+
+pytestmark = needs_kernel
+
+SIZES = {2: (50, 3, 96, 20, 64), 4: (48, 3, 76, 11, 83), 8: (47, 2, 76, 11, 64)}
+"""By how many sums a reply holds: bits and count of data primes, W, D, bits of flooding."""
+
+SHAPES = {
+    "k_tile beyond k, parts over two groups": (2, (5, 3, 7, 4, 3), 2),
+    "the last reply of one sum": (4, (9, 6, 7, 8, 3), 4),
+    "pruned tiles": (4, (70, 34, 70, 16, 32), 16),
+    "fewer sums than a reply holds": (8, (6, 5, 7, 8, 3), 3),
+    "eight sums and some": (8, (7, 9, 5, 8, 2), 2),
+}
+"""How many sums a reply holds; m, k, n, k_tile, n_tile; rows of a group."""
+
+
+@lru_cache
+def kernel(name: str, packing: int) -> Kernel:
+    bits, count, scale, drop, flood = SIZES[packing]
+    numbers: dict[str, Any] = {"scale_bits": scale, "drop_bits": drop, "flood_bits": flood, "instruction_set": name}
+    moduli = reference.primes(bits, count + 1)
+    return Kernel(moduli[:-1], switching=Kernel(moduli, **numbers), **numbers)
+
+
+def random_halves(own: Kernel, number: int) -> tuple[np.ndarray, bytes]:
+    """c0, the first of them as large as it can be, and the seed of c1."""
+    seed = bytes([number % 256]) * 32
+    c0 = own.uniform(bytes([255 - number % 256]) * 32)
+    if not number:
+        c0[:] = np.array(own.primes, np.uint64)[:, None] - np.uint64(1)
+    return c0, seed
+
+
+class Case:
+    """A product with its inputs: any polynomials do as ciphertexts and as keys."""
+
+    def __init__(self, packing: int, shape: tuple[int, ...], rows: int) -> None:
+        m, k, n, k_tile, n_tile = shape
+        self.packing = packing
+        self.layout = layout(m, k, n, k_tile, n_tile, packing)
+        object.__setattr__(self.layout, "rows", rows)
+        source = SeededRandomness(m * k * n, "native packing")
+        self.factor = source.ring((m, k), 60).view(np.int64) - (1 << 59)
+        self.addend = source.ring((m, n), 59)
+        self.words = [(source.bytes(8 * N), source.bytes(8 * N)) for _ in range(self.layout.reply_parts)]
+        self.flooding = [source.bytes(48 * len(self.layout.places(*each))) for each in self.sums]
+        own = kernel(SETS[0], packing)
+        assert own.switching is not None
+        count = (packing - 1) * len(own.primes)
+        self.operand = [random_halves(own, number) for number in range(self.layout.operand_parts)]
+        self.keys = [random_halves(own.switching, number) for number in range(count)]
+        self.public = random_halves(own, 200)
+
+    @property
+    def sums(self) -> list[tuple[int, int]]:
+        return [each for index in range(self.layout.reply_parts) for each in self.layout.part(index)]
+
+    def arguments(self, name: str) -> list[Any]:
+        """Of `Kernel.multiply_add`, for all groups."""
+        own = kernel(name, self.packing)
+        assert own.switching is not None
+        operand, public = (
+            own.load([(seed, own.pack(c0)) for c0, seed in these]) for these in (self.operand, [self.public])
+        )
+        keys = own.switching.load([(seed, own.switching.pack(c0)) for c0, seed in self.keys])
+        masks = [own.mask(own.ternary(u), public, own.error(e)) for u, e in self.words]
+        groups = 0, self.layout.groups
+        return [self.layout, self.factor, operand, self.addend, masks, self.flooding, *groups, keys]
+
+
+@lru_cache
+def case_of(name: str) -> Case:
+    return Case(*SHAPES[name])
+
+
+def halves_of(own: Kernel, part: tuple[np.ndarray, bytes]) -> tuple[list[list[int]], list[list[int]]]:
+    c0, seed = part
+    return c0.tolist(), own.inverse(own.uniform(seed)).tolist()
+
+
+def product(own: Kernel, factors: list[list[int]], parts: list[tuple[np.ndarray, bytes]]) -> list[list[list[int]]]:
+    """[2][primes][N]: the sum of factors times ciphertexts."""
+    halves = [halves_of(own, part) for part in parts]
+    return [
+        [reference.sum_of_products(factors, [each[i][row] for each in halves], p) for row, p in enumerate(own.primes)]
+        for i in (0, 1)
+    ]
+
+
+def packed_halves(case: Case, own: Kernel, c1s: list[list[list[int]]]) -> tuple[list[int], list[int]]:
+    """What is added to c0 at the results, and c1, modulo q: by the definition."""
+    switching, p = own.switching, case.packing
+    assert switching is not None
+    back, q, special = (case.layout.k_tile - 1) % p, math.prod(own.primes), switching.primes[-1]
+    digits = []
+    for k in range(p):
+        for row, prime in enumerate(own.primes):
+            total = np.zeros(N, object)
+            for j, c1 in enumerate(c1s):
+                total += np.array(reference.moved(c1[row], j - back - j * k * 2 * N // p), object)
+            digits.append([int(x) % prime for x in reference.automorphism(total.tolist(), k, p)])
+    own_digits, others = digits[: len(own.primes)], digits[len(own.primes) :]
+    sums = [reference.composed(half, switching.primes) for half in product(switching, others, case.keys)]
+    c0, c1 = ([(x + special // 2) // special % q for x in half] for half in sums)
+    first = reference.composed(own_digits, own.primes)
+    return c0, [(pow(p, -1, q) * x + y) % q for x, y in zip(first, c1, strict=True)]
+
+
+def expected(case: Case, index: int) -> bytes:
+    """One reply from the definitions."""
+    _, _, width, drop, flood = SIZES[case.packing]
+    own, shape, sums = kernel(SETS[0], case.packing), case.layout, case.layout.part(index)
+    q, tiles = math.prod(own.primes), case.layout.k_tiles
+    made = [
+        product(own, reference.factor_polynomials(shape, case.factor, group), case.operand[t * tiles : (t + 1) * tiles])
+        for group, t in sums
+    ]
+    extra, c1 = [0] * N, reference.composed(made[0][1], own.primes)
+    if len(sums) > 1:
+        extra, c1 = packed_halves(case, own, [each[1] for each in made])
+    u, e = case.words[index]
+    mask_c0, mask_c1 = (
+        reference.composed(half, own.primes) for half in product(own, [own.ternary(u).tolist()], [case.public])
+    )
+    whole = [sum(each) % q for each in zip(c1, mask_c1, own.error(e).tolist(), strict=True)]
+    results = []
+    for j, (group, tile) in enumerate(sums):
+        back = (shape.k_tile - 1) % case.packing if len(sums) > 1 else j
+        places = shape.places(group, tile).tolist()
+        words = np.frombuffer(case.flooding[case.sums.index((group, tile))], np.uint64).tolist()
+        noise = reference.flooding(words, len(places), flood)
+        addend = case.addend[shape.window(group, tile)].reshape(-1).tolist()
+        c0 = reference.composed([[row[place] for place in places] for row in made[j][0]], own.primes)
+        for place, x, f, m in zip(places, c0, noise, addend, strict=True):
+            to = place + j - back
+            results.append((x + extra[to] + mask_c0[to] + f + reference.message(m, q)) % q)
+    kept = [(x + (1 << drop >> 1)) >> drop for x in reference.scaled(results, own.primes, width)]
+    kept = [x % (1 << (width - drop)) for x in kept]
+    return reference.packed(kept, width - drop) + reference.packed(reference.scaled(whole, own.primes, width), width)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_packed_replies_are_exact_to_the_bit(shape: str) -> None:
+    case = case_of(shape)
+    made = {name: kernel(name, case.packing).multiply_add(*case.arguments(name)) for name in SETS}
+    for index in {0, case.layout.reply_parts - 1}:
+        wanted = expected(case, index)
+        for name in SETS:
+            assert made[name][index] == wanted, name
+    assert all(replies == made[SETS[0]] for replies in made.values())
+
+
+@pytest.mark.parametrize("shape", [*SHAPES][:2] + [*SHAPES][-1:])
+def test_a_packed_reply_decrypts_at_the_places_that_results_moved_to(shape: str) -> None:
+    case = case_of(shape)
+    _, _, width, drop, _ = SIZES[case.packing]
+    own, parts = kernel(SETS[0], case.packing), case.layout
+    ternary = own.ternary(SeededRandomness(3, "packed key").bytes(8 * N))
+    source, bodies, wanted = np.random.default_rng(9), [], np.zeros((parts.shape.m, parts.shape.n), np.uint64)
+    for index in range(parts.reply_parts):
+        numbers = [int.from_bytes(source.bytes(12), "little") for _ in range(N + parts.part_results(index))]
+        c1, c0 = [x % (1 << width) for x in numbers[:N]], [x % (1 << (width - drop)) for x in numbers[N:]]
+        bodies.append(reference.packed(c0, width - drop) + reference.packed(c1, width))
+        centred = [x - (1 << width) if x >> (width - 1) else x for x in c1]
+        whole, at = reference.times(centred, ternary.tolist()), 0
+        for j, each in enumerate(parts.part(index)):
+            back = (parts.k_tile - 1) % case.packing if len(parts.part(index)) > 1 else j
+            places = (parts.places(*each) + (j - back)).tolist()
+            phases = [((c0[at + i] << drop) + whole[place]) % (1 << width) for i, place in enumerate(places)]
+            found = [(2 * phase * T + (1 << width)) // (1 << (width + 1)) % T for phase in phases]
+            window = wanted[parts.window(*each)]
+            window[:] = np.array(found, np.uint64).reshape(window.shape)
+            at += len(places)
+    for each_kernel in (kernel(name, case.packing) for name in SETS):
+        assert np.array_equal(each_kernel.decrypt(each_kernel.secret(ternary), parts, bodies), wanted)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    """Also what would read beyond the keys, or beyond the sums of a reply that is cut in two."""
+    case = case_of("the last reply of one sum")
+    own = kernel(SETS[0], case.packing)
+    assert own.switching is not None
+    few = own.switching.load([(seed, own.switching.pack(c0)) for c0, seed in case.keys[:-1]])
+    single = layout(9, 6, 7, 8, 3)
+    wrong: list[dict[int, Any]] = [
+        {8: None},
+        {8: few},
+        {8: case.arguments(SETS[0])[2]},
+        {6: 1},
+        {0: single, 4: case.arguments(SETS[0])[4] * single.sums, 5: case.flooding},
+    ]
+    for changes in wrong:
+        arguments = case.arguments(SETS[0])
+        for place, value in changes.items():
+            arguments[place] = value
+        with pytest.raises(InvalidInput):
+            own.multiply_add(*arguments)
+    # The first two groups have six sums: flooding of as many words as a whole second reply takes does not make it one.
+    arguments = case.arguments(SETS[0])
+    results = case.layout.part_results(1)
+    arguments[5] = [*case.flooding[:5], bytes(48 * (results - len(case.flooding[4]) // 48))]
+    arguments[4], arguments[7] = arguments[4][:2], 2
+    with pytest.raises(InvalidInput):
+        own.multiply_add(*arguments)
+    assert own.multiply_add(*case.arguments(SETS[0]))
