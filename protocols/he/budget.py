@@ -18,14 +18,17 @@ BFV, per result (protocols/he/parameters.py has the terms):
     e2 s - e u   s, u ternary: at most N times 21/2, twice
     rounding     1/2 for each coefficient of M, times X: at most |x_row|_1 / 2 in all; 1/2 for R, and 1/2 for what is no
                  integer in the ideal. Not random, so these add up
-    packing      its bound, squared: far below the others
+    packing      its bound, squared, for every result: far below X e of a batch, and far above what its errors and its
+                 rounding come to, with the rounding above
     u            three values from 64-bit words: relative errors of 2^-63 and less
 
 Each is a term of the noise before a reply is scaled to 2^W and loses the lowest bits of c0. Both are done to the
 flooded ciphertext and use nothing else, and no function of what two runs show is further apart than the runs
 are: they do not count.
 
-    sum of E v^2   <=   n |X|^2 (21/2 rows + k/2)  +  m n (21 N + 2)         |X|^2: sum of x^2 over the whole factor
+    sum of E v^2   <=   n |X|^2 (21/2 rows + k/2)  +  m n (21 N + 2 + packing)
+
+    |X|^2          the sum of x^2 over the whole factor
 
 Paillier, per slot: v = floor((X M + R) / 2^59) is at most K + 1 in size, K the largest sum of |x| over a row. Per row,
 the root's exponent is uniform and 132 bits longer than what it covers, times K: linear. The -full sets hide it

@@ -17,7 +17,8 @@ reply is only needed at the results, and there it has what the p_j[0] have at th
     reply          c1: 1/p d_0 + switched[1];  c0: p_j[0] at its results + switched[0] there
 
 u * key, flooding and the rest are added as without packing. Key-switching keys encrypt sigma_k(s) under s: that this is
-secure is an assumption of its own (circular security), made wherever automorphisms are used.
+secure is an assumption of its own (circular security), made wherever automorphisms are used. A malicious owner's other
+keys add a function of the sums to its packed replies, and only to those: tests/attacks/test_more_than_a_matrix.py.
 
 Reference: Chen, Dai, Kim, Song, Efficient Homomorphic Conversion Between (Ring) LWE Ciphertexts (ACNS 2021), section 3;
 Halevi, Polyakov, Shoup (CT-RSA 2019) for key switching with residues as digits and one special prime.

@@ -37,8 +37,10 @@ For the owner (malicious tester): y is uniform, whatever it asked for, and w is 
 guessed what w + s is, one guess a test, and a wrong one ends the task.
 
 **What this does not cover** Shares behind a resumption: they are as they were, and nothing that the other knows says
-so. Which a* it was, and the size of lr dz. Ciphertexts that are not fresh encryptions. Answers that are wrong where the
-share is right: those end the task, and say nothing about who. A judge finds what a round's shares were.
+so. Which a* it was, and the size of lr dz. What a ciphertext holds besides a matrix, and key-switching keys that are
+none: a product of more rows than a test has may meet what they add (tests/attacks/test_more_than_a_matrix.py). Answers
+that are wrong where the share is right: those end the task, and say nothing about who. A judge finds what a round's
+shares were.
 
 **Leaks** that a share was tested, and nothing else.
 """

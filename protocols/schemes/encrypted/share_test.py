@@ -23,8 +23,8 @@ gets one guess at v likewise, and no decryption of what it chose.
 
 **What this does not cover** The first [U] of a task, and [V]: protocols/schemes/encrypted/relation_test.py. The first
 [U] of a resumed task and the last one before an interruption: nothing stands before, or behind it. A step of any size,
-as lr dz is the host's own to choose: W moves by it, and z shows it. Ciphertexts that are not fresh encryptions under
-one plaintext.
+as lr dz is the host's own to choose: W moves by it, and z shows it. What a ciphertext holds besides a matrix, and keys
+that are none: see there.
 
 **Leaks** when it was tossed, and nothing else.
 """
