@@ -9,7 +9,7 @@ that what it adds meets results of the second only:
                      whose seed the host has chosen, out of the digits and leaves the factor. A test is one sum.
 
 So both are out of what protocols/schemes/encrypted/share_test.py and relation_test.py prove something about. Where 40
-rows are several sums that fill a polynomial (128 x 20 x 20), the first test sees both. A judge refuses them always.
+rows fill a polynomial (128 x 20 x 20), the first test meets all that [U] can hold. A judge refuses both always.
 """
 
 from __future__ import annotations
