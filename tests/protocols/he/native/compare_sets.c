@@ -13,13 +13,16 @@
 #define N KERNEL_DEGREE
 #define PRIMES 3
 
-static const uint64_t SIZES[][PRIMES] = {
-    {281474976694273, 281474976546817, 281474976317441},    /* 48 bits */
-    {140737488273409, 140737488125953, 140737488044033},    /* 47 */
-    {1125899906826241, 1125899906629633, 1125899905744897}, /* 50 */
+static const uint64_t SIZES[][PRIMES + 1] = { /* the last one for key switching */
+    {281474976694273, 281474976546817, 281474976317441, 281474975662081},     /* 48 bits */
+    {140737488273409, 140737488125953, 140737488044033, 140737487306753},     /* 47 */
+    {1125899906826241, 1125899906629633, 1125899905744897, 1125899905351681}, /* 50 */
 };
-static const kernel_layout LAYOUTS[] = {{5, 3, 7, 3, 7, 5}, {9, 20, 20, 10, 20, 9},  {70, 34, 70, 16, 32, 16}, {3, 70, 65, 64, 64, 2},
-                                        {2, 65, 64, 1, 64, 2}, {3, 9, 128, 2, 128, 3}, {3, 9, 64, 4, 32, 3},     {128, 9, 64, 8, 8, 128}};
+static const kernel_layout LAYOUTS[] = {
+    {5, 3, 7, 3, 7, 5, 1},    {9, 20, 20, 10, 20, 9, 1}, {70, 34, 70, 16, 32, 16, 1}, {3, 70, 65, 64, 64, 2, 1},
+    {2, 65, 64, 1, 64, 2, 1}, {3, 9, 128, 2, 128, 3, 1}, {3, 9, 64, 4, 32, 3, 1},     {128, 9, 64, 8, 8, 128, 1},
+    {5, 3, 7, 4, 3, 2, 2},    {9, 6, 7, 8, 3, 4, 4},     {70, 34, 70, 16, 32, 16, 4}, {7, 9, 5, 8, 2, 2, 8},
+};
 
 static uint64_t state = 1;
 static uint64_t draw(void) { /* SplitMix64 */
@@ -41,16 +44,39 @@ static void must(int status, const char *what) {
     }
 }
 
+/* Key-switching keys: any polynomials do. */
+static uint64_t *switching_keys(const kernel_context *c, uint32_t parts) {
+    uint64_t room = kernel_workspace_words(c), *workspace = fresh(8 * room), *keys = fresh(8 * kernel_operand_words(c, parts));
+    uint64_t stream_bytes = kernel_stream_bytes(c), packed_bytes = kernel_packed_bytes(c);
+    uint64_t *residues = fresh(8 * (PRIMES + 1) * N);
+    uint8_t *packed = fresh(packed_bytes);
+    for (uint32_t i = 0; i < parts; i++) {
+        state = 900 + i;
+        uint8_t *stream = fresh(stream_bytes);
+        must(kernel_uniform(c, stream, stream_bytes, residues), "kernel_uniform");
+        must(kernel_pack(c, residues, packed, packed_bytes), "kernel_pack");
+        must(kernel_load(c, packed, packed_bytes, stream, stream_bytes, keys, parts, i, workspace, room), "kernel_load");
+        free(stream);
+    }
+    free(workspace);
+    free(residues);
+    free(packed);
+    return keys;
+}
+
 /* All bytes that one run makes, [replies of the layout | results]; from the same inputs for every set. */
 static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint64_t *length) {
-    kernel_context *c;
+    kernel_context *c, *switching;
     kernel_secret *secret;
     must(kernel_new(primes, PRIMES, 76, 11, 83, set, &c), "kernel_new");
+    must(kernel_new(primes, PRIMES + 1, 76, 11, 83, set, &switching), "kernel_new");
     state = 7;
     uint32_t tiles = (y->k + y->k_tile - 1) / y->k_tile, columns = (y->n + y->n_tile - 1) / y->n_tile;
-    uint32_t groups = (y->m + y->rows - 1) / y->rows, parts = tiles * columns, replies = groups * columns;
+    uint32_t groups = (y->m + y->rows - 1) / y->rows, parts = tiles * columns, sums = groups * columns;
+    uint32_t replies = (sums + y->packed - 1) / y->packed;
     uint64_t room = kernel_workspace_words(c), more = kernel_products_workspace_words(c, y, 0, groups);
-    uint64_t *workspace = fresh(8 * (room > more ? room : more)), *c0 = fresh(8 * PRIMES * N);
+    uint64_t packing = kernel_packed_workspace_words(c, y), most = room > more ? room : more;
+    uint64_t *workspace = fresh(8 * (most > packing ? most : packing)), *c0 = fresh(8 * PRIMES * N);
     uint64_t stream_bytes = kernel_stream_bytes(c), packed_bytes = kernel_packed_bytes(c);
     uint8_t *packed = fresh(packed_bytes), *words = fresh(8 * N);
     int8_t *ternary = fresh(N), *error = fresh(N);
@@ -76,34 +102,43 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     int64_t *factor = fresh(8ull * y->m * y->k);
     uint64_t *addend = fresh(8ull * y->m * y->n), *results = fresh(8ull * y->m * y->n);
     for (uint64_t i = 0; i < (uint64_t)y->m * y->k; i++) factor[i] >>= 5;
-    uint64_t **masks = malloc(replies * sizeof *masks);
+    uint64_t **masks = malloc(replies * sizeof *masks), **summed = malloc(sums * sizeof *summed);
     for (uint32_t i = 0; i < replies; i++) {
-        uint64_t *mask = fresh(8 * kernel_mask_words(c));
-        must(kernel_mask(c, ternary, key, mask, workspace, room), "kernel_mask");
-        masks[i] = mask;
+        masks[i] = fresh(8 * kernel_mask_words(c));
+        must(kernel_mask(c, ternary, key, masks[i], workspace, room), "kernel_mask");
+        if (y->packed > 1) must(kernel_settle_mask(c, masks[i], error), "kernel_settle_mask");
     }
-    must(kernel_products(c, y, 0, groups, factor, operand, masks, workspace, more), "kernel_products");
+    for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? calloc(8, kernel_mask_words(c)) : masks[i];
+    uint64_t *keys = y->packed > 1 ? switching_keys(switching, (y->packed - 1) * PRIMES) : NULL;
+    must(kernel_products(c, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
     uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
     *length = 0;
     for (uint32_t i = 0; i < replies; i++) {
-        uint32_t g = i / columns, t = i % columns;
-        uint32_t rows = y->m - g * y->rows < y->rows ? y->m - g * y->rows : y->rows;
-        uint32_t wide = y->n - t * y->n_tile < y->n_tile ? y->n - t * y->n_tile : y->n_tile;
-        uint64_t bytes = kernel_reply_bytes(c, y, g, t), noise = 6ull * rows * wide;
+        uint64_t bytes = kernel_reply_bytes(c, y, i), noise = 0;
+        for (uint32_t j = i * y->packed; j < (i + 1) * y->packed && j < sums; j++) {
+            uint32_t g = j / columns, t = j % columns;
+            uint32_t rows = y->m - g * y->rows < y->rows ? y->m - g * y->rows : y->rows;
+            noise += 6ull * rows * (y->n - t * y->n_tile < y->n_tile ? y->n - t * y->n_tile : y->n_tile);
+        }
         state = 500 + i;
         uint64_t *flooding = fresh(8 * noise);
-        must(kernel_reply(c, y, g, t, masks[i], error, flooding, noise, addend, out + *length, bytes,
-                          workspace, room), "kernel_reply");
-        must(kernel_decrypt(c, secret, y, g, t, out + *length, bytes, results, workspace, room), "kernel_decrypt");
+        must(keys ? kernel_packed_reply(c, switching, keys, y, i, summed + i * y->packed, masks[i], flooding, noise, addend,
+                                        out + *length, bytes, workspace, packing)
+                  : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, out + *length, bytes, workspace, room),
+             "kernel_reply");
+        must(kernel_decrypt(c, secret, y, i, out + *length, bytes, results, workspace, room), "kernel_decrypt");
         *length += bytes;
         free(flooding);
         free(masks[i]);
     }
+    for (uint32_t i = 0; keys && i < sums; i++) free(summed[i]);
     memcpy(out + *length, results, 8ull * y->m * y->n);
     *length += 8ull * y->m * y->n;
     kernel_secret_free(secret);
     kernel_free(c);
-    void *all[] = {workspace, c0, packed, words, ternary, error, first, second, key, operand, factor, addend, results, masks};
+    kernel_free(switching);
+    void *all[] = {workspace, c0,     packed,  words, ternary, error,  first, second, key,
+                   operand,   factor, addend, results, masks, summed, keys};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return out;
 }
