@@ -8,6 +8,7 @@ process, and of sets: all forks of one server have one hash seed, while parties 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
 import os
 import runpy
 import signal
@@ -23,6 +24,9 @@ ROOT = Path(__file__).parents[2]
 COMMON = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PROGRESS = "SECURE_HFL_PROGRESS"
 INTERRUPTED = 128 + signal.SIGINT
+
+multiprocessing.util.get_temp_dir()  # type: ignore[attr-defined]
+# Chosen once for the server's socket, whose path must be short: before a test moves temporary files to a long one.
 
 
 class Process(Protocol):
@@ -47,7 +51,8 @@ class Forked:
         self._arguments = list(arguments)
         self._process = _server().Process(target=_run, args=(self._arguments, *given))
         self._process.start()
-        self.pid = int(self._process.pid or 0)
+        assert self._process.pid
+        self.pid = int(self._process.pid)
 
     def poll(self) -> int | None:
         """See `Process`."""
