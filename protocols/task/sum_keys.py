@@ -99,6 +99,7 @@ class SumKeys(Message):
     signatures: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
+        self.require(isinstance(self.keys, tuple) and isinstance(self.signatures, tuple), "keys and signatures")
         count = len(self.keys)
         self.require(2 <= count <= MAX_PARTIES, f"2 to {MAX_PARTIES} keys")
         self.require(len(self.signatures) == count, "as many signatures as keys")

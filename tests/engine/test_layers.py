@@ -71,6 +71,7 @@ def test_a_layer_is_as_the_manifest_fixes_it() -> None:
         session=bytes(32),
         max_rounds=0,
         max_batches=0,
+        others_in_sum=0,
     )
     assert spec_of(manifest, "bank", 4, None) == SPEC
     shop = spec_of(manifest, "shop", 5, 9)

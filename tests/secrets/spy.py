@@ -25,7 +25,7 @@ import protocols.psi.hashed
 import protocols.schemes.encrypted.host
 import protocols.schemes.masked.host
 import secure_hfl.engine.collaborator_rounds
-import secure_hfl.engine.host_rounds
+import secure_hfl.engine.user_code
 from protocols.core import randomness
 from protocols.core.envelope import Envelope
 from protocols.he import paillier, paillier_math
@@ -220,6 +220,6 @@ def _spy_on_layers() -> None:
     for scheme in (encrypted.host, masked.host):
         _after(scheme, "decode_projection", lambda result, *args: SPY.note_array("projection z", result))
     _after(quantised.QuantisedGradient, "of", lambda _, spec, dz, *args: SPY.note_array("gradient dz", dz))
-    for module in (secure_hfl.engine.host_rounds, secure_hfl.engine.collaborator_rounds):
+    for module in (secure_hfl.engine.user_code, secure_hfl.engine.collaborator_rounds):
         _after(module, "check_features", note_features)
     assert pool.expand is randomness.expand, "masks must come from where the spy looks"

@@ -38,8 +38,8 @@ from benchmarks.harness.hostile.http2 import (
 from benchmarks.harness.hostile.sockets import QUIET, Target, hello_bytes, plain, tls
 from benchmarks.harness.limits import seconds
 from protocols.wire.frames import CHUNK_BYTES
-from secure_hfl.transport.client import CLIENT_OPTIONS
 from secure_hfl.transport.tls import (
+    CLIENT_OPTIONS,
     TASK_ID_KEY,
     channel_credentials,
 )
