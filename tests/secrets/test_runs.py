@@ -67,7 +67,7 @@ PERMITS = (
     Permit(NONCE, r"\w+/wire/party0/Manifest", "both nonces go to everybody"),
     Permit(
         r"(bytes of the system for he\.bfv\._public_seed|seed of a stream for he\.(bfv_wire|native\.kernel)\.\w+)",
-        r"\w+/wire/party./\w+",
+        r"\w+/(wire/party./\w+|process/party./shown)",
         "a seed stands for c1 of a ciphertext, which is public",
     ),
     Permit("session id", r"\w+/wire/party./(Manifest|PsiOpen)", "all parties of a task have it in common"),
