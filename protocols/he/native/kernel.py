@@ -29,12 +29,14 @@ from protocols.he.layout import Layout
 from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero, Pool, Small, Words
 from protocols.he.residues import reduce_once
 
+_INTERFACE = 2
+
 try:
     from protocols.he.native import _kernel
 except ImportError:  # not built, or for another machine
     _library: Any = None
-else:
-    _library = _kernel
+else:  # a module that was built from an older source counts as none
+    _library = _kernel if getattr(_kernel.lib, "KERNEL_INTERFACE", None) == _INTERFACE else None
 
 DEGREE = 8192
 
