@@ -111,7 +111,8 @@ def _parts(
     """Bodies with their headers. `named`: the key's id, k_tile and n_tile."""
     key_id, *tiles = named
     heads = (Header(kind, parameters.identifier, key_id, index, *tiles) for index in count())
-    return tuple(head.to_bytes() + body for head, body in zip(heads, bodies))
+    # All bodies first: a tuple that grows for long is one that whoever looks at all objects can break (CPython).
+    return tuple([head.to_bytes() + body for head, body in zip(heads, list(bodies))])
 
 
 class BfvSecret(_Private, SecretSide):
