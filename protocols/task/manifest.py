@@ -270,8 +270,8 @@ class Manifest(Message):
         else:
             place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
             self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
+        self._check_prediction()  # first: terms are read by these lengths
         self._check_terms()
-        self._check_prediction()
 
     def _check_prediction(self) -> None:
         self.require_bytes("trained", TRAINED_BYTES if self.trained else 0)

@@ -207,6 +207,11 @@ def test_collaborator_refuses_a_manifest_that_is_not_its_own(change: dict[str, A
         replay(CollaboratorAgreement(hello(), "", plan("bank").pinned, "bank").run(), replace(manifest(), **change))
 
 
+def test_a_prediction_without_a_limit_for_each_collaborator_is_malformed() -> None:
+    with pytest.raises(InvalidInput, match="one entry of such limits"):
+        replace(manifest(), trained=bytes([1]) * 32, trainable=(False,))
+
+
 def test_every_field_is_in_the_digest() -> None:
     base = manifest(hello(), hello("shop"), widths=[3, 4])
     place = {"resumed_phase": int(Phase.TRAIN), "resumed_round": 3, "resumed_batch": 5}
