@@ -27,6 +27,7 @@ from secure_hfl.engine.psi import PsiOutcome
 from secure_hfl.engine.recovery import did_not_return
 from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.shutdown import ShuttingDown
+from secure_hfl.engine.whole_import import import_whole
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import PeerRefused
 from secure_hfl.executor import LocalExecutor
@@ -121,6 +122,7 @@ class Run:
     def _prepare(self) -> None:
         bench, task = self.bench, self.bench.assignment
         bench.progress.emit("phase", phase="join", round=0)
+        import_whole()
         bench.user.validate()
         if task.record.data_check is None:
             logger.warning("No DataChecker has verified the data of this task (optional).")
