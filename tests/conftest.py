@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 # pytest-xdist sets it for its workers; what our commands print is as wide as they say themselves.
@@ -14,6 +15,10 @@ os.environ.pop("COLUMNS", None)
 # which takes ten times as long as the work. Before anything imports it.
 for _library in ("OMP", "OPENBLAS"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+# An example takes as long as the machine lets it.
+settings.register_profile("any_machine", deadline=None)
+settings.load_profile("any_machine")
 
 LONG_ROOMS = ("bench", "engine", "examples", "faults", "hostile", "plug_in", "schedulers", "secrets")
 """Folders whose tests run real parties. They come first: what is short fills the gaps at the end."""
