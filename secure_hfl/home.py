@@ -4,6 +4,7 @@
     home/identity/, key.pem               0700, 0600    the private key
     home/tasks.sqlite, -wal, -shm         0600          what runs with whom, and how it ended
     home/tasks/<id>/log.txt               0700, 0600    errors with the values that they are about
+    home/tasks/<id>/progress.jsonl        0700, 0600    how far the last run is, or went
     home/tasks/<id>/results/              0700, 0600    models, and shares of the projections
     home/tasks/<id>/checkpoints/          0700, 0600    the same, and the ids in common
     home/tasks/<id>/transcripts/          0700, 0600    what crossed the wire, never the payload
@@ -28,7 +29,7 @@ HOME_VARIABLE = "SECURE_HFL_HOME"
 _DATABASE = ("tasks.sqlite", "tasks.sqlite-wal", "tasks.sqlite-shm")
 _PRIVATE = ("", "identity", "identity/key.pem", *_DATABASE, "secure-hfl.log", "tasks")
 _PRIVATE_OF_A_TASK = (
-    *("results", "results/state", "checkpoints", "transcripts"),
+    *("results", "results/state", "checkpoints", "transcripts", "console"),
     *("predictions", "predictions/checkpoints", "predictions/transcripts"),
 )
 _SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -122,7 +123,7 @@ def _private_paths(home: Path) -> Iterator[Path]:
         yield home / name
     for task in _entries(home / "tasks"):
         yield task
-        yield task / "log.txt"
+        yield from (task / "log.txt", task / "progress.jsonl")
         for name in _PRIVATE_OF_A_TASK:
             yield task / name
             # What TensorBoard writes has its own modes, in a directory that nobody else can enter.

@@ -4,8 +4,10 @@ The engine emits small dicts of numbers and names, never data. Sinks: JSON lines
 parent process reads them), nothing, or a user's own `Progress`.
 
     {"event": "phase", "phase": "psi", "round": 0}
+    {"event": "peer", "name": "clinic", "is_here": true}
     {"event": "psi", "step": "own points", "done": 3, "total": 7}
-    {"event": "batch", "round": 1, "batch": 3, "batches": 79, "loss": 2.3}
+    {"event": "plan", "rounds": 10, "batches": 79, "train": 10000, "test": 2000, "peers": ["clinic"]}
+    {"event": "batch", "round": 1, "batch": 3, "batches": 79, "loss": 2.3, "sent": 1, "received": 2, "work": {...}}
     {"event": "round", "round": 1, ...RoundMetrics}
     {"event": "end", "ok": true, "reason": ""}
 

@@ -114,6 +114,7 @@ class Collaborator:
         self._link.hold_to(LiveOrder(Sender.COLLABORATOR, bench.assignment.scheme.task_order))
         channel.on_failure(bench.user.interrupter.task_failed)
         bench.peers.links = {self._link.name: self._link}
+        bench.peers.is_here(self._link.name)
         self._seam = bench.peers.last_position(self._link) if bench.recovery.is_resuming else b""
         bench.peers.record(self._link, host_of(record).certificate_pem)
 

@@ -13,6 +13,7 @@ from protocols.task.resumption import ResumePoint
 from protocols.task.rounds import CollaboratorRounds, Round
 from secure_hfl.engine.bottom_step import step_bottom_model
 from secure_hfl.engine.link import Link
+from secure_hfl.engine.measurements import Pass
 from secure_hfl.engine.models import CollaboratorModels
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.user_code import UserCode, check_features, iterator_name
@@ -89,7 +90,7 @@ class CollaboratorTraining:
         if training:
             self._layer.begin_round(number)
         with bench.measurements.one_pass() as pass_:
-            self._batches(wanted, begun)
+            self._batches(wanted, begun, pass_)
             count = self._rounds.batches
             self._link.run(self._rounds.end_round())
             bench.peers.sign()
@@ -99,7 +100,7 @@ class CollaboratorTraining:
         bench.measurements.account(self._metrics.rounds[-1], training, pass_)
         bench.keep(ResumePoint(wanted.phase, number), count)
 
-    def _batches(self, wanted: Round, iterator: Iterator[torch.Tensor] | None) -> None:
+    def _batches(self, wanted: Round, iterator: Iterator[torch.Tensor] | None, pass_: Pass) -> None:
         """One round's."""
         bench, rounds = self._bench, self._rounds
         training = wanted.phase is Phase.TRAIN
@@ -116,7 +117,9 @@ class CollaboratorTraining:
                 self._batch(features, training)
                 count = rounds.batches + 1
                 sent, got = bench.peers.bytes_now()
-                bench.progress.emit("batch", round=wanted.number, batch=count, sent=sent, received=got)
+                bench.progress.emit(
+                    "batch", round=wanted.number, batch=count, sent=sent, received=got, work=pass_.clock.seconds
+                )
                 if training:
                     bench.batch_done(wanted.number, count, wanted.checkpoint_every)
                 rounds.batch_done()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from protocols.wire.codec import Catalogue
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.transport.channel import Channel
@@ -14,10 +16,14 @@ class Door:
 
     Args:
         assignment: whose address, and who may come.
+
+    Attributes:
+        on_change: hears who comes, and whose connection is over (`Lobby.on_change`).
     """
 
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
+        self.on_change: Callable[[str, bool], None] | None = None
         self._server: SharedServer | None = None
         self._lobby: Lobby | None = None
 
@@ -34,6 +40,10 @@ class Door:
             catalogue = Catalogue(self._assignment.scheme.all_messages())
             self._server = shared_server(listen_address(record.address), self._assignment.identity)
             self._lobby = self._server.open_task(record.task_id, self.certificates, catalogue)
+            if self.on_change is not None:
+                self._lobby.on_change = self.on_change
+                for name in self._lobby.arrived():  # meanwhile
+                    self.on_change(name, True)
         return self._lobby.wait(seconds)
 
     def arrived(self) -> dict[str, Channel]:

@@ -90,6 +90,7 @@ class Host:
         if self._bench.recovery.is_resuming:
             self._bench.checkpoints.label_key.check(self._label_protection)
         certificates = self._door.certificates
+        self._door.on_change = peers.is_here
         logger.info(f"Waiting at {task.record.address} for {', '.join(certificates)}.")
         try:
             channels = self._door.wait(self._scheduler.schedule_timeout)

@@ -17,6 +17,7 @@ from protocols.task.rounds import HostRounds
 from secure_hfl.engine.batch import HostBatch, received_features
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.layers import Layers
+from secure_hfl.engine.measurements import Pass
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.offline_phase import HostOfflineWork, Outlook, wait_for_units
 from secure_hfl.engine.peers import FLUSH_SECONDS
@@ -171,7 +172,7 @@ class HostTraining:
                 loss = self._train_batch(own, labels, collected)
                 done.batches += 1
                 metrics.batch_losses.append(loss)
-                self._tell(done, loss)
+                self._tell(done, loss, pass_)
                 bench.batch_done(number, done.batches, every)
             bench.peers.sign()
         if done.batches and not self._steps:
@@ -183,13 +184,12 @@ class HostTraining:
         logger.info(f"Round {number}: {done.batches} batches in {done.train_seconds:.2f} s.")
         bench.keep(ResumePoint(Phase.TRAIN, number), done.batches)
 
-    def _tell(self, done: RoundMetrics, loss: float) -> None:
+    def _tell(self, done: RoundMetrics, loss: float, pass_: Pass) -> None:
         known = self._metrics.rounds[0].batches if self._metrics.rounds else None
         total = known if known is not None and known >= done.batches else self._options.batches
         sent, got = self._bench.peers.bytes_now()
-        self._bench.progress.emit(
-            "batch", round=done.round, batch=done.batches, batches=total, loss=loss, sent=sent, received=got
-        )
+        crossed = {"sent": sent, "received": got, "work": pass_.clock.seconds}
+        self._bench.progress.emit("batch", round=done.round, batch=done.batches, batches=total, loss=loss, **crossed)
 
     def _train_batch(self, own: torch.Tensor, labels: Any, collected: Mapping[str, Array]) -> float:
         bench, optimizer = self._bench, self._models.optimizer

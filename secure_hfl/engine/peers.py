@@ -53,6 +53,10 @@ class Peers:
         for link in self.links.values():
             link.place = self.place
 
+    def is_here(self, name: str, is_here: bool = True) -> None:
+        """A peer has come, or its connection is over. Called from any thread."""
+        self._progress.emit("peer", name=name, is_here=is_here)
+
     def record(self, link: Link, certificate: bytes) -> None:
         """From now on, keep a transcript of everything that is sent to and received from this peer."""
         of = self._assignment

@@ -19,6 +19,7 @@ from protocols.core.randomness import SeededRandomness
 from protocols.task.abort import AbortCode
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
+from secure_hfl import progress_file
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.id_forms import what_may_not_match
@@ -33,6 +34,7 @@ from secure_hfl.errors import PeerRefused
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
+from secure_hfl.progress_file import Both, ProgressFile
 from secure_hfl.results import LAST_STATE
 from secure_hfl.transport import FORKS_SAFELY
 
@@ -93,6 +95,7 @@ class Run:
         bench, task = self.bench, self.bench.assignment
         task.store.start(task.record.task_id)
         handler = open_task_log(task.directory / "log.txt")
+        record = self._keep_progress()
         bench.measurements.start()
         try:
             with bench.recovery.shutdown.listening():
@@ -110,6 +113,7 @@ class Run:
         finally:
             bench.user.interrupter.stop()
             self.close()
+            record.close()
             close_task_log(handler)
 
     def close(self) -> None:
@@ -118,6 +122,29 @@ class Run:
             self.bench.close()
         finally:
             self._role.close()
+
+    def _keep_progress(self) -> ProgressFile:
+        """From now on, also in the task's directory."""
+        bench, task = self.bench, self.bench.assignment
+        about = {"party": task.party, "role": task.role, "scheme": task.scheme.name}
+        record = ProgressFile(task.directory / progress_file.NAME, bench.recovery.is_resuming, about)
+        bench.progress.listener = Both(bench.progress.listener, record)
+        return record
+
+    def _tell_plan(self) -> None:
+        """What is to come, as far as it is known."""
+        bench = self.bench
+        manifest, (train, test) = bench.state.manifest, bench.state.samples
+        rows = next(iter(bench.layers.specs.values())).rows
+        batches = -(-train // rows)
+        bench.progress.emit(
+            "plan",
+            rounds=manifest.max_rounds or None,
+            batches=min(batches, manifest.max_batches or batches),
+            train=train,
+            test=test,
+            peers=list(bench.peers.links),
+        )
 
     def _prepare(self) -> None:
         bench, task = self.bench, self.bench.assignment
@@ -163,6 +190,7 @@ class Run:
             role.set_up_again(snapshot)
             bench.peers.sign()
         del snapshot  # it need not stay in memory
+        self._tell_plan()
         role.start_background(is_new)
         if bench.recovery.is_resuming:
             self._announce_resumption(point)

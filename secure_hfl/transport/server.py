@@ -39,7 +39,12 @@ _INTERNAL = "the host failed; its log says why"
 
 
 class Lobby:
-    """Where the collaborators of one task arrive. Made by `PartyServer.open_task`; closing it admits nobody more."""
+    """Where the collaborators of one task arrive. Made by `PartyServer.open_task`; closing it admits nobody more.
+
+    Attributes:
+        on_change: called with a participant's name, and whether it has come or its connection is over, from the
+            thread that finds out. Must return quickly and must not raise.
+    """
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class Lobby:
         self._channels: dict[str, Channel] = {}
         self._changed = threading.Condition()
         self._is_closed = False
+        self.on_change: Callable[[str, bool], None] = _nobody_listens
 
     def wait(self, timeout: float | None) -> dict[str, Channel]:
         """The open channels, in the order of the participants, once everybody is here.
@@ -115,10 +121,22 @@ class Lobby:
         if earlier is not None:
             with suppress(SecureHflError):
                 earlier.close(0)  # who comes again and again does not keep a stream for each time
+        self.on_change(name, True)
         return channel
+
+    def left(self, channel: Channel) -> None:
+        """The stream of a channel is over."""
+        with self._changed:
+            is_latest = self._channels.get(channel.peer) is channel
+        if is_latest:
+            self.on_change(channel.peer, False)
 
     def _missing(self) -> list[str]:
         return [n for n in self._fingerprints if n not in self._channels or not self._channels[n].is_usable]
+
+
+def _nobody_listens(name: str, is_here: bool) -> None:
+    """Who comes and goes."""
 
 
 def listen_address(address: str) -> str:
@@ -235,11 +253,11 @@ class PartyServer:
         """One RPC, from arrival to the end of the stream, in a thread of its own."""
         status, details = grpc.StatusCode.INTERNAL, _INTERNAL
         try:
-            channel, status, details = self._admit(context)
-            if channel is not None:
+            channel, lobby, status, details = self._admit(context)
+            if channel is not None and lobby is not None:
                 incoming = _incoming(frames, channel.peer)
                 threading.Thread(
-                    target=channel.read_from, args=(incoming,), name=f"from {channel.peer}", daemon=True
+                    target=_read, args=(incoming, channel, lobby), name=f"from {channel.peer}", daemon=True
                 ).start()
                 with suppress(grpc.RpcError):  # gone again already: the reader finds out
                     context.send_initial_metadata(((ACCEPTED_KEY, "1"),))
@@ -250,7 +268,7 @@ class PartyServer:
             _LOG.exception("a stream failed")
         context.abort(status, details)
 
-    def _admit(self, context: grpc.ServicerContext) -> tuple[Channel | None, grpc.StatusCode, str]:
+    def _admit(self, context: grpc.ServicerContext) -> tuple[Channel | None, Lobby | None, grpc.StatusCode, str]:
         task_id = str(dict(context.invocation_metadata()).get(TASK_ID_KEY, ""))
         fingerprint = _fingerprint_of_client(context)
         with self._lock:
@@ -260,14 +278,19 @@ class PartyServer:
             if fingerprint not in self._refused:  # a peer that tries for ever does not fill the log
                 self._refused.add(fingerprint)
                 _LOG.warning("refused certificate %s: it is in no open task of the id it named", fingerprint)
-            return None, grpc.StatusCode.PERMISSION_DENIED, _NOT_A_PARTICIPANT
+            return None, None, grpc.StatusCode.PERMISSION_DENIED, _NOT_A_PARTICIPANT
         channel = lobby.seat(name, context.cancel)
-        return channel, grpc.StatusCode.ALREADY_EXISTS, _CONNECTED_ALREADY
+        return channel, lobby, grpc.StatusCode.ALREADY_EXISTS, _CONNECTED_ALREADY
 
 
 def _fingerprint_of_client(context: grpc.ServicerContext) -> str:
     identities: Mapping[str, Any] = context.auth_context()
     return fingerprint_of(identities["x509_pem_cert"][0])
+
+
+def _read(incoming: Iterator[bytes], channel: Channel, lobby: Lobby) -> None:
+    channel.read_from(incoming)
+    lobby.left(channel)
 
 
 def _incoming(frames: Iterator[bytes], peer: str) -> Iterator[bytes]:

@@ -52,12 +52,15 @@ def test_it_is_opened_by_the_first_wait_and_closed_once(tmp_path: Path, monkeypa
     record = store.get(parties.new_task())
     assignment = Assignment("host", "party0", record, store, parties.identities["party0"], scheme, RunOptions())
     entrance = Door(assignment)
+    come: list[tuple[str, bool]] = []
+    entrance.on_change = lambda name, is_here: come.append((name, is_here))
     entrance.close()
     assert entrance.arrived() == {}
     assert server.calls == []
     certificates = {"party1": parties.identities["party1"].certificate_pem}
     assert entrance.certificates == certificates, "not the host's own"
     assert entrance.wait(3.0) == entrance.wait(4.0) == entrance.arrived() == {"party1": "channel"}
+    assert come == [("party1", True)], "who came before anybody listened is told of as well"
     assert addresses == [record.address]
     assert server.calls == [("open", record.task_id, certificates), ("wait", 3.0), ("wait", 4.0)]
     entrance.close()

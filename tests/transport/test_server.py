@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +35,15 @@ def test_everybody_is_seated_under_the_tasks_name(server: PartyServer) -> None:
         put(ours[name], Note(number))
         assert theirs[name].receive(TIMEOUT).message == Note(number)
         assert theirs[name].peer == name
+
+
+def test_who_comes_and_who_goes_is_told(server: PartyServer) -> None:
+    lobby, told = server.open_task(TASK, PARTICIPANTS, CATALOGUE), queue.SimpleQueue[tuple[str, bool]]()
+    lobby.on_change = lambda name, is_here: told.put((name, is_here))
+    channel = join(server, BOB)
+    assert told.get(timeout=TIMEOUT) == ("bob", True)
+    channel.close(TIMEOUT)
+    assert told.get(timeout=TIMEOUT) == ("bob", False)
 
 
 def test_wait_names_who_is_missing(server: PartyServer) -> None:
