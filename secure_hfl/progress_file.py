@@ -57,6 +57,7 @@ class ProgressFile:
     def emit(self, event: str, **values: Any) -> None:
         """Write one line, or keep it until the next is due."""
         now = self._clock()
+        values.pop("metrics", None)  # a loss for each batch; they are in the results
         line = {"event": event, "at": round(now, 3), **values}
         with self._lock:
             if event in _THINNED and now - self._written_at.get(event, 0.0) < self._interval(now):

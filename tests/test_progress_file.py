@@ -43,7 +43,8 @@ def test_of_many_batches_the_last_of_each_interval_is_kept(tmp_path: Path) -> No
     for batch in range(1, 101):
         clock.now += LEAST_INTERVAL / 10
         file.emit("batch", round=1, batch=batch)
-    file.emit("round", round=1)
+    file.emit("round", round=1, metrics={"batch_losses": [0.5] * 1000})
+    assert "batch_losses" not in path.read_text()
     kept = [event["batch"] for event in named(path, "batch")]
     assert 10 <= len(kept) <= 12
     assert kept[-1] == 100, "what came last before something rare is kept"
