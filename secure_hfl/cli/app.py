@@ -20,7 +20,7 @@ from secure_hfl.version import __version__
 
 INTERRUPTED = 130
 # Modules with a `register(app)` that add commands; one that is not installed is left out.
-PLUG_INS = ("secure_hfl.demo.command", "secure_hfl.audit.command", "secure_hfl.bench.command")
+PLUG_INS = tuple(f"secure_hfl.{name}.command" for name in ("demo", "audit", "bench", "console"))
 
 # In which `--help` lists the commands: set a task up, run it, look at it; then what helps to decide.
 ORDER = (
@@ -34,6 +34,7 @@ ORDER = (
     "evaluate",
     "card",
     "audit",
+    "console",
     "doctor",
     "demo",
     "bench",

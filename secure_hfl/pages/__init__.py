@@ -24,14 +24,19 @@ def _as_shown(value: object) -> object:
     return value if hasattr(value, "__html__") else one_line(str(value))
 
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(_HERE),
-    autoescape=True,
-    finalize=_as_shown,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+def templates_in(directory: Path) -> Environment:
+    """Templates in which everything that is not markup is shown as text, on one line."""
+    return Environment(
+        loader=FileSystemLoader(directory),
+        autoescape=True,
+        finalize=_as_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+_TEMPLATES = templates_in(_HERE)
 
 
 class _Pieces:

@@ -1,0 +1,23 @@
+// What every page has. Without scripts all pages still work: times stay in UTC.
+
+const date = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+const full = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "full", timeStyle: "long" });
+
+/** Put the <time> elements below a node into local time. */
+export function localTimes(root) {
+  for (const each of root.querySelectorAll("time[datetime]:not([title])")) {
+    const when = new Date(each.dateTime);
+    if (!Number.isNaN(when.getTime())) {
+      each.textContent = date.format(when);
+      each.title = full.format(when);
+    }
+  }
+}
+
+/** Send something to this console, with the token that its forms have. */
+export function send(path, fields = {}) {
+  const headers = { "x-form-token": document.body.dataset.formToken ?? "" };
+  return fetch(path, { method: "POST", headers, body: new URLSearchParams(fields), redirect: "follow" });
+}
+
+localTimes(document);
