@@ -38,8 +38,8 @@ from protocols.core import multi_buffer
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PSI_CHUNK, PsiReceiver, PsiSender, check_ids, hash_ids
+from protocols.psi.comparison import match
 from protocols.psi.curve import Scalar, digest, multiply
-from protocols.psi.receiver import match
 from secure_hfl.engine.psi import chunk_size
 from secure_hfl.executor import usable_cores
 from secure_hfl.metrics import peak_rss_mb

@@ -11,6 +11,7 @@ from functools import partial
 
 from protocols.core.mapper import Mapper
 from protocols.psi.curve import encode_ids
+from protocols.psi.encode import POINT_BYTES
 from protocols.psi.ids import check_ids
 from protocols.psi.messages import PSI_CHUNK
 
@@ -23,7 +24,7 @@ class HashedIds:
     Attributes:
         pair: `pair_id` of the two parties, 32 bytes.
         ids: as `check_ids` accepts them.
-        points: H(id) for every id, in their order, 32 bytes each.
+        points: H(id) for every id, in their order, 32 bytes each; behind them there may be padding that is no id's.
     """
 
     pair: bytes
@@ -32,6 +33,11 @@ class HashedIds:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.ids)} ids)"
+
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return len(self.points) // POINT_BYTES
 
 
 def hash_ids(pair: bytes, ids: Sequence[str], mapper: Mapper = map, chunk: int = PSI_CHUNK) -> HashedIds:

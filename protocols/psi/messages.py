@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from protocols.core.errors import InvalidInput
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.ledger import Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
@@ -176,6 +179,28 @@ class PsiResult(Message):
         self.require(0 < len(self.matches) <= MAX_IDS // 8, "matches must have one bit for each point")
         ones = int.from_bytes(self.matches, "little").bit_count()
         self.require(ones == self.count, f"count says {self.count} matches, the bits say {ones}")
+
+    @classmethod
+    def marking(cls, slots: NDArray[np.int64], size: int) -> PsiResult:
+        """A result that marks these of a collaborator's `size` points."""
+        bits = np.zeros(size, dtype=np.bool_)
+        bits[slots] = True
+        return cls(np.packbits(bits, bitorder="little").tobytes(), len(slots))
+
+    def slots(self, size: int, most: int) -> NDArray[np.int64]:
+        """Which of `size` points are marked, ascending.
+
+        Raises:
+            MalformedMessage: the bits are not of so many points, or more than `most` are marked.
+        """
+        if len(self.matches) != (size + 7) // 8:
+            raise MalformedMessage(f"PsiResult has {len(self.matches)} bytes for a list of {size} points")
+        bits = np.unpackbits(np.frombuffer(self.matches, np.uint8), bitorder="little")
+        if bits[size:].any():
+            raise MalformedMessage(f"PsiResult marks positions after the last of {size} points")
+        if self.count > most:
+            raise MalformedMessage(f"PsiResult marks {self.count} points where at most {most} can match")
+        return np.flatnonzero(bits[:size])
 
 
 def _require_chunk(message: Message, name: str, item_bytes: int) -> None:

@@ -17,26 +17,18 @@ Reference: protocols/psi/messages.py has the whole diagram.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import TypeVar
+from collections.abc import Iterator
 
-import numpy as np
-
-from protocols.core.errors import InvalidInput, LimitExceeded, PeerViolation, WrongSession
+from protocols.core.errors import LimitExceeded, WrongSession
 from protocols.core.mapper import Mapper
-from protocols.core.message import Message
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.psi.curve import Scalar, multiply
-from protocols.psi.encode import POINT_BYTES, SUITE
+from protocols.psi.encode import SUITE
 from protocols.psi.hashed import HashedIds
 from protocols.psi.ids import MAX_IDS
-from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK, PsiOpen, PsiPoints
+from protocols.psi.messages import PSI_CHUNK, PsiOpen, PsiPoints
+from protocols.psi.own_set import OwnSet
 from protocols.psi.transitions import Receiving, Sending, Stream, Table
-
-M = TypeVar("M", bound=Message)
 
 
 class Role:
@@ -65,26 +57,21 @@ class Role:
         chunk: int = PSI_CHUNK,
         max_peer_ids: int = MAX_IDS,
     ) -> None:
-        if not 1 <= chunk <= MAX_CHUNK:
-            raise InvalidInput(f"a chunk has 1 to {MAX_CHUNK} points, not {chunk}")
-        self._pair, self._ids, self._chunk, self._mapper = hashed.pair, hashed.ids, chunk, mapper
-        self._hashed = np.frombuffer(hashed.points, np.uint8).reshape(-1, POINT_BYTES)
-        self._scalar = Scalar(randomness)
-        self._order = randomness.permutation(len(hashed.ids))
+        self._own = OwnSet(hashed, randomness, mapper, chunk)
         self._sent = Sending(self._sends)
-        self._sent.plan(PsiPoints, Stream(len(hashed.ids), chunk))
+        self._sent.plan(PsiPoints, self._own.stream)
         self._received = Receiving(self._receives)
-        self._peer_size = self._peer_chunk = 0
+        self._peer: Stream | None = None
         self._max_peer_ids = max_peer_ids
 
     def __repr__(self) -> str:
         states = f"sent={self._sent.state.name}, received={self._received.state.name}"
-        return f"{type(self).__name__}({len(self._ids)} ids, {states})"
+        return f"{type(self).__name__}({len(self._own.ids)} ids, {states})"
 
     @property
     def peer_size(self) -> int:
         """How many ids the peer has; 0 until it has said so."""
-        return self._peer_size
+        return 0 if self._peer is None else self._peer.items
 
     def send(self) -> Steps[None]:
         """Say how many ids we have, then send them masked, chunk by chunk as they are ready. Once."""
@@ -93,15 +80,16 @@ class Role:
             yield Send(message)
 
     def _hear_open(self) -> Steps[int]:
-        """Take the peer's opening; how many chunks of points it will send."""
-        self.receive_open(received((yield Receive(PsiOpen)), PsiOpen))
-        return Stream(self._peer_size, self._peer_chunk).count
+        """Take the peer's opening, unless it has been taken; how many chunks of points the peer will send."""
+        if self._peer is None:
+            self.receive_open(received((yield Receive(PsiOpen)), PsiOpen))
+        return 0 if self._peer is None else self._peer.count
 
     def open(self) -> PsiOpen:
         """The first message of this side. Once."""
         self._sent.claim(PsiOpen, "open")
         self._sent.step(PsiOpen, "open")
-        return PsiOpen(len(self._ids), self._chunk, self._pair)
+        return PsiOpen(self._own.size, self._own.chunk, self._own.pair)
 
     def masked_points(self) -> Iterator[PsiPoints]:
         """This party's masked ids, shuffled, chunk by chunk as they are ready. Once, after `open`."""
@@ -110,13 +98,9 @@ class Role:
         return self._masked_points()
 
     def _masked_points(self) -> Iterator[PsiPoints]:
-        for index, points in enumerate(self._masked_chunks()):
+        for index, points in enumerate(self._own.masked()):
             self._sent.step(PsiPoints, "masked_points")
             yield PsiPoints(index, points)
-
-    def _masked_chunks(self) -> Iterator[bytes]:
-        orders = (self._order[at : at + self._chunk] for at in range(0, len(self._order), self._chunk))
-        return self._mapper(partial(multiply, self._scalar), (self._hashed[order].tobytes() for order in orders))
 
     def receive_open(self, message: PsiOpen) -> None:
         """The peer's first message.
@@ -128,7 +112,7 @@ class Role:
         """
         self._received.accept(message, PsiOpen)
         for what, ours, theirs in (
-            ("pair of parties or session", self._pair, message.pair),
+            ("pair of parties or session", self._own.pair, message.pair),
             ("suite", SUITE, message.suite),
         ):
             if ours != theirs:
@@ -137,22 +121,5 @@ class Role:
         if message.set_size > self._max_peer_ids:
             self._received.fail()
             raise LimitExceeded("ids", message.set_size, self._max_peer_ids)
-        self._peer_size = message.set_size
-        self._peer_chunk = message.chunk
-        self._received.plan(PsiPoints, Stream(message.set_size, message.chunk))
-
-    def _accept_all(self, messages: Iterable[Message], wanted: type[M]) -> Iterator[M]:
-        """Check messages one by one, and take none after the last chunk of this kind: what follows is another kind."""
-        for message in messages:
-            yield self._received.accept(message, wanted)
-            if self._received.complete(wanted):
-                return
-
-    @contextmanager
-    def _peer_to_blame(self) -> Iterator[None]:
-        """A violation found while working on a message ends the role, as one found on arrival does."""
-        try:
-            yield
-        except PeerViolation:
-            self._received.fail()
-            raise
+        self._peer = Stream(message.set_size, message.chunk)
+        self._received.plan(PsiPoints, self._peer)

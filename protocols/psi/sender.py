@@ -14,13 +14,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from protocols.core.errors import MalformedMessage, MessageOutOfOrder
+from protocols.core.errors import MessageOutOfOrder
 from protocols.core.steps import Receive, ReceiveMany, Send, Steps, received, received_many
-from protocols.psi.curve import raise_points
 from protocols.psi.messages import PsiDigests, PsiPoints, PsiResult
 from protocols.psi.role import Role
 from protocols.psi.transitions import COLLABORATOR_SENDS, HOST_SENDS, Stream
@@ -57,11 +56,10 @@ class PsiSender(Role):
             MalformedMessage: a chunk is too short or too long for its place.
             InvalidPoint: a point is not canonical or has low order; names the chunk and the position in it.
         """
-        with self._peer_to_blame():
-            work = partial(raise_points, self._pair, self._scalar)
-            for reply in self._mapper(work, self._accept_all(messages, PsiPoints)):
-                if reply.index == 0:  # the Host's size is known now; planned here, in the thread that sends
-                    self._sent.plan(PsiDigests, Stream(self._peer_size, self._peer_chunk))
+        with self._received.to_blame():
+            for reply in self._own.raised(self._received.accept_all(messages, PsiPoints)):
+                if reply.index == 0 and self._peer:  # the Host's size is known; planned in the thread that sends
+                    self._sent.plan(PsiDigests, Stream(self._peer.items, self._peer.chunk))
                 self._sent.step(PsiDigests, "replies")
                 yield reply
 
@@ -72,17 +70,14 @@ class PsiSender(Role):
             MessageOutOfOrder: it is not the result, or comes before all digests have been sent.
             MalformedMessage: its bits do not fit this party's set.
         """
-        with self._peer_to_blame():
+        with self._received.to_blame():
             if not self._sent.complete(PsiDigests):
                 raise MessageOutOfOrder(f"{type(message).__name__} came before all digests were sent")
             self._received.accept(message, PsiResult)
-            size, most = len(self._ids), min(len(self._ids), self._peer_size)
-            if len(message.matches) != (size + 7) // 8:
-                raise MalformedMessage(f"PsiResult has {len(message.matches)} bytes for a list of {size} points")
-            bits = np.unpackbits(np.frombuffer(message.matches, np.uint8), bitorder="little")
-            if bits[size:].any():
-                raise MalformedMessage(f"PsiResult marks positions after the last of {size} points")
-            if message.count > most:
-                raise MalformedMessage(f"PsiResult marks {message.count} points where at most {most} can match")
-        positions = np.sort(self._order[np.flatnonzero(bits[:size])])  # as ids lie in memory: read faster so
-        return frozenset(map(self._ids.__getitem__, positions.tolist()))
+            slots = message.slots(self._own.size, min(self._own.size, self.peer_size))
+        return self._own.named(np.sort(self._own.order[slots]))  # as ids lie in memory: read faster so
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """Secret: where in the own ids each point stands, for a result that is read later."""
+        return self._own.order

@@ -9,7 +9,8 @@ collaborator's k-th digests answer the Host's k-th points, and the Host's result
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import TypeVar
 
@@ -128,6 +129,22 @@ class Receiving(Direction):
         """Check one message of the peer, take the step, and return it."""
         try:
             return self._accept(message, wanted)
+        except PeerViolation:
+            self.fail()
+            raise
+
+    def accept_all(self, messages: Iterable[Message], wanted: type[M]) -> Iterator[M]:
+        """Check messages one by one, and take none after the last chunk of this kind: what follows is another kind."""
+        for message in messages:
+            yield self.accept(message, wanted)
+            if self.complete(wanted):
+                return
+
+    @contextmanager
+    def to_blame(self) -> Iterator[None]:
+        """A violation found while working on a message ends the role, as one found on arrival does."""
+        try:
+            yield
         except PeerViolation:
             self.fail()
             raise

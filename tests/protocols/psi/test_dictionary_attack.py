@@ -34,10 +34,10 @@ def test_a_transcript_shows_no_id_to_a_dictionary() -> None:
     hashed = hash_ids(SESSION, DICTIONARY).points
     guesses = {
         "the hash": pieces(hashed, 32),
-        "the hash times its own scalar": pieces(multiply(collaborator._scalar, hashed), 32),
+        "the hash times its own scalar": pieces(multiply(collaborator._own.scalar, hashed), 32),
         "the hash times another scalar": pieces(multiply(Scalar(OsRandomness()), hashed), 32),
     }
-    seen = pieces(from_host, 32) | pieces(multiply(collaborator._scalar, from_host), 32)
+    seen = pieces(from_host, 32) | pieces(multiply(collaborator._own.scalar, from_host), 32)
     assert len(seen) == 2 * len(HOST_IDS)
     for name, guess in guesses.items():
         assert len(guess) == len(DICTIONARY)
@@ -49,9 +49,9 @@ def test_the_host_tests_no_guess_that_is_not_in_its_set() -> None:
     host = PsiReceiver(hash_ids(SESSION, HOST_IDS), OsRandomness())
     run = run_psi(host, PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), OsRandomness()))
     points = b"".join(message.points for message in run.from_collaborator if isinstance(message, PsiPoints))
-    raised = multiply(host._scalar, points)
+    raised = multiply(host._own.scalar, points)
     hashed = hash_ids(SESSION, DICTIONARY).points
-    for guess in (hashed, multiply(host._scalar, hashed)):
+    for guess in (hashed, multiply(host._own.scalar, hashed)):
         assert not (pieces(points, 32) | pieces(raised, 32)) & pieces(guess, 32)
         assert not pieces(digest(SESSION, raised), 16) & pieces(digest(SESSION, guess), 16)
     assert run.host_learns == set(DICTIONARY[150:160])
@@ -62,6 +62,6 @@ def test_whoever_has_the_scalar_has_the_set() -> None:
     host = PsiReceiver(hash_ids(SESSION, HOST_IDS), OsRandomness())
     run = run_psi(host, PsiSender(hash_ids(SESSION, COLLABORATOR_IDS), OsRandomness()))
     seen = pieces(b"".join(message.points for message in run.from_host if isinstance(message, PsiPoints)), 32)
-    masked = multiply(host._scalar, hash_ids(SESSION, DICTIONARY).points)
+    masked = multiply(host._own.scalar, hash_ids(SESSION, DICTIONARY).points)
     recovered = [name for i, name in enumerate(DICTIONARY) if masked[32 * i : 32 * i + 32] in seen]
     assert recovered == HOST_IDS

@@ -36,8 +36,8 @@ from protocols.psi import (
     PsiSender,
     hash_ids,
 )
+from protocols.psi.comparison import match
 from protocols.psi.curve import LOW_ORDER, Scalar, check_points, multiply
-from protocols.psi.receiver import match
 from protocols.psi.transitions import Receiving, State, Stream
 from tests.protocols.psi.helpers import run_psi
 

@@ -175,22 +175,22 @@ def test_positions_on_the_wire_say_nothing_about_the_original_order() -> None:
     assert len(set(results)) == 3  # equal by chance: 1 / (40 choose 20) = 2^-37
     assert in_original_order not in results
     hashed = hash_ids(SESSION, [str(i) for i in range(40)])
-    orders = [PsiReceiver(hashed, OsRandomness())._order.tolist() for _ in range(2)]
+    orders = [PsiReceiver(hashed, OsRandomness())._own.order.tolist() for _ in range(2)]
     assert sorted(orders[0]) == list(range(40))
     assert orders[0] != orders[1]
 
 
 def test_repr_and_errors_show_no_secret_and_no_id() -> None:
     host, collaborator = pair(["secret-id-1", "secret-id-2"], ["secret-id-2"])
-    shown = f"{host!r} {collaborator!r} {host._scalar!r}"
+    shown = f"{host!r} {collaborator!r} {host._own.scalar!r}"
     run_psi(host, collaborator)
     with pytest.raises(InvalidInput) as caught:
         host.result(["secret-id-9"])
     shown += f"{host!r} {caught.value}"
     assert "secret-id" not in shown
     for role in (host, collaborator):
-        assert role._scalar.value.hex() not in shown
-        assert repr(role._scalar.value)[2:-1] not in shown
+        assert role._own.scalar.value.hex() not in shown
+        assert repr(role._own.scalar.value)[2:-1] not in shown
 
 
 def test_scalars_are_clamped_and_fresh() -> None:
