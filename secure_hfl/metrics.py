@@ -60,6 +60,8 @@ class RunMetrics(BaseModel):
     `arithmetic` is which implementation computed the encryption ("native, AVX-512 IFMA" or "SEAL"), where there are
     several.
 
+    `encryption` is what the manifest says of it, for people: the parameter set, and how many sums a reply holds.
+
     `rows_shown` counts, by feature key, the different rows of each frozen bottom model that have crossed: each was sent
     once, and what the Host was shown of it does not grow with the rounds.
 
@@ -75,6 +77,7 @@ class RunMetrics(BaseModel):
     role: str
     scheme: str
     arithmetic: str = ""
+    encryption: str = ""
     seed: int | None = None
     label_epsilon: float | None = None
     psi: PsiMetrics | None = None

@@ -92,6 +92,11 @@ class Transcript:
         except OSError as error:
             raise self._not_written(error) from error
 
+    def first_terms(self) -> AgreedTerms | None:
+        """What the first conversation before this one was agreed on with; None if there was none."""
+        earlier = [path for path in transcripts_of(self.path.parent, self._peer) if path != self.path]
+        return next(filter(None, map(agreed_terms, earlier)), None)
+
     def check_terms_kept(self) -> None:
         """Compare what this conversation of a resumed run was agreed on with its first one.
 
@@ -100,9 +105,7 @@ class Transcript:
         Raises:
             WrongSession: the terms are others; a run keeps them. Says which.
         """
-        earlier = [path for path in transcripts_of(self.path.parent, self._peer) if path != self.path]
-        before = next(filter(None, map(agreed_terms, earlier)), None)
-        now = agreed_terms(self.path)
+        before, now = self.first_terms(), agreed_terms(self.path)
         if before is None or now is None:
             return
         for name, value in asdict(before).items():

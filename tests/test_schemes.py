@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.harness.known_messages import MESSAGE_TYPES
 from protocols.core.errors import InvalidInput
+from protocols.he import engines
 from protocols.layer.parameters import LayerParameters
 from protocols.schemes import registry
 from protocols.schemes.plain.scheme import Plain
@@ -74,6 +75,21 @@ def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
 
 def test_registering_the_same_class_again_changes_nothing() -> None:
     assert register_scheme("plain")(Plain) is Plain
+
+
+def test_a_collaborator_takes_either_packing_and_says_what_seal_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engines.SWITCH, "1")
+    scheme = load_scheme("bfv")
+    unpacked, packed = scheme.accepted_parameters()
+    assert unpacked == scheme.parameters()
+    assert (scheme.encryption(unpacked), scheme.caution()) == ("bfv-8192-144b-unpacked, a reply for each sum", "")
+    scheme.adopt(packed)
+    assert scheme.parameters() == packed
+    assert "the host chose bfv-8192-144b, up to 4 sums in a reply; with SEAL" in scheme.caution()
+    with pytest.raises(InvalidInput, match="does not run with these parameters"):
+        scheme.adopt(load_scheme("paillier").parameters())
+    monkeypatch.delenv(engines.SWITCH)
+    assert (scheme.caution() == "") == engines.is_built()
 
 
 def test_parameters_name_what_both_sides_must_share() -> None:

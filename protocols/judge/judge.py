@@ -77,6 +77,8 @@ class Admitted:
     def __init__(self, conversation: Conversation, number: int, backend: Backend | None) -> None:
         self.conversation, self.terms, self.number = conversation, conversation.terms, number
         scheme, self.parameters = _scheme_of(self.terms)
+        if backend is None:
+            scheme.adopt_set(self.terms.scheme_parameters)
         self._backend = scheme.backend() if backend is None else backend
         self._catalogue = Catalogue(scheme.all_messages())
         self.sides = {sender: Side(self.terms.name(sender)) for sender in Sender}

@@ -75,6 +75,27 @@ class Scheme(ABC):
         """What both sides must agree on beyond the name, as canonical text for the manifest."""
         return ""
 
+    def accepted_parameters(self) -> tuple[str, ...]:
+        """What a collaborator here runs with, as the host's manifest may say it: `parameters`, and maybe others."""
+        return (self.parameters(),)
+
+    def adopt(self, parameters: str) -> None:
+        """Run with what the manifest says from here on: one of `accepted_parameters`."""
+        if parameters not in self.accepted_parameters():
+            raise InvalidInput(f"scheme {self.name} does not run with these parameters")
+
+    def encryption(self, parameters: str) -> str:
+        """Which encryption such parameters say, for people; empty: there is nothing to say.
+
+        Raises:
+            InvalidInput: the parameters are unknown or out of range.
+        """
+        return ""
+
+    def caution(self) -> str:
+        """What is wrong with the parameters in force at this party, for its log; empty: nothing."""
+        return ""
+
     def arithmetic(self) -> str:
         """Which implementation computes its encryption here, for people; empty: there is one only."""
         return ""

@@ -183,7 +183,7 @@ class CollaboratorAgreement:
 
     Args:
         hello: what we say of ourselves.
-        scheme_parameters: what we run the scheme with; the host must say the same.
+        accepted: what we run the scheme with, as the host may say it: `Scheme.accepted_parameters`.
         pinned: the certificates of all parties, as the invite has them.
         name: what the invite calls this party.
         points: where the checkpoints that we offer were made, by tag.
@@ -194,7 +194,7 @@ class CollaboratorAgreement:
     def __init__(
         self,
         hello: Hello,
-        scheme_parameters: str,
+        accepted: tuple[str, ...],
         pinned: Pinned,
         name: str,
         points: Mapping[bytes, ResumePoint] | None = None,
@@ -203,7 +203,7 @@ class CollaboratorAgreement:
         if name not in pinned.collaborators:
             raise InvalidInput("a party's own certificate must be known")
         self._hello = hello
-        self._scheme_parameters = scheme_parameters
+        self._accepted = accepted
         self._pinned, self._name = pinned, name
         self._points, self._has_shown = dict(points or {}), has_shown
         self._has_run = False
@@ -228,11 +228,12 @@ class CollaboratorAgreement:
 
     def _check(self, manifest: Manifest) -> None:
         hello = self._hello
+        said = manifest.scheme_parameters
         wanted = (
             hello.protocol_version,
             hello.task_id,
             hello.scheme,
-            self._scheme_parameters,
+            said if said in self._accepted else self._accepted[0],
             hello.is_reproducible,
             ID_NORMALISATION,
             hello.trained.hex(),
@@ -241,7 +242,7 @@ class CollaboratorAgreement:
             manifest.protocol_version,
             manifest.task_id,
             manifest.scheme,
-            manifest.scheme_parameters,
+            said,
             manifest.is_reproducible,
             manifest.id_normalisation,
             manifest.trained.hex(),

@@ -146,10 +146,11 @@ def check_arithmetic() -> Iterator[Row]:
 
     name = "bfv arithmetic"
     try:
-        found = engines.description()
+        found, packing = engines.description(), engines.training_set().packing
     except InvalidInput as error:
-        yield Row(name, "fail", str(error), f"unset {engines.CHOICE}")
+        yield Row(name, "fail", str(error), f"unset {engines.CHOICE} and {engines.PACKING}")
         return
+    found += f"; a host here asks for {'a reply for each sum' if packing == 1 else f'{packing} sums in a reply'}"
     if engines.chosen() != engines.SEAL:
         yield Row(name, "ok", found)
     elif engines.is_built():

@@ -56,6 +56,22 @@ def _kept_text(store: TaskStore, record: TaskRecord) -> str | None:
     return f"SECRET files: {count}; delete with: secure-hfl task purge {record.task_id}" if count else None
 
 
+def _encryption_text(store: TaskStore, record: TaskRecord) -> str | None:
+    """What the last manifest says of it; None before there is one, and where there is nothing to say."""
+    from protocols.core.errors import InvalidInput
+    from secure_hfl.errors import ConfigurationError
+    from secure_hfl.schemes import load_scheme
+    from secure_hfl.transcript import agreed_terms
+
+    terms = next(filter(None, (agreed_terms(Path(path)) for path in reversed(transcripts_of(store, record)))), None)
+    if terms is None:
+        return None
+    try:
+        return load_scheme(terms.scheme).encryption(terms.scheme_parameters) or None
+    except (ConfigurationError, InvalidInput):  # a plug-in that is gone
+        return None
+
+
 def metric_text(name: str, value: object) -> str:
     """As people read it; --json has the numbers."""
     if isinstance(value, float) and name == "accuracy":
@@ -81,6 +97,7 @@ def details(store: TaskStore, record: TaskRecord) -> Table:
         "This party": f"{record.party} ({record.role})",
         "Address": record.address,
         "Scheme": record.scheme + (" (NOT ENCRYPTED)" if is_plaintext(record.scheme) else ""),
+        "Encryption": _encryption_text(store, record),
         "Host plans": planned_text(record.terms),
         "Allowed here": allowed_text(record.limits) if record.role == "collaborator" else None,
         "State": state,
@@ -103,6 +120,7 @@ def to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
     """All of it, for programs."""
     values: dict[str, object] = record.model_dump(mode="json")
     values["state"] = state_of(store, record)
+    values["encryption"] = _encryption_text(store, record)
     values["participants"] = [
         {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants
     ]

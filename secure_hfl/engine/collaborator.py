@@ -149,9 +149,10 @@ class Collaborator:
         bench.peers.go_to(Phase.JOIN)
         others = {each.name: digest_of(each.certificate_pem) for each in task.record.collaborators}
         pinned = Pinned(digest_of(host_of(task.record).certificate_pem), others)
-        parameters, name = task.scheme.parameters(), task.record.party
-        agreement = CollaboratorAgreement(hello, parameters, pinned, name, points, has_shown)
+        accepted, name = task.scheme.accepted_parameters(), task.record.party
+        agreement = CollaboratorAgreement(hello, accepted, pinned, name, points, has_shown)
         manifest = self._link.run(agreement.run())
+        bench.adopt(manifest)
         if is_resuming:
             bench.peers.check_terms_kept()
         self._pads = self._agree_on_pads(manifest) if manifest.is_summed else None

@@ -115,6 +115,8 @@ class Host:
         bench, task, peers = self._bench, self._bench.assignment, self._bench.peers
         is_resuming = bench.recovery.is_resuming
         links = dict(peers.links)
+        if is_resuming and (before := peers.first_parameters()) in task.scheme.accepted_parameters():
+            task.scheme.adopt(before)
         declared = declared_by(self._scheduler, task.options, task.record.terms)
         plan = HostPlan(
             task_id=task.record.task_id,
@@ -140,6 +142,7 @@ class Host:
         widths = projection_widths(asked, task.scheme, list(keys.values()))
         check_plan(declared, widths, task)
         manifest = agreement.decide(widths, OsRandomness(), self._seams)
+        bench.adopt(manifest)
         for accepted in [link.start(agreement.conclude(name)) for name, link in links.items()]:
             accepted.finish()
         for name, link in links.items():

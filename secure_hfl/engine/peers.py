@@ -78,6 +78,11 @@ class Peers:
         seam = last_position(self._assignment.transcripts, link.channel.peer)
         return b"" if seam is None else seam.encode()
 
+    def first_parameters(self) -> str | None:
+        """The scheme's, of a run that was interrupted; None if nothing was agreed on."""
+        terms = (transcript.first_terms() for _, transcript in self._transcripts)
+        return next((each.scheme_parameters for each in terms if each is not None), None)
+
     def check_terms_kept(self) -> None:
         """Raise `WrongSession` if a resumed run was agreed on with other terms than before."""
         for _, transcript in self._transcripts:

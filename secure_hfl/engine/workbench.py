@@ -110,6 +110,14 @@ class Workbench:
         self.checkpoints = TaskCheckpoints(assignment.directory / "checkpoints", assignment.checkpoint_owner)
         self.recovery = Recovery(bool(options.resume))
 
+    def adopt(self, manifest: Manifest) -> None:
+        """Compute by the parameters that were agreed on; say in the log, once, if something is wrong with them here."""
+        scheme, metrics = self.assignment.scheme, self.measurements.metrics
+        scheme.adopt(manifest.scheme_parameters)
+        is_first, metrics.encryption = not metrics.encryption, scheme.encryption(manifest.scheme_parameters)
+        if is_first and (caution := scheme.caution()):
+            logger.warning(f"{caution}.")
+
     def metrics_so_far(self) -> RunMetrics:
         """With what is counted elsewhere."""
         metrics = self.measurements.so_far(self.background.seconds, self.checkpoints.seconds)

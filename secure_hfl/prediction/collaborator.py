@@ -193,8 +193,10 @@ class PredictionServer:
             asked_limit=limits.asked_a_day,
         )
         bench.peers.go_to(Phase.JOIN)
-        agreement = CollaboratorAgreement(hello, task.scheme.parameters(), self.party.pinned(), task.record.party)
+        accepted = task.scheme.accepted_parameters()
+        agreement = CollaboratorAgreement(hello, accepted, self.party.pinned(), task.record.party)
         manifest = link.run(agreement.run())
+        task.scheme.adopt(manifest.scheme_parameters)
         bench.peers.sign()
         link.timeout = with_grace(manifest.calculation_timeout)
         said = manifest.pair_terms(task.party).width, manifest.has_projection

@@ -193,18 +193,19 @@ def test_the_fast_path(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_computes_bfv(monkeypatch: pytest.MonkeyPatch):
-    for variable in (engines.SWITCH, engines.CHOICE):
+    for variable in (engines.SWITCH, engines.CHOICE, engines.PACKING):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(engines, "instruction_sets", lambda: ("avx2", "scalar"))
-    assert _only(checks.check_arithmetic(), "ok").detail == "native, AVX2"
+    assert _only(checks.check_arithmetic(), "ok").detail == "native, AVX2; a host here asks for 4 sums in a reply"
     monkeypatch.setenv(engines.CHOICE, "ifma")
     assert "cannot be used here, only: avx2, scalar" in _only(checks.check_arithmetic(), "fail").detail
     monkeypatch.setenv(engines.SWITCH, "1")
-    assert _only(checks.check_arithmetic(), "warn").detail == "SEAL: SECURE_HFL_NO_NATIVE is set"
+    by_seal = "SEAL; a host here asks for a reply for each sum"
+    assert _only(checks.check_arithmetic(), "warn").detail == f"{by_seal}: SECURE_HFL_NO_NATIVE is set"
     monkeypatch.delenv(engines.SWITCH)
     monkeypatch.delenv(engines.CHOICE)
     monkeypatch.setattr(engines, "instruction_sets", lambda: ())
-    assert _only(checks.check_arithmetic(), "warn").detail == "SEAL: the native module was not built"
+    assert _only(checks.check_arithmetic(), "warn").detail == f"{by_seal}: the native module was not built"
 
 
 def test_modes_of_the_home_and_its_secrets(home: Path):

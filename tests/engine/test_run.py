@@ -12,6 +12,7 @@ import pytest
 from benchmarks.harness.limits import seconds
 from benchmarks.harness.scripts.tiny import train_in_one_process
 from protocols.core.envelope import Phase
+from protocols.he import engines
 from protocols.transcript.messages import Countersignature
 from protocols.wire.codec import decode
 from protocols.wire.frames import Assembler
@@ -98,6 +99,28 @@ def test_an_interruption_is_outlived_and_changes_no_loss(tmp_path: Path) -> None
         transcripts = parties.runs[name].bench.assignment.transcripts
         assert len(list(transcripts.glob("*.transcript"))) == 2
     assert parties.metrics(HOST).batch_losses == LOSSES
+
+
+def test_a_host_that_resumes_with_another_engine_keeps_the_packing_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(engines.PACKING, "0")
+    parties = MemoryParties(tmp_path, "bfv", RunOptions(rounds=1, batches=2, checkpoint_every=1))
+    train, calls = parties.schedulers[HOST].train_a_batch, iter((True, False, True))
+
+    def fails_once(*values: Any) -> None:
+        if not next(calls):
+            raise ValueError("once")
+        train(*values)
+
+    parties.schedulers[HOST].train_a_batch = fails_once
+    parties.execute()
+    monkeypatch.setenv(engines.PACKING, "1")
+    parties.begin(RunOptions(rounds=1, batches=2, resume=True))
+    parties.execute()
+    assert not parties.errors
+    for name in (HOST, COLLABORATOR):
+        assert parties.metrics(name).encryption == "bfv-8192-144b-unpacked, a reply for each sum"
 
 
 def test_an_interruption_before_the_set_up_begins_again(tmp_path: Path) -> None:

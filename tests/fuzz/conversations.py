@@ -207,7 +207,7 @@ def _clear() -> list[_Stage]:
     own = SplitDigest.of(bytes(32), ["id5", "id6"], ["id7"])
     agreement = [
         _Stage(lambda: _host_agreement(hello), (hello,)),
-        _Stage(lambda: CollaboratorAgreement(hello, parameters_of("plain"), known, "patient").run(), (manifest,)),
+        _Stage(lambda: CollaboratorAgreement(hello, (parameters_of("plain"),), known, "patient").run(), (manifest,)),
     ]
     split = _Ends(HostAlignment(own, "patient"), CollaboratorAlignment(own))
     split.do(lambda role: role.run(), lambda role: role.run())

@@ -69,7 +69,7 @@ class Prediction(Task):
             trained=TRAINED,
         )
         host = HostAgreement(plan, case.names)
-        joins = [CollaboratorAgreement(self.hello(line), parameters, plan.pinned, line.name) for line in self.lines]
+        joins = [CollaboratorAgreement(self.hello(line), (parameters,), plan.pinned, line.name) for line in self.lines]
         joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
         heard = [line.at_host(host.hello_from(line.name)) for line in self.lines]
         complete([*heard, *joining], heard)

@@ -188,7 +188,8 @@ class Task:
         plan = replace(plan, is_summed=case.is_summed)
         host = HostAgreement(plan, case.names)
         joins = [
-            CollaboratorAgreement(self.hello(line), parameters, plan.pinned, line.name, points) for line in self.lines
+            CollaboratorAgreement(self.hello(line), (parameters,), plan.pinned, line.name, points)
+            for line in self.lines
         ]
         joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
         heard = [line.at_host(host.hello_from(line.name)) for line in self.lines]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from functools import cached_property
 
+from protocols.core.errors import InvalidInput
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
@@ -38,6 +38,9 @@ from protocols.schemes.encrypted.order import encrypted_order
 from protocols.schemes.interface import Engine, Scheme
 from protocols.task.scheme_order import SchemeOrder
 
+ENCRYPTION = "encryption"
+"""Names the parameter set in a manifest's text."""
+
 
 class EncryptedScheme(Scheme):
     """What both have in common; a subclass names its encryption."""
@@ -48,6 +51,8 @@ class EncryptedScheme(Scheme):
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
         self._parameters = parameters or LayerParameters()
+        self._adopted = ""
+        self._backends: dict[str, Backend] = {}
 
     @abstractmethod
     def backend(self) -> Backend:
@@ -56,10 +61,32 @@ class EncryptedScheme(Scheme):
     @property
     @abstractmethod
     def parameter_set(self) -> str:
-        """Its name."""
+        """The name of the one in force: adopted from a manifest, or what a host here asks for."""
+
+    @property
+    def parameter_sets(self) -> tuple[str, ...]:
+        """The names of all that a collaborator here accepts."""
+        return (self.parameter_set,)
 
     def parameters(self) -> str:
-        return json.dumps({"encryption": self.parameter_set, "layer": json.loads(self._parameters.canonical())})
+        return self._text(self.parameter_set)
+
+    def accepted_parameters(self) -> tuple[str, ...]:
+        return tuple(self._text(name) for name in dict.fromkeys((self.parameter_set, *self.parameter_sets)))
+
+    def adopt(self, parameters: str) -> None:
+        super().adopt(parameters)
+        self.adopt_set(parameters)
+
+    def adopt_set(self, parameters: str) -> None:
+        """Take the encryption from these, whatever bounds they have. Raises `InvalidInput` if there is none such."""
+        name = str(json.loads(parameters).get(ENCRYPTION))
+        if name not in (self.parameter_set, *self.parameter_sets):
+            raise InvalidInput(f"scheme {self.name} does not run with {name}")
+        self._adopted = name
+
+    def _text(self, parameter_set: str) -> str:
+        return json.dumps({ENCRYPTION: parameter_set, "layer": json.loads(self._parameters.canonical())})
 
     def host(self, spec: LayerSpec) -> HostLayer:
         return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters)
@@ -67,16 +94,23 @@ class EncryptedScheme(Scheme):
     def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters)
 
+    def encryption(self, parameters: str) -> str:
+        if self.sizes(parameters) is None:  # reads all of them, or says what is wrong
+            return ""
+        return str(json.loads(parameters)[ENCRYPTION])
+
     def order(self, trainable: bool) -> SchemeOrder:
         return encrypted_order(trainable)
 
-    @cached_property
+    @property
     def _shared(self) -> Backend:
         """One for all layers of a task."""
-        return self.backend()
+        if self.parameter_set not in self._backends:
+            self._backends[self.parameter_set] = self.backend()
+        return self._backends[self.parameter_set]
 
     def sizes(self, parameters: str) -> LayerSizes | None:
-        return LayerSizes.read(parameters, "encryption")
+        return LayerSizes.read(parameters, ENCRYPTION)
 
     def messages(self) -> tuple[type[Message], ...]:
         return (
@@ -110,14 +144,41 @@ class Bfv(EncryptedScheme):
 
     def backend(self) -> Backend:
         from protocols.he.bfv import BfvBackend
+        from protocols.he.parameters import PARAMETER_SETS
 
-        return BfvBackend(mapper=self.engine.mapper)
+        return BfvBackend(PARAMETER_SETS[self.parameter_set], mapper=self.engine.mapper)
 
     @property
     def parameter_set(self) -> str:
+        from protocols.he.engines import training_set
+
+        return self._adopted or training_set().name
+
+    @property
+    def parameter_sets(self) -> tuple[str, ...]:
+        from protocols.he.parameters import TRAINING, UNPACKED
+
+        return TRAINING.name, UNPACKED.name
+
+    def encryption(self, parameters: str) -> str:
+        from protocols.he.parameters import PARAMETER_SETS
+
+        name = super().encryption(parameters)
+        if name not in PARAMETER_SETS:  # one that is retired
+            return name
+        packing = PARAMETER_SETS[name].packing
+        return f"{name}, {'a reply for each sum' if packing == 1 else f'up to {packing} sums in a reply'}"
+
+    def caution(self) -> str:
+        from protocols.he.engines import SEAL, chosen
         from protocols.he.parameters import TRAINING
 
-        return TRAINING.name
+        if chosen() != SEAL or self.parameter_set != TRAINING.name:
+            return ""
+        return (
+            f"the host chose {self.encryption(self.parameters())}; with SEAL, which computes here, batches then take a "
+            "quarter longer. A C compiler and a fresh installation help: docs/native-kernel.md"
+        )
 
 
 class Paillier(EncryptedScheme):

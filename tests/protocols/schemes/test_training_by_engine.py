@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.pump import pump
-from protocols.he.engines import SEAL
+from protocols.he.engines import SEAL, chosen
 from protocols.he.native.kernel import instruction_sets
-from protocols.he.parameters import TRAINING, TRIPLES
+from protocols.he.parameters import TRAINING, TRIPLES, UNPACKED
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import add
@@ -26,7 +26,11 @@ from tests.protocols.schemes.masked.helpers import answering
 ROWS, D, O = 6, 5, 3  # noqa: E741
 QUIET = LayerParameters(check_every=0, test_shares_every=0)
 SPEC = LayerSpec("side", D, O, ROWS, True, bytes(32), 5)
-ENDS = {"bfv": (TRAINING, EncryptedHost, EncryptedCollaborator), "masked": (TRIPLES, MaskedHost, MaskedCollaborator)}
+ENDS = {
+    "bfv": (TRAINING, EncryptedHost, EncryptedCollaborator),
+    "masked": (TRIPLES, MaskedHost, MaskedCollaborator),
+    "unpacked": (UNPACKED, EncryptedHost, EncryptedCollaborator),
+}
 
 
 def trained(scheme: str, engine: str) -> list[Any]:
@@ -48,10 +52,15 @@ def trained(scheme: str, engine: str) -> list[Any]:
 
 
 @pytest.mark.skipif(not instruction_sets(), reason="the native kernel is not built here: make native")
-@pytest.mark.parametrize("scheme", ENDS)
+@pytest.mark.parametrize("scheme", ["bfv", "masked"])
 def test_both_engines_train_alike(scheme: str) -> None:
     by_seal, natively = trained(scheme, SEAL), trained(scheme, instruction_sets()[0])
     assert len(by_seal) == 6
     for one, other in zip(by_seal, natively, strict=True):
         assert np.array_equal(one, other)
         assert np.abs(one.astype(float)).max() > 0
+
+
+def test_packed_replies_train_alike() -> None:
+    for one, other in zip(trained("bfv", chosen()), trained("unpacked", chosen()), strict=True):
+        assert np.array_equal(one, other)

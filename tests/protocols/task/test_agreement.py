@@ -71,7 +71,7 @@ def test_all_sides_agree() -> None:
     host = HostAgreement(plan(*names), names)
     wires = {name: Wire() for name in names}
     joining = {
-        name: Conversation(wire.end(C), CollaboratorAgreement(hello(name), "", plan(*names).pinned, name).run())
+        name: Conversation(wire.end(C), CollaboratorAgreement(hello(name), ("",), plan(*names).pinned, name).run())
         for name, wire in wires.items()
     }
     hearing = [Conversation(wire.end(H), host.hello_from(name)) for name, wire in wires.items()]
@@ -160,7 +160,7 @@ def test_every_part_is_done_once() -> None:
     replay(host.conclude("bank"), ManifestAccepted(made.digest()))
     with pytest.raises(RoleAlreadyUsed):
         replay(host.conclude("bank"), ManifestAccepted(made.digest()))
-    collaborator = CollaboratorAgreement(hello(), "", plan("bank").pinned, "bank")
+    collaborator = CollaboratorAgreement(hello(), ("",), plan("bank").pinned, "bank")
     assert replay(collaborator.run(), made) == made
     with pytest.raises(RoleAlreadyUsed):
         replay(collaborator.run(), made)
@@ -204,7 +204,14 @@ def test_host_with_a_seed_refuses_one_without() -> None:
 )
 def test_collaborator_refuses_a_manifest_that_is_not_its_own(change: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        replay(CollaboratorAgreement(hello(), "", plan("bank").pinned, "bank").run(), replace(manifest(), **change))
+        replay(CollaboratorAgreement(hello(), ("",), plan("bank").pinned, "bank").run(), replace(manifest(), **change))
+
+
+def test_collaborator_accepts_each_of_its_parameters() -> None:
+    for said in ("quick", "small"):
+        agreement = CollaboratorAgreement(hello(), ("quick", "small"), plan("bank").pinned, "bank")
+        shown = replace(manifest(), scheme_parameters=said)
+        assert replay(agreement.run(), shown) is shown
 
 
 def test_a_prediction_without_a_limit_for_each_collaborator_is_malformed() -> None:

@@ -288,7 +288,7 @@ def agreement(
     said: Hello | None = None, points: dict[bytes, ResumePoint] | None = None, has_shown: bool = False
 ) -> CollaboratorAgreement:
     offered = POINTS_OF if points is None else points
-    return CollaboratorAgreement(said or hello(), "", PLAN.pinned, "bank", offered, has_shown)
+    return CollaboratorAgreement(said or hello(), ("",), PLAN.pinned, "bank", offered, has_shown)
 
 
 @pytest.mark.parametrize("point", [NEW, OLD])

@@ -38,7 +38,7 @@ def manifest(said: Hello, asked: HostPlan, width: int = 0) -> Manifest:
 
 
 def accepts(said: Hello, shown: Manifest, known: Pinned = KNOWN) -> Manifest:
-    result: Manifest = replay(CollaboratorAgreement(said, "", known, "bank").run(), shown)
+    result: Manifest = replay(CollaboratorAgreement(said, ("",), known, "bank").run(), shown)
     return result
 
 
@@ -152,7 +152,7 @@ def test_the_certificates_are_those_of_the_invite() -> None:
     with pytest.raises(InvalidInput, match="two parties have one certificate"):
         replace(shown, fingerprints=(KNOWN.host,))
     with pytest.raises(InvalidInput, match="own certificate"):
-        CollaboratorAgreement(hello(), "", Pinned(KNOWN.host, {}), "bank")
+        CollaboratorAgreement(hello(), ("",), Pinned(KNOWN.host, {}), "bank")
     with pytest.raises(InvalidInput, match="certificates of all"):
         HostAgreement(plan(), ["shop"])
 
