@@ -200,6 +200,11 @@ def check_certificate(certificate_pem: bytes) -> PartyCertificate:
     return PartyCertificate(_name_of(certificate), _fingerprint(der), der)
 
 
+def valid_until(certificate_pem: bytes) -> datetime:
+    """When a certificate expires, in UTC. Raises IdentityError if it is none."""
+    return _load(certificate_pem).not_valid_after_utc
+
+
 def validity_problem(certificate_pem: bytes) -> Problem | None:
     """What is wrong with a certificate's dates, or will be within 30 days. Continues "the certificate of X ..."."""
     certificate, now = _load(certificate_pem), datetime.now(timezone.utc)

@@ -26,7 +26,7 @@ from packaging.specifiers import SpecifierSet
 from protocols.core.errors import InvalidInput, SecureHflError
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import existing_home, privacy_problems, replaceable_by_others
-from secure_hfl.identity import TLS_NAME, Identity, validity_problem
+from secure_hfl.identity import TLS_NAME, Identity, valid_until, validity_problem
 from secure_hfl.tasks import TaskRecord, TaskStore, split_address
 from secure_hfl.tasks.record import utc_now
 
@@ -187,7 +187,7 @@ def check_identity(home: Path) -> Iterator[Row]:
     if problem := validity_problem(own.certificate_pem):
         yield Row(name, "warn", f"{own.name}'s certificate {own.fingerprint} {problem.what}", problem.remedy)
         return
-    expires = x509.load_pem_x509_certificate(own.certificate_pem).not_valid_after_utc
+    expires = valid_until(own.certificate_pem)
     yield Row(name, "ok", f"{own.name} {own.fingerprint}, expires {expires:%Y-%m-%d}")
 
 

@@ -11,7 +11,7 @@ import typer
 from secure_hfl.cli.identity import existing_identity
 from secure_hfl.cli.output import console, plain, print_json, table
 from secure_hfl.cli.task_purge import purge
-from secure_hfl.cli.task_show import COLOURS, details, metric_text, print_files, state_of, to_json, transcripts_of
+from secure_hfl.cli.task_show import COLOURS, details, metric_text, print_files, to_json
 from secure_hfl.cli.task_terms import (
     LeastOthers,
     MayTrain,
@@ -183,6 +183,8 @@ def write_invite(reference: Reference, file: NewInvite) -> None:
 @tasks.command("list")
 def list_tasks(as_json: Json = False) -> None:
     """List this party's tasks, the newest first."""
+    from secure_hfl.tasks.view import state_of
+
     store = _store()
     records = store.list()
     if as_json:
@@ -211,6 +213,8 @@ def list_tasks(as_json: Json = False) -> None:
 @tasks.command()
 def show(reference: Reference, as_json: Json = False) -> None:
     """Show one task: parties and fingerprints, data check, state, results, transcripts."""
+    from secure_hfl.tasks.view import transcripts_of
+
     store = _store()
     record = store.get(reference)
     if as_json:

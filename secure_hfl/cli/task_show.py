@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secure_hfl.cli.output import console, plain, table
@@ -18,35 +17,17 @@ COLOURS = {"created": "cyan", "running": "yellow", "interrupted": "magenta", "fi
 """Of states."""
 
 
-def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
-    """Every transcript of the task, of failed and running attempts too, the oldest attempt first."""
-
-    def order(path: Path) -> tuple[str, int]:
-        peer, _, run = path.stem.rpartition("-")
-        return peer, int(run) if run.isdecimal() else 0
-
-    directory = store.directory(record.task_id)
-    patterns = ("transcripts/*.transcript", "predictions/transcripts/*.transcript")
-    return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern), key=order)]
-
-
 def print_files(heading: str, paths: list[str]) -> None:
     """A table of them, with their sizes; nothing where there are none."""
+    from secure_hfl.tasks.view import file_size
+
     if not paths:
         return
     grid = table(heading, "Bytes")
     for path in paths:
-        size = artifact_size(path)
+        size = file_size(path)
         grid.add_row(plain(path), "missing" if size is None else f"{size:,}")
     console().print(grid)
-
-
-def artifact_size(path: str) -> int | None:
-    """Bytes of a file, or None if it is gone."""
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return None
 
 
 def _kept_text(store: TaskStore, record: TaskRecord) -> str | None:
@@ -86,6 +67,7 @@ def metric_text(name: str, value: object) -> str:
 def details(store: TaskStore, record: TaskRecord) -> Table:
     """What there is to know of a task, without its parties, metrics and files."""
     from secure_hfl.schemes import is_plaintext
+    from secure_hfl.tasks.view import state_of
 
     state = state_of(store, record)
     check = record.data_check
@@ -118,19 +100,15 @@ def details(store: TaskStore, record: TaskRecord) -> Table:
 
 def to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
     """All of it, for programs."""
+    from secure_hfl.tasks.view import file_size, state_of, transcripts_of
+
     values: dict[str, object] = record.model_dump(mode="json")
     values["state"] = state_of(store, record)
     values["encryption"] = _encryption_text(store, record)
     values["participants"] = [
         {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants
     ]
-    values["artifacts"] = [{"path": path, "bytes": artifact_size(path)} for path in record.artifacts]
+    values["artifacts"] = [{"path": path, "bytes": file_size(path)} for path in record.artifacts]
     transcripts = transcripts_of(store, record)
-    values["transcripts"] = [{"path": path, "bytes": artifact_size(path)} for path in transcripts]
+    values["transcripts"] = [{"path": path, "bytes": file_size(path)} for path in transcripts]
     return values
-
-
-def state_of(store: TaskStore, record: TaskRecord) -> str:
-    """The stored state, but "interrupted" where the process that ran the task is gone."""
-    state = record.state.value
-    return "interrupted" if state == "running" and not store.is_live(record.task_id) else state

@@ -16,11 +16,12 @@ from starlette.types import Message, Receive
 
 from secure_hfl.console.context import session_of
 from secure_hfl.console.sessions import is_own_form
+from secure_hfl.errors import ConfigurationError
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the field's name
 TOKEN_HEADER = "x-form-token"  # noqa: S105
 MAX_BODY = 1 << 20
-MAX_FILES, MAX_FIELDS, MAX_FIELD_BYTES = 80, 200, 64 << 10
+MAX_FILES, MAX_FIELDS = 80, 300
 
 Endpoint = Callable[[Request], Any]
 E = TypeVar("E", bound=Endpoint)
@@ -48,7 +49,7 @@ def with_checked_form(endpoint: Endpoint) -> Callable[[Request], Awaitable[Respo
         if request.method != "POST":
             return await _call(endpoint, request)
         limited = Request(request.scope, _at_most(request.receive, request.headers.get("content-length"), most))
-        async with limited.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES) as sent:
+        async with limited.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=most) as sent:
             token = request.headers.get(TOKEN_HEADER) or text_in(sent, FORM_TOKEN)
             session = session_of(request)
             if session is None or not is_own_form(session, token):
@@ -95,6 +96,36 @@ def text_in(form: FormData, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def count_in(form: FormData, name: str) -> int:
+    """A whole number; 0 where nothing was typed. Raises `ConfigurationError`."""
+    text = text_in(form, name)
+    try:
+        return int(text or 0)
+    except ValueError:
+        raise ConfigurationError(f"{name.replace('_', ' ')}: {text!r} is no whole number; 0 or nothing: any") from None
+
+
+def rate_in(form: FormData, name: str) -> float:
+    """A number; 0 where nothing was typed. Raises `ConfigurationError`."""
+    text = text_in(form, name)
+    try:
+        return float(text or 0)
+    except ValueError:
+        raise ConfigurationError(f"{name.replace('_', ' ')}: {text!r} is no number; 0 or nothing: any") from None
+
+
 def files_in(form: FormData, name: str) -> list[UploadFile]:
     """The files of a field; none where nobody chose one."""
     return [each for each in form.getlist(name) if isinstance(each, UploadFile) and each.filename]
+
+
+def bytes_of(file: UploadFile, most: int, what: str) -> bytes:
+    """An uploaded file.
+
+    Raises:
+        ConfigurationError: it is longer.
+    """
+    data = file.file.read(most + 1)
+    if len(data) > most:
+        raise ConfigurationError(f"{file.filename}: {what} has at most {most:,} bytes, this has more")
+    return data

@@ -14,12 +14,12 @@ from rich.filesize import decimal
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from secure_hfl.cli.task_show import state_of
 from secure_hfl.console.context import context_of, session_of, task_of, words_of
 from secure_hfl.console.words import LANGUAGES
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import PartyCertificate, check_certificate, directory_in
 from secure_hfl.pages import templates_in
+from secure_hfl.tasks.view import state_of
 from secure_hfl.version import __version__
 
 THEMES = ("auto", "light", "dark")

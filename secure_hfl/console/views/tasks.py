@@ -6,10 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secure_hfl.cli.task_show import state_of
 from secure_hfl.console.context import context_of
 from secure_hfl.console.page import render
 from secure_hfl.tasks import TaskRecord
+from secure_hfl.tasks.view import state_of
 
 MAX_SEARCH = 100
 
