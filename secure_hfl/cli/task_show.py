@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secure_hfl.cli.output import console, plain, table
@@ -42,6 +43,7 @@ def _encryption_text(store: TaskStore, record: TaskRecord) -> str | None:
     from protocols.core.errors import InvalidInput
     from secure_hfl.errors import ConfigurationError
     from secure_hfl.schemes import load_scheme
+    from secure_hfl.tasks.view import transcripts_of
     from secure_hfl.transcript import agreed_terms
 
     terms = next(filter(None, (agreed_terms(Path(path)) for path in reversed(transcripts_of(store, record)))), None)
