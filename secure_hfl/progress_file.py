@@ -5,8 +5,8 @@
 The first line of a run names it: {"event": "start", "run": "5f1c...", "pid": 17, "is_resuming": false, ...}. A run that
 goes on with an earlier one appends to its file, so that curves are whole; one that begins anew begins the file anew.
 
-Batches come too often to keep each: of those within an interval the last is written. The interval grows with the run's
-age, so that a run of any length leaves a file that is read at once.
+The first few hundred batches are all kept, for the curves of short runs. After that, of those within an interval the
+last is. The interval grows with the run's age, so that a run of any length leaves a file that is read at once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ from secure_hfl.progress import Progress
 
 NAME = "progress.jsonl"
 
+ALL_KEPT = 500
+"""Batches, and pieces of the intersection, before any is left out."""
+
 LEAST_INTERVAL = 0.25
-"""Seconds between two batches that are kept, at first."""
+"""Seconds between two batches that are kept after that, at first."""
 
 KEPT_OF_A_RUN = 2000
 """Batches of a run's first `KEPT_OF_A_RUN * LEAST_INTERVAL` seconds. In each e times as long, as many again."""
@@ -49,6 +52,7 @@ class ProgressFile:
         self._clock = clock
         self._lock = threading.Lock()
         self._began = clock()
+        self._count = 0
         self._written_at: dict[str, float] = {}
         self._waiting: dict[str, dict[str, Any]] = {}
         self._descriptor = _opened(path, is_resuming)
@@ -60,6 +64,7 @@ class ProgressFile:
         values.pop("metrics", None)  # a loss for each batch; they are in the results
         line = {"event": event, "at": round(now, 3), **values}
         with self._lock:
+            self._count += event in _THINNED
             if event in _THINNED and now - self._written_at.get(event, 0.0) < self._interval(now):
                 self._waiting[event] = line
                 return
@@ -84,13 +89,15 @@ class ProgressFile:
                 self._descriptor = None
 
     def _interval(self, now: float) -> float:
+        if self._count <= ALL_KEPT:
+            return 0.0
         return max(LEAST_INTERVAL, (now - self._began) / KEPT_OF_A_RUN)
 
     def _write(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Whole lines at once, so that a reader sees none in part."""
         if self._descriptor is None or not lines:
             return
-        data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+        data = b"".join(json.dumps(_short(line)).encode() + b"\n" for line in lines)
         try:
             os.write(self._descriptor, data)
         except OSError:
@@ -108,6 +115,13 @@ class Both:
         """Pass it on."""
         for listener in self._listeners:
             listener.emit(event, **values)
+
+
+def _short(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Tenths of a millisecond are enough of where the time goes, and what took none goes without saying."""
+    if "work" not in line:
+        return line
+    return {**line, "work": {name: round(seconds, 4) for name, seconds in line["work"].items() if seconds}}
 
 
 def events_in(data: bytes) -> Iterator[dict[str, Any]]:

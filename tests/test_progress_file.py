@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from secure_hfl import progress_file
-from secure_hfl.progress_file import KEPT_OF_A_RUN, LEAST_INTERVAL, ProgressFile, events_in
+from secure_hfl.progress_file import ALL_KEPT, KEPT_OF_A_RUN, LEAST_INTERVAL, ProgressFile, events_in
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
@@ -40,14 +40,15 @@ def named(path: Path, *kinds: str) -> list[dict[str, Any]]:
 def test_of_many_batches_the_last_of_each_interval_is_kept(tmp_path: Path) -> None:
     path, clock = tmp_path / "progress.jsonl", Clock()
     file = ProgressFile(path, False, ABOUT, clock)
-    for batch in range(1, 101):
+    for batch in range(1, ALL_KEPT + 101):
         clock.now += LEAST_INTERVAL / 10
         file.emit("batch", round=1, batch=batch)
     file.emit("round", round=1, metrics={"batch_losses": [0.5] * 1000})
     assert "batch_losses" not in path.read_text()
     kept = [event["batch"] for event in named(path, "batch")]
-    assert 10 <= len(kept) <= 12
-    assert kept[-1] == 100, "what came last before something rare is kept"
+    assert kept[:ALL_KEPT] == list(range(1, ALL_KEPT + 1)), "the curve of a short run is whole"
+    assert 10 <= len(kept) - ALL_KEPT <= 12
+    assert kept[-1] == ALL_KEPT + 100, "what came last before something rare is kept"
     assert [event["event"] for event in read(path)][-2:] == ["batch", "round"]
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -60,7 +61,7 @@ def test_a_run_of_any_length_leaves_a_file_that_is_read_at_once(tmp_path: Path) 
         clock.now += week / 50_000
         file.emit("batch", round=1, batch=batch)
     bound = KEPT_OF_A_RUN * (1 + math.log(week / (KEPT_OF_A_RUN * LEAST_INTERVAL)))
-    assert len(named(path, "batch")) <= bound + 1
+    assert len(named(path, "batch")) <= ALL_KEPT + bound + 1
 
 
 def test_a_run_that_goes_on_appends_and_another_begins_anew(tmp_path: Path) -> None:

@@ -1,0 +1,10 @@
+"""A party's work as processes of their own, that outlive whoever started them and are found again.
+
+    processes.py        which process it is: never by its number alone
+    supervised.py       one process at a time: start, output, stop, what became of it
+    local_party.py      the party of a task: `secure-hfl host` or `collaborator`
+    data_check.py       a dry run of its script, and its verdict
+    script_folders.py   which scripts may be run
+
+Nothing here is a server, and nothing is kept in memory that is not also in the task's directory.
+"""
