@@ -21,6 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from struct import iter_unpack
 
+import gmpy2
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -32,6 +33,9 @@ from protocols.psi.ids import canonical
 from protocols.psi.messages import DIGEST_BYTES, PsiDigests, PsiPoints
 
 _P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+"""Of the subgroup that multiples of eight are in."""
+
 LOW_ORDER = (
     0,
     1,
@@ -59,11 +63,22 @@ class Scalar:
     def __repr__(self) -> str:
         return "Scalar(<secret>)"
 
+    def inverse(self) -> Scalar:
+        """A clamped scalar that takes back this one on multiples of eight: u([inverse] [self] P) = u(P).
 
-def multiply(scalar: Scalar, points: bytes) -> bytes:
+        Of t and -t, which give one u, with t = 1 / (8 self) mod the order, one is in the range that clamping leaves;
+        neither is for one scalar in 2^126, which no fresh one is.
+        """
+        t = int(gmpy2.invert(8 * int.from_bytes(self.value, "little"), ORDER))
+        inverse = Scalar.__new__(Scalar)
+        inverse.value = (8 * (t if t >> 251 == 1 else ORDER - t)).to_bytes(POINT_BYTES, "little")
+        return inverse
+
+
+def multiply(scalar: Scalar, points: bytes, may_use_kernels: bool = True) -> bytes:
     """[scalar] P for n points of 32 bytes; n results of 32 bytes. Raises `InvalidPoint` with the position from 0."""
     check_points(points)
-    if multi_buffer.available():
+    if may_use_kernels and multi_buffer.available():
         products = multi_buffer.x25519_many(scalar.value, points)
     else:
         key, load = X25519PrivateKey.from_private_bytes(scalar.value), X25519PublicKey.from_public_bytes

@@ -47,6 +47,7 @@ class HostPlan:
         may_train: names of those who may be shown gradients; None: all. Not feature keys: a party chooses its own.
         is_summed: it gets the sum of all collaborators' projections, and none by itself.
         trained: of a prediction, which training's result it uses (`Hello.trained`); empty: it trains.
+        is_online: of a prediction: the session stays open.
     """
 
     task_id: str
@@ -62,6 +63,7 @@ class HostPlan:
     may_train: frozenset[str] | None = None
     is_summed: bool = False
     trained: bytes = field(default=b"", repr=False)
+    is_online: bool = False
 
     def lets_train(self, name: str) -> bool:
         """Whether this collaborator may be shown gradients."""
@@ -348,6 +350,7 @@ def make_manifest(
         least_others=tuple(hello.least_others for hello in hellos),
         is_summed=plan.is_summed,
         trained=plan.trained,
+        is_online=plan.is_online,
         prediction_limits=tuple(hello.prediction_limit for hello in hellos if plan.trained),
         asked_limits=tuple(hello.asked_limit for hello in hellos if plan.trained),
     )

@@ -89,7 +89,7 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
         terms = _terms_bounds(count)
         low, high = low + terms[0] + _beyond(agreed.is_summed), high + terms[1] + _beyond(agreed.is_summed)
     if agreed.trained:
-        said = 1 + data(TRAINED_BYTES)
+        said = 1 + data(TRAINED_BYTES) + 3 * agreed.is_online
         low, high = low + said + 2 * (1 + data(count)), high + said + 2 * (1 + data(5 * count))
     return low, high
 
@@ -200,6 +200,7 @@ class Manifest(Message):
         is_summed: the host gets the sum of all collaborators' projections, and none by itself.
         trained: see `Hello`; all parties of a prediction have the same.
         prediction_limits, asked_limits: of a prediction, as each Hello says; empty in a training.
+        is_online: of a prediction: the session stays open, and ids come as they are asked for.
     """
 
     protocol_version: Uint32
@@ -239,6 +240,7 @@ class Manifest(Message):
     trained: bytes = field(default=b"", repr=False)
     prediction_limits: tuple[Uint32, ...] = ()
     asked_limits: tuple[Uint32, ...] = ()
+    is_online: bool = False
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -278,6 +280,8 @@ class Manifest(Message):
         count = len(self.feature_keys) if self.trained else 0
         both = len(self.prediction_limits), len(self.asked_limits)
         self.require(both == (count, count), "a prediction has one entry of such limits for each, a training none")
+        fits = type(self.is_online) is bool and (bool(self.trained) or not self.is_online)
+        self.require(fits, "is_online must be true or false, and only a prediction is on line")
         is_training = self.resumed_from or any(self.trainable) or any(self.seams)
         self.require(not (self.trained and is_training), "a prediction trains nothing and is not resumed")
 
@@ -345,9 +349,9 @@ class Manifest(Message):
         return ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch)
 
     def digest(self) -> bytes:
-        """SHA-256 over every field, length-prefixed, in the order of the fields."""
+        """SHA-256 over every field, length-prefixed, in the order of the fields; the last one only where it is true."""
         state = hashlib.sha256(b"secure-hfl manifest v3")
-        for each in fields(self):
+        for each in fields(self) if self.is_online else fields(self)[:-1]:
             value = getattr(self, each.name)
             for item in (len(value), *value) if isinstance(value, tuple) else (value,):
                 data = item if isinstance(item, bytes) else repr(item).encode()

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from protocols.core.message import Message
 from protocols.layer.messages import BatchClosed, FeatureShape, FrozenRows, StepSkipped
+from protocols.lookup.messages import (
+    LookupPoints,
+    LookupRefused,
+    LookupReplies,
+    PopulationDigests,
+    PopulationOpen,
+    RequestsOver,
+    RowsAsked,
+    RowsRefused,
+)
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
@@ -35,4 +45,12 @@ COMMON_MESSAGES: tuple[type[Message], ...] = (
     BatchClosed,
     Checkpoint,
     Countersignature,
+    PopulationOpen,
+    PopulationDigests,
+    LookupPoints,
+    LookupReplies,
+    LookupRefused,
+    RowsAsked,
+    RowsRefused,
+    RequestsOver,
 )

@@ -9,7 +9,7 @@
                     -FinishAcknowledged-> FINISHED
     resumed         the same, but behind JOINED comes ALIGN, or RESTORED and the scheme's set-up from there
     "(...)": once, if the host gets the sum of all projections only
-    prediction      protocols/task/prediction_order.py
+    prediction      protocols/task/prediction_order.py, on line protocols/task/online_order.py
 
 Each direction runs by itself, as each is streamed; `TaskOrder` adds what holds across the two. Between phases and
 rounds both exchange signed heads (`Checkpoint`). Abort may come anywhere. The tables of PSI are those of its roles.
@@ -21,7 +21,7 @@ one after it has sent it. So one table serves both ends' transcripts and a runni
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, auto
 from typing import NamedTuple
 
 from protocols.core.envelope import Phase
@@ -38,6 +38,7 @@ from protocols.task.direction import Direction, StretchOfTask
 from protocols.task.history import History
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.offline_order import OfflineOrder
+from protocols.task.online_order import OnlineRoundOrder, online_boundaries, online_table
 from protocols.task.prediction_order import prediction_table, restore_trained
 from protocols.task.resumed_order import restore
 from protocols.task.resumption import ResumePoint
@@ -108,22 +109,32 @@ def _collaborator_table(scheme: SchemeOrder) -> Table:
     }
 
 
-def tables_of(scheme: SchemeOrder, is_prediction: bool = False) -> dict[Sender, Table]:
+class Purpose(Enum):
+    """What a conversation is for."""
+
+    TRAINING = auto()
+    PREDICTION = auto()
+    ONLINE = auto()
+    """A prediction that stays open: ids come as they are asked for."""
+
+
+def tables_of(scheme: SchemeOrder, purpose: Purpose = Purpose.TRAINING) -> dict[Sender, Table]:
     """Both directions' tables, the offline lane left out."""
     tables: dict[Sender, Table] = {H: _host_table(scheme), C: _collaborator_table(scheme)}
-    return (
-        {sender: prediction_table(sender, table, scheme) for sender, table in tables.items()}
-        if is_prediction
-        else tables
-    )
+    if purpose is Purpose.TRAINING:
+        return tables
+    change = online_table if purpose is Purpose.ONLINE else prediction_table
+    return {sender: change(sender, table, scheme) for sender, table in tables.items()}
 
 
-def boundaries_of(scheme: SchemeOrder) -> dict[Sender, dict[Phase, frozenset[Enum]]]:
+def boundaries_of(
+    scheme: SchemeOrder, purpose: Purpose = Purpose.TRAINING
+) -> dict[Sender, dict[Phase, frozenset[Enum]]]:
     """In which states of a direction a phase or round may be over, so that its head is signed."""
     common = {Phase.JOIN: S.JOINED, Phase.PSI: S.INTERSECTED, Phase.ALIGN: S.ALIGNED, Phase.FINISH: S.FINISHED}
     both = {phase: frozenset[Enum]({state}) for phase, state in common.items()}
     ended = frozenset[Enum]({S.ENDED})
-    return {
+    boundaries = {
         H: {
             **both,
             Phase.SETUP: frozenset({scheme.set_up[H]}),
@@ -132,6 +143,7 @@ def boundaries_of(scheme: SchemeOrder) -> dict[Sender, dict[Phase, frozenset[Enu
         },
         C: {**both, Phase.SETUP: frozenset({scheme.set_up[C]}), Phase.TRAIN: ended, Phase.TEST: ended},
     }
+    return online_boundaries(boundaries) if purpose is Purpose.ONLINE else boundaries
 
 
 class MessageRule(NamedTuple):
@@ -178,7 +190,7 @@ class TaskOrder:
         point: where the task goes on; None: at its beginning.
         history: of the conversations before, rewound to there; what this one reaches is noted in it.
         terms: what the parties hold each other to; None: nothing.
-        is_prediction: the parties predict with what they have trained.
+        purpose: what the conversation is for.
 
     Attributes:
         is_finished: the task has ended as it should, signed by both.
@@ -190,10 +202,10 @@ class TaskOrder:
         point: ResumePoint | None = None,
         history: History | None = None,
         terms: PairTerms | None = None,
-        is_prediction: bool = False,
+        purpose: Purpose = Purpose.TRAINING,
     ) -> None:
-        tables, boundaries = tables_of(scheme, is_prediction), boundaries_of(scheme)
-        self._scheme, self._point, self._is_prediction = scheme, point, is_prediction
+        tables, boundaries = tables_of(scheme, purpose), boundaries_of(scheme, purpose)
+        self._scheme, self._point, self._purpose = scheme, point, purpose
         self._history = History() if history is None else history
         self._directions = {sender: Direction(sender, tables[sender], boundaries[sender]) for sender in Sender}
         self._rules = _rules_of(scheme, tables)
@@ -201,8 +213,10 @@ class TaskOrder:
         self._seen, self._psi = LastSeen(), PsiStreams()
         is_restored = point is not None and point.is_set_up and not scheme.keeps_weights
         versions = self._history.versions(point) if point and is_restored else (0, 0)
-        self._weights = VersionOrder(scheme, None if is_prediction else versions)
-        self._rounds = RoundOrder(scheme, point, self._seen, self._weights, self._history)
+        self._weights = VersionOrder(scheme, versions if purpose is Purpose.TRAINING else None)
+        of_rounds = scheme, point, self._seen, self._weights, self._history
+        self._online = OnlineRoundOrder(*of_rounds) if purpose is Purpose.ONLINE else None
+        self._rounds = self._online or RoundOrder(*of_rounds)
         self._terms = TermOrder(terms or PairTerms())
         self._offline = OfflineOrder(scheme, self._scheme_rules, self._directions[H])
 
@@ -245,8 +259,8 @@ class TaskOrder:
         direction.check_signed()
         if self._point is not None:
             restore(direction, stretch[0], self._scheme, self._point)
-        elif self._is_prediction:
-            restore_trained(direction, stretch[0], self._scheme)
+        elif self._purpose is not Purpose.TRAINING:
+            restore_trained(direction, stretch[0], self._scheme, self._purpose is Purpose.ONLINE)
         direction.stretch = stretch
 
     def _check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded, rule: MessageRule) -> None:
@@ -256,7 +270,7 @@ class TaskOrder:
             self._terms.check(sender, message_type, at, recorded)
         if rule.is_once_a_batch and self._seen.get((sender, message_type)) == at:
             refuse(sender, message_type, "there is one for each batch")
-        if at[0] == Phase.PSI:
+        if at[0] == Phase.PSI and self._online is None:
             self._psi.step(sender, message_type, recorded)
         elif message_type is TaskFinished or message_type is FinishAcknowledged:
             self._check_end(sender, message_type, recorded)
@@ -278,6 +292,8 @@ class TaskOrder:
         phase, number = Phase(stretch[0]), stretch[1]
         if phase is Phase.JOIN:
             self._terms.check_joined(direction.sender)
+        elif phase is Phase.PSI and self._online is not None:
+            self._online.check_registered(direction.sender, Checkpoint)
         elif phase in ROUNDS:
             ended = self._seen.get((C, EpochEnd))
             if ended is None or ended[:2] != stretch:

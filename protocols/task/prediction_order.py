@@ -6,6 +6,8 @@
                     -the set-up-> READY -BatchOpen-> OPENED -its test messages-> ... -EpochEnd-> ENDED
                     -FinishAcknowledged-> FINISHED
 
+On line (a session that stays open): protocols/task/online_order.py.
+
 The ids are those that the host asks about, so there is nothing to split. Where all parties hold none of them, the end
 follows on PSI. There is one round, of test batches, and none that trains.
 """
@@ -25,9 +27,14 @@ _OTHER = (Phase.ALIGN, Phase.TRAIN)
 _ROUND = (RoundStart, BatchOpen, EpochEnd, FeatureShape, TaskFinished, FinishAcknowledged)
 
 
+def without_training(table: Table) -> Table:
+    """What stays of a direction's table of a task: joining, PSI, and what a scheme says in its set-up and tests."""
+    return {edge: to for edge, to in table.items() if edge[1] not in _OTHER and edge[2] not in _ROUND}
+
+
 def prediction_table(sender: Sender, table: Table, scheme: SchemeOrder) -> Table:
     """A direction's table in a prediction, from that of a task."""
-    kept = {edge: to for edge, to in table.items() if edge[1] not in _OTHER and edge[2] not in _ROUND}
+    kept = without_training(table)
     ready = scheme.set_up[sender]
     if sender is Sender.HOST:
         return {
@@ -44,7 +51,12 @@ def prediction_table(sender: Sender, table: Table, scheme: SchemeOrder) -> Table
     }
 
 
-def restore_trained(direction: Direction, phase: int, scheme: SchemeOrder) -> None:
-    """The host is about to set up again what was trained; the collaborator says its features' shape before that."""
-    if phase == Phase.SETUP and direction.sender is Sender.HOST and direction.state is S.INTERSECTED:
+def restore_trained(direction: Direction, phase: int, scheme: SchemeOrder, is_online: bool) -> None:
+    """The host is about to set up again what was trained; the collaborator says its features' shape before that.
+
+    In an on-line session the host sends nothing in PSI but its signed head.
+    """
+    behind = (Phase.PSI, S.JOINED) if is_online else (Phase.PSI, S.INTERSECTED)
+    is_host = direction.sender is Sender.HOST
+    if phase == Phase.SETUP and is_host and (direction.stretch[0], direction.state) == behind:
         direction.state = scheme.restored[direction.sender]

@@ -16,7 +16,7 @@ from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.task.history import History
 from protocols.task.manifest import PROTOCOL_VERSION
-from protocols.task.order import TaskOrder
+from protocols.task.order import Purpose, TaskOrder
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder
 from protocols.task.terms import PairTerms
@@ -101,7 +101,8 @@ class MessageCheck:
             if terms.protocol_version != PROTOCOL_VERSION:
                 raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
             if terms.trained:
-                self._order.begin_prediction(scheme.prediction_order(), terms.pair_terms)
+                purpose = Purpose.ONLINE if terms.is_online else Purpose.PREDICTION
+                self._order.begin(scheme.prediction_order(), None, terms.pair_terms, purpose)
             else:
                 self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)
             self._sizes.begin(TaskSizes(terms, scheme.sizes(terms.scheme_parameters)), self._history.shape)
@@ -179,13 +180,11 @@ class OrderCheck:
                 self._log.report(IllegalOrder("one checkpoint has two places", expected))
         self._history.rewind(point)
 
-    def begin(self, scheme: SchemeOrder, point: ResumePoint | None, terms: PairTerms) -> None:
+    def begin(
+        self, scheme: SchemeOrder, point: ResumePoint | None, terms: PairTerms, purpose: Purpose = Purpose.TRAINING
+    ) -> None:
         """From here on messages come."""
-        self._order = TaskOrder(scheme, point, self._history, terms)
-
-    def begin_prediction(self, scheme: SchemeOrder, terms: PairTerms) -> None:
-        """The same; the conversation trains nothing."""
-        self._order = TaskOrder(scheme, None, self._history, terms, is_prediction=True)
+        self._order = TaskOrder(scheme, point, self._history, terms, purpose)
 
     def check(self, entry: Entry, message_type: type[Message]) -> None:
         """The next message."""

@@ -24,7 +24,7 @@ from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
 MAX_PARAMETERS = 10_000
-_OF_A_PREDICTION = ("trained", "prediction_limit", "asked_limit")
+_OF_A_PREDICTION = ("trained", "prediction_limit", "asked_limit", "is_online")
 MAX_SOFTWARE = 64
 
 T = TypeVar("T", bound="_PreambleText")
@@ -107,9 +107,10 @@ class AgreedTerms(_PreambleText):
         is_summed: the host gets the sum of all collaborators' projections, and none by itself.
         trained: of a prediction, the digest of the manifest of the training whose result it uses.
         prediction_limit, asked_limit: of a prediction, what this collaborator allows (`RunLimits`).
+        is_online: of a prediction: the session stays open, and ids come as they are asked for.
 
     What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it; the
-    last three are in the text of predictions only.
+    last four are in the text of predictions only, and `is_online` only where it is true.
     """
 
     line_name: ClassVar[str] = "agreed"
@@ -117,7 +118,7 @@ class AgreedTerms(_PreambleText):
         (
             *("max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train"),
             *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "is_summed"),
-            *("trained", "prediction_limit", "asked_limit"),
+            *("trained", "prediction_limit", "asked_limit", "is_online"),
         )
     )
 
@@ -156,6 +157,7 @@ class AgreedTerms(_PreambleText):
     trained: str = ""
     prediction_limit: int = 0
     asked_limit: int = 0
+    is_online: bool = False
 
     def text(self) -> str:
         """See the base."""
@@ -164,6 +166,8 @@ class AgreedTerms(_PreambleText):
             values = {name: value for name, value in values.items() if name not in self.newer}
         elif not self.trained:
             values = {name: value for name, value in values.items() if name not in _OF_A_PREDICTION}
+        elif not self.is_online:
+            del values["is_online"]
         return _spelled(values)
 
     def __post_init__(self) -> None:
@@ -176,7 +180,7 @@ class AgreedTerms(_PreambleText):
         self.require(1 <= len(self.collaborators) <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators")
         self.require(all(_is_text(key) for key in self.collaborators), "collaborators must be lines of text")
         self.require(self.collaborator in self.collaborators, "the collaborator must be one of the collaborators")
-        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train", "is_summed"):
+        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train", "is_summed", "is_online"):
             self.require(type(getattr(self, name)) is bool, f"{name} must be true or false")
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
@@ -188,6 +192,7 @@ class AgreedTerms(_PreambleText):
         self.require(not (self.trained and is_training), "a prediction trains nothing and is not resumed")
         has_limits = self.prediction_limit or self.asked_limit
         self.require(bool(self.trained) or not has_limits, "only a prediction has such limits")
+        self.require(bool(self.trained) or not self.is_online, "only a prediction is on line")
         self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
@@ -270,6 +275,8 @@ class AgreedTerms(_PreambleText):
         }
         if self.trained:
             said["prediction"] = f"with the result of the training whose last manifest has the digest {self.trained}"
+        if self.is_online:
+            said["session"] = "on line: ids are looked up, and predicted, as they are asked for"
         may = "may be shown to" if self.may_train else "are kept from"
         summed = f"the host gets the sum of those of {', '.join(self.collaborators)} only"
         asked = f"{self.collaborator} asks for a sum with at least {self.least_others} others"
@@ -337,6 +344,7 @@ class AgreedTerms(_PreambleText):
             trained=manifest.trained.hex(),
             prediction_limit=limits.predictions,
             asked_limit=limits.asked_a_day,
+            is_online=manifest.is_online,
         )
 
 

@@ -21,6 +21,16 @@ from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.message import Message
 from protocols.core.sender import Sender
+from protocols.lookup import (
+    LookupPoints,
+    LookupRefused,
+    LookupReplies,
+    PopulationDigests,
+    PopulationOpen,
+    RequestsOver,
+    RowsAsked,
+    RowsRefused,
+)
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import POSITION_BYTES
@@ -48,6 +58,14 @@ def examples() -> dict[type[Message], Message]:
         Abort: Abort("stopped by its user", "host", "Stopped"),
         SumKey: SumKey(key, signature),
         SumKeys: SumKeys((key, key), (signature, signature)),
+        PopulationOpen: PopulationOpen(9, 4, key),
+        PopulationDigests: PopulationDigests(1, key),
+        LookupPoints: LookupPoints(key),
+        LookupReplies: LookupReplies(key),
+        LookupRefused: LookupRefused(3),
+        RowsAsked: RowsAsked(key[:8]),
+        RowsRefused: RowsRefused(key[2:3]),
+        RequestsOver: RequestsOver(2),
     }
     for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
         for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):

@@ -13,7 +13,7 @@ from protocols.layer.frozen import PREFIX
 from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import registered_scheme
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan
-from protocols.task.manifest import PROTOCOL_VERSION, Hello
+from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.rounds import CollaboratorRounds, HostRounds
 from tests.protocols.kept_layers import parameters_of, scheme_ends
 from tests.protocols.task_line import Line
@@ -75,9 +75,14 @@ class Prediction(Task):
         complete([*heard, *joining], heard)
         for name in case.names:
             host.admit(name)
-        self.manifest = host.decide([case.o] * len(self.lines) if case.has_projection else None, OsRandomness())
+        self.manifest = self.decide(host)
         complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
         self.sign()
+
+    def decide(self, host: HostAgreement) -> Manifest:
+        """What the host makes of the hellos."""
+        case = self.case
+        return host.decide([case.o] * len(self.lines) if case.has_projection else None, OsRandomness())
 
     def hello(self, line: Line) -> Hello:
         """See the base."""

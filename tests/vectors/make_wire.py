@@ -24,6 +24,16 @@ from protocols.layer.messages import (
     SecretsCommitment,
     StepSkipped,
 )
+from protocols.lookup.messages import (
+    LookupPoints,
+    LookupRefused,
+    LookupReplies,
+    PopulationDigests,
+    PopulationOpen,
+    RequestsOver,
+    RowsAsked,
+    RowsRefused,
+)
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -171,6 +181,14 @@ EXAMPLES: tuple[Message, ...] = (
     RelationReply(10, _PARTS, 0, _bytes(32, 30)),
     SumKey(_bytes(32, 30), _bytes(70, 31)),
     SumKeys((_bytes(32, 30), _bytes(32, 32)), (_bytes(70, 31), _bytes(71, 33))),
+    PopulationOpen(1000, 128, _bytes(32, 34)),
+    PopulationDigests(3, _bytes(64, 35)),
+    LookupPoints(_bytes(64, 36)),
+    LookupReplies(_bytes(64, 37)),
+    LookupRefused(9),
+    RowsAsked(np.array([300, 1, 301], "<u4").tobytes()),
+    RowsRefused(bytes([5])),
+    RequestsOver(12),
 )
 
 

@@ -266,6 +266,7 @@ def test_every_field_is_in_the_digest() -> None:
         replace(predicting, trained=bytes([1]) + bytes(31)),
         replace(predicting, prediction_limits=(5, 0)),
         replace(predicting, asked_limits=(5, 0)),
+        replace(predicting, is_online=True),
     ]
     assert len({each.digest() for each in [base, *changed]}) == len(changed) + 1
     assert {name for each in changed for name, value in vars(each).items() if value != getattr(base, name)} == set(

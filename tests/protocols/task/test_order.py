@@ -16,7 +16,7 @@ from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
 from protocols.task.history import History
-from protocols.task.order import TaskOrder, boundaries_of, tables_of
+from protocols.task.order import Purpose, TaskOrder, boundaries_of, tables_of
 from protocols.task.resumed_order import after_join
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder, State
@@ -94,7 +94,9 @@ def test_every_state_can_be_reached_and_leads_to_the_end(scheme: str, trainable:
 
 def test_every_type_has_its_place_in_some_table() -> None:
     orders = [order_of(scheme, trainable) for scheme, trainable in SCHEMES]
-    tables = [table for order in orders for table in (*tables_of(order).values(), *order.offline.values())]
+    purposes = Purpose.TRAINING, Purpose.ONLINE
+    tables = [table for order in orders for purpose in purposes for table in tables_of(order, purpose).values()]
+    tables += [table for order in orders for table in order.offline.values()]
     placed = {kind for table in tables for _, _, kind in table}
     assert placed == {*MESSAGE_TYPES} - {Abort, Checkpoint, Countersignature}
 
