@@ -1,7 +1,7 @@
-"""What crosses the wire in a PSI run. H = Host (receiver), C = collaborator (sender); n and m their set sizes.
+"""What crosses the wire in a PSI run, over all ids or a bucket. H = Host (receiver), C = collaborator (sender).
 
     both     PsiOpen(set_size, chunk, pair, suite)
-    H -> C   PsiPoints   H(x)^h, shuffled            n points in chunks
+    H -> C   PsiPoints   H(x)^h, shuffled            n points in chunks; n, m: set sizes
     C -> H   PsiPoints   H(y)^c, shuffled            m points in chunks
     C -> H   PsiDigests  digest(H(x)^hc), in H's order   a chunk for each of H's
     H -> C   PsiResult   which of C's shuffled points are in the final intersection
@@ -22,6 +22,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.bucket_messages import PsiBuckets
 from protocols.psi.encode import PAIR_BYTES, POINT_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
 from protocols.wire.sizes import data, number, varint
@@ -55,12 +56,13 @@ def _chunk_bounds(task: TaskSizes, owner: Sender, recorded: Recorded, item_bytes
 
 
 def _result_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
-    """A bit for each of the collaborator's points, and how many are set."""
-    opened = task.announced(PsiOpen, sender.other)
+    """A bit for each of the collaborator's points, of all or of a bucket's, and how many are set."""
+    opened, cut = task.announced(PsiOpen, sender.other), task.announced(PsiBuckets, sender)
     if opened is None:
         return None
-    size = data(-(-opened[0] // 8))
-    return size, size + 1 + varint(opened[0])
+    points = opened[0] if cut is None else cut[2]
+    size = data(-(-points // 8))
+    return size, size + 1 + varint(points)
 
 
 @wire(

@@ -19,16 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from protocols.core.errors import LimitExceeded, WrongSession
+from protocols.core.errors import MalformedMessage
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
-from protocols.psi.encode import SUITE
 from protocols.psi.hashed import HashedIds
 from protocols.psi.ids import MAX_IDS
 from protocols.psi.messages import PSI_CHUNK, PsiOpen, PsiPoints
+from protocols.psi.opening import check_opening
 from protocols.psi.own_set import OwnSet
-from protocols.psi.transitions import Receiving, Sending, Stream, Table
+from protocols.psi.transitions import Receiving, Sending, State, Stream, Table
 
 
 class Role:
@@ -40,6 +40,7 @@ class Role:
         mapper: where heavy work runs; see the module's docstring.
         chunk: points in a message.
         max_peer_ids: how large the peer's set may be.
+        peer_ids: how many points the peer has to have, as agreed on for a bucket; 0: it says so.
 
     Raises:
         InvalidInput: `chunk` is out of its range.
@@ -56,13 +57,14 @@ class Role:
         *,
         chunk: int = PSI_CHUNK,
         max_peer_ids: int = MAX_IDS,
+        peer_ids: int = 0,
     ) -> None:
         self._own = OwnSet(hashed, randomness, mapper, chunk)
         self._sent = Sending(self._sends)
         self._sent.plan(PsiPoints, self._own.stream)
         self._received = Receiving(self._receives)
         self._peer: Stream | None = None
-        self._max_peer_ids = max_peer_ids
+        self._max_peer_ids, self._peer_ids = max_peer_ids, peer_ids
 
     def __repr__(self) -> str:
         states = f"sent={self._sent.state.name}, received={self._received.state.name}"
@@ -74,10 +76,16 @@ class Role:
         return 0 if self._peer is None else self._peer.items
 
     def send(self) -> Steps[None]:
-        """Say how many ids we have, then send them masked, chunk by chunk as they are ready. Once."""
-        yield Send(self.open())
+        """Say how many ids we have, unless it is said; send them masked, chunk by chunk as they are ready. Once."""
+        if self._sent.state is State.START:
+            yield Send(self.open())
         for message in self.masked_points():
             yield Send(message)
+
+    def opened(self, peer: PsiOpen) -> None:
+        """Both have said how many ids they have (protocols/psi/opening.py). Errors as `receive_open`."""
+        self.open()
+        self.receive_open(peer)
 
     def _hear_open(self) -> Steps[int]:
         """Take the peer's opening, unless it has been taken; how many chunks of points the peer will send."""
@@ -109,17 +117,14 @@ class Role:
             MessageOutOfOrder: it is not one.
             WrongSession: it belongs to another task, or to another version of the protocol.
             LimitExceeded: the peer's set is larger than this party's operator allows.
+            MalformedMessage: a bucket of another size than agreed on.
         """
         self._received.accept(message, PsiOpen)
-        for what, ours, theirs in (
-            ("pair of parties or session", self._own.pair, message.pair),
-            ("suite", SUITE, message.suite),
-        ):
-            if ours != theirs:
-                self._received.fail()
-                raise WrongSession(f"the peer's PSI run has another {what}: start one task, and one version, on both")
-        if message.set_size > self._max_peer_ids:
-            self._received.fail()
-            raise LimitExceeded("ids", message.set_size, self._max_peer_ids)
+        with self._received.to_blame():
+            check_opening(message, self._own.pair, self._max_peer_ids)
+            if self._peer_ids and message.set_size != self._peer_ids:
+                raise MalformedMessage(
+                    f"the peer's bucket has {message.set_size} points, not the {self._peer_ids} agreed"
+                )
         self._peer = Stream(message.set_size, message.chunk)
         self._received.plan(PsiPoints, self._peer)

@@ -3,6 +3,12 @@
     Host -> collaborator   START --PsiOpen--> OPEN --PsiPoints*--> POINTS --PsiResult--> DONE
     collaborator -> Host   START --PsiOpen--> OPEN --PsiPoints*--> POINTS --PsiDigests*--> DIGESTS
 
+In buckets, where a `BUCKETED_` table is added, both directions begin with `PsiOpen` and agree on the buckets:
+
+    Host -> collaborator   OPEN --PsiBuckets*--> BUCKETED --bucket*--> --PsiResult*--> DONE
+    collaborator -> Host   OPEN --PsiBucketsTaken*--> DIGESTS --bucket*--> DIGESTS
+    bucket                 --PsiOpen--> BUCKET_OPEN --PsiPoints*--> BUCKET_POINTS, and of the collaborator PsiDigests*
+
 The directions are independent of each other, and both stream at once. Across them only two things hold: the
 collaborator's k-th digests answer the Host's k-th points, and the Host's result comes after the last digests.
 """
@@ -16,6 +22,7 @@ from typing import TypeVar
 
 from protocols.core.errors import CallOutOfOrder, MalformedMessage, MessageOutOfOrder, PeerViolation, RoleAlreadyUsed
 from protocols.core.message import Message
+from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 
 M = TypeVar("M", bound=Message)
@@ -28,6 +35,9 @@ class State(Enum):
     OPEN = auto()
     POINTS = auto()
     DIGESTS = auto()
+    BUCKETED = auto()
+    BUCKET_OPEN = auto()
+    BUCKET_POINTS = auto()
     DONE = auto()
     FAILED = auto()
 
@@ -47,6 +57,27 @@ COLLABORATOR_SENDS: Table = {
     (State.POINTS, PsiPoints): State.POINTS,
     (State.POINTS, PsiDigests): State.DIGESTS,
     (State.DIGESTS, PsiDigests): State.DIGESTS,
+}
+
+BUCKETED_HOST_SENDS: Table = {
+    (State.OPEN, PsiBuckets): State.BUCKETED,
+    (State.BUCKETED, PsiBuckets): State.BUCKETED,
+    (State.BUCKETED, PsiOpen): State.BUCKET_OPEN,
+    (State.BUCKET_OPEN, PsiPoints): State.BUCKET_POINTS,
+    (State.BUCKET_POINTS, PsiPoints): State.BUCKET_POINTS,
+    (State.BUCKET_POINTS, PsiOpen): State.BUCKET_OPEN,
+    (State.BUCKET_POINTS, PsiResult): State.DONE,
+    (State.BUCKETED, PsiResult): State.DONE,
+    (State.DONE, PsiResult): State.DONE,
+}
+
+BUCKETED_COLLABORATOR_SENDS: Table = {
+    (State.OPEN, PsiBucketsTaken): State.DIGESTS,
+    (State.DIGESTS, PsiBucketsTaken): State.DIGESTS,
+    (State.DIGESTS, PsiOpen): State.BUCKET_OPEN,
+    (State.BUCKET_OPEN, PsiPoints): State.BUCKET_POINTS,
+    (State.BUCKET_POINTS, PsiPoints): State.BUCKET_POINTS,
+    (State.BUCKET_POINTS, PsiDigests): State.DIGESTS,
 }
 
 

@@ -14,6 +14,7 @@ from protocols.lookup.messages import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
@@ -33,6 +34,8 @@ COMMON_MESSAGES: tuple[type[Message], ...] = (
     PsiPoints,
     PsiDigests,
     PsiResult,
+    PsiBuckets,
+    PsiBucketsTaken,
     SplitDigest,
     BatchOpen,
     EpochEnd,

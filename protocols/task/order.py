@@ -29,6 +29,7 @@ from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
 from protocols.psi import transitions as psi
+from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen
 from protocols.psi.order import PsiStreams
 from protocols.task.abort import Abort
@@ -54,7 +55,14 @@ from protocols.transcript.messages import Checkpoint, Countersignature
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 
-_PSI_STATES = {psi.State.OPEN: S.PSI_OPEN, psi.State.POINTS: S.PSI_POINTS, psi.State.START: S.JOINED}
+_PSI_STATES = {
+    psi.State.START: S.JOINED,
+    psi.State.OPEN: S.PSI_OPEN,
+    psi.State.POINTS: S.PSI_POINTS,
+    psi.State.BUCKETED: S.PSI_BUCKETED,
+    psi.State.BUCKET_OPEN: S.PSI_BUCKET_OPEN,
+    psi.State.BUCKET_POINTS: S.PSI_BUCKET_POINTS,
+}
 
 _ANSWERS = {
     (H, Manifest): (Hello,),
@@ -62,6 +70,7 @@ _ANSWERS = {
     (C, SumKey): (Manifest,),
     (H, SumKeys): (SumKey,),
     (C, PsiDigests): (PsiOpen,),
+    (C, PsiBucketsTaken): (PsiBuckets,),
     (H, SplitDigest): (SplitDigest,),
     (C, FinishAcknowledged): (TaskFinished,),
     (H, Countersignature): (Checkpoint,),
@@ -80,7 +89,7 @@ def _host_table(scheme: SchemeOrder) -> Table:
     ready, over = scheme.set_up[H], (*scheme.host_over, S.TESTING)
     return {
         **moves(Phase.JOIN, (S.START, Manifest, S.JOINED), (S.JOINED, SumKeys, S.JOINED)),
-        **_lifted(psi.HOST_SENDS, psi.State.DONE),
+        **_lifted({**psi.HOST_SENDS, **psi.BUCKETED_HOST_SENDS}, psi.State.DONE),
         **moves(Phase.ALIGN, (S.INTERSECTED, SplitDigest, S.ALIGNED)),
         **scheme.host,
         **moves(Phase.TRAIN, ((ready, *over), RoundStart, S.TRAINING)),
@@ -99,7 +108,7 @@ def _collaborator_table(scheme: SchemeOrder) -> Table:
             (S.INTRODUCED, ManifestAccepted, S.JOINED),
             (S.JOINED, SumKey, S.JOINED),
         ),
-        **_lifted(psi.COLLABORATOR_SENDS, psi.State.DIGESTS),
+        **_lifted({**psi.COLLABORATOR_SENDS, **psi.BUCKETED_COLLABORATOR_SENDS}, psi.State.DIGESTS),
         **moves(Phase.ALIGN, (S.INTERSECTED, SplitDigest, S.ALIGNED)),
         **moves(Phase.SETUP, (S.ALIGNED, FeatureShape, S.SHAPED)),
         **scheme.collaborator,
@@ -294,6 +303,8 @@ class TaskOrder:
             self._terms.check_joined(direction.sender)
         elif phase is Phase.PSI and self._online is not None:
             self._online.check_registered(direction.sender, Checkpoint)
+        elif phase is Phase.PSI:
+            self._psi.check_over(direction.sender)
         elif phase in ROUNDS:
             ended = self._seen.get((C, EpochEnd))
             if ended is None or ended[:2] != stretch:

@@ -49,6 +49,9 @@ class State(OrderState):
     JOINED = auto()
     PSI_OPEN = auto()
     PSI_POINTS = auto()
+    PSI_BUCKETED = auto()  # the host, its buckets proposed
+    PSI_BUCKET_OPEN = auto()
+    PSI_BUCKET_POINTS = auto()
     INTERSECTED = auto()
     ALIGNED = auto()
     SHAPED = auto()

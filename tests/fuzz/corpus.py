@@ -31,6 +31,7 @@ from protocols.lookup import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import POSITION_BYTES
@@ -66,6 +67,8 @@ def examples() -> dict[type[Message], Message]:
         RowsAsked: RowsAsked(key[:8]),
         RowsRefused: RowsRefused(key[2:3]),
         RequestsOver: RequestsOver(2),
+        PsiBuckets: PsiBuckets(3, 40, 30, 1, bytes(32)),
+        PsiBucketsTaken: PsiBucketsTaken(True, 1),
     }
     for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
         for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):

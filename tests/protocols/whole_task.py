@@ -30,6 +30,7 @@ from protocols.task.sum_keys import CollaboratorSumKeys, HostSumKeys
 from protocols.transcript.certificates import Certificate
 from secure_hfl.identity import digest_of
 from tests.protocols.kept_layers import layer_ends, parameters_of
+from tests.protocols.psi.helpers import Bucketed, Half
 from tests.protocols.task_line import Line
 
 HOST = "hospital"
@@ -45,6 +46,7 @@ class Case:
         names: of the collaborators.
         tests_every_round: else the last one alone.
         is_summed: the host gets the sum of the collaborators' projections only.
+        buckets: in how many PSI runs; 0: in one over all ids.
     """
 
     scheme: str = "bfv"
@@ -58,6 +60,7 @@ class Case:
     names: tuple[str, ...] = ("patient",)
     tests_every_round: bool = False
     is_summed: bool = False
+    buckets: int = 0
 
     def __str__(self) -> str:
         """For test reports: the scheme, and what is not as usual."""
@@ -241,6 +244,9 @@ class Task:
         """PSI of the host with all, both directions of each at once."""
         self.go_to(Phase.PSI)
         pairs = [self.manifest.pair(line.name) for line in self.lines]
+        if self.case.buckets:
+            self._intersect_in_buckets(pairs)
+            return
         hosts = [PsiReceiver(hash_ids(pair, ids_of(0)), OsRandomness(), chunk=4) for pair in pairs]
         own = [hash_ids(pair, ids_of(line.number)) for pair, line in zip(pairs, self.lines, strict=True)]
         others = [PsiSender(hashed, OsRandomness(), chunk=4) for hashed in own]
@@ -252,6 +258,18 @@ class Task:
         for line, host, other in zip(self.lines, hosts, others, strict=True):
             _, line.learnt = complete([line.at_host(host.tell(final)), line.here(other.learn())])
             assert line.learnt == final == set.intersection(*(set(ids_of(n)) for n in range(len(self.lines) + 1)))
+        self.sign()
+        self.save(Phase.PSI)
+
+    def _intersect_in_buckets(self, pairs: list[bytes]) -> None:
+        for line, pair in zip(self.lines, pairs, strict=True):
+            own, other = Half(list(ids_of(0))), Half(list(ids_of(line.number)))
+            run = Bucketed(own, other, pair, (line.at_host, line.here), self.case.buckets)
+            run.open()
+            run.agree()
+            run.run_all()
+            line.learnt = run.tell(run.pairwise)
+            assert line.learnt == run.pairwise == set(ids_of(0)) & set(ids_of(line.number))
         self.sign()
         self.save(Phase.PSI)
 

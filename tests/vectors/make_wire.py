@@ -34,6 +34,7 @@ from protocols.lookup.messages import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -138,6 +139,8 @@ EXAMPLES: tuple[Message, ...] = (
     PsiPoints(3, _bytes(64, 12)),
     PsiDigests(0, _bytes(48, 13)),
     PsiResult(bytes([5, 1]), 3),
+    PsiBuckets(39, 260000, 7000, 3, bytes(range(32))),
+    PsiBucketsTaken(True, 3),
     SplitDigest(10, _bytes(32, 14), _bytes(32, 15), 0, _bytes(32, 16), _bytes(32, 17)),
     BatchOpen(128, _bytes(32, 18)),
     EpochEnd(79),

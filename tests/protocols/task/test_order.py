@@ -28,6 +28,7 @@ from tests.protocols.whole_task import Case
 
 SCHEMES = [(scheme, trainable) for scheme in ("bfv", "paillier", "masked", "plain") for trainable in (True, False)]
 RUNS = [Case(), Case(trainable=False, skip=1), Case("masked"), Case("masked", trainable=False), Case("plain")]
+RUNS.append(Case("plain", rounds=1, buckets=2))
 POINTS = [
     ResumePoint(Phase.PSI),
     ResumePoint(Phase.SETUP),

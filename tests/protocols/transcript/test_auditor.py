@@ -28,6 +28,7 @@ CASES = [
     Case("masked", trainable=False),
     Case("masked", rounds=1, batches=(4, 9, 3), skip=1),
     Case("plain"),
+    Case("plain", buckets=3),
     Case("plain", trainable=False),
     Case("plain", has_projection=False, o=3, skip=0),
 ]
