@@ -16,6 +16,7 @@ Slow (about 50 ms a ciphertext) and simple: integers of any length, and no engin
 from __future__ import annotations
 
 import math
+from itertools import repeat
 from typing import Any
 
 import gmpy2
@@ -47,7 +48,7 @@ class BfvOpenedKey(OpenedKey):
         key = np.frombuffer(secret, np.int8)
         if len(key) != parameters.degree or np.abs(key).max() > 1:
             raise InvalidCiphertext(f"an opened key has {parameters.degree} coefficients from -1 to 1")
-        self._ones, self._minus_ones = (np.asarray(key == sign, object) for sign in (1, -1))
+        self._key = key
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
         self._key_id = wire.key_id_of(public_key)
         zero, switching = wire.key_bodies(body, parameters)
@@ -126,8 +127,8 @@ class BfvOpenedKey(OpenedKey):
         degree = len(polynomial)
         offset = modulus * degree  # no coefficient of the product is larger, and none is negative with it
         slot = offset.bit_length() // 8 + 1
-        key = _packed(self._ones, slot) - _packed(self._minus_ones, slot)
-        product = _packed(polynomial, slot) * key + _packed(np.full(2 * degree, offset, object), slot)
+        key = _packed_bits(self._key == 1, slot) - _packed_bits(self._key == -1, slot)
+        product = _packed(polynomial, slot) * key + offset * _packed_bits(np.ones(2 * degree, bool), slot)
         found = _unpacked(product, 2 * degree, slot)
         wrapped: Integers = found[:degree] - found[degree:]
         return wrapped
@@ -151,13 +152,21 @@ def _composed(residues: Residues, primes: tuple[int, ...]) -> Integers:
 
 def _packed(coefficients: Integers, slot: int) -> mpz:
     """One integer, `slot` bytes a coefficient."""
-    return mpz.from_bytes(b"".join(int(each).to_bytes(slot, "little") for each in coefficients), "little")
+    return mpz.from_bytes(b"".join(map(int.to_bytes, coefficients.tolist(), repeat(slot), repeat("little"))), "little")
+
+
+def _packed_bits(bits: NDArray[np.bool_], slot: int) -> mpz:
+    """The same for coefficients that are 0 or 1."""
+    raw = np.zeros((len(bits), slot), np.uint8)
+    raw[:, 0] = bits
+    return mpz.from_bytes(raw.tobytes(), "little")
 
 
 def _unpacked(product: mpz, count: int, slot: int) -> Integers:
     """The slots of a product."""
     raw = gmpy2.mpz(product).to_bytes(count * slot, "little")
-    return np.array([int.from_bytes(raw[at : at + slot], "little") for at in range(0, len(raw), slot)], object)
+    slots = [raw[at : at + slot] for at in range(0, len(raw), slot)]
+    return np.array(list(map(int.from_bytes, slots, repeat("little"))), object)
 
 
 def _matrix_of(polynomials: Ring, layout: Layout) -> Ring:
