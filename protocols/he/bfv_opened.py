@@ -16,7 +16,6 @@ Slow (about 50 ms a ciphertext) and simple: integers of any length, and no engin
 from __future__ import annotations
 
 import math
-from itertools import repeat
 from typing import Any
 
 import gmpy2
@@ -152,7 +151,7 @@ def _composed(residues: Residues, primes: tuple[int, ...]) -> Integers:
 
 def _packed(coefficients: Integers, slot: int) -> mpz:
     """One integer, `slot` bytes a coefficient."""
-    return mpz.from_bytes(b"".join(map(int.to_bytes, coefficients.tolist(), repeat(slot), repeat("little"))), "little")
+    return mpz.from_bytes(b"".join([each.to_bytes(slot, "little") for each in coefficients.tolist()]), "little")
 
 
 def _packed_bits(bits: NDArray[np.bool_], slot: int) -> mpz:
@@ -165,8 +164,7 @@ def _packed_bits(bits: NDArray[np.bool_], slot: int) -> mpz:
 def _unpacked(product: mpz, count: int, slot: int) -> Integers:
     """The slots of a product."""
     raw = gmpy2.mpz(product).to_bytes(count * slot, "little")
-    slots = [raw[at : at + slot] for at in range(0, len(raw), slot)]
-    return np.array(list(map(int.from_bytes, slots, repeat("little"))), object)
+    return np.array([int.from_bytes(raw[at : at + slot], "little") for at in range(0, len(raw), slot)], object)
 
 
 def _matrix_of(polynomials: Ring, layout: Layout) -> Ring:
