@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit import report_text
@@ -13,22 +14,26 @@ from secure_hfl.pages import page as made_page
 
 def page(audited: Audited) -> str:
     """The page."""
+    return made_page("audit.html.j2", **shown_values(audited))
+
+
+def shown_values(audited: Audited) -> dict[str, Any]:
+    """What the templates of an audit show: this page's, and the console's."""
     report = audited.report
     findings = [*report.findings, *(finding for other in audited.others for finding in other.findings)]
     rows = report_text.type_rows(report)
-    return made_page(
-        "audit.html.j2",
-        audited=audited,
-        report=report,
-        said=report_text,
-        facts=_facts(audited),
-        findings=findings,
-        groups=[] if audited.timeline is None else timeline_figure(audited.timeline, report),
-        box=f"0 0 {LEFT + WIDTH + MARGIN:.0f} {HEIGHT:.0f}",
-        rounds=list(_rounds(report)),
-        type_rows=rows,
-        largest=max((row.bytes for row in rows), default=1) or 1,
-    )
+    return {
+        "audited": audited,
+        "report": report,
+        "said": report_text,
+        "facts": _facts(audited),
+        "findings": findings,
+        "groups": [] if audited.timeline is None else timeline_figure(audited.timeline, report),
+        "box": f"0 0 {LEFT + WIDTH + MARGIN:.0f} {HEIGHT:.0f}",
+        "rounds": list(_rounds(report)),
+        "type_rows": rows,
+        "largest": max((row.bytes for row in rows), default=1) or 1,
+    }
 
 
 def _rounds(report: AuditReport) -> Iterator[list[str]]:

@@ -314,12 +314,16 @@ def check_mnist() -> Iterator[Row]:
         yield Row("MNIST data", "ok", str(packed))
 
 
-def check_all() -> Iterator[Row]:
-    """Every check. One that breaks down is a failed check, and the others still run."""
+def check_all(home: Path | None = None) -> Iterator[Row]:
+    """Every check. One that breaks down is a failed check, and the others still run.
+
+    Args:
+        home: the party's directory; default: the one that the environment names.
+    """
     for check in (check_versions, check_torchvision, check_fast_path, check_arithmetic, check_mnist):
         yield from _survive(check.__name__, check)
     try:
-        home = existing_home()
+        home = existing_home() if home is None else home
     except SecureHflError as error:
         yield Row("home directory", "fail", str(error), "see the detail; the checks of what it holds were left out")
         return

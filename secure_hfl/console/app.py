@@ -18,9 +18,21 @@ from secure_hfl.console.failures import shown
 from secure_hfl.console.forms import with_checked_form
 from secure_hfl.console.guard import Guard
 from secure_hfl.console.sessions import Sessions
-from secure_hfl.console.views import create, identity, invite, join, preferences, sign_in, task, tasks
+from secure_hfl.console.views import (
+    audit,
+    create,
+    doctor,
+    identity,
+    invite,
+    join,
+    preferences,
+    privacy,
+    sign_in,
+    task,
+    tasks,
+)
 
-VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, task)
+VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, doctor, task, privacy, audit)
 """Modules with `routes`. The first route that fits a path has it."""
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")

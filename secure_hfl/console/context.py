@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ParamSpec, Protocol, TypeVar
 
 from starlette.requests import Request
 
+from secure_hfl.console.child import in_child
 from secure_hfl.console.sessions import Session, Sessions
 from secure_hfl.console.words import Words
 from secure_hfl.tasks import TaskRecord, TaskStore
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Apart(Protocol):
+    """Calls a function somewhere else."""
+
+    def __call__(
+        self, function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
+    ) -> Result:
+        """What it returns for these arguments."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,7 @@ class Context:
         names: what a browser may call this server, in lower case; "*.example.org" means any name right below.
         cookie: the name of its cookie. Browsers send cookies to every port of a machine, so each console has its own.
         is_secure: served over TLS.
+        apart: calls a function for heavy work in another process, and returns what it returns.
         announce: called when the one-time address has been used, so that another one can be printed.
     """
 
@@ -32,6 +47,7 @@ class Context:
     cookie: str = "secure_hfl_console"
     is_secure: bool = False
     announce: Callable[[], None] = lambda: None
+    apart: Apart = in_child
 
     @property
     def store(self) -> TaskStore:

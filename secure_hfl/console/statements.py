@@ -32,13 +32,16 @@ class Statement:
     is_open: bool
 
 
-def statement_of(scheme: str, host: str, collaborators: Sequence[str], terms: PlannedTerms) -> Statement:
+def statement_of(
+    scheme: str, host: str, collaborators: Sequence[str], terms: PlannedTerms, about: Sequence[str] | None = None
+) -> Statement:
     """What these parties' task discloses.
 
     Args:
         scheme: its name.
         host, collaborators: their names.
         terms: what the host plans.
+        about: the collaborators whose part is wanted; default: all.
     """
     find_scheme(scheme)
     rounds = terms.max_rounds or ASSUMED_ROUNDS
@@ -52,7 +55,7 @@ def statement_of(scheme: str, host: str, collaborators: Sequence[str], terms: Pl
             is_trained=terms.may_train is None or name in terms.may_train,
             summed=summed,
         )
-        for name in collaborators
+        for name in (collaborators if about is None else about)
         if scheme in registered_names()
     )
     return Statement(ledgers, is_plaintext(scheme), rounds, terms.max_rounds == 0)

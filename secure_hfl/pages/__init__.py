@@ -25,9 +25,9 @@ def _as_shown(value: object) -> object:
 
 
 def templates_in(directory: Path) -> Environment:
-    """Templates in which everything that is not markup is shown as text, on one line."""
+    """Templates of a directory, or else of this one, in which what is not markup is shown as text, on one line."""
     return Environment(
-        loader=FileSystemLoader(directory),
+        loader=FileSystemLoader([directory, _HERE]),
         autoescape=True,
         finalize=_as_shown,
         undefined=StrictUndefined,

@@ -78,7 +78,9 @@ def _sent(form: FormData) -> Invite:
 
 
 def _terms(request: Request, invite: Invite, told: str, form: FormData, problem: str = "") -> Response:
+    own = existing_identity(context_of(request).home).fingerprint
     names = [each.name for each in invite.collaborators]
+    about = [each.name for each in invite.collaborators if each.fingerprint == own]
     planned = {"rounds": invite.terms.max_rounds, "width": invite.terms.max_width}
     values: dict[str, object] = {name: text_in(form, name) or planned.get(name) or "" for name in LIMITS}
     values["projection_lr"] = text_in(form, "projection_lr") or invite.terms.projection_lr or ""
@@ -92,7 +94,7 @@ def _terms(request: Request, invite: Invite, told: str, form: FormData, problem:
         values=values,
         limits=LIMITS,
         needs_consent=is_plaintext(invite.scheme),
-        statement=statement_of(invite.scheme, invite.host.name, names, invite.terms),
+        statement=statement_of(invite.scheme, invite.host.name, names, invite.terms, about),
         problem=problem,
     )
 
