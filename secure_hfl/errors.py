@@ -12,6 +12,10 @@ class ConfigurationError(SecureHflError):
     """An option, an environment variable or a scheduler's argument does not make sense."""
 
 
+class TableError(SecureHflError):
+    """A table cannot be trained on as it is. Says which column and how many cells, never what is in them."""
+
+
 class StepError(SecureHflError):
     """`self.optimizer` was used in a way that has no meaning in the protocol."""
 

@@ -5,6 +5,7 @@
         infer_model.safetensors         the top model (host)
         projection.<key>.safetensors    this party's half of each projection layer, if it holds one
         metrics.json                    `secure_hfl.metrics.RunMetrics`
+        encoding.json                   of a table: what it was fitted to (secure_hfl/tables/encoding.py)
         state/                          the last checkpoint, from which predictions are made. SECRET
         tensorboard/                    what `tb_writer` wrote
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
-from secure_hfl.cli import check, doctor, evaluate, identity, predict, run, task
+from secure_hfl.cli import check, doctor, evaluate, identity, predict, run, table, task
 from secure_hfl.cli.output import print_error
 from secure_hfl.version import __version__
 
@@ -29,6 +29,7 @@ ORDER = (
     "check",
     "host",
     "collaborator",
+    "table",
     "predict",
     "serve",
     "evaluate",
@@ -87,7 +88,7 @@ def _options(
 
 
 def _register() -> None:
-    for module in (identity, task, check, run, predict, evaluate, doctor):
+    for module in (identity, task, check, run, table, predict, evaluate, doctor):
         module.register(app)
     for name in PLUG_INS:
         if _exists(name):

@@ -170,7 +170,7 @@ class HostPart(RolePart):
         scheduler, party, models = self._scheduler, self._party, self._models
         with party.findings.step("projection"):
             self._peers = MadeUpPeers(known_peers(scheduler, party), scheduler.projection, party)
-        party.shown.models = models
+        party.shown.models, party.shown.collaborators = models, tuple(self._peers.widths)
         with party.findings.step("models"):
             models.build(list(self._peers.widths), scheduler.projection_lr)
         party.report_model("build_feature_model", models.feature_model, models.optimizer.feature_optimizer)

@@ -60,6 +60,7 @@ class ShownRun:
 
     Attributes:
         models: there once they are built.
+        collaborators: whose features are made up, as far as they are known before a batch.
         board: behind `tb_writer`.
     """
 
@@ -67,6 +68,8 @@ class ShownRun:
 
     def __init__(self, task_id: str) -> None:
         self.task_id = task_id
+        self.results: Path | None = None
+        self.collaborators: tuple[str, ...] = ()
         self.current_round = 0
         self.id_intersection: frozenset[str] = frozenset()
         self.train_ids: Collection[SampleId] = ()

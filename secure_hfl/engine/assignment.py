@@ -16,6 +16,9 @@ from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
 
+RESULTS = "results"
+"""Where they go in a task's directory."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -44,7 +47,7 @@ class Assignment:
     @property
     def results(self) -> Path:
         """Where results go."""
-        return self.directory / "results"
+        return self.directory / RESULTS
 
     @property
     def transcripts(self) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocols.task.alignment import SampleId
+from secure_hfl.engine.assignment import RESULTS
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.workbench import Workbench
 
@@ -29,6 +31,17 @@ class RunView:
     def task_id(self) -> str:
         """Of the task that it runs."""
         return self._bench.assignment.record.task_id
+
+    @property
+    def results(self) -> Path:
+        """Where the training's results go, also while it is predicted with them."""
+        assigned = self._bench.assignment
+        return assigned.store.directory(assigned.record.task_id) / RESULTS
+
+    @property
+    def collaborators(self) -> tuple[str, ...]:
+        """Those of the task, by name."""
+        return tuple(each.name for each in self._bench.assignment.record.collaborators)
 
     @property
     def current_round(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from protocols.task.alignment import SampleId
@@ -18,6 +19,14 @@ class RunningParty(Protocol):
     @property
     def task_id(self) -> str:
         """Of the task."""
+
+    @property
+    def results(self) -> Path | None:
+        """Where the training's results go; None in a dry run."""
+
+    @property
+    def collaborators(self) -> tuple[str, ...]:
+        """Those of the task, by name."""
 
     @property
     def current_round(self) -> int:

@@ -71,6 +71,7 @@ class MemoryParties:
         options: of both runs.
         cases: fields of `Case`, by party.
         limits: of a party's operator.
+        schedulers: other ones than the tiny task's, by party. Both build models in threads, by torch's one generator.
 
     Attributes:
         heard: what each run tells.
@@ -84,6 +85,7 @@ class MemoryParties:
         options: RunOptions | None = None,
         cases: dict[str, dict[str, Any]] | None = None,
         limits: dict[str, OperatorLimits] | None = None,
+        schedulers: dict[str, Any] | None = None,
     ) -> None:
         self._parties = Parties(directory)
         self._task = self._parties.new_task(scheme=scheme)
@@ -92,16 +94,18 @@ class MemoryParties:
         self._arrivals: SimpleQueue[Channel] = SimpleQueue()
         self.channels: tuple[Channel, Channel]
         self.heard = {name: Heard() for name in (HOST, COLLABORATOR)}
-        self.schedulers = {
-            name: make({**self._parties.values(name), **(cases or {}).get(name, {})}) for name in self.heard
-        }
+        self.schedulers = schedulers or self._tiny(cases or {})
+        self.begin(options or RunOptions())
+
+    def _tiny(self, cases: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        schedulers = {name: make({**self._parties.values(name), **cases.get(name, {})}) for name in self.heard}
         # Models are built before the threads start: torch has one generator for all.
         models: list[Any] = [bottom(0), bottom(1)]
-        for scheduler, model in zip(self.schedulers.values(), models):
+        for scheduler, model in zip(schedulers.values(), models):
             scheduler.build_feature_model = lambda model=model: model
         head = top(2)
-        self.schedulers[HOST].build_infer_model = lambda: head
-        self.begin(options or RunOptions())
+        schedulers[HOST].build_infer_model = lambda: head
+        return schedulers
 
     def begin(self, options: RunOptions) -> None:
         """Make runs that know only what is on the disk, as those of new processes do."""

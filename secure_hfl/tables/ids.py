@@ -1,0 +1,93 @@
+"""The column of ids: text exactly as it is written, so that "007" is not 7."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from typing import Any
+
+import pyarrow
+
+from secure_hfl.engine.id_forms import Forms
+from secure_hfl.tables import cells as read
+from secure_hfl.tables.problems import Problem, rows
+
+
+def normal(sample: str) -> str:
+    """As ids are compared between parties: Unicode's NFC."""
+    return sample if sample.isascii() else unicodedata.normalize("NFC", sample)
+
+
+class Ids:
+    """All ids of a table, in its order.
+
+    Args:
+        name: of the column.
+        missing: texts that stand for no value.
+
+    Attributes:
+        found: the ids.
+        row_of: the row of each, by its form that is compared.
+        absent, repeated: rows without an id, and with one that an earlier row has.
+        type_name: of cells that are neither text nor whole numbers.
+    """
+
+    def __init__(self, name: str, missing: Collection[str]) -> None:
+        self.name = name
+        self.found: list[str] = []
+        self.row_of: dict[str, int] = {}
+        self.absent = self.repeated = 0
+        self.type_name = ""
+        self._missing = frozenset(missing)
+
+    def add(self, array: Any) -> None:
+        """Those of a batch."""
+        if read.is_text(array.type):
+            values = read.to_text(array).to_pylist()
+        elif pyarrow.types.is_integer(array.type):
+            values = array.cast(pyarrow.string()).to_pylist()
+        elif pyarrow.types.is_null(array.type):
+            values = [None] * len(array)
+        else:
+            self.type_name = str(array.type)
+            return
+        for each in values:
+            if each is None or each.strip() in self._missing or not each.strip():
+                self.absent += 1
+                continue
+            key = normal(each)
+            if key in self.row_of:
+                self.repeated += 1
+                continue
+            self.row_of[key] = len(self.found)
+            self.found.append(each)
+
+    def problems(self) -> list[Problem]:
+        """What is wrong with them."""
+        found = []
+        if self.type_name:
+            found.append(
+                Problem(
+                    self.name,
+                    f"ids are text or whole numbers, and these are {self.type_name}",
+                    "write them as text, as the other parties do (in pandas: read_csv(..., dtype={id: str}))",
+                )
+            )
+        if self.absent:
+            found.append(
+                Problem(self.name, f"{rows(self.absent, 'has', 'have')} no id", "give them one, or remove them")
+            )
+        if self.repeated:
+            found.append(
+                Problem(
+                    self.name,
+                    f"{rows(self.repeated, 'repeats', 'repeat')} the id of an earlier one",
+                    "a sample is one row: remove the others, or put them together (their mean, the newest)",
+                )
+            )
+        return found
+
+    def note(self) -> str:
+        """What other parties may write otherwise; "" if nothing."""
+        forms = Forms(self.found)
+        return f"ids match only where all parties write them alike: {forms}" if forms.counts else ""

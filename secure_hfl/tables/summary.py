@@ -1,0 +1,59 @@
+"""What was found in a table, for people: kinds, counts and what is left out. No value of a cell."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from secure_hfl.cli.output import plain, table
+from secure_hfl.tables.inspection import Found
+from secure_hfl.tables.profile import ColumnProfile
+from secure_hfl.tables.spec import Column, Label, LabelKind
+
+
+def print_summary(out: Console, where: str, found: Found) -> None:
+    """A row for each column, and what is odd."""
+    spec = found.spec
+    out.print(plain(f"{where}: {found.rows:,} rows, ids in {spec.id!r}", "bold"))
+    known: dict[str, Column | Label] = {each.name: each for each in spec.columns}
+    why = {each.name: each.why for each in spec.dropped}
+    if spec.label is not None:
+        known[spec.label.name] = spec.label
+    grid = table("column", "read as", "missing", "different values", "note")
+    for profile in found.profiles:
+        column = known.get(profile.name)
+        missing = f"{profile.missing:,}" if profile.missing else ""
+        grid.add_row(
+            plain(profile.name),
+            plain(_kind(column), "" if column else "yellow"),
+            missing,
+            _values(profile),
+            plain(why.get(profile.name) or _note(column)),
+        )
+    out.print(grid)
+    if spec.reading.delimiter is not None:
+        marks = {"\t": "a tab", ",": "a comma", ";": "a semicolon", "|": "a bar"}
+        between = marks.get(spec.reading.delimiter, repr(spec.reading.delimiter))
+        out.print(plain(f"CSV in {spec.reading.encoding}, {between} between cells."))
+    network = spec.network
+    out.print(plain(f"Bottom model: {network.hidden} hidden units, {network.features} features."))
+    for note in found.notes:
+        out.print(plain(f"Note: {note}."))
+
+
+def _kind(column: Column | Label | None) -> str:
+    if isinstance(column, Label):
+        return f"label: {column.kind.value}"
+    return "left out" if column is None else column.kind.value
+
+
+def _values(profile: ColumnProfile) -> str:
+    return "many" if profile.has_many else f"{len(profile.values):,}"
+
+
+def _note(column: Column | Label | None) -> str:
+    if isinstance(column, Label):
+        return "" if column.kind is LabelKind.REGRESSION else f"{len(column.classes)} classes, all of one weight"
+    if column is None:
+        return ""
+    notes = ["decimal comma"] if column.decimal == "," else []
+    return ", ".join(notes + ([column.date_order.value] if column.date_order else []))
