@@ -23,6 +23,17 @@ AllowRemote = Annotated[
 TlsCert = Annotated[
     Path | None, typer.Option("--tls-cert", metavar="FILE", dir_okay=False, help="The server's certificate (PEM).")
 ]
+Scripts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--scripts",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="Scripts that may be started from the page are in here. May be repeated. Default: scripts/ in the "
+        "party's directory.",
+    ),
+]
 TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", dir_okay=False, help="Its key (PEM).")]
 
 
@@ -38,6 +49,7 @@ def console(
     allow_remote: AllowRemote = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    scripts: Scripts = None,
 ) -> None:
     """Create, join, watch and audit tasks in a browser, on this machine.
 
@@ -49,4 +61,4 @@ def console(
         from secure_hfl.console.serving import Place, serve
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the console needs {error.name}: pip install 'secure-hfl[console]'") from None
-    serve(Place(address, port, tls_cert, tls_key, allow_remote), open_browser)
+    serve(Place(address, port, tls_cert, tls_key, allow_remote), open_browser, scripts or ())

@@ -37,6 +37,7 @@ class Context:
         names: what a browser may call this server, in lower case; "*.example.org" means any name right below.
         cookie: the name of its cookie. Browsers send cookies to every port of a machine, so each console has its own.
         is_secure: served over TLS.
+        scripts: folders whose scripts may be run.
         apart: calls a function for heavy work in another process, and returns what it returns.
         announce: called when the one-time address has been used, so that another one can be printed.
     """
@@ -46,6 +47,7 @@ class Context:
     names: frozenset[str]
     cookie: str = "secure_hfl_console"
     is_secure: bool = False
+    scripts: tuple[Path, ...] = ()
     announce: Callable[[], None] = lambda: None
     apart: Apart = in_child
 

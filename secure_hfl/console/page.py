@@ -91,6 +91,17 @@ def render_task(request: Request, template: str, status: int = 200, **values: ob
     return render(request, template, status, record=record, state=state, task_tabs=tabs, **values)
 
 
+def fragment(request: Request, template: str, **values: object) -> Markup:
+    """A part of a page, which is shown in it and sent again when it changes. Arguments as those of `render`."""
+    words, session = words_of(request), session_of(request)
+    text = (
+        _environment()
+        .get_template(template)
+        .render(t=words, lang=words.language, form_token=session.form_token if session else "", **values)
+    )
+    return Markup(text)  # noqa: S704 - a template of ours, which has escaped what it was given
+
+
 def theme_of(request: Request) -> str:
     """What was chosen: light, dark, or as the system has it."""
     wish = request.cookies.get("theme", "")

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import webbrowser
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from html import escape
@@ -19,7 +20,7 @@ from secure_hfl.cli.output import console, plain
 from secure_hfl.console.app import LOOPBACK_NAMES, create_app
 from secure_hfl.console.sessions import Sessions
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.home import home_directory
+from secure_hfl.home import home_directory, make_private_directory
 
 _SHUTDOWN_SECONDS = 2
 
@@ -78,12 +79,13 @@ class Place:
         return frozenset((*LOOPBACK_NAMES, *_names_in(self.tls_cert)))
 
 
-def serve(place: Place, open_browser: bool | None) -> None:
+def serve(place: Place, open_browser: bool | None, scripts: Sequence[Path] = ()) -> None:
     """Run the console until it is interrupted.
 
     Args:
         place: where.
         open_browser: also open it. None: where there is a screen.
+        scripts: folders whose scripts may be run; none: one of the party's own.
 
     Raises:
         ConfigurationError: it may not listen there, or cannot.
@@ -100,6 +102,7 @@ def serve(place: Place, open_browser: bool | None) -> None:
             sessions=sessions,
             cookie=f"secure_hfl_console_{port}",
             is_secure=place.has_tls,
+            scripts=tuple(scripts) or (_own_scripts(home),),
             announce=address.announce_another,
         )
         server = uvicorn.Server(_configuration(app, place))
@@ -110,6 +113,13 @@ def serve(place: Place, open_browser: bool | None) -> None:
             server.run(sockets=[listening])
         finally:
             address.forget()
+
+
+def _own_scripts(home: Path) -> Path:
+    """Where a person may put scripts without being asked where they are."""
+    folder = home / "scripts"
+    make_private_directory(folder)
+    return folder
 
 
 class _Address:

@@ -86,6 +86,12 @@ class Sessions:
             session.seen = now
             return session
 
+    def is_open(self, session: Session) -> bool:
+        """Whether a session has not ended. Asking does not use it."""
+        with self._lock:
+            is_kept = any(each is session for each in self._sessions.values())
+            return is_kept and self._clock() - session.began <= AGE_SECONDS
+
     def sign_out(self, cookie: str) -> None:
         """End a session."""
         with self._lock:

@@ -10,8 +10,8 @@ from math import floor, isfinite, log10
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 400.0, 210.0
-LEFT, RIGHT, TOP, BOTTOM = 50.0, 10.0, 12.0, 34.0
+WIDTH, HEIGHT = 320.0, 186.0
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 8.0, 10.0, 32.0
 MAX_POINTS = 160
 MAX_BARS = 40
 TICKS = 4
@@ -151,12 +151,12 @@ def share_bar(titles: Titles, shares: Sequence[tuple[str, float]], number: Forma
     for kind, (name, value) in enumerate(shares, 1):
         width = WIDTH * value / total
         pieces.append(
-            Markup('<rect class="bar kind{}" x="{}" y="0" width="{}" height="26"><title>{}</title></rect>').format(
+            Markup('<rect class="bar kind{}" x="{}" y="0" width="{}" height="22"><title>{}</title></rect>').format(
                 kind, f"{x:.2f}", f"{max(width - 1.5, 0.2):.2f}", f"{name}: {number(value)} ({value / total:.0%})"
             )
         )
         x += width
-    return _figure(titles, pieces, height=26.0)
+    return _figure(titles, pieces, height=22.0)
 
 
 # Pieces --------------------------------------------------------------------------------------------------------------

@@ -125,8 +125,8 @@ class LocalParty:
         lock = self._directory / "run.lock"
         last, is_locked = self.process.last(), run_lock.is_held(lock)
         can_resume = any((self._directory / "checkpoints").glob("checkpoint-*"))
-        holder = run_lock.holder(lock) if is_locked else "unknown"
-        if last is not None and last.process.is_alive():
+        holder = run_lock.holder(lock)
+        if last is not None and last.process.is_alive() and not _is_over(last, holder, is_locked):
             return PartyStatus(_live(last, holder), "", last.process.pid, last, can_resume)
         if is_locked:
             pid = int(holder) if holder.isdecimal() else None
@@ -216,6 +216,11 @@ def party_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     # A console that is watched needs each line as it is printed.
     return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "180", **more, HOME_VARIABLE: str(home)}
+
+
+def _is_over(last: Started, holder: str, is_locked: bool) -> bool:
+    """Whether a process has had the task, and only its own end is left."""
+    return holder == str(last.process.pid) and not is_locked
 
 
 def _live(last: Started, holder: str) -> PartyState:

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import signal
-import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from secure_hfl.supervision import local_party
 from secure_hfl.supervision.local_party import LocalParty
 from secure_hfl.supervision.supervised import Supervised
 from secure_hfl.tasks import join_task
+from tests.supervision.stand_in import install
 from tests.tasks.helpers import Party, make_party, make_task
-
-STAND_IN = """
-    import fcntl, os, signal, sys, time
-    script, home = sys.argv[1], os.environ["SECURE_HFL_HOME"]
-    task = sys.argv[sys.argv.index("--task") + 1]
-    print("arguments:", *sys.argv[2:], flush=True)
-    if script.endswith("broken.py"):
-        print("error: broken.py: NameError: <b>nobody</b> wrote this (broken.py:3)", file=sys.stderr)
-        sys.exit(1)
-    lock = open(f"{home}/tasks/{task}/run.lock", "w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print("ready", flush=True)
-    try:
-        time.sleep(60)
-    except KeyboardInterrupt:
-        sys.exit(130)
-"""
 
 
 @pytest.fixture
@@ -54,9 +32,7 @@ def task_id(tmp_path: Path, clinic: Party) -> str:
 @pytest.fixture
 def party(tmp_path: Path, clinic: Party, task_id: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalParty]:
     """The clinic's part of it. Its process is the stand-in, and is killed at the end."""
-    program = tmp_path / "stand_in.py"
-    program.write_text(textwrap.dedent(STAND_IN))
-    monkeypatch.setattr(local_party, "party_command", lambda role: [sys.executable, "-IS", str(program)])
+    install(tmp_path, monkeypatch)
     found = LocalParty(clinic.store, task_id)
     yield found
     end(found.process)
