@@ -24,6 +24,7 @@ tests/attacks/test_frozen_rounds.py. So once rows were shown, a collaborator res
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,24 +45,25 @@ from protocols.layer.interface import (
 from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import BatchClosed, FrozenRows
 
+SideT = TypeVar("SideT", bound=LayerSide)
+RowsT = TypeVar("RowsT", bound=SentRows | KeptRows)
+
 PREFIX = "frozen_"
 """Before the names of what a checkpoint keeps here; the others are the scheme's."""
 
 
-class FrozenHost(HostLayer):
-    """The host's side.
+class _FrozenSide(LayerSide, Generic[SideT, RowsT]):
+    """What both sides do alike: the scheme's side makes, keeps and resumes the shares; the rows are kept here.
 
     Args:
         spec: the layer.
         inner: the scheme's side of it.
+        rows: what this side remembers of the rows that have crossed.
     """
 
-    def __init__(self, spec: LayerSpec, inner: HostLayer) -> None:
-        self._spec, self._inner = spec, inner
-        self._width = spec.width_in if spec.width_out is None else spec.width_out
-        self._rows = KeptRows(self._width, kept_rows(self._width))
+    def __init__(self, spec: LayerSpec, inner: SideT, rows: RowsT) -> None:
+        self._spec, self._inner, self._rows = spec, inner, rows
         self._life = Lifecycle(spec.feature_key)
-        self._announced: FrozenRows | None = None
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
 
     def setup(self) -> Steps[None]:
@@ -77,9 +79,10 @@ class FrozenHost(HostLayer):
         self._life.end_batch()
 
     def state(self) -> dict[str, Array]:
-        """See the interface: the scheme's, and that of `KeptRows`."""
+        """See the interface: the scheme's, and that of the rows."""
         self._life.check_between_batches()
-        return _state(self._inner, self._rows)
+        rows = {PREFIX + name: array for name, array in self._rows.state().items()}
+        return {**self._inner.state(), **rows}
 
     def weights(self) -> dict[str, Array]:
         """See the interface."""
@@ -93,10 +96,35 @@ class FrozenHost(HostLayer):
         """See the interface."""
         return self._inner.prepare()
 
+    def before_checkpoint(self) -> Steps[None]:
+        """See the interface."""
+        yield from self._inner.before_checkpoint()
+
     @property
     def rows_shown(self) -> int:
         """See the interface."""
         return self._rows.count
+
+    def _end_batch(self, rows: int, training: bool) -> None:
+        """It was projected; a training batch is still to be closed."""
+        if training:
+            self._pending.keep(rows, None)
+        else:
+            self._life.end_batch()
+
+
+class FrozenHost(_FrozenSide[HostLayer, KeptRows], HostLayer):
+    """The host's side.
+
+    Args:
+        spec: the layer.
+        inner: the scheme's side of it.
+    """
+
+    def __init__(self, spec: LayerSpec, inner: HostLayer) -> None:
+        self._width = _projected_width(spec)
+        super().__init__(spec, inner, KeptRows(self._width, kept_rows(self._width)))
+        self._announced: FrozenRows | None = None
 
     @property
     def offline(self) -> HostOfflinePhase | None:
@@ -127,10 +155,7 @@ class FrozenHost(HostLayer):
         if message.new:
             fresh = yield from self._inner.forward(message.new, False)
         z = self._rows.take(message.references, fresh)
-        if training:
-            self._pending.keep(rows, None)
-        else:
-            self._life.end_batch()
+        self._end_batch(rows, training)
         return z
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
@@ -145,48 +170,11 @@ class FrozenHost(HostLayer):
         self._life.end_batch()
 
 
-class FrozenCollaborator(CollaboratorLayer):
+class FrozenCollaborator(_FrozenSide[CollaboratorLayer, SentRows], CollaboratorLayer):
     """The collaborator's side. Arguments as `FrozenHost`."""
 
     def __init__(self, spec: LayerSpec, inner: CollaboratorLayer) -> None:
-        self._spec, self._inner = spec, inner
-        self._rows = SentRows(kept_rows(spec.width_in if spec.width_out is None else spec.width_out))
-        self._life = Lifecycle(spec.feature_key)
-        self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
-
-    def setup(self) -> Steps[None]:
-        """See the interface."""
-        self._life.begin_setup()
-        yield from self._inner.setup()
-        self._life.end_batch()
-
-    def resume(self, state: Mapping[str, Array]) -> Steps[None]:
-        """See the interface."""
-        self._life.begin_setup()
-        yield from self._inner.resume(_restored(self._spec, state, self._rows))
-        self._life.end_batch()
-
-    def state(self) -> dict[str, Array]:
-        """See the interface: the scheme's, and that of `SentRows`."""
-        self._life.check_between_batches()
-        return _state(self._inner, self._rows)
-
-    def weights(self) -> dict[str, Array]:
-        """See the interface."""
-        return self._inner.weights()
-
-    def begin_round(self, number: int) -> None:
-        """See the interface."""
-        self._inner.begin_round(number)
-
-    def prepare(self) -> bool:
-        """See the interface."""
-        return self._inner.prepare()
-
-    @property
-    def rows_shown(self) -> int:
-        """See the interface."""
-        return self._rows.count
+        super().__init__(spec, inner, SentRows(kept_rows(_projected_width(spec))))
 
     @property
     def offline(self) -> CollaboratorOfflinePhase | None:
@@ -202,10 +190,7 @@ class FrozenCollaborator(CollaboratorLayer):
         yield Send(FrozenRows(len(new), references))
         if len(new):
             yield from self._inner.forward(features[new], False)
-        if training:
-            self._pending.keep(len(features), None)
-        else:
-            self._life.end_batch()
+        self._end_batch(len(features), training)
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         """See the interface. Waits for the host: checkpoints of both must be of the same batches."""
@@ -243,8 +228,8 @@ class _EvaluationPhase:
         return self._inner.generate(kind, count)
 
 
-def _state(inner: LayerSide, rows: SentRows | KeptRows) -> dict[str, Array]:
-    return {**inner.state(), **{PREFIX + name: array for name, array in rows.state().items()}}
+def _projected_width(spec: LayerSpec) -> int:
+    return spec.width_in if spec.width_out is None else spec.width_out
 
 
 def _restored(spec: LayerSpec, state: Mapping[str, Array], rows: SentRows | KeptRows) -> Mapping[str, Array]:

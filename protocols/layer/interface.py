@@ -131,6 +131,10 @@ class LayerSide(ABC):
         """
         del number  # the others have nothing to do
 
+    def before_checkpoint(self) -> Steps[None]:
+        """What both sides say to each other before a checkpoint that both make; here nothing."""
+        yield from ()
+
     @property
     def rows_shown(self) -> int | None:
         """How many different rows of a frozen bottom model have crossed; None where all cross in every round."""

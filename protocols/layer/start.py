@@ -60,10 +60,11 @@ class LayerStart:
         factor, self._factor = self._factor, None
         return factor
 
-    def resume(self, state: Mapping[str, Array]) -> Steps[Keys]:
-        """As `LayerSide.resume`, up to there."""
+    def resume(self, state: Mapping[str, Array], restore_more: Callable[[], None] = lambda: None) -> Steps[Keys]:
+        """As `LayerSide.resume`, up to there. `restore_more`: what else the state gives, before anything is said."""
         self._life.begin_setup()
         self._share.restore(state)
+        restore_more()
         return (yield from self._exchange_keys())
 
     def _exchange_keys(self) -> Steps[Keys]:

@@ -39,6 +39,11 @@ class Round:
         self.stretch, self.skipped = (phase, number), skipped
         self.batch, self.has_ended = skipped - 1, False
 
+    @property
+    def at(self) -> int:
+        """The batch that messages are of; behind its EpochEnd, the one that does not come."""
+        return self.batch + self.has_ended
+
 
 class RoundOrder:
     """Which round a conversation is in, and which batch of it.
@@ -75,7 +80,7 @@ class RoundOrder:
             refuse(sender, message_type, "the host has not started this round")
         elif message_type is BatchOpen or message_type is EpochEnd:
             self._end_batch(message_type, at, recorded)
-        elif batch != self._round.batch if sender is C else batch > self._round.batch:
+        elif batch != self._round.at if sender is C else batch > self._round.at:
             opened = self._round.batch + 1
             refuse(sender, message_type, f"it is of batch {batch + 1}, but {opened} have been opened")
 

@@ -5,7 +5,8 @@
 All parties make their checkpoints at the same places, and keep the last two, so that there is always one which
 all have (protocols/task/resumption.py). A checkpoint is a `Snapshot`: this party's models, optimizers, generators and
 the user's own state, its share of each projection layer, the intersection, the split and the metrics so far. It holds
-no encryption key and no mask: those are made anew. A key that must outlive all of them is beside them (label_key.py).
+no encryption key, and no mask of what is still to be sent: those are made anew. A key that must outlive all of them is
+beside them (label_key.py).
 """
 
 from __future__ import annotations

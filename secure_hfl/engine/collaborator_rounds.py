@@ -17,7 +17,7 @@ from secure_hfl.engine.measurements import Pass
 from secure_hfl.engine.models import CollaboratorModels
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.user_code import UserCode, check_features, iterator_name
-from secure_hfl.engine.workbench import TaskState, Workbench
+from secure_hfl.engine.workbench import TaskState, Workbench, is_due
 from secure_hfl.metrics import RoundMetrics
 from secure_hfl.work_clock import span
 
@@ -93,6 +93,8 @@ class CollaboratorTraining:
             self._batches(wanted, begun, pass_)
             count = self._rounds.batches
             self._link.run(self._rounds.end_round())
+            if training:
+                self._link.run(self._layer.before_checkpoint())
             bench.peers.sign()
         if training:
             self._metrics.rounds.append(RoundMetrics(round=number, batches=count))
@@ -121,6 +123,8 @@ class CollaboratorTraining:
                     "batch", round=wanted.number, batch=count, sent=sent, received=got, work=pass_.clock.seconds
                 )
                 if training:
+                    if is_due(count, wanted.checkpoint_every):
+                        self._link.run(self._layer.before_checkpoint())
                     bench.batch_done(wanted.number, count, wanted.checkpoint_every)
                 rounds.batch_done()
         self._follow()

@@ -24,7 +24,7 @@ from secure_hfl.engine.peers import FLUSH_SECONDS
 from secure_hfl.engine.recovery import first_round
 from secure_hfl.engine.training_watch import TrainingWatch
 from secure_hfl.engine.user_code import UserCode, iterator_name, own_batch
-from secure_hfl.engine.workbench import TaskState, Workbench
+from secure_hfl.engine.workbench import TaskState, Workbench, is_due
 from secure_hfl.log import logger
 from secure_hfl.metrics import RoundMetrics
 from secure_hfl.privacy.defence import BatchNoise
@@ -173,7 +173,10 @@ class HostTraining:
                 done.batches += 1
                 metrics.batch_losses.append(loss)
                 self._tell(done, loss, pass_)
+                if is_due(done.batches, every):
+                    self._before_checkpoint()
                 bench.batch_done(number, done.batches, every)
+            self._before_checkpoint()
             bench.peers.sign()
         if done.batches and not self._steps:
             logger.warning(f"Round {number}: self.optimizer.step() was called in no batch, so nothing was trained.")
@@ -183,6 +186,12 @@ class HostTraining:
         bench.assignment.store.record_round(bench.assignment.record.task_id, number)
         logger.info(f"Round {number}: {done.batches} batches in {done.train_seconds:.2f} s.")
         bench.keep(ResumePoint(Phase.TRAIN, number), done.batches)
+
+    def _before_checkpoint(self) -> None:
+        """What each collaborator's layer says before one."""
+        layers = self._layers.by_key
+        for begun in [link.start(layers[key].before_checkpoint()) for key, link in self._links.items()]:
+            begun.finish()
 
     def _tell(self, done: RoundMetrics, loss: float, pass_: Pass) -> None:
         known = self._metrics.rounds[0].batches if self._metrics.rounds else None

@@ -160,7 +160,7 @@ class Workbench:
     def batch_done(self, number: int, count: int, every: int) -> None:
         """After a batch of training: make a checkpoint if one is due. Raises `ShuttingDown` if that was waited for."""
         self.recovery.shutdown.after_batch()
-        if every and count % every == 0:
+        if is_due(count, every):
             self.keep(ResumePoint(Phase.TRAIN, number, count), count)
 
     def take_over(self, snapshot: Snapshot) -> None:
@@ -198,3 +198,8 @@ class Workbench:
         """Let go of everything that belongs to this conversation. May be called again."""
         seconds = self.background.reset()
         self.measurements.conversation_over(self.peers.close(), seconds)
+
+
+def is_due(count: int, every: int) -> bool:
+    """Whether all parties make a checkpoint behind so many batches of a round."""
+    return every > 0 and count % every == 0

@@ -360,14 +360,23 @@ class Task:
             self.follow()
             self.open(rows)
             self.batch(rows, training)
+            due = wanted[0].checkpoint_every if training else 0
+            if due and (host.batches + 1) % due == 0:
+                self.mark()
             for rounds in (host, *(line.rounds for line in self.lines)):
                 rounds.batch_done()
-            if training and wanted[0].checkpoint_every and host.batches % wanted[0].checkpoint_every == 0:
+            if due and host.batches % due == 0:
                 self.save(phase, host.place.round, host.batches)
         self.follow()
         self.open(None)
+        if training:
+            self.mark()
         self.sign()
         self.save(phase, host.place.round)
+
+    def mark(self) -> None:
+        """What the layers say before a checkpoint."""
+        self.talk(lambda line: (line.host.before_checkpoint(), line.collaborator.before_checkpoint()))
 
     def open(self, rows: int | None) -> None:
         """Everyone says what its next batch is; None: that there is none."""

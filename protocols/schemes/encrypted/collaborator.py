@@ -38,6 +38,7 @@ from protocols.schemes.encrypted.messages import (
 )
 from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
 from protocols.schemes.encrypted.relation_test import Relation, RelationTest
+from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import Move, ShareTest
 
 
@@ -59,6 +60,10 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._host_share: EncryptedOperand | None = None
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
         self._relation_test = RelationTest(Sender.COLLABORATOR, self._share, self._masks)
+        is_tested = parameters.test_shares_every > 0
+        self._marks = ShareMarks(
+            Sender.COLLABORATOR, self._share, self._masks, marks=is_tested, is_marked=is_tested and spec.trainable
+        )
         self._moved_by: Integers | None = None  # a of the last step, until the host has tested what it made of V
 
     def setup(self) -> Steps[None]:
@@ -71,8 +76,17 @@ class EncryptedCollaborator(CollaboratorLayer):
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        yield from self._open((yield from self._start.resume(state)))
+        marks, rest = split_state(state)
+        keys = yield from self._start.resume(rest, partial(self._marks.restore, marks))
+        yield from self._open(keys)
+        yield from self._marks.ask(self._products, self._host_share)
+        yield from self._marks.answer(self._products)
         self._life.end_batch()
+
+    def before_checkpoint(self) -> Steps[None]:
+        """See the interface."""
+        self._life.check_between_batches()
+        yield from self._marks.exchange(self._products, self._host_share)
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = CollaboratorProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
@@ -84,10 +98,12 @@ class EncryptedCollaborator(CollaboratorLayer):
         if self._host_share is None:
             raise CallOutOfOrder("the host's share has not come")
         image, known = as_ring(factor.T), negative(np.ascontiguousarray(self._share.values.T))
-        yield from self._relation_test.ask(self._products, Relation(self._host_share, None, image, known, 0))
+        relation, result = Relation(self._host_share, None, image, known, 0), None
+        mark = yield from self._relation_test.ask(self._products, relation)
         if self._spec.trainable:
             query = received((yield Receive(RelationQuery)), RelationQuery)
-            yield from self._relation_test.answer(self._products, factor, query, 0)
+            result = yield from self._relation_test.answer(self._products, factor, query, 0)
+        self._marks.keep(mark, result)
 
     def _send_share(self) -> Steps[None]:
         if self._spec.trainable:
@@ -107,12 +123,12 @@ class EncryptedCollaborator(CollaboratorLayer):
         return self._life.is_set_up and self._products.prepare()
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.state`."""
-        return self._start.state()
+        """See the interface, `LayerStart.state` and `ShareMarks.state`."""
+        return {**self._start.state(), **self._marks.state()}
 
     def weights(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.weights`."""
-        return self._start.weights()
+        """See the interface, `LayerStart.weights` and `ShareMarks.newest`."""
+        return {**self._start.weights(), **self._marks.newest()}
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()

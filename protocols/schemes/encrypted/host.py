@@ -20,9 +20,11 @@
             ProjectionKey                <------------------> ProjectionKey            fresh; U and V as they were
             CollaboratorShare [V]_C      -------------------> (if trainable)
                                          <------------------- HostShare [U^T]_H
+            each asks for its mark of the other's share <---> share_marks.py
 
     batch   ShareQuery, EqualityProof, EqualityConfirmation before Projection, if a new [U] is tested: share_test.py
             RelationQuery and what follows it before StepGradient, if a new [V] is tested: relation_test.py
+            ShareMark, from both, before a checkpoint: share_marks.py
 
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
 Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
@@ -99,6 +101,7 @@ from protocols.schemes.encrypted.messages import (
 )
 from protocols.schemes.encrypted.products import HostProducts, check_products
 from protocols.schemes.encrypted.relation_test import Relation, RelationTest, is_drawn, wrong_share
+from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import PLACE
 
 
@@ -130,6 +133,8 @@ class EncryptedHost(HostLayer):
         self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
         self._test = RelationTest(Sender.HOST, self._share, self._masks)
         self._moved: Relation | None = None  # of the collaborator's share, if it is to be tested
+        is_tested = parameters.test_shares_every > 0
+        self._marks = ShareMarks(Sender.HOST, self._share, self._masks, is_tested and spec.trainable, is_tested)
 
     def setup(self) -> Steps[None]:
         """See the interface."""
@@ -141,8 +146,17 @@ class EncryptedHost(HostLayer):
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        yield from self._open((yield from self._start.resume(state)))
+        marks, rest = split_state(state)
+        keys = yield from self._start.resume(rest, partial(self._marks.restore, marks))
+        yield from self._open(keys)
+        yield from self._marks.answer(self._products)
+        yield from self._marks.ask(self._products, self._peer_share)
         self._life.end_batch()
+
+    def before_checkpoint(self) -> Steps[None]:
+        """See the interface."""
+        self._life.check_between_batches()
+        yield from self._marks.exchange(self._products, self._peer_share)
 
     def _open(self, keys: Keys) -> Steps[None]:
         self._products = HostProducts(keys, self._share.shapes, self._spec.rows, self._spec.trainable)
@@ -151,10 +165,11 @@ class EncryptedHost(HostLayer):
     def _test_first_shares(self, factor: Integers) -> Steps[None]:
         """Show that [U] is, and test that [V] is, what the set-up gave. `factor`: A."""
         query = received((yield Receive(RelationQuery)), RelationQuery)
-        yield from self._test.answer(self._products, factor.T, query, 0)
+        result, mark = (yield from self._test.answer(self._products, factor.T, query, 0)), None
         if self._peer_share is not None:
             relation = Relation(self._peer_share, None, as_ring(factor), negative(self._share.values), 0)
-            yield from self._test.ask(self._products, relation)
+            mark = yield from self._test.ask(self._products, relation)
+        self._marks.keep(mark, result)
 
     def _exchange_shares(self) -> Steps[None]:
         """[V] for our next gradient, [U] for the next projection."""
@@ -173,12 +188,12 @@ class EncryptedHost(HostLayer):
         return self._life.is_set_up and self._products.prepare()
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.state`."""
-        return self._start.state()
+        """See the interface, `LayerStart.state` and `ShareMarks.state`."""
+        return {**self._start.state(), **self._marks.state()}
 
     def weights(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.weights`."""
-        return self._start.weights()
+        """See the interface, `LayerStart.weights` and `ShareMarks.newest`."""
+        return {**self._start.weights(), **self._marks.newest()}
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         ring = yield from self._receive(rows)

@@ -347,3 +347,58 @@ class RelationReply(CiphertextMessage):
         super().__post_init__()
         self.require_int("rows", 0, MAX_ROWS)
         self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _mark_shapes(layer: LaidOut, tester: Sender) -> tuple[MatrixShape, MatrixShape]:
+    """Of the product by which a share is marked, and what the share was encrypted for."""
+    return _asks_of(layer, tester, (0, 0))[0]
+
+
+def _mark_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    size = layer.sizes.reply(*_mark_shapes(layer, sender)) + number(recorded[0])
+    return size, size
+
+
+def _mark_query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    low, high = _mark_bounds(layer, sender, recorded)
+    return low + data(ELEMENT_BYTES), high + data(ELEMENT_BYTES)
+
+
+def _mark_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(*_mark_shapes(layer, sender))
+
+
+@wire(
+    82,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix."),
+    recorded=("version",),
+    bounds=_of_layer(_mark_bounds),
+    distance=_of_layer(_mark_distance),
+)
+@dataclass(frozen=True)
+class ShareMark(CiphertextMessage):
+    """[c P + m]_O before a checkpoint, of the receiver's share P (protocols/schemes/encrypted/share_marks.py).
+
+    **Leaks** nothing: what it decrypts to is uniform. The receiver keeps it.
+    """
+
+
+@wire(
+    83,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version",),
+    bounds=_of_layer(_mark_query_bounds),
+    distance=_of_layer(_mark_distance),
+)
+@dataclass(frozen=True)
+class MarkQuery(CiphertextMessage):
+    """[c P + m']_O behind a resumption, by the c of a `ShareMark`, and the element of a comparison, for m' - m.
+
+    **Leaks** nothing: what it decrypts to is uniform, and differs from what the receiver has kept by what is compared.
+    """
+
+    element: bytes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_bytes("element", ELEMENT_BYTES)

@@ -13,8 +13,11 @@ both            behind READY, once each, unless resumed: one -RelationQuery-> AS
                 (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
                 (-RelationReply-> VOUCHING -EqualityConfirmation-> CHECKED)
                 -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
+                before a checkpoint, once a step: behind a batch -ShareMark-> MARKED, or ENDED -ShareMark-> ENDED
+                the host's (TRAINING -ShareMark-> TRAINING)
 In the first batch of a round SecretsCommitment comes first, from both.
-resumed         the same from RESTORED on, where the keys are fresh and the weights as they were
+resumed         the same from RESTORED on, where the keys are fresh and the weights as they were. Behind READY, once
+                each: one -MarkQuery-> MARKING -EqualityConfirmation-> READY, the other -EqualityProof-> READY
 """
 
 from __future__ import annotations
@@ -38,9 +41,11 @@ from protocols.schemes.encrypted.messages import (
     CollaboratorShare,
     FeatureGradient,
     HostShare,
+    MarkQuery,
     Projection,
     RelationQuery,
     RelationReply,
+    ShareMark,
     ShareQuery,
     StepGradient,
     WeightGradient,
@@ -79,6 +84,8 @@ class EncryptedState(OrderState):
     GRADIENT = auto()
     ASKING = auto()
     VOUCHING = auto()
+    MARKING = auto()
+    MARKED = auto()
 
 
 E = EncryptedState
@@ -89,11 +96,13 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, CheckQuery): (Projection,),
     (C, CheckReply): (CheckQuery,),
-    (H, EqualityProof): (CheckReply, ShareQuery, RelationReply),
+    (H, EqualityProof): (CheckReply, ShareQuery, RelationReply, MarkQuery),
     (C, EqualityConfirmation): (EqualityProof,),
     (C, RelationQuery): (HostShare,),
+    (C, MarkQuery): (HostShare,),
+    (H, MarkQuery): (CollaboratorShare,),
     (H, RelationReply): (RelationQuery,),
-    (C, EqualityProof): (RelationReply,),
+    (C, EqualityProof): (RelationReply, MarkQuery),
     (H, EqualityConfirmation): (EqualityProof,),
     (H, RelationQuery): (CollaboratorShare, Projection),
     (C, RelationReply): (RelationQuery,),
@@ -102,6 +111,10 @@ _ANSWERS = {
     (H, HostShare): (InitialFactor, ProjectionKey, WeightGradient),
     (H, StepSkipped): (Projection,),
 }
+
+
+def _asks_for_a_mark() -> tuple[tuple[S | E, MessageType, S | E], ...]:
+    return (S.READY, MarkQuery, E.MARKING), (E.MARKING, EqualityConfirmation, S.READY)
 
 
 def _host(trainable: bool) -> Moves:
@@ -117,10 +130,13 @@ def _host(trainable: bool) -> Moves:
             (S.READY, RelationReply, E.VOUCHING),
             (E.VOUCHING, EqualityConfirmation, S.READY),
             *([(S.READY, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.READY)] if trainable else []),
+            (S.READY, EqualityProof, S.READY),
+            *(_asks_for_a_mark() if trainable else ()),
         ),
         **moves(
             Phase.TRAIN,
             (S.TRAINING, SecretsCommitment, S.TRAINING),
+            *([(S.TRAINING, ShareMark, S.TRAINING)] if trainable else []),
             (S.TRAINING, CheckQuery, E.CHECKING),
             ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
             *([(S.TRAINING, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.TRAINING)] if trainable else []),
@@ -160,6 +176,8 @@ def _collaborator(trainable: bool) -> Moves:
             (S.READY, RelationQuery, E.ASKING),
             (E.ASKING, EqualityProof, S.READY),
             *([(S.READY, RelationReply, E.VOUCHING), (E.VOUCHING, EqualityConfirmation, S.READY)] if trainable else []),
+            *_asks_for_a_mark(),
+            *([(S.READY, EqualityProof, S.READY)] if trainable else []),
         ),
         **moves(Phase.TEST, *forward),
         **moves(
@@ -168,6 +186,8 @@ def _collaborator(trainable: bool) -> Moves:
             *(vouched if trainable else ()),
             (_PROJECTED, WeightGradient, E.GRADIENT if trainable else E.STEPPED),
             *([(E.GRADIENT, CollaboratorShare, E.STEPPED)] if trainable else []),
+            ((*_PROJECTED, E.STEPPED), ShareMark, E.MARKED),
+            (S.ENDED, ShareMark, S.ENDED),
         ),
     }
 
@@ -191,16 +211,20 @@ class CommitmentRules(SchemeRules):
             refuse(sender, message_type, f"the {roles} had not committed to secrets of this round")
 
 
-_BEGINS = (CheckReply, ShareQuery, RelationReply)
+_BEGINS = (CheckReply, ShareQuery, RelationReply, MarkQuery)
 """What carries the first element of a comparison."""
 
 
 class EncryptedRules(CommitmentRules):
-    """Set-up and steps let each side ask once about the other's share; every question has one reply, and one proof."""
+    """Set-up and steps let each side ask once about the other's share; every question has one reply, and one proof.
+
+    Each side marks the other's share once behind a step, and asks for a mark once, where no first share is made.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._may_ask: set[Sender] = set()
+        self._may_ask, self._may_mark = set[Sender](), set[Sender]()
+        self._may_ask_for_marks = {H, C}
         self._owed_replies, self._owed_proofs = dict.fromkeys(Sender, 0), dict.fromkeys(Sender, 0)
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
@@ -212,8 +236,20 @@ class EncryptedRules(CommitmentRules):
             if sender not in self._may_ask:
                 refuse(sender, message_type, f"the {sender.other.role}'s share has not moved since it was tested")
             self._may_ask.discard(sender)
+        self._check_marks(sender, message_type)
         self._count(self._owed_replies, sender, message_type, (RelationQuery,), RelationReply)
         self._count(self._owed_proofs, sender, message_type, _BEGINS, EqualityProof)
+
+    def _check_marks(self, sender: Sender, message_type: MessageType) -> None:
+        if message_type is StepGradient:
+            self._may_mark = {H, C}
+        elif message_type is InitialShare:
+            self._may_ask_for_marks = set()
+        elif message_type is ShareMark or message_type is MarkQuery:
+            allowed = self._may_mark if message_type is ShareMark else self._may_ask_for_marks
+            if sender not in allowed:
+                refuse(sender, message_type, "there is one for each step, or each resumption")
+            allowed.discard(sender)
 
     @staticmethod
     def _count(
@@ -233,7 +269,7 @@ def encrypted_order(trainable: bool) -> SchemeOrder:
     """For a bottom model that is trained, or frozen."""
     return SchemeOrder(
         host_over=(S.TRAINING,),
-        settled=(*_PROJECTED, E.STEPPED),
+        settled=(*_PROJECTED, E.STEPPED, E.MARKED),
         tested=_PROJECTED,
         host=_host(trainable),
         collaborator=_collaborator(trainable),

@@ -35,6 +35,9 @@ from protocols.layer.weight_share import HOST, ROLES, WeightShare
 
 Parts = tuple[bytes, ...]
 
+BATCHES_A_MARK = 16
+"""A declared run has room for a checkpoint every so many batches; more come out of what is kept for interruptions."""
+
 STOCK = 2
 """Products' worth of precomputed randomness that is kept ready for each kind of product."""
 
@@ -58,7 +61,7 @@ def run_distance(role: str, spec: LayerSpec, backend: Backend, share: WeightShar
     batch += (moved * 2 + backend.distance(shapes.step_test(rows))) * share.test_rate
     if spec.trainable:
         once += backend.distance(shapes.test_answer(Sender.HOST, 0))
-        batch += backend.distance(shapes.weight_gradient(rows))
+        batch += backend.distance(shapes.weight_gradient(rows)) + _marks(first, share)
         batch += backend.distance(shapes.test_answer(Sender.HOST, rows)) * share.test_rate
     return RunDistance(once, batch)
 
@@ -70,8 +73,13 @@ def _host_distance(spec: LayerSpec, backend: Backend, share: WeightShare) -> Run
         return RunDistance(once, Distance())
     loaded = shapes.feature_gradient(rows)
     first, moved = (backend.distance(shapes.tested_share(Sender.HOST, each), loaded) for each in (0, rows))
-    batch = backend.distance(shapes.feature_gradient(rows)) + moved * (2 * share.test_rate)
+    batch = backend.distance(shapes.feature_gradient(rows)) + moved * (2 * share.test_rate) + _marks(first, share)
     return RunDistance(once + first, batch)
+
+
+def _marks(first: Distance, share: WeightShare) -> Distance:
+    """What the marks before checkpoints show, on the average of a batch; `first`: one mark."""
+    return first * (1 / BATCHES_A_MARK if share.test_rate else 0.0)
 
 
 class PrecomputedRandomness:

@@ -36,11 +36,10 @@ and may fall silent instead of confirming: then its peer goes no further, and al
 For the owner (malicious tester): y is uniform, whatever it asked for, and w is never sent. It passes only if it has
 guessed what w + s is, one guess a test, and a wrong one ends the task.
 
-**What this does not cover** Shares behind a resumption: they are as they were, and nothing that the other knows says
-so. Which a* it was, and the size of lr dz. What a ciphertext holds besides a matrix, and key-switching keys that are
-none: a product of more rows than a test has may meet what they add (tests/attacks/test_more_than_a_matrix.py). Answers
-that are wrong where the share is right: those end the task, and say nothing about who. A judge finds what a round's
-shares were.
+**What this does not cover** Shares behind a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a
+ciphertext holds besides a matrix, and key-switching keys that are none: a product of more rows than a test has may meet
+what they add (tests/attacks/test_more_than_a_matrix.py). Answers that are wrong where the share is right: those end the
+task, and say nothing about who. A judge finds what a round's shares were.
 
 **Leaks** that a share was tested, and nothing else.
 """
@@ -82,6 +81,14 @@ class Relation:
     rows: int
 
 
+@dataclass(frozen=True, repr=False)
+class Mark:
+    """What a tester keeps of [c P + m]_O: c [t, k] and m [t, n]. Secret."""
+
+    combination: Integers
+    mask: Ring
+
+
 class RelationTest:
     """Tests the other side's share, and answers its tests of ours.
 
@@ -97,8 +104,8 @@ class RelationTest:
     def __repr__(self) -> str:
         return f"<RelationTest at {self._share!r}>"
 
-    def ask(self, products: ShareProducts, relation: Relation) -> Steps[None]:
-        """Test the peer's share. Raises `VerificationFailed`."""
+    def ask(self, products: ShareProducts, relation: Relation) -> Steps[Mark]:
+        """Test the peer's share. Returns what the new one was combined by. Raises `VerificationFailed`."""
         rows, (width, columns) = relation.rows, relation.known.shape
         combination = ternary(self._randomness, rows_of_test(rows), width)
         value, before = matmul(combination, relation.known), tuple[bytes, ...]()
@@ -114,9 +121,10 @@ class RelationTest:
         value = add(value, products.decrypt_answer(reply.parts, rows))
         comparison = Comparison(self._sender, self._place(self._sender), value)
         yield from comparison.prove(reply.element, self._wrong(self._sender, rows))
+        return Mark(combination, mask)
 
-    def answer(self, products: ShareProducts, factor: Integers, query: RelationQuery, rows: int) -> Steps[None]:
-        """Show that our share is as it should be. Raises `VerificationFailed`.
+    def answer(self, products: ShareProducts, factor: Integers, query: RelationQuery, rows: int) -> Steps[Ring]:
+        """Show that our share is as it should be. Returns c P + m of the new one. Raises `VerificationFailed`.
 
         Args:
             factor: F [q, n].
@@ -126,12 +134,14 @@ class RelationTest:
         self._check(query, rows)
         value = self._mask(rows, factor.shape[1])
         parts = products.answer(factor, query.image, value, rows)
-        for combined in (query.now, query.before):
-            if combined:
-                value = add(value, products.decrypt_combined(combined, rows))
+        now = products.decrypt_combined(query.now, rows)
+        value = add(value, now)
+        if query.before:
+            value = add(value, products.decrypt_combined(query.before, rows))
         comparison = Comparison(self._sender, self._place(self._sender.other), value)
         yield Send(RelationReply(self._share.version, parts, rows, comparison.element))
         yield from comparison.verify(self._wrong(self._sender.other, rows))
+        return now
 
     def _mask(self, rows: int, columns: int) -> Ring:
         return self._randomness.ring((rows_of_test(rows), columns), RING_BITS)

@@ -27,9 +27,11 @@ from protocols.schemes.encrypted.messages import (
     CollaboratorShare,
     FeatureGradient,
     HostShare,
+    MarkQuery,
     Projection,
     RelationQuery,
     RelationReply,
+    ShareMark,
     ShareQuery,
     StepGradient,
     WeightGradient,
@@ -131,6 +133,8 @@ class EncryptedScheme(Scheme):
             ShareQuery,
             RelationQuery,
             RelationReply,
+            ShareMark,
+            MarkQuery,
         )
 
 

@@ -91,6 +91,7 @@ class Layer:
 
     def states(self) -> States:
         """What the two ends would keep in a checkpoint."""
+        self._talk(self.host.before_checkpoint(), self.collaborator.before_checkpoint())
         return self.host.state(), self.collaborator.state()
 
     def resumed(self, states: States | None = None) -> Layer:

@@ -68,6 +68,10 @@ class Run:
             self.layer.stock_up(len(a), training)
         return self.layer.forward(a, training)
 
+    def mark(self) -> None:
+        """What both say before a checkpoint."""
+        pump(self.layer.host.before_checkpoint(), self.layer.collaborator.before_checkpoint())
+
     def skip(self) -> None:
         pump(self.layer.host.skip(), backward_and_settle(self.layer.collaborator))
 

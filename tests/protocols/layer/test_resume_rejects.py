@@ -114,6 +114,7 @@ def test_there_is_no_state_inside_a_batch(scheme: str, trainable: bool) -> None:
     run = Run.new(scheme, 3, 2, 4, trainable, every=1)
     host, collaborator = run.layer.host, run.layer.collaborator
     run.batch(0, 4, "step")
+    run.mark()
     version = int(host.state()["version"][0])
 
     def refused(*pair: Any) -> None:
@@ -148,6 +149,7 @@ def test_there_is_no_state_inside_a_batch(scheme: str, trainable: bool) -> None:
     )
     refused(host, collaborator)
     step_by_step(host.backward(dz, 0.1), backward_and_settle(collaborator), whole_or_refused)
+    run.mark()
     assert [int(end.state()["version"][0]) for end in (host, collaborator)] == [version + 1] * 2
 
 

@@ -37,7 +37,7 @@ POINTS = [
     ResumePoint(Phase.TEST, 1),
 ]
 OPEN_TYPES = {"CheckQuery", "MaskedCheck", "MaskedFeatures", "MaskedShare", "MaskedGradient"}
-OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort"}
+OPEN_TYPES |= {"PlainGradient", "StepSkipped", "Abort", "ShareMark"}
 TYPES = {kind.__name__: kind for kind in MESSAGE_TYPES}
 
 

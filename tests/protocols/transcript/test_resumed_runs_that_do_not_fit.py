@@ -249,7 +249,7 @@ def test_no_ciphertext_mask_or_nonce_survives_an_interruption() -> None:
         fresh = {kind.__name__ for kind in MESSAGE_TYPES if wire_format(kind).ledger.is_fresh}
         names = {text.split(b" ")[3].decode() for text in second if text.startswith(b"e ")} & fresh
         assert names >= {"Hello", "ProjectionKey"}
-        for name in names:
+        for name in names - {"MarkQuery"}:  # the first conversation has none
             old = [text.split(b" ")[9] for text in first if b" %b " % name.encode() in text]
             at = next(number for number, text in enumerate(second) if b" %b " % name.encode() in text)
             fields = second[at].split(b" ")
