@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
+from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
 from secure_hfl.errors import TaskError
 from secure_hfl.tasks.record import utc_now
@@ -69,6 +70,28 @@ class PredictionBudget:
             self._limits.check_predictions(self._party, times)
             rows = [(each, count + 1) for each, count in zip(ids, times)]
             db.executemany("INSERT OR REPLACE INTO predicted VALUES (?, ?)", rows)
+
+    def ask_or_left(self, count: int) -> int | None:
+        """As `ask`; but where it is more than this day has left: how many it has, and nothing is counted."""
+        try:
+            self.ask(count)
+        except WrongSession:
+            return max(0, self._limits.asked_a_day - self.asked_today())
+        return None
+
+    def predict_or_spent(self, ids: Sequence[str]) -> list[bool]:
+        """As `predict`; but where it is once too often for some: which these are, and nothing is counted."""
+        try:
+            self.predict(ids)
+        except WrongSession:
+            return [self.times(each) >= self._limits.predictions for each in ids]
+        return [False] * len(ids)
+
+    def asked_today(self) -> int:
+        """How many ids were asked about today."""
+        with self._transaction() as db:
+            row = db.execute("SELECT ids FROM asked WHERE day = ?", (self._today().isoformat(),)).fetchone()
+        return row[0] if row is not None else 0
 
     def times(self, sample: str) -> int:
         """How often a sample was predicted."""

@@ -37,7 +37,8 @@ from secure_hfl.log import logger
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.budget import COUNTS, PredictionBudget
 from secure_hfl.prediction.features import Rows
-from secure_hfl.prediction.party import PredictingParty, batches_of, rows_of, show
+from secure_hfl.prediction.online_collaborator import OnlineCollaborator
+from secure_hfl.prediction.party import ROWS, PredictingParty, batches_of, rows_of, show
 from secure_hfl.prediction.trained import Training
 from secure_hfl.transport.channel import Channel
 
@@ -78,7 +79,7 @@ class PredictionServer:
         self._is_in_session = False
 
     def stop(self) -> None:
-        """Serve no further session; one that is under way goes on to its end."""
+        """Serve no further session; one that is under way goes on to its end, or on line to where all is signed."""
         self._is_stopping = True
 
     def serve(self, sessions: int | None = None) -> None:
@@ -141,7 +142,10 @@ class PredictionServer:
             self.served += 1
             logger.info(f"Session {self.served}: {count} samples.")
         except TaskFailed as error:
-            logger.error(f"A session failed: {error}")
+            if self._is_stopping:
+                logger.info(f"A session was ended: {error}")
+            else:
+                logger.error(f"A session failed: {error}")
         finally:
             self._is_in_session = False
 
@@ -157,6 +161,8 @@ class PredictionServer:
         manifest = bench.state.manifest = self._agree(link)
         limits = manifest.limits(task.party)
         budget = PredictionBudget(task.directory / COUNTS, task.party, limits)
+        if manifest.is_online:
+            return self._serve_online(link, manifest, budget)
         outcome = self.party.intersect(
             self.party.local_ids,
             lambda work: run_collaborator_psi(link, task.party, work),
@@ -168,7 +174,8 @@ class PredictionServer:
         if found:
             budget.predict(found)
             rows = self.party.features.of(found)
-            layer = self._set_up(link, manifest, rows)
+            size, width = rows_of(manifest, len(found)), rows.features.shape[1]
+            layer = self._set_up(link, manifest, (size, width), len(found))
             self._round(link, manifest, layer, rounds, rows)
         self._farewell(link, rounds)
         self.party.settle([task.party])
@@ -204,13 +211,24 @@ class PredictionServer:
             raise ConfigurationError("the host's manifest has another projection layer than was trained")
         return manifest
 
-    def _set_up(self, link: Link, manifest: Manifest, rows: Rows) -> CollaboratorLayer:
+    def _serve_online(self, link: Link, manifest: Manifest, budget: PredictionBudget) -> int:
+        """A session that stays open; how many rows were shown in it."""
+        ids = self.party.local_ids
+        session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping)
+        session.register(ids)
+        shape = rows_of(manifest, ROWS), self.party.features.of(ids[:1]).features.shape[1]
+        session.serve(self._set_up(link, manifest, shape, shape[0]))
+        self.party.settle([self._bench.assignment.party])
+        return session.rows
+
+    def _set_up(self, link: Link, manifest: Manifest, shape: tuple[int, int], count: int) -> CollaboratorLayer:
+        """Fresh keys for the layer, and the share as it was, for batches [rows, columns]; signed."""
         bench, task = self._bench, self._bench.assignment
         bench.peers.go_to(Phase.SETUP)
-        batch, width = rows_of(manifest, len(rows.ids)), rows.features.shape[1]
+        batch, width = shape
         link.send(FeatureShape(batch, width))
         budget = bench.checkpoints.spent.budget(task.party, "collaborator")
-        samples, limits = (0, len(rows.ids)), task.limits
+        samples, limits = (0, count), task.limits
         spec = layer_spec(manifest, task.party, batch, width, None, samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
         spec = replace(spec, witness=bench.peers.witness(link.name))

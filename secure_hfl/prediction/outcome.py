@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import importlib.util
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class Predictions:
         at: the row of `outputs` of each of them.
         reasons: why others have no prediction.
         labels: the Host's, of the rows of `outputs`, where its iterators yield any.
-        session: of what was exchanged: transcripts, by collaborator.
+        transcripts: of what was exchanged, one a collaborator.
+        refused: of those without a prediction, those that a collaborator holds back, since a budget is spent.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +38,7 @@ class Predictions:
     reasons: Mapping[str, str] = field(repr=False)
     labels: tuple[Any, ...] = field(default=(), repr=False)
     transcripts: tuple[Path, ...] = ()
+    refused: frozenset[str] = field(default=frozenset(), repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,22 +54,36 @@ class Predictions:
             raise KeyError(f"{sample}: {self.reasons.get(sample, 'it was not asked for')}")
         return self.outputs[self.at[sample]]
 
+    def of(self, ids: Sequence[str]) -> Predictions:
+        """The part of these, which were among those asked for."""
+        return replace(
+            self,
+            ids=tuple(ids),
+            at={each: self.at[each] for each in ids if each in self.at},
+            reasons={each: self.reasons[each] for each in ids if each not in self.at},
+            refused=self.refused.intersection(ids),
+        )
+
     @property
     def columns(self) -> list[str]:
         """Of the table that `rows` gives."""
         return ["id", "status", "reason", "prediction", *(f"output_{at}" for at in range(self.width))]
 
     def rows(self) -> Iterator[list[Any]]:
-        """A row for each id of the request: id, "predicted" or "missing", the reason, the prediction, and the outputs.
+        """A row for each id of the request: id, status, the reason, the prediction, and the outputs.
 
         The prediction is the number of the largest output, or the output itself where there is one only.
         """
         for sample in self.ids:
             if sample not in self.at:
-                yield [sample, "missing", self.reasons[sample], None, *([None] * self.width)]
+                yield [sample, self.status(sample), self.reasons[sample], None, *([None] * self.width)]
                 continue
             values = self.outputs[self.at[sample]].tolist()
-            yield [sample, "predicted", "", values[0] if len(values) == 1 else values.index(max(values)), *values]
+            yield [sample, "predicted", "", prediction_of(values), *values]
+
+    def status(self, sample: str) -> str:
+        """Of an id of the request: "predicted", "missing", or "refused"."""
+        return "predicted" if sample in self.at else "refused" if sample in self.refused else "missing"
 
     def write(self, path: Path) -> None:
         """Write a table: Parquet if the file's name ends so, else CSV.
@@ -95,6 +111,11 @@ class Predictions:
         columns = list(zip(*self.rows())) or [()] * len(self.columns)
         table = {name: list(values) for name, values in zip(self.columns, columns)}
         pyarrow.parquet.write_table(pyarrow.table(table), path)
+
+
+def prediction_of(values: Sequence[float]) -> float:
+    """What an output says: the number of the largest value, or the value itself where there is one only."""
+    return values[0] if len(values) == 1 else values.index(max(values))
 
 
 def check_parquet() -> None:
@@ -135,12 +156,17 @@ def _parquet_ids(path: Path) -> list[str]:
     return [str(each) for each in table.column(name).to_pylist()]
 
 
+def spelled(held: Sequence[str]) -> dict[str, str]:
+    """A party's ids, by the form in which PSI compares them."""
+    return {normal(each): each for each in held}
+
+
 class Request:
     """Ids that are asked for, and which of them this party holds.
 
     Args:
         ids: in any order, also repeated.
-        held: this party's own.
+        held: this party's own, as `spelled` gives them; None: it may ask about any.
         party: its name.
 
     Attributes:
@@ -148,13 +174,13 @@ class Request:
         reasons: why others cannot be predicted.
     """
 
-    def __init__(self, ids: Sequence[str], held: Sequence[str], party: str) -> None:
+    def __init__(self, ids: Sequence[str], held: Mapping[str, str] | None, party: str) -> None:
         wrong = next((each for each in ids if not isinstance(each, str)), None)
         if wrong is not None or isinstance(ids, str):
             raise ConfigurationError(f"ids to predict must be a list of texts, not of {type(wrong or ids).__name__}")
         self.ids = tuple(ids)
-        known = {_normal(each): each for each in held}
-        self.own = {each: known[_normal(each)] for each in ids if _normal(each) in known}
+        known = spelled(ids) if held is None else held
+        self.own = {each: known[normal(each)] for each in ids if normal(each) in known}
         self.reasons = {each: f"{party} does not hold it" for each in ids if each not in self.own}
 
     @property
@@ -166,9 +192,10 @@ class Request:
         self,
         found: Sequence[str],
         outputs: torch.Tensor,
-        holders: Mapping[str, frozenset[str]],
+        holders: Mapping[str, Container[str]],
         labels: tuple[Any, ...] = (),
         transcripts: Sequence[Path] = (),
+        refusals: Mapping[str, str] | None = None,
     ) -> Predictions:
         """The outcome.
 
@@ -176,16 +203,19 @@ class Request:
             found: the ids, in this party's spelling, that were predicted.
             outputs: of these.
             holders: which of the asked ids each collaborator holds.
+            refusals: why some ids are held back, though they may be held.
         """
         position = {each: at for at, each in enumerate(found)}
         at = {each: position[own] for each, own in self.own.items() if own in position}
-        reasons = dict(self.reasons)
+        reasons, held_back = dict(self.reasons), refusals or {}
         for each, own in self.own.items():
             if own not in position:
                 without = [key for key, held in holders.items() if own not in held]
-                reasons[each] = f"{', '.join(without) or 'somebody'} does not hold it"
-        return Predictions(self.ids, outputs, at, reasons, labels, tuple(transcripts))
+                reasons[each] = held_back.get(own) or f"{', '.join(without) or 'somebody'} does not hold it"
+        refused = frozenset(each for each, own in self.own.items() if own in held_back and each not in at)
+        return Predictions(self.ids, outputs, at, reasons, labels, tuple(transcripts), refused)
 
 
-def _normal(sample: str) -> str:
+def normal(sample: str) -> str:
+    """The form in which ids are compared."""
     return sample if sample.isascii() else unicodedata.normalize("NFC", sample)

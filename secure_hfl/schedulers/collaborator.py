@@ -10,7 +10,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import ensure_visible
 from secure_hfl.one_line_errors import one_line_errors
-from secure_hfl.prediction.collaborator import prediction_server
+from secure_hfl.prediction.collaborator import PredictionServer, prediction_server
 from secure_hfl.schedulers.base import PLACEHOLDER, HeteroNNScheduler
 
 
@@ -30,6 +30,7 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
     def __init__(self, feature_key: str, *others: Any, run_limits: RunLimits | None = None, **named: Any) -> None:
         super().__init__(feature_key, *others, **named)
         self.run_limits = run_limits
+        self._server: PredictionServer | None = None
 
     def validate_context(self) -> None:
         """Check what a run needs. Override to add checks, and call `super().validate_context()` first."""
@@ -38,7 +39,8 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
             raise ConfigurationError(f"run_limits must be RunLimits(...) or None, not {self.run_limits!r}")
 
     def serve_predictions(self, task_id: str = PLACEHOLDER, sessions: int | None = None) -> None:
-        """Serve the Host of a finished task when it predicts, session after session, until SIGTERM or Ctrl-C.
+        """Serve the Host of a finished task when it predicts, session after session, until SIGTERM, Ctrl-C or
+        `stop_serving`.
 
         Args:
             task_id: as for `launch_task`; the placeholder stands for the only finished task here.
@@ -46,7 +48,14 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
         """
         ensure_visible()
         with one_line_errors():
-            prediction_server(self, task_id).serve(sessions)
+            self._server = prediction_server(self, task_id)
+            self._server.serve(sessions)
+
+    def stop_serving(self) -> None:
+        """From another thread, as of a notebook: serve no further session. One on line ends where all is signed; any
+        other goes on to its end."""
+        if self._server is not None:
+            self._server.stop()
 
     def _make_run(self, reference: str) -> Run:
         return collaborator_run(self, reference)

@@ -21,6 +21,7 @@ from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.prediction.host import predicting_host
 from secure_hfl.prediction.outcome import Predictions
+from secure_hfl.prediction.service import PredictionService, prediction_service
 from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
 from secure_hfl.schedulers.base import MAX_TIMEOUT, PLACEHOLDER, HeteroNNScheduler
@@ -153,6 +154,19 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         ensure_visible()
         with one_line_errors():
             return predicting_host(self, task_id).predict(ids)
+
+    def predict_online(self, task_id: str = PLACEHOLDER) -> PredictionService:
+        """Predict with a session that stays open, as long as its `with` block; collaborators may come and go meanwhile.
+
+            with MyHost("hospital_a", max_rounds=5).predict_online("stroke-study") as service:
+                service.predict(["107000"])["107000"]
+
+        Args:
+            task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+        """
+        ensure_visible()
+        with one_line_errors():
+            return prediction_service(self, task_id)
 
     def is_task_finished(self) -> bool:
         """Asked after every round. By default true when the configured max rounds are reached."""

@@ -42,6 +42,19 @@ def test_ids_that_are_asked_for_are_counted_by_the_day(tmp_path: Path) -> None:
     budgets[2].ask(10)
 
 
+def test_on_line_it_says_what_is_left_and_counts_nothing_that_is_refused(tmp_path: Path) -> None:
+    budget = PredictionBudget(tmp_path / COUNTS, "bank", RunLimits(predictions=1, asked_a_day=5))
+    assert budget.asked_today() == 0
+    assert [budget.ask_or_left(count) for count in (3, 3, 2, 1)] == [None, 2, None, 0]
+    assert budget.asked_today() == 5
+    assert budget.predict_or_spent(["a"]) == [False]
+    assert budget.predict_or_spent(["b", "a"]) == [False, True]
+    assert (budget.times("a"), budget.times("b")) == (1, 0)
+    free = PredictionBudget(tmp_path / COUNTS, "bank", RunLimits())
+    assert free.ask_or_left(1000) is None
+    assert free.predict_or_spent(["a", "b"]) == [False, False]
+
+
 def test_damaged_counts_allow_nothing(tmp_path: Path) -> None:
     (tmp_path / COUNTS).write_bytes(b"no database at all" * 100)
     with pytest.raises(TaskError, match="is not known, so none is"):

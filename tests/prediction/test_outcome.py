@@ -11,14 +11,14 @@ import torch
 
 from protocols.core.errors import MissingExtra
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.prediction.outcome import Request, read_ids
+from secure_hfl.prediction.outcome import Request, read_ids, spelled
 
 CAFE, COMPOSED = "cafe\N{COMBINING ACUTE ACCENT}", "caf\N{LATIN SMALL LETTER E WITH ACUTE}"
 HAS_PARQUET = importlib.util.find_spec("pyarrow") is not None
 
 
 def test_a_table_has_the_request_with_reasons(tmp_path: Path) -> None:
-    request = Request(["b", "a", "x", "b", CAFE], ["a", "b", COMPOSED], "host")
+    request = Request(["b", "a", "x", "b", CAFE], spelled(["a", "b", COMPOSED]), "host")
     assert request.asked == ["b", "a", COMPOSED]
     found = request.answered(["a", COMPOSED], torch.tensor([[0.5], [2.0]]), {"bank": frozenset({"a", COMPOSED})})
     found.write(tmp_path / "out.csv")
@@ -36,7 +36,7 @@ def test_a_table_has_the_request_with_reasons(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not HAS_PARQUET, reason="needs the extra parquet")
 def test_parquet_tables_are_written_and_read(tmp_path: Path) -> None:
-    request = Request(["b", "a"], ["a", "b"], "host")
+    request = Request(["b", "a"], spelled(["a", "b"]), "host")
     request.answered(["a"], torch.tensor([[1.0, 3.0]]), {}).write(tmp_path / "out.parquet")
     assert read_ids(tmp_path / "out.parquet") == ["b", "a"]
 
@@ -44,7 +44,7 @@ def test_parquet_tables_are_written_and_read(tmp_path: Path) -> None:
 def test_parquet_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"secure-hfl\[parquet\]"):
-        Request(["a"], ["a"], "host").answered(["a"], torch.ones(1, 1), {}).write(tmp_path / "out.parquet")
+        Request(["a"], spelled(["a"]), "host").answered(["a"], torch.ones(1, 1), {}).write(tmp_path / "out.parquet")
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,4 @@ def test_a_file_without_ids_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no id"):
         read_ids(tmp_path / "ids.txt")
     with pytest.raises(ConfigurationError, match="must be a list of texts"):
-        Request([7], ["7"], "host")  # type: ignore[list-item]
+        Request([7], spelled(["7"]), "host")  # type: ignore[list-item]
