@@ -24,6 +24,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import TaskID, TextColumn
 
+from secure_hfl.live.notebook import NotebookView, display_of_kernel
 from secure_hfl.log import terminal
 from secure_hfl.progress_view import LiveView, PartyProgress, bars
 
@@ -118,8 +119,11 @@ class Bars:
 
 
 def progress_for(descriptor: int | None) -> Progress:
-    """The sink that a run's options ask for; without one, bars if somebody is looking."""
+    """The sink that a run's options ask for; without one, bars or a notebook's picture if somebody is looking."""
     if descriptor is not None:
         return JsonLines(descriptor)
+    kernel = display_of_kernel()
+    if kernel is not None:
+        return NotebookView(kernel)
     console = terminal()
     return Silent() if console is None else Bars(console)
