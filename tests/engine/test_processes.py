@@ -199,7 +199,8 @@ def test_in_a_notebook(parties: Parties, monkeypatch: pytest.MonkeyPatch, tmp_pa
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
     NotebookClient(notebook, timeout=math.ceil(seconds(PARTY)), kernel_name="python3", allow_errors=True).execute()
     assert notebook.cells[1].outputs[0].text == "2 Linear\n"
-    (drawn,) = [output.data["text/html"] for output in notebook.cells[0].outputs if output.output_type == "display_data"]
+    (display,) = [output for output in notebook.cells[0].outputs if output.output_type == "display_data"]
+    drawn = display.data["text/html"]
     assert "<svg" in drawn
     assert ">finished, round " in drawn
     shown = [output for output in notebook.cells[2].outputs if output.output_type == "error"]
