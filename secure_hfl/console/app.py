@@ -31,11 +31,11 @@ from secure_hfl.console.views import (
     task,
     tasks,
 )
+from secure_hfl.listening import LOOPBACK_NAMES
 
 VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, doctor, task, privacy, audit)
 """Modules with `routes`. The first route that fits a path has it."""
 
-LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 _STATIC = Path(__file__).parent / "static"
 
 

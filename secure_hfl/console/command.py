@@ -58,7 +58,9 @@ def console(
     from protocols.core.errors import MissingExtra
 
     try:
-        from secure_hfl.console.serving import Place, serve
+        from secure_hfl.console.serving import serve
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the console needs {error.name}: pip install 'secure-hfl[console]'") from None
+    from secure_hfl.listening import Place
+
     serve(Place(address, port, tls_cert, tls_key, allow_remote), open_browser, scripts or ())
