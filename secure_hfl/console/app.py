@@ -25,15 +25,17 @@ from secure_hfl.console.views import (
     identity,
     invite,
     join,
+    predict,
     preferences,
     privacy,
+    results,
     sign_in,
     task,
     tasks,
 )
 from secure_hfl.listening import LOOPBACK_NAMES
 
-VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, doctor, task, privacy, audit)
+VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, doctor, task, privacy, audit, results, predict)
 """Modules with `routes`. The first route that fits a path has it."""
 
 _STATIC = Path(__file__).parent / "static"

@@ -96,6 +96,12 @@ def text_in(form: FormData, name: str) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
+def lines_in(form: FormData, name: str) -> bytes:
+    """What was typed, a line each, without spaces at their ends and without empty ones."""
+    lines = (line.strip() for line in text_in(form, name).splitlines())
+    return "\n".join(line for line in lines if line).encode()
+
+
 def count_in(form: FormData, name: str) -> int:
     """A whole number; 0 where nothing was typed. Raises `ConfigurationError`."""
     text = text_in(form, name)

@@ -165,7 +165,7 @@ def share_bar(titles: Titles, shares: Sequence[tuple[str, float]], number: Forma
 def _figure(titles: Titles, pieces: Sequence[Markup], height: float = HEIGHT) -> Markup:
     axes = (
         Markup("{}{}").format(
-            Markup('<text class="axis" x="{}" y="{}" text-anchor="end">{}</text>').format(
+            Markup('<text class="axis-name" x="{}" y="{}" text-anchor="end">{}</text>').format(
                 f"{WIDTH - RIGHT:g}", f"{height - 4:g}", titles.x
             ),
             Markup('<line class="base" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(

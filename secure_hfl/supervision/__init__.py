@@ -4,6 +4,7 @@
     supervised.py       one process at a time: start, output, stop, what became of it
     local_party.py      the party of a task: `secure-hfl host` or `collaborator`
     data_check.py       a dry run of its script, and its verdict
+    predictions.py      what it does with a finished task: ask for predictions, or serve them
     script_folders.py   which scripts may be run
 
 Nothing here is a server, and nothing is kept in memory that is not also in the task's directory.

@@ -160,6 +160,7 @@ class Supervised:
                 env=dict(environment),
                 cwd=where,
                 start_new_session=True,
+                umask=0o077,
             )
         finally:
             os.close(log)

@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from benchmarks.harness.limits import Limit
+from secure_hfl.console import feed as feeds
 from secure_hfl.console.app import Console, create_app
+from secure_hfl.console.feed import Feed
 from secure_hfl.console.log_tail import TAIL, LogTail
 from secure_hfl.console.views import task as view
-from secure_hfl.console.views.task import Feed
 from secure_hfl.console.words import Words
 from secure_hfl.identity import Identity
 from secure_hfl.progress_file import NAME, ProgressFile
@@ -90,7 +91,8 @@ def feed(app: Console, task_id: str, came_with: str = "") -> Feed:
     """What a browser would be sent."""
     scope: dict[str, Any] = {"type": "http", "app": app, "path_params": {"task": task_id}, "headers": []}
     session = next(iter(app.state.context.sessions._sessions.values()), None)
-    return Feed(Request({**scope, "state": {"words": Words("en"), "session": session}}), task_id, came_with)
+    request = Request({**scope, "state": {"words": Words("en"), "session": session}})
+    return Feed(request, *view.source(request), came_with)
 
 
 def news(of: Feed) -> dict[str, tuple[str, Any]]:
@@ -198,7 +200,7 @@ def test_events_end_with_the_session(
     async def sign_out(seconds: float) -> None:
         app.state.context.sessions._sessions.clear()
 
-    monkeypatch.setattr(view.asyncio, "sleep", sign_out)
+    monkeypatch.setattr(feeds.asyncio, "sleep", sign_out)
     answer = browser.get(f"/tasks/{task_id}/events", headers={"last-event-id": "none-0.0"})
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.count("event: parts") == 1

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 
-from markupsafe import Markup, escape
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from protocols.core.errors import SecureHflError
-from secure_hfl.console.context import context_of, session_of, task_of
+from secure_hfl.console.context import context_of, task_of
 from secure_hfl.console.downloads import attachment
-from secure_hfl.console.forms import count_in, form_of, text_in
+from secure_hfl.console.feed import Look, Shown, follow, position
+from secure_hfl.console.forms import count_in, form_of, lines_in, text_in
 from secure_hfl.console.log_tail import LogTail
 from secure_hfl.console.page import render_task
 from secure_hfl.console.task_parts import TaskParts
@@ -24,12 +22,6 @@ from secure_hfl.errors import ConfigurationError
 from secure_hfl.supervision.data_check import DataCheckRun
 from secure_hfl.supervision.local_party import LocalParty, StartOptions
 from secure_hfl.supervision.script_folders import Choice, ScriptFolders
-
-PAUSE, QUIET_PAUSE = 0.5, 1.5
-"""Seconds between two looks at a task, while something goes on and while nothing does."""
-
-RETRY = 1500
-"""Milliseconds after which a browser tries again."""
 
 
 def task(request: Request) -> Response:
@@ -40,17 +32,17 @@ def task(request: Request) -> Response:
 def _page(request: Request, problem: str = "") -> Response:
     parts = TaskParts(request, task_of(request).task_id)
     seen = parts.look()
-    log = _log(request, None)
+    log = log_of(request)
     text, _ = log.read()
     return render_task(
         request,
         "task.html.j2",
         400 if problem else 200,
         parts=parts.draw(seen),
-        position=_position(parts, log),
+        position=position(parts.reader.position, log),
         problem=problem,
         log=text,
-        lines=lambda text: Markup("{}").format(escape(text)),
+        lines=escape,
     )
 
 
@@ -58,76 +50,31 @@ def _page(request: Request, problem: str = "") -> Response:
 
 
 async def events(request: Request) -> Response:
-    """Parts that have changed and lines of the log, as server-sent events.
-
-    The id of each says how far the log was read. A browser that comes again, to this console or to one that was started
-    in its place, sends the last one, and is sent what it has missed.
-    """
-    record = await run_in_threadpool(task_of, request)
-    came_with = request.headers.get("last-event-id") or request.query_params.get("after", "")
-    feed = Feed(request, record.task_id, came_with)
-    return EventSourceResponse(feed.events(), ping=15)
+    """Parts that have changed and lines of the log, as server-sent events."""
+    return await run_in_threadpool(lambda: follow(request, *source(request)))
 
 
-class Feed:
-    """One browser's.
+def source(request: Request) -> tuple[Look, LogTail]:
+    """What the page is sent."""
+    parts = TaskParts(request, task_of(request).task_id)
 
-    Args:
-        request: of the browser.
-        task_id: the task's full id.
-        came_with: the id of the last event that it had; empty: none.
-    """
+    def look() -> Shown:
+        seen = parts.look()
+        return Shown(parts.draw(seen), parts.reader.position, seen.is_quiet)
 
-    def __init__(self, request: Request, task_id: str, came_with: str) -> None:
-        self._request = request
-        self._parts = TaskParts(request, task_id)
-        offset = came_with.rpartition(".")[2]
-        self._log = _log(request, int(offset) if offset.isdecimal() and len(offset) < 18 else None)
-        self._sent: dict[str, str] = {}
-        self._is_quiet = False
-
-    async def events(self) -> AsyncIterator[ServerSentEvent]:
-        """Until the browser goes, or its session ends."""
-        yield ServerSentEvent(comment="here", retry=RETRY)
-        while self._is_welcome():
-            for event in await run_in_threadpool(lambda: list(self.news())):
-                yield event
-            await asyncio.sleep(QUIET_PAUSE if self._is_quiet else PAUSE)
-
-    def news(self) -> Iterator[ServerSentEvent]:
-        """What has changed since the last time."""
-        seen = self._parts.look()
-        self._is_quiet = seen.is_quiet
-        drawn = {name: str(text) for name, text in self._parts.draw(seen).items()}
-        changed = {name: text for name, text in drawn.items() if self._sent.get(name) != text}
-        self._sent = drawn
-        text, begins_anew = self._log.read()
-        position = _position(self._parts, self._log)
-        if changed:
-            yield ServerSentEvent(event="parts", data=json.dumps(changed), id=position)
-        if text or begins_anew:
-            lines = json.dumps({"text": text, "anew": begins_anew})
-            yield ServerSentEvent(event="log", data=lines, id=position)
-
-    def _is_welcome(self) -> bool:
-        session = session_of(self._request)
-        return session is not None and context_of(self._request).sessions.is_open(session)
+    return look, log_of(request)
 
 
-def _position(parts: TaskParts, log: LogTail) -> str:
-    return f"{parts.reader.position}.{max(log.offset, 0)}"
-
-
-def _log(request: Request, offset: int | None) -> LogTail:
+def log_of(request: Request) -> LogTail:
     """What the process printed; of a run from elsewhere, what the engine has kept."""
     context, record = context_of(request), task_of(request)
     party = LocalParty(context.store, record.task_id)
-    return LogTail((party.process.log, context.store.log_file(record.task_id)), offset)
+    return LogTail((party.process.log, context.store.log_file(record.task_id)))
 
 
 def log_file(request: Request) -> Response:
     """The whole log, to keep."""
-    path = _log(request, None).path
+    path = log_of(request).path
     data = b"" if path is None else path.read_bytes()
     return attachment(data, f"{task_of(request).name}-log.txt", "text/plain; charset=utf-8")
 
@@ -157,8 +104,8 @@ def check(request: Request) -> Response:
     """Try this party's script out."""
 
     def act() -> None:
-        ids = "\n".join(text_in(form_of(request), "ids").split()).encode()
-        DataCheckRun(context_of(request).store, task_of(request).task_id).start(_script(request), ids)
+        run = DataCheckRun(context_of(request).store, task_of(request).task_id)
+        run.start(_script(request), lines_in(form_of(request), "ids"))
 
     return _then_back(request, act)
 
