@@ -60,11 +60,11 @@ $(BIN)/python:
 
 # phe is GPLv3 and comes with the extra "paillier"; the wheels of "fast" exist for x86-64 Linux only.
 $(VENV)/.run: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[mnist,paillier,fast]'
+	$(PIP) --editable '.[mnist,data,paillier,fast]'
 	touch $@
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml
-	$(PIP) --editable '.[mnist,paillier,fast,dev]'
+	$(PIP) --editable '.[mnist,data,paillier,fast,dev]'
 	touch $@ $(VENV)/.run
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+TABLE_ROUNDS = 10
+
 
 def demo(
     scheme: Annotated[str, typer.Option(help="bfv, paillier, masked or plain.")] = "bfv",
@@ -18,9 +20,12 @@ def demo(
         bool | None, typer.Option("--projection/--no-projection", help="With or without the projection layer.")
     ] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Outputs of each projection layer; default 20.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of training.")] = 1,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of training. Default: 1; with --table 10.")] = None,
     batches: Annotated[int | None, typer.Option(min=1, help="At most so many batches a round.")] = None,
     collaborators: Annotated[int, typer.Option(min=1, max=16, help="Cut the images into so many strips and one.")] = 1,
+    table: Annotated[
+        bool, typer.Option("--table", help="Two CSV files in place of images, as `secure-hfl table` trains on them.")
+    ] = False,
     label_epsilon: Annotated[
         float | None,
         typer.Option(min=0.01, max=20, help="Protect training labels for the whole task, by so much; 3, for example."),
@@ -33,30 +38,27 @@ def demo(
 ) -> None:
     """Train the tutorial's task on this machine, and say what happened.
 
-    Every party is a process of its own; the task is MNIST.
+    Every party is a process of its own; the task is MNIST, or with --table two CSV files.
     """
     from secure_hfl.demo.display import Display
     from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
-    from secure_hfl.errors import LocalRunFailed
-    from secure_hfl.examples import mnist
-    from secure_hfl.examples.catalogue import mnist_halves, mnist_strips, with_label_privacy
+    from secure_hfl.demo.task import mnist_example, mnist_task, table_task
+    from secure_hfl.errors import ConfigurationError, LocalRunFailed
     from secure_hfl.local_parties import LocalParties, RunSettings
 
-    # The tutorial's own two listings where they fit.
-    is_tutorial = collaborators == 1 and width is None and label_epsilon is None
-    example = mnist_halves() if is_tutorial else mnist_strips(1 + collaborators, width)
-    if label_epsilon is not None:
-        example = with_label_privacy(example, label_epsilon)
-    example.check_library()
+    if table and (collaborators != 1 or width is not None or label_epsilon is not None):
+        raise ConfigurationError("--table is of two parties: leave out --collaborators, --width and --label-epsilon")
+    rounds = rounds or (TABLE_ROUNDS if table else 1)
+    example = None if table else mnist_example(collaborators, width, label_epsilon)
     directory = Path(tempfile.mkdtemp(prefix="secure-hfl-demo-")) if keep is None else keep
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings = RunSettings(scheme, rounds, batches, seed, projection)
-    data = {mnist.DATA_VARIABLE: str(mnist.unpack(directory / "data"))}
-    run = LocalParties(example.scripts, settings, directory, environment=data)
     console = Console()
-    console.print(f"[bold]secure-hfl demo[/bold]: MNIST in {collaborators + 1} strips, scheme {scheme}")
+    task = table_task(directory, console) if example is None else mnist_task(example, directory)
+    settings = RunSettings(scheme, rounds, batches, seed, projection)
+    run = LocalParties(task.scripts, settings, directory, environment=task.environment)
+    console.print(f"[bold]secure-hfl demo[/bold]: {task.title}, scheme {scheme}")
     run.prepare()
-    with Display(console, [party.name for party in run.parties], rounds, batches or example.batches) as display:
+    with Display(console, [party.name for party in run.parties], rounds, batches or task.batches) as display:
         for name, event in run.run():
             display.take(name, event)
     result = report(run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal
 
 from secure_hfl.tables.problems import Problem, cells
@@ -11,10 +11,15 @@ from secure_hfl.tables.spec import Column, DateOrder, Dropped, Kind, Label, Labe
 
 MOST_CLASSES = 200
 
-LABEL_NAMES = frozenset(
-    {"label", "labels", "target", "outcome", "response", "y", "class", "ground_truth", "标签", "结局"}
-)
+LABEL_NAMES = frozenset({"label", "labels", "target", "outcome", "response", "class", "ground_truth", "标签", "结局"})
 """A Collaborator's column of such a name is refused unless it is said what it is: labels are the Host's."""
+
+
+def is_label_name(name: str, others: Collection[str]) -> bool:
+    """Whether a column is called as a label is. A y beside an x is a coordinate."""
+    plain = name.strip().casefold()
+    return plain in LABEL_NAMES or (plain == "y" and "x" not in others)
+
 
 ORDERS = {"ymd": DateOrder.YEAR_FIRST, "dmy": DateOrder.DAY_FIRST, "mdy": DateOrder.MONTH_FIRST}
 

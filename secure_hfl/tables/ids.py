@@ -90,4 +90,7 @@ class Ids:
     def note(self) -> str:
         """What other parties may write otherwise; "" if nothing."""
         forms = Forms(self.found)
-        return f"ids match only where all parties write them alike: {forms}" if forms.counts else ""
+        if all(said.startswith("have capital letters") for said in forms.counts):
+            return ""  # as most names do
+        looked = "" if forms.looked_at == len(self.found) else f" of the first {forms.looked_at:,},"
+        return f"ids match only where all parties write them alike:{looked} {forms}"

@@ -156,7 +156,7 @@ def _decide(
         elif name == wishes.label:
             kind = wishes.label_kind
             found = rules.decide_label(profile, kind, wishes.with_unlabelled, wishes.decimal, delimiter)
-        elif wishes.label is None and name not in wishes.types and name.strip().casefold() in rules.LABEL_NAMES:
+        elif wishes.label is None and name not in wishes.types and rules.is_label_name(name, profiles):
             found = Problem(
                 name,
                 "it is called as a label is, and labels are the Host's",

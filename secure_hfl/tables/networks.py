@@ -3,7 +3,7 @@
 | | |
 |---|---|
 | hidden units | 16 below 500 rows, 32 below 5,000, 64 below 50,000, else 128 |
-| features of a bottom model | 8 up to 8 used columns, 16 up to 64, else 32 |
+| features of a bottom model | 16 up to 64 used columns, else 32 |
 | projections, at the Host | 16 |
 | rounds | 30 below 2,000 rows, 20 below 20,000, else 10 |
 | samples in a batch, by how many are trained on | 32 below 2,000, 64 below 20,000, 256 below 200,000, else 512 |
@@ -29,7 +29,7 @@ PROJECTION_RATE = 0.01
 def sizes(rows: int, columns: int) -> Network:
     """Of a party's networks, for a table of so many rows and used columns."""
     hidden = 16 if rows < 500 else 32 if rows < 5_000 else 64 if rows < 50_000 else 128
-    features = 8 if columns <= 8 else 16 if columns <= 64 else 32
+    features = 16 if columns <= 64 else 32
     return Network(hidden=hidden, features=features, projection=PROJECTION)
 
 

@@ -71,3 +71,15 @@ def test_a_demo_that_failed_leaves_what_its_error_names(tmp_path: Path, monkeypa
     monkeypatch.setattr(NoParties, "fails", True)
     assert CliRunner().invoke(app, ["demo"]).exit_code == 1
     assert [path.name for path in next(iter(tmp_path.iterdir())).iterdir()] == ["host"]
+
+
+def test_a_demo_of_tables_says_what_it_has_found_in_them(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    done = CliRunner().invoke(app, ["demo", "--table", "--keep", str(kept)], env={"COLUMNS": "160"})
+    assert done.exit_code == 0, done.output
+    assert "clinic.csv: 485 rows, ids in 'tumour'" in done.stdout
+    assert "a semicolon between cells" in done.stdout
+    assert {"host.py", "collaborator.json"} <= {path.name for path in (kept / "scripts").iterdir()}
+    refused = CliRunner().invoke(app, ["demo", "--table", "--width", "5"])
+    assert refused.exit_code == 1
+    assert "--table is of two parties" in refused.output

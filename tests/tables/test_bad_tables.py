@@ -91,6 +91,7 @@ BAD = [
         ("column 'v': 40 cells have a comma", "--decimal")),
     Bad("label at the Collaborator", csv_rows(outcome=label),
         ("column 'outcome': it is called as a label is", "--drop")),
+    Bad("y at the Collaborator", "pid,v,y\np1,2,1\np2,3,0\n", ("column 'y': it is called as a label is",)),
     Bad("no such label", csv_rows(), ("column 'outcome': there is none",), HOST),
     Bad("label missing", csv_rows(outcome=lambda row: "" if row < 3 else label(row)),
         ("column 'outcome': 3 cells have no label, of 40", "--with-unlabelled"), HOST),
