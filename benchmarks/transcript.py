@@ -224,7 +224,7 @@ def wire_bytes(size: int) -> bytes:
 def recording(lines: StepTimings, size: int, count: int, directory: Path) -> None:
     """One party records messages of one size, through the class that the engine uses."""
     host, patient = Identity.create("host"), Identity.create("patient")
-    channel: Any = SimpleNamespace(peer=f"patient-{size}", observers=[])
+    channel: Any = SimpleNamespace(peer=f"patient-{size}", observers=[], settle=lambda: None)
     transcript = Transcript(directory, channel, "host", host, patient.certificate_pem, None)
     (observe,) = channel.observers
     hello, manifest = agreement()

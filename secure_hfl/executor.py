@@ -100,5 +100,9 @@ def _threads(workers: int) -> ThreadPoolExecutor:
 
 
 def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-    """A mapper over threads, for functions that spend their time in libraries that release the interpreter's lock."""
-    return _threads(usable_cores()).map(function, items)
+    """A mapper over threads, for functions that spend their time in libraries that release the interpreter's lock.
+
+    One item stays in this thread: to hand it over and back takes longer than a small product's parts do.
+    """
+    pieces = list(items)
+    return map(function, pieces) if len(pieces) < 2 else _threads(usable_cores()).map(function, pieces)

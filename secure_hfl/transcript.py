@@ -14,6 +14,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 
 from protocols.core.envelope import Envelope, Phase
-from protocols.core.errors import InvalidInput, WrongSession
+from protocols.core.errors import InvalidInput, SecureHflError, WrongSession
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.steps import Steps
@@ -71,13 +72,14 @@ class Transcript:
         self._recorder = TranscriptRecorder(
             Sender[role.upper()], identity.certificate_pem, peer_certificate, identity.sign, _versions(), commitment
         )
-        self._peer = channel.peer
+        self._peer, self._settle = channel.peer, channel.settle
         self._lock = threading.Lock()  # a reader's thread may still have a last message when the run closes the file
         self.path, self._descriptor = _open_new(directory, channel.peer)
         channel.observers.append(self._observe)
 
     def exchange(self, phase: Phase, round_number: int) -> Steps[None]:
         """Sign, with the peer, everything up to here."""
+        self._settle()
         return exchange_signed_heads(self._recorder.signer, phase, round_number)
 
     def sync(self) -> None:
@@ -86,6 +88,7 @@ class Transcript:
         Raises:
             TranscriptNotWritten: the disk is full, or broken.
         """
+        self._settle()
         try:
             if self._descriptor >= 0:
                 os.fsync(self._descriptor)
@@ -118,6 +121,8 @@ class Transcript:
 
     def close(self) -> None:
         """Force what was written to disk; remove the file if no conversation came about. Safe to call twice."""
+        with suppress(SecureHflError):  # that ended the run
+            self._settle()
         with self._lock:
             if self._descriptor < 0:
                 return

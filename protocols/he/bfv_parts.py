@@ -22,7 +22,7 @@ def read_parts(
 ) -> tuple[Layout, list[bytes]]:
     """The bodies of a bundle's parts, and the layout that all of them name and that their number fits."""
     parts = _check_parts(bundle, kind.name.lower())
-    first, _ = wire.parse(parts[0], kind, parameters, key_id, 0)
+    first, body = wire.parse(parts[0], kind, parameters, key_id, 0)
     best_layout(shape, parameters)  # a bad shape is this side's fault and must not be blamed on the peer
     try:
         layout = layout_with_tiles(shape, parameters, first.k_tile, first.n_tile)
@@ -31,8 +31,8 @@ def read_parts(
     expected = layout.operand_parts if kind is Kind.OPERAND else layout.reply_parts
     if len(parts) != expected:
         raise InvalidCiphertext(f"the peer's {kind.name.lower()} has {len(parts)} ciphertexts, not {expected}")
-    bodies = []
-    for index, part in enumerate(parts):
+    bodies = [body]
+    for index, part in enumerate(parts[1:], 1):
         header, body = wire.parse(part, kind, parameters, key_id, index)
         if (header.k_tile, header.n_tile) != (layout.k_tile, layout.n_tile):
             raise InvalidCiphertext(f"part {index} of the peer's {kind.name.lower()} names other tiles than part 0")

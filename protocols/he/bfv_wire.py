@@ -101,8 +101,8 @@ def parse(part: object, kind: Kind, parameters: BfvParameters, key_id: bytes, in
         raise InvalidCiphertext(f"{where} is under another key; both sides must use the key sent in this session")
     if got_index != index:
         raise InvalidCiphertext(f"{where} says that it is part {got_index}")
-    size = {Kind.OPERAND: parameters.operand_bytes, Kind.PUBLIC_KEY: parameters.key_bytes}.get(kind)
-    if size is not None and len(part) != HEADER_BYTES + size:
+    size = parameters.key_bytes if kind is Kind.PUBLIC_KEY else parameters.operand_bytes
+    if kind is not Kind.REPLY and len(part) != HEADER_BYTES + size:
         raise InvalidCiphertext(f"{where} has {len(part)} bytes, not {HEADER_BYTES + size}")
     return Header(kind, got_set, got_key, index, k_tile, n_tile), part[HEADER_BYTES:]
 

@@ -180,6 +180,11 @@ def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n
         InvalidInput: the shape is out of range, the tiles do not fit it, or not one row stays within the noise bound.
     """
     _check_shape(shape)
+    return _with_tiles(shape, parameters, k_tile, n_tile)
+
+
+@lru_cache(maxsize=256)
+def _with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n_tile: int) -> Layout:
     packed = parameters.packed_replies
     fits = 1 <= k_tile <= _rounded_up(shape.k, packed) and 1 <= n_tile <= shape.n
     if not (fits and k_tile * n_tile <= parameters.degree and k_tile % packed == 0):

@@ -47,6 +47,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import gmpy2
 
@@ -99,17 +100,17 @@ class FloodedSet(ABC):
     primes: tuple[int, ...]
     flood_bits: int
 
-    @property
+    @cached_property
     def data_primes(self) -> tuple[int, ...]:
         """The primes of a fresh ciphertext: all but the special one."""
         return self.primes[:-1]
 
-    @property
+    @cached_property
     def modulus(self) -> int:
         """q."""
         return math.prod(self.data_primes)
 
-    @property
+    @cached_property
     def operand_bits(self) -> int:
         """Bits of one coefficient of an operand's c0."""
         return sum(prime.bit_length() for prime in self.data_primes)
@@ -148,7 +149,7 @@ class FloodedSet(ABC):
         """Of a public key's body."""
         return self.operand_bytes
 
-    @property
+    @cached_property
     def zero_noise(self) -> int:
         """Bound on the noise of an encryption of zero, before flooding."""
         return 2 * ERROR_BOUND * self.degree
@@ -161,7 +162,7 @@ class FloodedSet(ABC):
         """
         return -(-norm * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + self.switching_noise + 1
 
-    @property
+    @cached_property
     def max_norm(self) -> int:
         """The largest `norm` that flooding still covers by `FLOODING_BITS`; 0 if none."""
         room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - self.switching_noise - 1
@@ -242,16 +243,16 @@ class BfvParameters(FloodedSet):
         """Key-switching keys: one for each automorphism but the identity and each data prime, by automorphism first."""
         return (self.packing - 1) * len(self.data_primes)
 
-    @property
+    @cached_property
     def switching_part_bytes(self) -> int:
         """Of one: as an operand's part, but modulo the special prime as well."""
         return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.primes)
 
-    @property
+    @cached_property
     def key_bytes(self) -> int:
         return self.operand_bytes + self.switching_parts * self.switching_part_bytes
 
-    @property
+    @cached_property
     def switching_noise(self) -> int:
         if self.packing == 1:
             return 0
@@ -267,7 +268,7 @@ class BfvParameters(FloodedSet):
         """Bits of one coefficient of a reply's c0, as sent."""
         return self.reply_bits - self.dropped_bits
 
-    @property
+    @cached_property
     def operand_bytes(self) -> int:
         return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.data_primes)
 

@@ -1,7 +1,7 @@
 """Messages cut into frames, and put together again.
 
-    frame 1   message_length = L, chunk        (256 KiB, or all of a shorter message)
-    frame n   chunk                            (256 KiB, the last one the rest)
+    frame 1   message_length = L, chunk        (512 KiB, or all of a shorter message)
+    frame n   chunk                            (512 KiB, the last one the rest)
 
 Every frame's size follows from L, so a peer cannot make us hold more than L bytes and the receiver refuses a message
 by its announced length before it holds any of it. Nothing is allocated ahead of what has arrived. A chunk is copied
@@ -16,7 +16,8 @@ from protocols.core.errors import AnnouncedTooLarge, MalformedMessage
 from protocols.wire.sizes import varint
 from protocols.wire.varint import LENGTH, VARINT, Buffer, read_fields, write_tag, write_varint
 
-CHUNK_BYTES = 1 << 18
+CHUNK_BYTES = 1 << 19
+"""Ciphertexts of a layer up to 32 wide travel in one frame: each frame costs both sides some turns of their threads."""
 FRAME_SLACK = 64
 """More than a frame is longer than its chunk."""
 

@@ -30,10 +30,10 @@ service Party {
   rpc Exchange(stream Frame) returns (stream Frame);
 }
 
-// A piece of an Envelope. All pieces of a message but the last are exactly 256 KiB; messages never interleave.
+// A piece of an Envelope. All pieces of a message but the last are exactly 512 KiB; messages never interleave.
 message Frame {
   uint64 message_length = 1;  // bytes of the whole Envelope; only in its first frame
-  bytes chunk = 2;            // 1 byte to 256 KiB
+  bytes chunk = 2;            // 1 byte to 512 KiB
   bool end = 3;               // alone in the last frame of a stream: nothing was cut off
 }
 """

@@ -61,8 +61,16 @@ class Channel:
 
     @property
     def observers(self) -> list[Observer]:
-        """Functions that see every envelope. An observed Abort may have overtaken messages not yet received."""
+        """Functions that see every envelope, before it leaves or after it has come; what they raise ends the channel.
+
+        Large ones are seen in the stream's writer thread. An observed Abort may have overtaken messages that are not
+        received yet.
+        """
         return self._observers.functions
+
+    def settle(self) -> None:
+        """Until the observers have seen all that was sent and received so far. Raises what they raise."""
+        self._observers.settle()
 
     @property
     def sent(self) -> Traffic:

@@ -146,6 +146,10 @@ class MessageQueue(Generic[BytesT]):
         self.bytes += len(data)
         self._filled.notify()
 
+    def wake(self) -> None:
+        """Who waits for a message looks again whether there is use in it."""
+        self._filled.notify()
+
     def first(self) -> BytesT | None:
         """It stays in the queue; None if there is none."""
         return self._messages[0] if self._messages else None
@@ -163,6 +167,15 @@ class MessageQueue(Generic[BytesT]):
         """Drop all."""
         self._messages.clear()
         self.bytes = 0
+
+    def discard(self, data: object) -> None:
+        """Drop this one, if it is there."""
+        for index, each in enumerate(self._messages):
+            if each is data:
+                del self._messages[index]
+                self.bytes -= len(each)
+                return self._emptied.notify()
+        return None
 
     def wait_for_message(self, is_given_up: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until one is there, or there is no use in waiting; False after so many seconds."""

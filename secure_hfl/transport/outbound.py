@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator
 
 from protocols.core.envelope import Envelope, Phase
+from protocols.core.errors import SecureHflError
 from protocols.core.message import Message
 from protocols.task.abort import Abort
 from protocols.wire.codec import Catalogue, encode
 from protocols.wire.frames import END_FRAME, cut
+from protocols.wire.varint import Buffer
 from secure_hfl.errors import MessageTooLarge, PeerTimeout
 from secure_hfl.transport.channel_state import ChannelState, MessageQueue
 from secure_hfl.transport.traffic import Direction, Observers, Traffic
@@ -23,7 +25,7 @@ class Outbound:
     Args:
         state: of the channel.
         catalogue: what may be sent.
-        observers: see every envelope before it is queued.
+        observers: see every envelope before it leaves.
         queue: where messages wait for the stream.
         max_message_bytes: of one message.
 
@@ -45,6 +47,7 @@ class Outbound:
         self._observers = observers
         self._queue = queue
         self._max_message_bytes = max_message_bytes
+        observers.wake, observers.drop = self._wake, self._drop
         self._turn = threading.Lock()
         self._is_flushed = False
 
@@ -84,10 +87,12 @@ class Outbound:
         state = self._state
         while True:
             with state.lock:
-                self._queue.wait_for_message(state.is_ending)
+                self._queue.wait_for_message(lambda: state.is_ending() or self._observers.is_behind)
                 if state.is_stream_over:
                     return
-                data = self._queue.first()
+                data, is_ending = self._queue.first(), state.is_ending()
+            if not self._has_been_seen() or (data is None and not is_ending):
+                continue
             if data is None:
                 yield END_FRAME
                 with state.lock:
@@ -95,7 +100,27 @@ class Outbound:
                 return
             yield from cut(data)
             with state.lock:
-                self._queue.take()  # only now: what is on its way takes room
+                if self._queue.first() is data:  # only now: what is on its way takes room
+                    self._queue.take()
+
+    def _wake(self) -> None:
+        """Something waits to be seen by the observers."""
+        with self._state.lock:
+            self._queue.wake()
+
+    def _drop(self, data: Buffer) -> None:
+        """This was not recorded: it does not leave."""
+        with self._state.lock:
+            self._queue.discard(data)
+
+    def _has_been_seen(self) -> bool:
+        """Show the observers what they have not seen yet; False if they fail, and the channel with them."""
+        try:
+            self._observers.settle()
+        except SecureHflError as error:
+            self._state.fail(error)
+            return False
+        return True
 
     def _wait_for_turn(self, timeout: float | None) -> None:
         with span("wait"):

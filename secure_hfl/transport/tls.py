@@ -12,7 +12,7 @@ What a stranger or a hostile participant can take (`tests/hostile` attacks each 
     calls of a connection; of all          4; 1024                             max_concurrent_streams; MAX_STREAMS
     calls of a participant of a task       1, a second one is refused          Lobby.seat
     metadata of a call                     8 KiB, never above 16 KiB           max_metadata_size
-    a frame, also once decompressed        256 KiB                             max_receive_message_length
+    a frame, also once decompressed        512 KiB                             max_receive_message_length
     a message                              256 MiB, held only as it arrives    ChannelLimits.message_bytes
     messages waiting, in and out           64 MiB each way                     ChannelLimits
     elements of a list in a message        131,072                             codec.MAX_ELEMENTS

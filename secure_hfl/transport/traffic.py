@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -23,25 +24,60 @@ class Direction(Enum):
 
 
 Observer: TypeAlias = Callable[[Direction, Envelope, Buffer], None]
-"""Called with every envelope and its bytes, before it is queued or after it is received; never two at a time."""
+"""Called with every envelope and its bytes, before it leaves or after it is received; never two at a time."""
+
+LARGE_BYTES = 1 << 15
+"""A message from here on is shown by the stream's writer: to hash it takes longer than to hand it over."""
 
 
 class Observers:
     """Those who see every envelope of a channel, in the order in which they were added.
 
+    They see envelopes in the order of the calls of `show`, but large ones a little later: who shows one goes on, and
+    the stream's writer thread has them seen. Before anything leaves or is shown at once, all before it have been seen.
+
+    Args:
+        limit: bytes that may wait to be seen.
+
     Attributes:
         functions: may be added to at any time.
+        wake: called when something waits to be seen.
+        drop: called with the bytes of an envelope that an observer has failed on: it must not leave any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = 1 << 24) -> None:
         self.functions: list[Observer] = []
+        self.wake: Callable[[], None] = lambda: None
+        self.drop: Callable[[Buffer], None] = lambda data: None
+        self._limit = limit
         self._lock = threading.RLock()
+        self._waiting: deque[tuple[Direction, Envelope, Buffer]] = deque()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something waits to be seen."""
+        return bool(self._waiting)
 
     def show(self, direction: Direction, envelope: Envelope, data: Buffer) -> None:
-        """Show them an envelope. What one raises, the caller gets."""
-        with span("transcript"), self._lock:
-            for observer in self.functions:
-                observer(direction, envelope, data)
+        """Have an envelope seen, now or soon. What an observer raises of it or of one before it, the caller may get."""
+        self._waiting.append((direction, envelope, data))
+        if len(data) < LARGE_BYTES or len(self._waiting) * len(data) > self._limit:
+            with span("transcript"):
+                self.settle()
+        else:
+            self.wake()
+
+    def settle(self) -> None:
+        """Until all that were shown have been seen. What one raises, the caller gets; that envelope is seen no more."""
+        with self._lock:
+            while self._waiting:
+                seen = self._waiting.popleft()
+                try:
+                    for observer in self.functions:
+                        observer(*seen)
+                except BaseException:
+                    self.drop(seen[2])
+                    raise
 
 
 @dataclass

@@ -23,7 +23,7 @@ FILE = transcripts(Case("plain"))[0]
 
 def opened(directory: Path, peer: str = "clinic a") -> tuple[Transcript, Any]:
     """A transcript, and what the channel calls with each message."""
-    channel: Any = SimpleNamespace(peer=peer, observers=[])
+    channel: Any = SimpleNamespace(peer=peer, observers=[], settle=lambda: None)
     peer_pem = identity("collaborator").certificate_pem
     transcript = Transcript(directory, channel, "host", identity("host"), peer_pem, None)
     (observe,) = channel.observers

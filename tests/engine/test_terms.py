@@ -222,7 +222,7 @@ def test_numbers_in_common_are_counted_before_they_are_told() -> None:
 def resumed(directory: Path, **agreed: object) -> Transcript:
     """The second transcript of a run, whose conversation was agreed on with other terms, or with the same."""
     (directory / "patient-1.transcript").write_bytes(transcripts(PLAIN)[0])
-    channel: Any = SimpleNamespace(peer="patient", observers=[])
+    channel: Any = SimpleNamespace(peer="patient", observers=[], settle=lambda: None)
     identity = Identity.create("host")
     transcript = Transcript(directory, channel, "host", identity, Identity.create("patient").certificate_pem, None)
     transcript.path.write_bytes(forged(PLAIN, **agreed))

@@ -13,7 +13,7 @@ from protocols.core.errors import MalformedMessage
 from protocols.wire.varint import FIXED64, LENGTH, read_fields, write_varint
 from tests.fuzz.recipe import Tree
 
-MAX_ZEROS = (1 << 18) + 2
+MAX_ZEROS = (1 << 19) + 2
 
 
 def octets(leaf: Tree) -> bytes:

@@ -60,11 +60,11 @@ def codec(data: bytes) -> None:
         assert secure_hfl_pb2.Envelope.FromString(data).SerializeToString(deterministic=True) == data
 
 
-_FIRST, _FULL, _LAST = ([{"n": 2, "t": 2, "v": {"zeros": size}}] for size in (1 << 18, 1 << 18, 7))
+_FIRST, _FULL, _LAST = ([{"n": 2, "t": 2, "v": {"zeros": size}}] for size in (1 << 19, 1 << 19, 7))
 _FRAMES: list[Tree] = [
     [[{"n": 1, "t": 0, "v": 3}, {"n": 2, "t": 2, "v": b"abc"}], [{"n": 3, "t": 0, "v": 1}]],
     [[{"n": 1, "t": 0, "v": (2 << 18) + 7}, *_FIRST], _FULL, _LAST, [{"n": 3, "t": 0, "v": 1}]],
-    [[{"n": 1, "t": 0, "v": 1 << 18}, *_FIRST], [{"n": 1, "t": 0, "v": 1}, {"n": 2, "t": 2, "v": b"a"}]],
+    [[{"n": 1, "t": 0, "v": 1 << 19}, *_FIRST], [{"n": 1, "t": 0, "v": 1}, {"n": 2, "t": 2, "v": b"a"}]],
 ]
 
 

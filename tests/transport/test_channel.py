@@ -21,7 +21,7 @@ from protocols.wire.frames import CHUNK_BYTES, END_FRAME, cut, wire_size
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
 from secure_hfl.transport.channel import Channel, ChannelLimits
-from secure_hfl.transport.traffic import Direction
+from secure_hfl.transport.traffic import LARGE_BYTES, Direction
 from tests.transport.messages import CATALOGUE, Empty, Note
 
 TIMEOUT = seconds(20)
@@ -108,6 +108,8 @@ def test_both_ends_count_the_same_and_observe_the_same_bytes() -> None:
     for message in (Note(1, b"x"), Empty(), Note(2, b"x" * 2 * CHUNK_BYTES)):
         put(alice, message)
         bob.receive(TIMEOUT)
+    alice.settle()
+    bob.settle()
     sizes = [wire_size(len(data)) for _, data in seen[Direction.SENT]]
     assert seen[Direction.SENT] == seen[Direction.RECEIVED]
     assert alice.sent == bob.received
@@ -385,6 +387,45 @@ def test_close_drops_what_the_peer_still_sends(pool: ThreadPoolExecutor) -> None
     assert bob.sent.messages <= 4
     alice.close(TIMEOUT)
     assert {type(future.exception(TIMEOUT)) for future in sending} <= {type(None), ConnectionLost}
+
+
+def test_large_messages_are_seen_by_the_writer_in_order_and_before_they_leave() -> None:
+    wire, seen = Wire(), list[tuple[Direction, int]]()
+    wire.channel.observers.append(lambda direction, envelope, data: seen.append((direction, envelope.sequence)))
+    large = Note(1, bytes(LARGE_BYTES))
+    wire.deliver(large, 0)
+    wire.channel.receive(TIMEOUT)
+    put(wire.channel, large)
+    assert not seen
+    next(wire.outgoing)
+    assert seen == [(Direction.RECEIVED, 0), (Direction.SENT, 0)]
+    put(wire.channel, large)
+    put(wire.channel, Empty())
+    assert seen[2:] == [(Direction.SENT, 1), (Direction.SENT, 2)]
+
+
+def test_a_large_message_that_cannot_be_recorded_ends_the_channel_and_does_not_leave() -> None:
+    wire, failed, left = Wire(), threading.Event(), list[bytes]()
+
+    def refuse(direction: Direction, envelope: Envelope, data: Buffer) -> None:
+        if type(envelope.message) is Note:
+            raise SecureHflError("the transcript's disk is full")
+
+    wire.channel.observers.append(refuse)
+    wire.channel.on_failure(lambda error: failed.set())
+    put(wire.channel, Note(2, bytes(LARGE_BYTES)))
+    writer = threading.Thread(target=lambda: left.extend(wire.outgoing), daemon=True)
+    writer.start()
+    assert failed.wait(TIMEOUT)
+    with pytest.raises(SecureHflError, match="disk"):
+        put(wire.channel, Empty())
+    put(wire.channel, STOP)
+    closing = threading.Thread(target=wire.channel.close, args=(TIMEOUT,), daemon=True)
+    closing.start()
+    writer.join(TIMEOUT)
+    wire.end()
+    closing.join(TIMEOUT)
+    assert left == [*cut(encode(Envelope(1, Phase.TRAIN, 1, 2, STOP), CATALOGUE)), END_FRAME]
 
 
 def test_an_unexpected_error_in_the_reader_is_not_silence() -> None:

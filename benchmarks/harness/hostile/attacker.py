@@ -115,6 +115,12 @@ class HostileChannel(Channel):
         super().__init__(*args)
         self.observers.append(hand.heard)
 
+    def receive(self, timeout: float | None) -> Envelope:
+        """See `Channel.receive`. The hand has heard it."""
+        envelope = super().receive(timeout)
+        self.settle()
+        return envelope
+
     def send(self, phase: Phase, round: int, batch: int, message: Message, timeout: float | None) -> None:
         """See `Channel.send`."""
         if type(message) is Abort:
