@@ -26,7 +26,8 @@ from protocols.core.randomness import expand
 from protocols.he.interface import as_ring, as_signed
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures
-from protocols.layer.shapes import matmul, noise_in_ring
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import noise_in_ring
 from protocols.layer.smoothing import SmoothingNoise
 
 LIMIT = 64.0

@@ -20,7 +20,8 @@ from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, MatrixShape, PublicSide, SecretSide
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import LayerShapes, add, matmul
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import LayerShapes, add
 from protocols.schemes.masked.triples import TRAIN, TripleShapes
 
 

@@ -14,7 +14,8 @@ from protocols.he.bfv import BfvBackend
 from protocols.he.engines import make_engine
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING
-from protocols.layer.shapes import add, matmul
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import add
 
 FACTOR_BITS = 17
 """X has signed 18-bit integers, as features and gradients have."""

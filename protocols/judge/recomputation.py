@@ -41,8 +41,9 @@ from protocols.layer.messages import InitialFactor, InitialShare, SecretsCommitm
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, QuantisedGradient
 from protocols.layer.reference import orthogonal_factor
+from protocols.layer.ring_product import matmul
 from protocols.layer.secrets import LayerSecrets, state_bytes, state_digest
-from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
+from protocols.layer.shapes import Integers, Ring, add, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (

@@ -133,13 +133,6 @@ def _rounded_square(norm: int, entries: int) -> int:
     return (norm + math.isqrt(entries) + 1) ** 2
 
 
-def matmul(left: NDArray[np.int64] | Ring, right: Ring) -> Ring:
-    """Integer matrix product in the ring."""
-    factor: Ring = left.view(np.uint64)
-    product: Ring = (factor @ right) & RING_MASK
-    return product
-
-
 def add(left: Ring, right: Ring) -> Ring:
     """Sum in the ring."""
     return (left + right) & RING_MASK

@@ -21,9 +21,10 @@ from protocols.core.steps import Steps
 from protocols.he.interface import RING_BITS, SecretSide
 from protocols.layer.interface import LayerSpec, check_names
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.ring_product import matmul
 from protocols.layer.run_distance import RunDistance
 from protocols.layer.secrets import LayerSecrets, state_bytes
-from protocols.layer.shapes import Integers, LayerShapes, Ring, add, matmul, noise_in_ring, subtract
+from protocols.layer.shapes import Integers, LayerShapes, Ring, add, noise_in_ring, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 
 ROLES = HOST, COLLABORATOR = "host", "collaborator"

@@ -13,7 +13,7 @@ from flint import fmpz_mat
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.he.interface import RING_BITS, CiphertextBundle
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import matmul
+from protocols.layer.ring_product import matmul
 from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
 from tests.attacks.split_training import WeakMasks, collaborator_masks
 from tests.protocols.layer.helpers import Layer, normal

@@ -23,7 +23,8 @@ from protocols.core.steps import Receive, Send, Steps
 from protocols.he.interface import as_ring, as_signed
 from protocols.layer.equality import Comparison
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import Ring, add, matmul, subtract
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import Ring, add, subtract
 from protocols.schemes.encrypted.messages import CheckQuery, CheckReply
 from protocols.schemes.masked.messages import MaskedCheck, MaskedCheckReply
 from protocols.schemes.masked.triples import PROJECTION

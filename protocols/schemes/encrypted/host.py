@@ -84,7 +84,8 @@ from protocols.layer.lifecycle import Lifecycle, PendingBatch
 from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedGradient, decode_projection, decode_sum
-from protocols.layer.shapes import Integers, Ring, matmul, negative, subtract
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import (

@@ -56,7 +56,8 @@ from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
-from protocols.layer.shapes import Integers, Ring, add, matmul, rows_of_test
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import Integers, Ring, add, rows_of_test
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import RelationQuery, RelationReply
 from protocols.schemes.encrypted.products import ShareProducts

@@ -40,7 +40,8 @@ from protocols.core.sender import Sender
 from protocols.core.steps import Send, Steps
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
-from protocols.layer.shapes import TEST_ROWS, Integers, Ring, add, matmul
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import TEST_ROWS, Integers, Ring, add
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.encrypted.messages import ShareQuery
 from protocols.schemes.encrypted.products import CollaboratorProducts, Parts

@@ -11,7 +11,8 @@ import numpy as np
 
 from protocols.he.interface import as_ring
 from protocols.layer.quantised import QuantisedGradient
-from protocols.layer.shapes import Integers, Ring, add, matmul, subtract
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import Integers, Ring, add, subtract
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
     MaskedFeatures,

@@ -11,7 +11,8 @@ from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he.interface import RING_BITS, as_signed
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import matmul, subtract
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 from protocols.layer.weight_share import CheckSchedule, WeightShare
 

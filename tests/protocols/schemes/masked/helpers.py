@@ -18,7 +18,8 @@ from protocols.he.parameters import TRIPLES
 from protocols.layer.interface import LayerSpec
 from protocols.layer.lifecycle import Stage
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import Ring, add, matmul, subtract
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import Ring, add, subtract
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
