@@ -40,7 +40,7 @@ from protocols.core.randomness import OsRandomness
 from protocols.psi import PSI_CHUNK, PsiReceiver, PsiSender, check_ids, hash_ids
 from protocols.psi.comparison import match
 from protocols.psi.curve import Scalar, digest, multiply
-from secure_hfl.engine.psi import chunk_size
+from secure_hfl.engine.psi_work import chunk_size
 from secure_hfl.executor import usable_cores
 from secure_hfl.metrics import peak_rss_mb
 

@@ -7,6 +7,7 @@
     home/tasks/<id>/progress.jsonl        0700, 0600    how far the last run is, or went
     home/tasks/<id>/results/              0700, 0600    models, and shares of the projections
     home/tasks/<id>/checkpoints/          0700, 0600    the same, and the ids in common
+    home/tasks/<id>/psi/                  0700, 0600    while PSI in buckets runs: own ids, and which others have
     home/tasks/<id>/transcripts/          0700, 0600    what crossed the wire, never the payload
 
 Everything is made with these modes, whatever the umask. Wider ones are refused: somebody has opened what is secret, and
@@ -29,8 +30,8 @@ HOME_VARIABLE = "SECURE_HFL_HOME"
 _DATABASE = ("tasks.sqlite", "tasks.sqlite-wal", "tasks.sqlite-shm")
 _PRIVATE = ("", "identity", "identity/key.pem", *_DATABASE, "secure-hfl.log", "tasks")
 _PRIVATE_OF_A_TASK = (
-    *("results", "results/state", "checkpoints", "transcripts", "console"),
-    *("predictions", "predictions/checkpoints", "predictions/transcripts"),
+    *("results", "results/state", "checkpoints", "transcripts", "console", "psi"),
+    *("predictions", "predictions/checkpoints", "predictions/transcripts", "predictions/psi"),
 )
 _SHARED_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

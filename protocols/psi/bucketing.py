@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from protocols.core.errors import InvalidInput, MalformedMessage, RoleAlreadyUsed, WrongSession
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.psi.bucket_messages import MAX_ATTEMPTS, PsiBuckets, PsiBucketsTaken
-from protocols.psi.buckets import Shape
+from protocols.psi.buckets import MAX_BUCKETS, Shape, bucket_count, shape_of
 
 Fits = Callable[[bytes, Shape], bool]
 """(nonce, shape) -> whether this party's ids fit such buckets; it cuts them meanwhile."""
@@ -34,15 +34,21 @@ class HostBucketing:
 
     Args:
         first: what is proposed first, and how far the host is with it.
-        redraw: for a collaborator whose ids do not fit: another nonce at which the host's do.
+        fits: cuts the host's ids, while the collaborator cuts its own.
+        redraw: another nonce, where the collaborator's ids do not fit.
     """
 
-    def __init__(self, first: Cut, redraw: Callable[[], bytes]) -> None:
-        self._cut, self._redraw = first, redraw
+    def __init__(self, first: Cut, fits: Fits, redraw: Callable[[], bytes]) -> None:
+        self._cut, self._fits, self._redraw = first, fits, redraw
         self._has_run = False
 
     def run(self) -> Steps[Cut]:
-        """Propose until the collaborator's ids fit. Raises `MalformedMessage`."""
+        """Propose until the collaborator's ids fit.
+
+        Raises:
+            InvalidInput: our own do not, as happens once in 2^41 times; nothing of them was sent.
+            MalformedMessage: the collaborator's never do, or it has more behind it than we have.
+        """
         if self._has_run:
             raise RoleAlreadyUsed("the buckets have been agreed on before")
         self._has_run = True
@@ -51,6 +57,10 @@ class HostBucketing:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             sizes = shape.buckets, shape.host_size, shape.collaborator_size
             yield Send(PsiBuckets(*sizes, cut.done, cut.nonce))
+            if not self._fits(cut.nonce, shape):
+                raise InvalidInput(
+                    "the ids did not fit a random cut, which is bad luck once in 2^41 times: start again"
+                )
             answer = received((yield Receive(PsiBucketsTaken)), PsiBucketsTaken)
             if answer.fits:
                 if answer.done > cut.done:
@@ -59,8 +69,8 @@ class HostBucketing:
             if attempt < MAX_ATTEMPTS:
                 cut = Cut(shape, self._redraw())
         raise MalformedMessage(
-            f"the collaborator's ids fit none of {MAX_ATTEMPTS} random cuts; "
-            "of ids as many as it has announced that is not to be expected once in 2^120 times"
+            f"the collaborator's ids fit none of {MAX_ATTEMPTS} random cuts, which by chance happens less than once in "
+            "2^120 times: it has more than it announced"
         )
 
 
@@ -68,13 +78,14 @@ class CollaboratorBucketing:
     """The collaborator's role. One-shot.
 
     Args:
-        expected: the shape that follows from both set sizes.
+        host_ids, own_ids: how many both have.
         kept: of an interrupted run; None: there was none.
         fits: cuts this party's ids.
     """
 
-    def __init__(self, expected: Shape, kept: Cut | None, fits: Fits) -> None:
-        self._expected, self._kept, self._fits = expected, kept, fits
+    def __init__(self, host_ids: int, own_ids: int, kept: Cut | None, fits: Fits) -> None:
+        self._host_ids, self._own_ids = host_ids, own_ids
+        self._kept, self._fits = kept, fits
         self._has_run = False
 
     def run(self) -> Steps[Cut]:
@@ -103,12 +114,17 @@ class CollaboratorBucketing:
         raise InvalidInput(f"this party's ids fit none of {MAX_ATTEMPTS} random cuts, which random ones always do")
 
     def _check(self, shape: Shape) -> None:
-        """The margins come out of logarithms, whose last digit may differ between two machines: a point, at most."""
-        expected = self._expected
+        """More buckets than two need are another collaborator's, with more ids.
+
+        The margins come out of logarithms, whose last digit may differ between two machines: a point, at most.
+        """
+        least = bucket_count(max(self._host_ids, self._own_ids))
+        if not least <= shape.buckets <= max(least, MAX_BUCKETS):
+            raise WrongSession(f"the host wants {shape.buckets} buckets, where there are {least} to {MAX_BUCKETS}")
+        expected = shape_of(self._host_ids, self._own_ids, shape.buckets)
         sizes = ((shape.host_size, expected.host_size), (shape.collaborator_size, expected.collaborator_size))
-        if shape.buckets != expected.buckets or any(abs(size - wanted) > 1 for size, wanted in sizes):
+        if any(abs(size - wanted) > 1 for size, wanted in sizes):
             raise WrongSession(
-                f"the host wants {shape.buckets} buckets of {shape.host_size} and {shape.collaborator_size} points; "
-                f"of sets like ours there are {expected.buckets} of {expected.host_size} and "
-                f"{expected.collaborator_size}: run one version on both"
+                f"the host wants buckets of {shape.host_size} and {shape.collaborator_size} points; sets like ours "
+                f"have {expected.host_size} and {expected.collaborator_size}: run one version on both"
             )

@@ -10,10 +10,10 @@ So equal ids meet in the same bucket, and both parties see how many points a buc
 a PRF. By Chernoff's bound a bucket holds more than s ids with probability at most exp(-n KL((s + 1) / n || p)), where
 p = 1/B + 2^-32 bounds the chance of one id. `padded_size` is the smallest s for which B times that is 2^-41 or less:
 with a fresh nonce two parties' sets fit, but for a probability of 2^-40. Sizes follow from n and B alone, so they say
-nothing beyond n. Where ids do not fit, a fresh nonce is drawn and the size stays: the Host does so by itself, and a
-collaborator has to ask for it, so once in 2^41 times the Host sees that a nonce was no good. That is for one set and
-one nonce. A peer that tries 2^40 nonces can find one at which ids of its choice would not fit, and learn whether the
-other party holds so many of them, as it would by adding them to its own set.
+nothing beyond n. Where ids do not fit, a fresh nonce is drawn and the size stays. That this happened, the peer sees:
+once in 2^41 times it learns that a random cut was uneven. That is for one set and one nonce. A peer that tries 2^40
+nonces can find one at which ids of its choice would not fit, and learn whether the other party holds so many of them,
+as it would by adding them to its own set.
 
 **Padding** is a hash of 33 random bytes that are no UTF-8: under a random oracle as good a point as any id's, and equal
 to one only if two hashes collide.
@@ -46,6 +46,9 @@ MOST_IN_ONE = 1 << 20
 BUCKET_IDS = 1 << 18
 """Ids of the larger set in a bucket, on average: some 60 MB of work, and seconds to repeat."""
 
+MAX_BUCKETS = 1 << 10
+"""More than sets of `MAX_IDS` need."""
+
 OVERFLOW_BITS = 41
 """A party's set fits its buckets but for a probability of 2^-41."""
 
@@ -73,9 +76,9 @@ class Shape:
         return self.host_size if sender is Sender.HOST else self.collaborator_size
 
 
-def bucket_count(largest: int, most_in_one: int = MOST_IN_ONE, bucket_ids: int = BUCKET_IDS) -> int:
-    """Into how many buckets sets are cut of which the largest has so many ids."""
-    return 1 if largest <= most_in_one else -(-largest // bucket_ids)
+def bucket_count(largest: int) -> int:
+    """Into how many buckets sets are cut of which the largest has so many ids; 1: one run over all."""
+    return 1 if largest <= MOST_IN_ONE else -(-largest // BUCKET_IDS)
 
 
 def shape_of(host_ids: int, collaborator_ids: int, buckets: int) -> Shape:
@@ -109,18 +112,19 @@ def padded_size(ids: int, buckets: int) -> int:
     return max(1, low)
 
 
-def bucketing_key(task_id: str, certificates: Iterable[bytes], nonce: bytes) -> bytes:
-    """The key of the hash: of a task, its parties and a nonce, but not of a session, so that it outlives one.
+def bucketing_domain(task_id: str, certificates: Iterable[bytes]) -> bytes:
+    """What stands for a task and its parties, but not for a session, so that buckets outlive one.
 
     Args:
         task_id: of the task.
         certificates: digests of all parties' certificates, the host's first.
-        nonce: of the host's, 32 bytes.
     """
-    state = hashlib.sha256(_TAG + hashlib.sha256(task_id.encode()).digest() + nonce)
-    for each in certificates:
-        state.update(each)
-    return state.digest()
+    return hashlib.sha256(_TAG + hashlib.sha256(task_id.encode()).digest() + b"".join(certificates)).digest()
+
+
+def key_of(parties: bytes, nonce: bytes) -> bytes:
+    """The key of the hash: of a `bucketing_domain` and the host's nonce, 32 bytes each."""
+    return hashlib.sha256(_TAG + parties + nonce).digest()
 
 
 def bucket_words(key: bytes, names: Iterable[bytes]) -> NDArray[np.uint64]:

@@ -55,10 +55,23 @@ def _are_plain(ids: Sequence[str]) -> bool:
     )
 
 
-def _normalised(ids: Sequence[str]) -> list[str]:
+def checked_names(ids: Sequence[str], first: int) -> Sequence[str]:
+    """Ids of a longer sequence, from position `first` on, in NFC. Raises as `check_ids`, but not for repeats."""
+    return ids if _are_plain(ids) else _normalised(ids, first)
+
+
+def repeated(count: int, total: int, positions: tuple[int, int]) -> InvalidInput:
+    """The error for repeated ids: how many, and where one pair stands."""
+    return InvalidInput(
+        f"{count} of {total} sample ids repeat an earlier one (after Unicode normalisation), for example "
+        f"positions {positions[0]} and {positions[1]}; drop the repeats"
+    )
+
+
+def _normalised(ids: Sequence[str], start: int = 0) -> list[str]:
     """In NFC. Raises `InvalidInput` for the first that is no id."""
     names = []
-    for position, sample_id in enumerate(ids):
+    for position, sample_id in enumerate(ids, start):
         if not isinstance(sample_id, str):
             raise InvalidInput(
                 f"the sample id at position {position} is {type(sample_id).__name__}, not str; convert ids the same "
@@ -87,7 +100,4 @@ def _duplicates(names: Sequence[str]) -> InvalidInput:
     """The error for repeated ids: how many, and where one pair stands."""
     first: dict[str, int] = {}
     repeats = [at for at, name in enumerate(names) if first.setdefault(name, at) != at]
-    return InvalidInput(
-        f"{len(repeats)} of {len(names)} sample ids repeat an earlier one (after Unicode normalisation), for example "
-        f"positions {first[names[repeats[0]]]} and {repeats[0]}; drop the repeats"
-    )
+    return repeated(len(repeats), len(names), (first[names[repeats[0]]], repeats[0]))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from protocols.core.message import Message
 from protocols.core.sizes import between, exactly
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.packed import PackedIds, chunks_of
 from protocols.wire.sizes import data, number
 
 DIGEST_BYTES = 32
@@ -79,8 +80,13 @@ class OrderedIds(frozenset[SampleId]):
         return OrderedIds(frozenset(self) ^ other)
 
 
-def check_ids(where: str, ids: object) -> Sequence[SampleId] | OrderedIds:
-    """Ids as `split_dataset` may return them: a set (order is ours) or a list or tuple (order is the user's)."""
+def check_ids(where: str, ids: object) -> Sequence[SampleId] | OrderedIds | PackedIds:
+    """Ids as `split_dataset` may return them: a set (order is ours) or a list or tuple (order is the user's).
+
+    Of millions, which come packed, a part of them.
+    """
+    if isinstance(ids, PackedIds):
+        return ids
     if not isinstance(ids, (set, frozenset, list, tuple)):
         raise InvalidInput(f"{where} must be a set or a list of ids, not {type(ids).__name__}")
     for position, item in enumerate(ids):
@@ -99,10 +105,15 @@ def check_ids(where: str, ids: object) -> Sequence[SampleId] | OrderedIds:
 def ids_digest(session: bytes, label: str, ids: Iterable[SampleId]) -> bytes:
     """HMAC-SHA256 of ids in the order given."""
     state = hmac.new(session, f"secure-hfl ids v1 {label}".encode(), hashlib.sha256)
-    for item in ids:
-        data = str(item).encode()
-        state.update(len(data).to_bytes(4, "big") + data)
+    for chunk in chunks_of(ids):
+        encoded = [str(item).encode() for item in chunk]
+        state.update(b"".join([len(data).to_bytes(4, "big") + data for data in encoded]))
     return state.digest()
+
+
+def in_order(ids: Collection[SampleId]) -> Collection[SampleId]:
+    """The same ids by length, then by text."""
+    return ids.ordered() if isinstance(ids, PackedIds) else OrderedIds(ids)
 
 
 @wire(
@@ -128,15 +139,14 @@ class SplitDigest(Message):
             self.require_bytes(f"{part}_order", DIGEST_BYTES)
 
     @classmethod
-    def of(cls, session: bytes, train: Iterable[SampleId], test: Iterable[SampleId]) -> SplitDigest:
+    def of(cls, session: bytes, train: Collection[SampleId], test: Collection[SampleId]) -> SplitDigest:
         """The digests of this side's split."""
-        train, test = tuple(train), tuple(test)
         return cls(
             train_count=len(train),
-            train_set=ids_digest(session, "train set", OrderedIds(train)),
+            train_set=ids_digest(session, "train set", in_order(train)),
             train_order=ids_digest(session, "train order", train),
             test_count=len(test),
-            test_set=ids_digest(session, "test set", OrderedIds(test)),
+            test_set=ids_digest(session, "test set", in_order(test)),
             test_order=ids_digest(session, "test order", test),
         )
 

@@ -17,6 +17,7 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.buckets import bucketing_domain
 from protocols.psi.encode import pair_id
 from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
 from protocols.task.terms import FINGERPRINT_BYTES, Declared, PairTerms, RunLimits
@@ -326,6 +327,11 @@ class Manifest(Message):
     def pair(self, feature_key: str) -> bytes:
         """What stands for this session of the host and a collaborator in their PSI."""
         return pair_id(self.session, self.host_fingerprint, self.fingerprints[self.feature_keys.index(feature_key)])
+
+    @property
+    def bucketing(self) -> bytes:
+        """What stands for the task and all its parties where sets are cut into buckets; the same in every session."""
+        return bucketing_domain(self.task_id, (self.host_fingerprint, *self.fingerprints))
 
     @property
     def declared(self) -> Declared:

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.errors import InvalidInput
 from protocols.core.message import Array
+from protocols.psi.packed import PackedIds
 from protocols.task.alignment import OrderedIds, SampleId
 from protocols.task.resumption import ResumePoint
 from secure_hfl.errors import CheckpointRefused
@@ -56,9 +58,9 @@ class Training:
             raise CheckpointRefused(f"the checkpoint has no projection layer for {key}")
         return self.layers[key]
 
-    def ids(self) -> tuple[Collection[SampleId], Collection[SampleId]]:
-        """Training and test ids, as the user's method returned them."""
-        return ids_of(self.split[0]), ids_of(self.split[1])
+    def ids(self, common: Collection[str]) -> tuple[Collection[SampleId], Collection[SampleId]]:
+        """Training and test ids, as the user's method returned them. `common`: what `Snapshot.ids` has given."""
+        return ids_of(self.split[0], common), ids_of(self.split[1], common)
 
 
 @dataclass(frozen=True, repr=False)
@@ -120,9 +122,10 @@ class Snapshot:
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointRefused(f"the checkpoint at {point} lacks a part: {error}") from error
 
-    def ids(self) -> frozenset[str]:
+    def ids(self) -> frozenset[str] | PackedIds:
         """The intersection."""
-        return frozenset(str(item) for item in ids_of(self.intersection))
+        ids = ids_of(self.intersection)
+        return ids if isinstance(ids, PackedIds) else frozenset(str(item) for item in ids)
 
     def at_set_up(self) -> Training:
         """What there is once the layers are set up. Raises `CheckpointRefused` if they were not."""
@@ -132,12 +135,19 @@ class Snapshot:
 
 
 def ids_blob(ids: Collection[SampleId]) -> NDArray[np.uint8]:
-    """Ids with their order and types: as bytes of JSON, which is faster than a tree of so many leaves."""
+    """Ids with their order and types: as bytes of JSON, which is faster than a tree of so many leaves, or packed."""
+    if isinstance(ids, PackedIds):
+        return ids.to_bytes()
     text = json.dumps([isinstance(ids, OrderedIds), *ids])
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def ids_of(blob: NDArray[np.uint8]) -> OrderedIds | list[SampleId]:
-    """The inverse of `ids_blob`."""
+def ids_of(blob: NDArray[np.uint8], whole: Collection[str] | None = None) -> OrderedIds | list[SampleId] | PackedIds:
+    """The inverse of `ids_blob`. `whole`: of what they may be a part."""
+    if blob[:1].tobytes() != b"[":
+        try:
+            return PackedIds.from_bytes(blob, whole if isinstance(whole, PackedIds) else None)
+        except InvalidInput as error:
+            raise CheckpointRefused(f"the checkpoint's ids cannot be read: {error}") from error
     is_ordered, *ids = json.loads(blob.tobytes())
     return OrderedIds(ids) if is_ordered else ids

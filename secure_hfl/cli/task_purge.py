@@ -1,4 +1,4 @@
-"""`secure-hfl task purge`: what was kept for a judge goes when no dispute can come any more."""
+"""`secure-hfl task purge`: what was kept for a judge, or by an interrupted PSI, goes when nobody needs it any more."""
 
 from __future__ import annotations
 
@@ -23,19 +23,25 @@ OlderThan = Annotated[
 
 
 def purge(reference: Reference = None, older_than: OlderThan = None) -> None:
-    """Delete what --keep-for-judge has kept: SECRET files that nobody needs once no round will be opened.
+    """Delete what --keep-for-judge has kept, SECRET files that nobody needs once no round will be opened.
 
-    Transcripts, results and the task's record stay. A running task is left alone.
+    Also the ids that an interrupted private set intersection has left on the disk. Transcripts, results and the task's
+    record stay. A running task is left alone.
     """
     from rich.filesize import decimal
 
+    from secure_hfl.engine.psi_files import delete_psi_files
     from secure_hfl.home import home_directory
     from secure_hfl.judge.kept_rounds import delete_kept
     from secure_hfl.tasks import TaskStore
 
     store = TaskStore(home_directory())
     for record in _chosen(store, reference, older_than):
-        count, size = delete_kept(store.directory(record.task_id))
+        directory = store.directory(record.task_id)
+        count, size = delete_kept(directory)
+        left = delete_psi_files(directory) + delete_psi_files(directory / "predictions")
+        if left:
+            console().print(plain(f"Task {record.task_id} ({record.name}): deleted files of ids: {left}"))
         if count or reference is not None:
             what = (
                 f"deleted what was kept for a judge (files: {count}, {decimal(size)})" if count else "nothing is kept"

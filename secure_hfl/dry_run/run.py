@@ -125,7 +125,7 @@ class DryRun:
         """This party's ids, as private set intersection takes them."""
         findings = self.party.findings
         with findings.step("load_local_ids"):
-            ids = self.party.user.local_ids()
+            ids = self.party.user.all_ids()
             check_ids(ids)
         some = ", ".join(repr(each) for each in ids[:3])
         findings.add("load_local_ids", "ok", f"{len(ids):,} ids, such as {some}")

@@ -31,7 +31,9 @@ from secure_hfl.engine.layers import Layers, layer_spec
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.models import CollaboratorModels
 from secure_hfl.engine.offline_phase import CollaboratorOfflineWork
-from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_collaborator_psi
+from secure_hfl.engine.psi import run_collaborator_psi
+from secure_hfl.engine.psi_files import Ids
+from secure_hfl.engine.psi_work import PsiOutcome, PsiWork
 from secure_hfl.engine.recovery import retry
 from secure_hfl.engine.run import Run
 from secure_hfl.engine.terms import limits_of
@@ -171,10 +173,11 @@ class Collaborator:
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
-        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.assignment.limits.ids)
+        most = bench.assignment.limits.ids
+        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.psi_files, most)
         return run_collaborator_psi(self._link, bench.assignment.party, work)
 
     def align(self) -> None:

@@ -30,7 +30,7 @@ class PartyScheduler(Protocol):
     def validate_context(self) -> None:
         """Check what a run needs."""
 
-    def load_local_ids(self) -> list[str]:
+    def load_local_ids(self) -> Iterable[str]:
         """All ids of this party."""
 
     def split_dataset(self, id_intersection: set[str]) -> tuple[Iterable[SampleId], Iterable[SampleId]]:

@@ -31,7 +31,9 @@ from secure_hfl.engine.link import Link
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.offline_phase import host_offline_work
 from secure_hfl.engine.peers import FLUSH_SECONDS
-from secure_hfl.engine.psi import PsiOutcome, PsiWork, run_host_psi
+from secure_hfl.engine.psi import run_host_psi
+from secure_hfl.engine.psi_files import Ids
+from secure_hfl.engine.psi_work import PsiOutcome, PsiWork
 from secure_hfl.engine.run import Run
 from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_by, is_summed, trainers
 from secure_hfl.engine.widths import projection_widths, with_option
@@ -172,10 +174,11 @@ class Host:
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
-        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.assignment.limits.ids)
+        most = bench.assignment.limits.ids
+        work = PsiWork(bench.state.manifest, ids, executor, bench.progress, bench.psi_files, most)
         return run_host_psi(bench.peers.links.values(), work)
 
     def align(self) -> None:

@@ -18,6 +18,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
+from protocols.psi.packed import PackedIds
+from secure_hfl.engine.id_file import IdFile
+
 MOST_LOOKED_AT = 100_000
 """Ids that are looked at; more take seconds and tell nothing new."""
 
@@ -82,7 +85,7 @@ class Forms:
         doubles: how many would be equal to another one, if all were written in the plainest way.
     """
 
-    def __init__(self, ids: Collection[str]) -> None:
+    def __init__(self, ids: Collection[str] | IdFile) -> None:
         counts: Counter[str] = Counter()
         plain: set[str] = set()
         self.looked_at = 0
@@ -109,7 +112,7 @@ class Forms:
         return ", ".join(said)
 
 
-def what_may_not_match(ids: Sequence[str], common: Collection[str]) -> str:
+def what_may_not_match(ids: Sequence[str] | IdFile, common: Collection[str]) -> str:
     """What this party should know before it trains; empty if there is nothing to say.
 
     Args:
@@ -119,13 +122,16 @@ def what_may_not_match(ids: Sequence[str], common: Collection[str]) -> str:
     own = Forms(ids)
     if not own.counts or not (own.are_odd or len(common) < FEW * len(ids)):
         return ""
-    in_common = set(common)
-    rest = [each for each in ids if each not in in_common and unicodedata.normalize("NFC", each) not in in_common]
+    are_packed = isinstance(common, PackedIds) or isinstance(ids, IdFile)
+    in_common = common if isinstance(common, PackedIds) else set(common)
+    looked_at = islice(ids, MOST_LOOKED_AT) if are_packed else ids
+    rest = [each for each in looked_at if each not in in_common and unicodedata.normalize("NFC", each) not in in_common]
     forms = Forms(rest)
     if not forms.counts:
         return ""
-    looked = f"these {len(rest):,}" if forms.looked_at == len(rest) else f"{forms.looked_at:,} of them"
+    count = len(ids) - len(common) if are_packed else len(rest)
+    looked = f"these {count:,}" if forms.looked_at == count else f"{forms.looked_at:,} of them"
     return (
-        f"{len(rest):,} of the {len(ids):,} own ids are not at all parties. Ids match only where all write them alike; "
+        f"{count:,} of the {len(ids):,} own ids are not at all parties. Ids match only where all write them alike; "
         f"of {looked}, {forms}"
     )

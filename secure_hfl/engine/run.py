@@ -24,7 +24,8 @@ from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.id_forms import what_may_not_match
 from secure_hfl.engine.models import Models
-from secure_hfl.engine.psi import PsiOutcome
+from secure_hfl.engine.psi_files import Ids
+from secure_hfl.engine.psi_work import PsiOutcome
 from secure_hfl.engine.recovery import did_not_return
 from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.shutdown import ShuttingDown
@@ -52,7 +53,7 @@ class Role(Protocol):
     def agree(self) -> Manifest:
         """On what is run, and from where."""
 
-    def intersect(self, ids: list[str], executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
         """Private set intersection."""
 
     def align(self) -> None:
@@ -179,6 +180,8 @@ class Run:
         point = manifest.resume_point
         snapshot = bench.checkpoints.begin(manifest.resumed_from, bench.recovery.is_resuming)
         if snapshot is None:
+            if not bench.recovery.is_resuming:
+                bench.psi_files.clear()
             self._intersect()
         else:
             bench.take_over(snapshot)
@@ -186,7 +189,7 @@ class Run:
         if snapshot is None or not snapshot.point.is_set_up:
             self._set_up()
         else:
-            bench.state.train_ids, bench.state.test_ids = snapshot.at_set_up().ids()
+            bench.state.train_ids, bench.state.test_ids = snapshot.at_set_up().ids(bench.state.intersection)
             role.set_up_again(snapshot)
             bench.peers.sign()
         del snapshot  # it need not stay in memory
@@ -204,7 +207,7 @@ class Run:
         bench.peers.go_to(Phase.PSI)
         executor = LocalExecutor()
         try:
-            ids = bench.user.local_ids()
+            ids = bench.user.local_ids(bench.psi_files)
             outcome = self._role.intersect(ids, executor)
         finally:
             executor.close()  # its processes have nothing left to do, and hold memory
@@ -213,6 +216,7 @@ class Run:
             logger.warning(f"{problem}.")
         bench.peers.sign()
         bench.keep(ResumePoint(Phase.PSI))
+        bench.psi_files.clear()
 
     def _set_up(self) -> None:
         bench = self.bench

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from protocols.psi.packed import PackedIds
 from protocols.task.alignment import SampleId
 from secure_hfl.engine.assignment import RESULTS
 from secure_hfl.engine.models import Models
@@ -49,7 +50,7 @@ class RunView:
         return self._bench.state.current_round
 
     @property
-    def id_intersection(self) -> frozenset[str]:
+    def id_intersection(self) -> frozenset[str] | PackedIds:
         """The ids that all parties hold."""
         return self._bench.state.intersection
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from protocols.psi.packed import PackedIds
 from protocols.task.alignment import SampleId
 from secure_hfl.engine.models import Models
 
@@ -33,7 +34,7 @@ class RunningParty(Protocol):
         """From 1; 0 before training."""
 
     @property
-    def id_intersection(self) -> frozenset[str]:
+    def id_intersection(self) -> frozenset[str] | PackedIds:
         """The ids that all parties hold."""
 
     @property

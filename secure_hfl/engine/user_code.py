@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Sized
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.psi.buckets import bucket_count
+from protocols.psi.packed import PackedIds, chunks_of
 from protocols.task.alignment import SampleId, check_ids, ids_digest
 from secure_hfl.engine.contract import PartyScheduler
+from secure_hfl.engine.id_file import IdFile, id_chunks
 from secure_hfl.engine.interrupt import Interrupter
+from secure_hfl.engine.psi_files import PsiFiles
 from secure_hfl.errors import ConfigurationError, UserCodeError
 
 Value = TypeVar("Value")
@@ -65,23 +70,38 @@ class UserCode:
         except Exception as error:  # whatever a user's code raises ends the task in an orderly way
             raise UserCodeError(f"{name} raised {type(error).__name__}: {error}") from error
 
-    def local_ids(self) -> list[str]:
-        """The user's ids."""
-        ids = self.call("load_local_ids", self._scheduler.load_local_ids)
-        if not isinstance(ids, (list, tuple, set, frozenset)):
-            raise InvalidInput(f"load_local_ids must return a list of text ids, not {type(ids).__name__}")
-        return list(ids)
+    def local_ids(self, files: PsiFiles) -> Sequence[str] | IdFile:
+        """The user's ids: in a list, or in a file if they are more than one run of PSI takes."""
+        chunks = self._id_chunks()
+        few: list[str] = []
+        for chunk in chunks:
+            few += chunk
+            if bucket_count(len(few)) > 1:
+                return files.write_ids(chain(_drained(few), chunks))
+        return few
+
+    def all_ids(self) -> list[str]:
+        """The same, in a list."""
+        return [each for chunk in self._id_chunks() for each in chunk]
+
+    def _id_chunks(self) -> Iterator[list[str]]:
+        """Some at a time; errors of a generator are the user's too."""
+        chunks = id_chunks(self.call("load_local_ids", self._scheduler.load_local_ids))
+        while chunk := self.call("load_local_ids", next, chunks, None):
+            yield chunk
 
     def split(self, intersection: Collection[str]) -> tuple[Collection[SampleId], Collection[SampleId]]:
         """The user's training and test ids of the intersection."""
-        parts = self.call("split_dataset", self._scheduler.split_dataset, set(intersection))
+        given: Any = intersection if isinstance(intersection, PackedIds) else set(intersection)
+        parts = self.call("split_dataset", self._scheduler.split_dataset, given)
         if not isinstance(parts, tuple) or len(parts) != 2:
             raise InvalidInput("split_dataset must return (training ids, test ids)")
         train, test = (check_ids(f"split_dataset's {what} ids", ids) for what, ids in zip(("training", "test"), parts))
         if not train:
             raise InvalidInput("split_dataset returned no training ids")
-        known = {str(item) for item in intersection}
-        strangers = sum(str(item) not in known for ids in (train, test) for item in ids)
+        own = [ids for ids in (train, test) if not (isinstance(ids, PackedIds) and ids.is_part_of(intersection))]
+        known = intersection if isinstance(intersection, PackedIds) or not own else {str(item) for item in intersection}
+        strangers = sum(str(item) not in known for ids in own for item in ids)
         if strangers:
             raise InvalidInput(f"split_dataset returned {strangers} ids that are not in the intersection")
         return train, test
@@ -137,6 +157,14 @@ class UserCode:
         """The digest for the batch that was just yielded, or empty."""
         digest, self._batch_ids = self._batch_ids, b""
         return digest
+
+
+def _drained(ids: list[str]) -> Iterator[list[str]]:
+    """Chunks of a list that is empty when the first has been taken."""
+    chunks = list(chunks_of(ids))
+    ids.clear()
+    while chunks:
+        yield chunks.pop(0)
 
 
 def iterator_name(training: bool) -> str:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from protocols.core.envelope import Phase
 from protocols.layer.interface import LayerSide
-from protocols.task.alignment import OrderedIds, SampleId
+from protocols.psi.packed import PackedIds
+from protocols.task.alignment import SampleId, in_order
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
 from secure_hfl.checkpoints.snapshot import Snapshot, Training, ids_blob
@@ -27,6 +28,8 @@ from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.measurements import Measurements
 from secure_hfl.engine.models import Models
 from secure_hfl.engine.peers import Peers
+from secure_hfl.engine.psi_files import PsiFiles
+from secure_hfl.engine.psi_work import Common
 from secure_hfl.engine.recovery import Recovery, first_round
 from secure_hfl.engine.user_code import UserCode
 from secure_hfl.log import logger
@@ -62,7 +65,7 @@ class TaskState:
     manifest: Manifest
 
     def __init__(self) -> None:
-        self.intersection: frozenset[str] = frozenset()
+        self.intersection: Common = frozenset()
         self.train_ids: Collection[SampleId] = ()
         self.test_ids: Collection[SampleId] = ()
         self.current_round = 0
@@ -77,7 +80,10 @@ class TaskState:
     def intersection_blob(self) -> NDArray[np.uint8]:
         """As a snapshot keeps it. Made once: it may be millions of ids."""
         if self._kept is None or self._kept[0] is not self.intersection:
-            self._kept = self.intersection, ids_blob(OrderedIds(self.intersection))
+            blob = ids_blob(in_order(self.intersection))
+            if isinstance(self.intersection, PackedIds):  # its text is the blob's from now on: once in memory
+                self.intersection = PackedIds.from_bytes(blob)
+            self._kept = self.intersection, blob
         return self._kept[1]
 
 
@@ -108,6 +114,7 @@ class Workbench:
         self.measurements = Measurements(metrics, assignment.results / "tensorboard", self.peers, self.progress)
         self.background = Background()
         self.checkpoints = TaskCheckpoints(assignment.directory / "checkpoints", assignment.checkpoint_owner)
+        self.psi_files = PsiFiles(assignment.directory)
         self.recovery = Recovery(bool(options.resume))
 
     def adopt(self, manifest: Manifest) -> None:

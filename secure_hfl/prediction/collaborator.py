@@ -213,7 +213,7 @@ class PredictionServer:
 
     def _serve_online(self, link: Link, manifest: Manifest, budget: PredictionBudget) -> int:
         """A session that stays open; how many rows were shown in it."""
-        ids = self.party.local_ids
+        ids = self.party.all_ids
         session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping)
         session.register(ids)
         shape = rows_of(manifest, ROWS), self.party.features.of(ids[:1]).features.shape[1]

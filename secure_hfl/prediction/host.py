@@ -13,7 +13,8 @@ from protocols.task.manifest import Manifest
 from protocols.task.rounds import HostRounds
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.door import Door
-from secure_hfl.engine.psi import PsiOutcome, run_host_psi
+from secure_hfl.engine.psi import run_host_psi
+from secure_hfl.engine.psi_work import PsiOutcome
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.host_side import HostSide

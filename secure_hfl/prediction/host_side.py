@@ -75,7 +75,7 @@ class HostSide:
 
     def held(self) -> Mapping[str, str] | None:
         """This party's ids, now. None: it may ask about any, since who has labels only has nothing of new samples."""
-        return spelled(self.party.local_ids) if self.bench.user.is_feature_holder else None
+        return spelled(self.party.all_ids) if self.bench.user.is_feature_holder else None
 
     # Joining ---------------------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from protocols.task.alignment import ids_digest
 from protocols.task.manifest import Manifest
 from protocols.task.online_rounds import OnlineCollaboratorRounds
 from secure_hfl.engine.link import Link
-from secure_hfl.engine.psi import chunk_size
+from secure_hfl.engine.psi_work import chunk_size
 from secure_hfl.errors import PeerTimeout, Stopped
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.prediction.budget import PredictionBudget

@@ -17,7 +17,8 @@ from protocols.task.terms import Pinned
 from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.engine.failure import diagnose
 from secure_hfl.engine.models import Models
-from secure_hfl.engine.psi import PsiOutcome, PsiWork
+from secure_hfl.engine.psi_files import Ids
+from secure_hfl.engine.psi_work import PsiOutcome, PsiWork
 from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.executor import LocalExecutor
@@ -86,7 +87,7 @@ class PredictingParty:
             self.state.load_models(self.models.by_name())
         else:
             bench.state.intersection = snapshot.ids()
-            bench.state.train_ids, bench.state.test_ids = snapshot.at_set_up().ids()
+            bench.state.train_ids, bench.state.test_ids = snapshot.at_set_up().ids(bench.state.intersection)
             build()
             # Without the optimizers: nothing is trained, and another version may group parameters otherwise.
             bench.user_state.hold(self.models.by_name(), {})
@@ -95,9 +96,14 @@ class PredictingParty:
         self.models.set_mode(training=False)
 
     @property
-    def local_ids(self) -> list[str]:
+    def all_ids(self) -> list[str]:
         """Of this party, now."""
-        return self.bench.user.local_ids()
+        return self.bench.user.all_ids()
+
+    @property
+    def local_ids(self) -> Ids:
+        """The same; in a file, if they are many."""
+        return self.bench.user.local_ids(self.bench.psi_files)
 
     def pinned(self) -> Pinned:
         """The certificates of the task."""
@@ -129,7 +135,7 @@ class PredictingParty:
             close_task_log(handler)
 
     def intersect(
-        self, ids: Sequence[str], run: Callable[[PsiWork], PsiOutcome], most: int, opened: Callable[[int], None]
+        self, ids: Ids, run: Callable[[PsiWork], PsiOutcome], most: int, opened: Callable[[int], None]
     ) -> PsiOutcome:
         """PSI of these ids with the peers', signed."""
         bench = self.bench
@@ -137,9 +143,11 @@ class PredictingParty:
         executor = LocalExecutor()
         try:
             manifest = bench.state.manifest
-            outcome = run(PsiWork(manifest, ids, executor, bench.progress, most, True, opened))
+            work = PsiWork(manifest, ids, executor, bench.progress, bench.psi_files, most, True, opened)
+            outcome = run(work)
         finally:
             executor.close()
+            bench.psi_files.clear()
         bench.peers.sign()
         return outcome
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from protocols.core.randomness import KeyedFunction
+from protocols.psi.packed import PackedIds
 from protocols.task.alignment import SampleId
 from secure_hfl.errors import ConfigurationError, UserCodeError
 
@@ -153,7 +154,7 @@ class LabelDraws:
         self._response = response
         head = f"secure-hfl label privacy v1, {float(response.epsilon).hex()}, {response.classes} classes: "
         self._words = KeyedFunction(key, head.encode())
-        self._train_ids = frozenset(map(str, train_ids))
+        self._train_ids = train_ids if isinstance(train_ids, PackedIds) else frozenset(map(str, train_ids))
         self._known: dict[str, int] = {}
         """The true label of each sample that has come, times the number of classes, plus the drawn one: by id."""
 

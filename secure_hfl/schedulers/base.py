@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.optim import Optimizer
 
+from protocols.psi.packed import PackedIds
 from protocols.task.alignment import SampleId
 from protocols.task.manifest import MAX_NAME
 from secure_hfl.engine.run import Run
@@ -73,12 +74,19 @@ class HeteroNNScheduler(ABC):
     # What the user implements ----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def load_local_ids(self) -> list[str]:
-        """The ids of all samples this party holds, as text, without duplicates."""
+    def load_local_ids(self) -> Iterable[str]:
+        """The ids of all samples this party holds, as text, without duplicates.
+
+        A list, a generator, or a numpy or Arrow array. More than 2^20 go to the disk as they come.
+        """
 
     @abstractmethod
     def split_dataset(self, id_intersection: set[str]) -> tuple[Iterable[SampleId], Iterable[SampleId]]:
-        """Training ids and test ids, by a rule that all parties share. Sets, or lists whose order is kept."""
+        """Training ids and test ids, by a rule that all parties share. Sets, or lists whose order is kept.
+
+        More than 2^20 ids in common come as `PackedIds`, an ordered set without an object for each id: return parts of
+        it, as `ids[:n]` or `ids[mask]`.
+        """
 
     @abstractmethod
     def build_feature_model(self) -> nn.Module:
@@ -183,9 +191,10 @@ class HeteroNNScheduler(ABC):
         return 0 if self._run is None else self._run.current_round
 
     @property
-    def id_intersection(self) -> set[str]:
+    def id_intersection(self) -> set[str] | PackedIds:
         """The ids that all parties hold."""
-        return set(self._running.id_intersection)
+        ids = self._running.id_intersection
+        return ids if isinstance(ids, PackedIds) else set(ids)
 
     @property
     def train_ids(self) -> Any:

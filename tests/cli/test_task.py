@@ -270,12 +270,16 @@ def test_what_was_kept_for_a_judge_is_shown_and_purged(clinic: User, bank: User)
     assert "For a judge" not in clinic.run("task", "show", task).stdout
     directory = _keep(clinic, task)
     transcript = TaskStore(clinic.home).directory(task) / "transcripts" / "bank-1.transcript"
-    transcript.parent.mkdir(mode=0o700)
-    transcript.touch(0o600)
+    for path in (transcript, transcript.parents[1] / "psi" / "bucket-0"):
+        path.parent.mkdir(mode=0o700)
+        path.touch(0o600)
     assert f"SECRET files: 1; delete with: secure-hfl task purge {task}" in (
         " ".join(clinic.run("task", "show", task).stdout.split())
     )
-    assert "deleted what was kept for a judge (files: 1, 1.0 kB)" in clinic.run("task", "purge", task).stdout
+    said = clinic.run("task", "purge", task).stdout
+    assert "deleted what was kept for a judge (files: 1, 1.0 kB)" in said
+    assert "deleted files of ids: 1" in said
+    assert not (transcript.parents[1] / "psi").exists()
     assert not directory.parent.exists()
     assert transcript.exists()
 

@@ -14,7 +14,7 @@ from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiReceiver, hash_ids
 from secure_hfl.engine.link import Link
-from secure_hfl.engine.psi import _HostPair
+from secure_hfl.engine.psi import BothWays
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.transport.channel import Channel
@@ -31,33 +31,33 @@ def mapper_that_raises(error: BaseException) -> Callable[..., Iterator[Any]]:
     return mapper
 
 
-def pair_with_a_silent_peer(mapper: Any) -> _HostPair:
+def pair_with_a_silent_peer(mapper: Any) -> tuple[Link, Callable[[], PsiReceiver]]:
     link = Link(Channel("bank", known_catalogue(), lambda: None), PATIENCE)
     link.place = Place(Phase.PSI)
     role = PsiReceiver(hash_ids(bytes(32), ["a", "b"]), OsRandomness(), mapper)
-    return _HostPair(link, lambda: role, Silent())
+    return link, lambda: BothWays(link, Silent()).run(lambda: role)
 
 
 @pytest.mark.parametrize("error", [InvalidInput("a point is bad"), RuntimeError("a worker has died")])
 def test_an_error_while_sending_is_what_the_run_ends_with(error: Exception) -> None:
-    pair = pair_with_a_silent_peer(mapper_that_raises(error))
+    link, run = pair_with_a_silent_peer(mapper_that_raises(error))
     with pytest.raises(type(error)) as raised:
-        pair.run()
+        run()
     assert raised.value is error
-    assert not pair.link.channel.is_usable
+    assert not link.channel.is_usable
 
 
 def test_the_first_error_keeps_its_cause() -> None:
     """As the peer's bad message may be found while the other direction sends: the log says what was bad."""
     bad = MalformedMessage("a field is unknown")
-    pair = pair_with_a_silent_peer(mapper_that_raises(PeerFault("bank", bad)))
+    _, run = pair_with_a_silent_peer(mapper_that_raises(PeerFault("bank", bad)))
     with pytest.raises(PeerFault) as raised:
-        pair.run()
+        run()
     assert raised.value.__cause__ is bad
 
 
 def test_an_error_while_receiving_wakes_who_sends() -> None:
-    pair = pair_with_a_silent_peer(map)
-    pair.link.channel.fail(ConnectionLost("the cable is out"))
+    link, run = pair_with_a_silent_peer(map)
+    link.channel.fail(ConnectionLost("the cable is out"))
     with pytest.raises(ConnectionLost, match="the cable is out"):
-        pair.run()
+        run()

@@ -15,7 +15,16 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.psi import PsiOpen, PsiReceiver, PsiResult, PsiSender
 from protocols.psi.bucketing import CollaboratorBucketing, Cut, HostBucketing
-from protocols.psi.buckets import Shape, bucket_numbers, bucket_pair, bucket_words, bucketing_key, hash_bucket, shape_of
+from protocols.psi.buckets import (
+    Shape,
+    bucket_numbers,
+    bucket_pair,
+    bucket_words,
+    bucketing_domain,
+    hash_bucket,
+    key_of,
+    shape_of,
+)
 from protocols.psi.ids import canonical
 from protocols.psi.opening import Opening
 
@@ -53,7 +62,7 @@ def run_psi(
 
 def partition(nonce: bytes, ids: Sequence[str], buckets: int) -> list[tuple[str, ...]]:
     """Ids by bucket, in memory."""
-    words = bucket_words(bucketing_key("task", [bytes(32), bytes([1] * 32)], nonce), canonical(ids))
+    words = bucket_words(key_of(bucketing_domain("task", [bytes(32), bytes([1] * 32)]), nonce), canonical(ids))
     numbers = bucket_numbers(words, buckets).tolist()
     return [tuple(each for each, number in zip(ids, numbers, strict=True) if number == at) for at in range(buckets)]
 
@@ -113,13 +122,17 @@ class Bucketed:
     def agree(self) -> None:
         shape = self.shape
         first = self.host.cut and Cut(shape, self.host.cut.nonce, len(self.host.kept))
-        proposing = HostBucketing(first or Cut(shape, OsRandomness().bytes(32)), lambda: OsRandomness().bytes(32))
+        proposing = HostBucketing(
+            first or Cut(shape, OsRandomness().bytes(32)),
+            lambda nonce, shape: self.host.fits(nonce, shape.host_size, shape.buckets),
+            lambda: OsRandomness().bytes(32),
+        )
         kept = self.other.cut and Cut(shape, self.other.cut.nonce, len(self.other.kept))
 
         def fits(nonce: bytes, shape: Shape) -> bool:
             return self.other.fits(nonce, shape.collaborator_size, shape.buckets)
 
-        taking = CollaboratorBucketing(shape, kept, fits)
+        taking = CollaboratorBucketing(len(self.host.ids), len(self.other.ids), kept, fits)
         cuts = self._complete((0, proposing.run()), (1, taking.run()))
         assert cuts[0] == cuts[1]
         for half, cut in zip((self.host, self.other), cuts, strict=True):

@@ -22,6 +22,7 @@ from protocols.core.errors import (
 )
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.sender import Sender
+from protocols.core.steps import Send
 from protocols.psi import PsiDigests, PsiOpen, PsiPoints, PsiReceiver, PsiResult, hash_ids
 from protocols.psi.bucket_messages import MAX_ATTEMPTS, PsiBuckets, PsiBucketsTaken
 from protocols.psi.bucketing import CollaboratorBucketing, Cut, HostBucketing
@@ -34,8 +35,9 @@ from protocols.psi.buckets import (
     bucket_numbers,
     bucket_pair,
     bucket_words,
-    bucketing_key,
+    bucketing_domain,
     hash_bucket,
+    key_of,
     log2_overflow,
     padded_size,
     shape_of,
@@ -103,7 +105,7 @@ def test_random_ids_fill_buckets_evenly_and_another_nonce_fills_others() -> None
     names = [b"patient-%d" % i for i in range(20_000)]
     filled = []
     for nonce in (NONCE, bytes([1] * 32)):
-        words = bucket_words(bucketing_key("task", [bytes(32)] * 2, nonce), names)
+        words = bucket_words(key_of(bucketing_domain("task", [bytes(32)] * 2), nonce), names)
         filled.append(bucket_numbers(words, 8))
     counts = np.bincount(filled[0], minlength=8)
     assert counts.sum() == 20_000
@@ -115,10 +117,10 @@ def test_random_ids_fill_buckets_evenly_and_another_nonce_fills_others() -> None
 def test_the_key_is_of_the_task_its_parties_and_the_nonce() -> None:
     certificates = [bytes(32), bytes([1] * 32)]
     keys = {
-        bucketing_key("task", certificates, NONCE),
-        bucketing_key("other", certificates, NONCE),
-        bucketing_key("task", certificates[::-1], NONCE),
-        bucketing_key("task", certificates, bytes([9] * 32)),
+        key_of(bucketing_domain("task", certificates), NONCE),
+        key_of(bucketing_domain("other", certificates), NONCE),
+        key_of(bucketing_domain("task", certificates[::-1]), NONCE),
+        key_of(bucketing_domain("task", certificates), bytes([9] * 32)),
     }
     assert len(keys) == 4
     assert bucket_pair(PAIR, 0) != bucket_pair(PAIR, 1) != bucket_pair(bytes(32), 1)
@@ -184,9 +186,20 @@ def test_a_point_that_equals_padding_is_refused() -> None:
 SHAPE = shape_of(40, 30, 4)
 
 
+def anything(nonce: bytes, shape: Shape) -> bool:
+    return True
+
+
 def proposal(**fields: Any) -> PsiBuckets:
     values = {"buckets": 4, "host_size": SHAPE.host_size, "done": 0, "nonce": NONCE}
     return PsiBuckets(**{**values, "collaborator_size": SHAPE.collaborator_size, **fields})
+
+
+def test_a_host_whose_ids_do_not_fit_stops_before_anything_of_them_is_sent() -> None:
+    steps = HostBucketing(Cut(SHAPE, NONCE), lambda nonce, shape: False, lambda: NONCE).run()
+    assert next(steps) == Send(proposal())
+    with pytest.raises(InvalidInput, match="start again"):
+        next(steps)
 
 
 def test_ids_that_do_not_fit_get_a_fresh_nonce_and_no_larger_bucket() -> None:
@@ -197,8 +210,8 @@ def test_ids_that_do_not_fit_get_a_fresh_nonce_and_no_larger_bucket() -> None:
         asked.append(nonce)
         return nonce == bytes([2] * 32)
 
-    host = HostBucketing(Cut(SHAPE, NONCE, 3), lambda: next(redrawn))
-    talk = pump(host.run(), CollaboratorBucketing(SHAPE, None, fits).run())
+    host = HostBucketing(Cut(SHAPE, NONCE, 3), anything, lambda: next(redrawn))
+    talk = pump(host.run(), CollaboratorBucketing(40, 30, None, fits).run())
     assert talk.left == talk.right == Cut(SHAPE, bytes([2] * 32), 0)
     assert asked == [NONCE, bytes([1] * 32), bytes([2] * 32)]
     sizes = {(m.host_size, m.collaborator_size) for m in talk.from_left if isinstance(m, PsiBuckets)}
@@ -207,8 +220,8 @@ def test_ids_that_do_not_fit_get_a_fresh_nonce_and_no_larger_bucket() -> None:
 
 def test_both_go_on_from_what_both_have_done() -> None:
     for ours, theirs, nonce, done in ((3, 2, NONCE, 2), (1, 4, NONCE, 1), (3, 2, bytes([7] * 32), 0)):
-        host = HostBucketing(Cut(SHAPE, NONCE, ours), lambda: NONCE)
-        other = CollaboratorBucketing(SHAPE, Cut(SHAPE, nonce, theirs), lambda nonce, shape: True)
+        host = HostBucketing(Cut(SHAPE, NONCE, ours), anything, lambda: NONCE)
+        other = CollaboratorBucketing(40, 30, Cut(SHAPE, nonce, theirs), anything)
         talk = pump(host.run(), other.run())
         assert talk.left == talk.right == Cut(SHAPE, NONCE, done)
 
@@ -229,7 +242,7 @@ def test_a_bucket_under_way_is_run_again_and_no_other() -> None:
 
 
 WRONG: dict[str, tuple[Callable[[], Any], type[ProtocolError]]] = {
-    "another number of buckets": (lambda: heard(proposal(buckets=5)), WrongSession),
+    "another number of buckets": (lambda: heard(proposal(buckets=1025)), WrongSession),
     "buckets that are larger": (lambda: heard(proposal(host_size=SHAPE.host_size + 2)), WrongSession),
     "buckets that are smaller": (lambda: heard(proposal(collaborator_size=SHAPE.collaborator_size - 2)), WrongSession),
     "more done than the host has": (lambda: answered(PsiBucketsTaken(True, 3)), MalformedMessage),
@@ -246,11 +259,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[ProtocolError]]] = {
 
 
 def heard(*messages: PsiBuckets) -> Any:
-    return replay(CollaboratorBucketing(SHAPE, None, lambda nonce, shape: True).run(), *messages)
+    return replay(CollaboratorBucketing(40, 30, None, anything).run(), *messages)
 
 
 def answered(*messages: PsiBucketsTaken) -> Any:
-    return replay(HostBucketing(Cut(SHAPE, NONCE, 2), lambda: NONCE).run(), *messages)
+    return replay(HostBucketing(Cut(SHAPE, NONCE, 2), anything, lambda: NONCE).run(), *messages)
 
 
 @pytest.mark.parametrize("name", list(WRONG))
@@ -265,7 +278,7 @@ def test_a_margin_may_differ_by_a_point() -> None:
 
 
 def test_roles_agree_once() -> None:
-    role = HostBucketing(Cut(SHAPE, NONCE), lambda: NONCE)
+    role = HostBucketing(Cut(SHAPE, NONCE), anything, lambda: NONCE)
     replay(role.run(), PsiBucketsTaken(True, 0))
     with pytest.raises(RoleAlreadyUsed):
         next(role.run())
