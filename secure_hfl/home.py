@@ -54,11 +54,16 @@ def home_directory() -> Path:
         ConfigurationError: It cannot be used, or others have access to it or to a secret in it. Says what to run.
     """
     home = existing_home()
+    check_private(home)
+    return home
+
+
+def check_private(home: Path) -> None:
+    """Raise `ConfigurationError` if others have access to a home directory or to a secret in it. Says what to run."""
     problems = list(privacy_problems(home))
     if problems:
         more = f" ({len(problems) - 1} more: secure-hfl doctor lists them)" if len(problems) > 1 else ""
         raise ConfigurationError(f"{problems[0]}{more}")
-    return home
 
 
 def existing_home() -> Path:

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
-from secure_hfl.console.context import session_of
+from secure_hfl.console.context import context_of, session_of
 from secure_hfl.console.sessions import is_own_form
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.home import check_private
 
 FORM_TOKEN = "form_token"  # noqa: S105 - the field's name
 TOKEN_HEADER = "x-form-token"  # noqa: S105
@@ -54,6 +55,7 @@ def with_checked_form(endpoint: Endpoint) -> Callable[[Request], Awaitable[Respo
             session = session_of(request)
             if session is None or not is_own_form(session, token):
                 raise HTTPException(403)
+            check_private(context_of(request).home)
             request.state.form = sent
             return await _call(endpoint, request)
 

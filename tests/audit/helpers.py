@@ -11,7 +11,7 @@ from tests.protocols.transcript.recorded_runs import key_of, rebuild, texts_of, 
 from tests.protocols.whole_task import Case
 
 PLAIN, BFV, MASKED = Case("plain"), Case(), Case("masked", rounds=1)
-_VOID = {"meta", "wbr"}
+_VOID = {"meta", "wbr", "link", "input", "br", "img"}
 
 
 def write(directory: Path, case: Case = PLAIN) -> tuple[Path, Path]:

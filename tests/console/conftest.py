@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from secure_hfl.console.app import Console, create_app
 from secure_hfl.identity import Identity
+from secure_hfl.tasks import PlannedTerms, TaskRecord, TaskStore, create_task
 
 BASE = "http://127.0.0.1:8470"
+HOSTILE = "<script>alert('x')</script>"
+
+
+def here(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Instead of a process of its own, which `test_child` is about."""
+    return function(*args, **kwargs)
 
 
 @pytest.fixture(scope="session")
 def parties() -> dict[str, Identity]:
-    """Of a hospital, whose console is looked at, and of two others."""
-    return {name: Identity.create(name) for name in ("hospital", "insurer", "laboratory")}
+    """Two other parties, one with a name that tries to be markup."""
+    return {name: Identity.create(name) for name in ("insurer", HOSTILE)}
 
 
 @pytest.fixture
@@ -29,9 +37,23 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def hospital(home: Path) -> Identity:
+    """Who the home belongs to."""
+    return Identity.load_or_create(home, "hospital")
+
+
+@pytest.fixture
+def task(home: Path, hospital: Identity, parties: dict[str, Identity]) -> TaskRecord:
+    """A task that the hospital hosts."""
+    others = {name: party.certificate_pem for name, party in parties.items()}
+    terms = PlannedTerms(max_rounds=3)
+    return create_task(TaskStore(home), hospital, "Readmission", "host.example:9500", "bfv", others, terms=terms)[0]
+
+
+@pytest.fixture
 def app(home: Path) -> Console:
     """Its console."""
-    return create_app(home)
+    return create_app(home, apart=here)
 
 
 @pytest.fixture
@@ -43,11 +65,14 @@ def stranger(app: Console) -> Iterator[TestClient]:
 
 @pytest.fixture
 def browser(app: Console, stranger: TestClient) -> TestClient:
-    """A browser that is signed in; `form_token` of its session is in the header that scripts send."""
-    token = app.state.context.sessions.new_address_token()
-    answer = stranger.get("/sign-in", params={"token": token})
+    """A browser that is signed in, whose requests have its session's token in the header that scripts send."""
+    return signed_in(app, stranger)
+
+
+def signed_in(app: Console, client: TestClient) -> TestClient:
+    """Open the printed address."""
+    sessions = app.state.context.sessions
+    answer = client.get("/sign-in", params={"token": sessions.new_address_token()})
     assert answer.status_code == 200
-    cookie = stranger.cookies[app.state.context.cookie]
-    session = app.state.context.sessions.find(cookie)
-    stranger.headers["x-form-token"] = session.form_token
-    return stranger
+    client.headers["x-form-token"] = sessions.find(client.cookies[app.state.context.cookie]).form_token
+    return client

@@ -58,12 +58,10 @@ def audit(request: Request) -> Response:
     name = text_in(form, "transcript")
     if name not in known:
         raise ConfigurationError(f"there is no transcript {name!r} in this task; choose one of the list")
-    # Whose certificates they must be is known: the task pins them.
-    trusted = tuple(party.fingerprint.replace(":", "").lower() for party in record.participants)
     with TemporaryDirectory(prefix="secure-hfl-audit-") as directory:
         peer = _saved(files_in(form, "peer"), Path(directory))
         own = context.store.directory(record.task_id) / name
-        audited = context.apart(audit_files, own, peer, (), trusted, with_timeline=True)
+        audited = context.apart(audit_files, own, peer, (), _pinned(record), with_timeline=True)
     if text_in(form, "as") == "file":
         return attachment(page(audited).encode(), f"audit-{record.name}.html", "text/html; charset=utf-8")
     return _shown(request, audited, name)
@@ -72,6 +70,11 @@ def audit(request: Request) -> Response:
 def _shown(request: Request, audited: Audited, name: str) -> Response:
     values = shown_values(audited)
     return render_task(request, "audit_report.html.j2", name=name, verdict=audited.verdict.name.lower(), **values)
+
+
+def _pinned(record: TaskRecord) -> tuple[str, ...]:
+    """Whose certificates a transcript must have: people compared them when the task was made."""
+    return tuple(party.fingerprint.replace(":", "").lower() for party in record.participants)
 
 
 def found_in(store: TaskStore, record: TaskRecord) -> list[Found]:
