@@ -24,8 +24,14 @@ def here(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def parties() -> dict[str, Identity]:
-    """Two other parties, one with a name that tries to be markup."""
-    return {name: Identity.create(name) for name in ("insurer", HOSTILE)}
+    """Of a hospital, and of two others."""
+    return {name: Identity.create(name) for name in ("hospital", "insurer", "laboratory")}
+
+
+@pytest.fixture(scope="session")
+def others(parties: dict[str, Identity]) -> dict[str, Identity]:
+    """Collaborators, one with a name that tries to be markup."""
+    return {"insurer": parties["insurer"], HOSTILE: Identity.create(HOSTILE)}
 
 
 @pytest.fixture
@@ -43,11 +49,11 @@ def hospital(home: Path) -> Identity:
 
 
 @pytest.fixture
-def task(home: Path, hospital: Identity, parties: dict[str, Identity]) -> TaskRecord:
+def task(home: Path, hospital: Identity, others: dict[str, Identity]) -> TaskRecord:
     """A task that the hospital hosts."""
-    others = {name: party.certificate_pem for name, party in parties.items()}
+    pems = {name: party.certificate_pem for name, party in others.items()}
     terms = PlannedTerms(max_rounds=3)
-    return create_task(TaskStore(home), hospital, "Readmission", "host.example:9500", "bfv", others, terms=terms)[0]
+    return create_task(TaskStore(home), hospital, "Readmission", "host.example:9500", "bfv", pems, terms=terms)[0]
 
 
 @pytest.fixture

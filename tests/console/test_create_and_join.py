@@ -104,11 +104,11 @@ def test_from_nothing_to_a_task_at_both(browser: TestClient, insurers_browser: T
 
 
 def test_whose_model_may_be_trained(
-    browser: TestClient, home: Path, hospital: Identity, parties: dict[str, Identity]
+    browser: TestClient, home: Path, hospital: Identity, others: dict[str, Identity]
 ) -> None:
-    files = [(f"{at}.pem", party.certificate_pem) for at, party in enumerate(parties.values())]
+    files = [(f"{at}.pem", party.certificate_pem) for at, party in enumerate(others.values())]
     fields = fields_of(upload(browser, "/create", CREATE, certificates=files).text)
-    assert fields["party"] == list(parties)
+    assert fields["party"] == list(others)
     del fields["trains_1"]
     fields["party"] = ["bank", "laboratory"]
     browser.post("/create", data=fields)
@@ -131,9 +131,9 @@ def test_whose_model_may_be_trained(
     ],
 )
 def test_what_is_wrong_with_a_task_is_said(
-    browser: TestClient, home: Path, hospital: Identity, parties: dict[str, Identity], fields: dict[str, str], said: str
+    browser: TestClient, home: Path, hospital: Identity, others: dict[str, Identity], fields: dict[str, str], said: str
 ) -> None:
-    review = upload(browser, "/create", CREATE, certificates=[("a.pem", parties["insurer"].certificate_pem)])
+    review = upload(browser, "/create", CREATE, certificates=[("a.pem", others["insurer"].certificate_pem)])
     answer = browser.post("/create", data={**fields_of(review.text), **fields})
     assert answer.status_code == 400
     assert said in html.unescape(answer.text)

@@ -78,17 +78,17 @@ def test_a_hundred_tasks_are_fast(browser: TestClient, home: Path, task: TaskRec
 
 
 def test_what_is_disclosed_is_said(
-    browser: TestClient, home: Path, hospital: Identity, parties: dict[str, Identity]
+    browser: TestClient, home: Path, hospital: Identity, others: dict[str, Identity]
 ) -> None:
-    others = {"insurer": parties["insurer"].certificate_pem}
+    pems = {"insurer": others["insurer"].certificate_pem}
     terms = PlannedTerms(max_rounds=7, may_train=())
-    record, _ = create_task(TaskStore(home), hospital, "frozen", "a.b:1", "bfv", others, terms=terms)
+    record, _ = create_task(TaskStore(home), hospital, "frozen", "a.b:1", "bfv", pems, terms=terms)
     page = html.unescape(browser.get(f"/tasks/{record.task_id}/privacy").text)
     assert "For 7 rounds of training" in page
     assert "any gradient" in page
     assert "labels of training samples" not in page
     assert "once the parties have met" in page
-    plain, _ = create_task(TaskStore(home), hospital, "open", "a.b:1", "plain", others)
+    plain, _ = create_task(TaskStore(home), hospital, "open", "a.b:1", "plain", pems)
     page = html.unescape(browser.get(f"/tasks/{plain.task_id}/privacy").text)
     assert "hides nothing" in page
     assert "labels of training samples" in page

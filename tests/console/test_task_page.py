@@ -240,8 +240,8 @@ def test_a_party_is_started_paused_and_resumed_by_clicks(
     browser.post(f"/tasks/{task_id}/pause")
     wait_for(lambda: not party.process.is_alive())
     checkpoints = store.directory(task_id) / "checkpoints"
-    checkpoints.mkdir()
-    (checkpoints / "checkpoint-1").touch()
+    checkpoints.mkdir(mode=0o700)
+    (checkpoints / "checkpoint-1").touch(mode=0o600)
     text = browser.get(f"/tasks/{task_id}").text
     assert "You have stopped this party." in text
     assert 'name="resume" value="1"' in text
