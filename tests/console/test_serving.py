@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 from secure_hfl.cli.app import app as command_line
 from secure_hfl.console import serving
 from secure_hfl.console.app import LOOPBACK_NAMES, create_app
-from secure_hfl.console.serving import Place
+from secure_hfl.console.serving import DANGER
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.listening import Place
 from secure_hfl.tasks import TaskRecord
 from tests.console.conftest import BASE, signed_in
 
@@ -33,8 +34,8 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused, or not listened on
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_this_machine_needs_no_leave(address: str) -> None:
-    Place(address, 8470).check()
-    Place(address, 8470, CERT, KEY).check()
+    Place(address, 8470).check(DANGER)
+    Place(address, 8470, CERT, KEY).check(DANGER)
 
 
 @pytest.mark.parametrize("address", [EVERYWHERE, "::", "192.0.2.1", "console.example", "127.0.0.1.example", ""])
@@ -45,14 +46,14 @@ def test_other_machines_need_leave_and_tls(address: str) -> None:
         Place(address, 8470, CERT, KEY),
     ):
         with pytest.raises(ConfigurationError, match="--allow-remote and give --tls-cert and --tls-key"):
-            place.check()
-    Place(address, 8470, CERT, KEY, allow_remote=True).check()
+            place.check(DANGER)
+    Place(address, 8470, CERT, KEY, allow_remote=True).check(DANGER)
 
 
 def test_half_of_tls_is_refused() -> None:
     for place in (Place("127.0.0.1", 8470, CERT), Place("127.0.0.1", 8470, None, KEY, True)):
         with pytest.raises(ConfigurationError, match="belong together"):
-            place.check()
+            place.check(DANGER)
 
 
 def certificate(path: Path, *names: x509.GeneralName) -> Path:
