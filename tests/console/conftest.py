@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ HOSTILE = "<script>alert('x')</script>"
 def here(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """Instead of a process of its own, which `test_child` is about."""
     return function(*args, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def nobody_else_may_look() -> Iterator[None]:
+    """What tests put into a home is as private as what the program does: forms are refused where others can read."""
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from tests.audit.helpers import Page
 CONSOLE = Path(secure_hfl.console.__file__).parent
 TEMPLATES = sorted((CONSOLE / "templates").glob("*.j2"))
 SHOWN_ATTRIBUTES = re.compile(r"""\b(?:title|alt|aria-label|placeholder|data-label)="([^"]*)\"""")
-NAMES = {"secure", "hfl"}
+NAMES = {"secure", "hfl", "TensorBoard"}
 
 
 @pytest.mark.parametrize("language", [code for code in LANGUAGES if code != "en"])
