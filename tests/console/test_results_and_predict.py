@@ -53,7 +53,7 @@ def joined(store: TaskStore, parties: dict[str, Identity], invite: Invite) -> st
 def finish(store: TaskStore, task_id: str) -> Path:
     """As a run has left it. Returns its results."""
     directory = store.directory(task_id)
-    shutil.copy(RECORDED / "host.jsonl", directory / NAME)
+    shutil.copyfile(RECORDED / "host.jsonl", directory / NAME)
     results = directory / "results"
     (results / "state").mkdir(parents=True, mode=0o700)
     results.chmod(0o700)

@@ -74,7 +74,7 @@ def party(store: TaskStore, task_id: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 def finish(store: TaskStore, task_id: str, recorded: str = "host") -> None:
     """As a run has left it."""
-    shutil.copy(RECORDED / f"{recorded}.jsonl", store.directory(task_id) / NAME)
+    shutil.copyfile(RECORDED / f"{recorded}.jsonl", store.directory(task_id) / NAME)
     store.start(task_id)
     store.finish(task_id, {}, [])
 
