@@ -160,7 +160,7 @@ class BfvSecret(_Private, SecretSide):
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
         layout, bodies = read_parts(reply, Kind.REPLY, shape, self._engine.parameters, self._key_id)
-        return self._engine.decrypt(self._secret, bodies, layout)
+        return self._engine.decrypt(self._secret, bodies, layout, self._mapper)
 
     def _pieces(self, messages: Ring) -> Iterator[tuple[Ring, list[Zero], _Seeds]]:
         """Messages of some parts, what the stock has for them, and seeds for the rest."""
@@ -223,7 +223,7 @@ class BfvPublic(_Private, PublicSide):
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> BfvOperand:
         layout, bodies = read_parts(bundle, Kind.OPERAND, shape, self._engine.parameters, self._key_id)
-        return BfvOperand(self._engine.load(bodies), layout, self._key_id, self._engine)
+        return BfvOperand(self._engine.load(bodies, self._mapper), layout, self._key_id, self._engine)
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the masks of one product. They fit every shape: the count is of products of *this* shape in stock.

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.core.mapper import Mapper
 from protocols.he.layout import Layout
 from protocols.he.parameters import BfvParameters
 
@@ -102,8 +103,12 @@ class BfvEngine(ABC):
         """A peer's, in working form. Raises `InvalidCiphertext` for a malformed one."""
 
     @abstractmethod
-    def load(self, bodies: Sequence[bytes]) -> Any:
-        """A peer's operand, or key, by its parts, in working form. Raises `InvalidCiphertext` for a malformed part."""
+    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> Any:
+        """A peer's operand, or key, by its parts, in working form. Raises `InvalidCiphertext` for a malformed part.
+
+        Args:
+            mapper: for pieces that are worth it.
+        """
 
     @abstractmethod
     def mask(self, key: Any, words: bytes) -> Any:
@@ -126,5 +131,9 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def decrypt(self, secret: Any, bodies: Sequence[bytes], layout: Layout) -> Ring:
-        """The results [m, n] of all replies of a layout. Raises `InvalidCiphertext` for a malformed one."""
+    def decrypt(self, secret: Any, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+        """The results [m, n] of all replies of a layout. Raises `InvalidCiphertext` for a malformed one.
+
+        Args:
+            mapper: for pieces that are worth it.
+        """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from protocols.core.mapper import Mapper
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.layout import Layout
 from protocols.he.native.kernel import Kernel
@@ -73,8 +74,8 @@ class NativeEngine(BfvEngine):
             return None
         return self._switching.load([_cut(body) for body in bodies], "key-switching keys")
 
-    def load(self, bodies: Sequence[bytes]) -> KernelOperand:
-        return self._kernel.load([_cut(body) for body in bodies])
+    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> KernelOperand:
+        return self._kernel.load([_cut(body) for body in bodies], mapper=mapper)
 
     def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
         cut = self.parameters.degree * WORD_BYTES
@@ -86,8 +87,8 @@ class NativeEngine(BfvEngine):
         whole = product.layout, product.factor, product.operand, product.addend
         return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)
 
-    def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
-        return self._kernel.decrypt(secret, layout, bodies)
+    def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+        return self._kernel.decrypt(secret, layout, bodies, mapper)
 
 
 def _cut(body: bytes) -> tuple[bytes, bytes]:

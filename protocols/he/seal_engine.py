@@ -14,6 +14,7 @@ import numpy as np
 import tenseal.sealapi as seal
 from numpy.typing import NDArray
 
+from protocols.core.mapper import Mapper
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
@@ -90,8 +91,8 @@ class SealEngine(BfvEngine):
         there[:] = self._add(there, scaled_message(message, self.parameters))
         return seed + wire.pack_residues(zero, self.parameters.data_primes)
 
-    def load(self, bodies: Sequence[bytes]) -> list[Any]:
-        return [self._load(body) for body in bodies]
+    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> list[Any]:
+        return list(mapper(self._load, bodies))
 
     def mask(self, key: list[Any], words: bytes) -> SealMask:
         cut = self.parameters.degree * WORD_BYTES
@@ -139,7 +140,7 @@ class SealEngine(BfvEngine):
             bodies.append(self._reply_body(self._add(c0, message), c1, places))
         return bodies
 
-    def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout) -> Ring:
+    def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
         parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
         primes = parameters.data_primes[:DECRYPTION_PRIMES]
         for first in range(0, len(bodies), 2):

@@ -110,11 +110,11 @@ static void fill_tables(const operations *set, u64 root, u64 p, twiddle *nodes, 
 
 static u64 lane_table_words(u32 lanes) { return (u64)N / (lanes * lanes) * (lanes - 1) * 2 * lanes; }
 
-static int make_tables(const operations *set, modulus *m) {
-    u64 root = least_root(m->p), *powers = malloc(8 * N);
+static int make_tables(const operations *set, modulus *m, u64 root) {
+    u64 *powers = malloc(8 * N);
     u64 node_words = 2 * N / set->lanes, lane_words = lane_table_words(set->lanes);
     u64 *all = malloc(8 * 2 * (node_words + lane_words));
-    if (root && powers && all) {
+    if (powers && all) {
         m->forward = (twiddle *)all;
         m->inverse = (twiddle *)(all + node_words);
         m->forward_lanes = all + 2 * node_words;
@@ -125,13 +125,12 @@ static int make_tables(const operations *set, modulus *m) {
         free(all);
     }
     free(powers);
-    if (!root) return KERNEL_BAD_ARGUMENT;
     return m->forward ? KERNEL_OK : KERNEL_NO_MEMORY;
 }
 
 /* ---- constants */
 
-static void fill_constants(const kernel_context *c, modulus *m) {
+static void fill_constants(const kernel_context *c, modulus *m, u64 root) {
     const operations *set = c->set;
     u64 p = m->p, hat = 1, w = c->scale_bits;
     m->bits = MIN_PRIME_BITS;
@@ -151,6 +150,7 @@ static void fill_constants(const kernel_context *c, modulus *m) {
     m->two_32 = set->make(1ull << 32, p);
     m->minus_two_63 = minus(power_mod(2, 63, p), p);
     m->last = set->make(inverse_mod(N, p), p);
+    for (u32 i = 0; i < 8; i++) m->eighths[i] = set->make(power_mod(root, (u64)N / 4 * i, p), p);
     for (u32 l = 0; l < c->count; l++)
         if (c->moduli[l].p != p) hat = multiply_mod(hat, c->moduli[l].p % p, p);
     m->hat_word = inverse_mod(hat, p);
@@ -187,8 +187,10 @@ static int fill(kernel_context *c, const u64 *primes) {
     }
     c->q_mod_t &= (1ull << KERNEL_RING_BITS) - 1;
     for (u32 l = 0; l < c->count; l++) {
-        fill_constants(c, &c->moduli[l]);
-        int status = make_tables(c->set, &c->moduli[l]);
+        u64 root = least_root(primes[l]);
+        if (!root) return KERNEL_BAD_ARGUMENT;
+        fill_constants(c, &c->moduli[l], root);
+        int status = make_tables(c->set, &c->moduli[l], root);
         if (status) return status;
     }
     fill_garner(c);

@@ -53,17 +53,16 @@ int kernel_products(const kernel_context *context, const kernel_layout *layout, 
     return KERNEL_OK;
 }
 
-static void add_error(const modulus *m, const int8_t *error, u64 *row) {
+void add_error(const modulus *m, const int8_t *error, u64 *row) {
     for (u32 i = 0; i < N; i++) row[i] = once(row[i] + small_mod(error[i], m->p), m->p);
 }
 
-/* c0 of a sum at its results, with flooding and the addend. extra: what else is there, [L][N], once the results have moved;
- * or NULL. out: a row of N for each prime. */
-void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *extra, i64 moved,
-            const u64 *flooding, const u64 *addend, u64 *out) {
+/* c0 at the results of one sum, with flooding and the addend. out: a row of N for each prime. */
+void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, i64 moved, const u64 *flooding,
+            const u64 *addend, u64 *out) {
     u32 span = y->k_tile * y->n_tile, count = at->rows * at->columns;
     for (u32 i = 0, taken = 0; i < at->rows; i++) {
-        u32 place = i * span + y->k_tile - 1;
+        u32 place = (u32)((i64)(i * span + y->k_tile - 1) + moved);
         const u64 *messages = addend + (u64)(at->row + i) * y->n + at->column;
         for (u32 j = 0; j < at->columns; j++, taken++, place += y->k_tile) {
             u128 noise = flooding_sum(flooding + taken, count, c);
@@ -71,7 +70,6 @@ void gather(const kernel_context *c, const kernel_layout *y, const window *at, c
             for (u32 l = 0; l < c->count; l++) {
                 const modulus *m = &c->moduli[l];
                 u64 value = once(c0[(u64)l * N + place] + flooding_mod(noise, m), m->p);
-                if (extra) value = once(value + extra[(u64)l * N + (u64)((i64)place + moved)], m->p);
                 out[(u64)l * N + taken] = once(value + scaled_message(message, m), m->p);
             }
         }
@@ -115,18 +113,7 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32
         context->set->inverse(m, c1 + (u64)l * N);
         add_error(m, error, c1 + (u64)l * N);
     }
-    gather(context, layout, &at, sum, NULL, 0, flooding, addend, results);
+    gather(context, layout, &at, sum, 0, flooding, addend, results);
     write_reply(context, results, c1, at.rows * at.columns, body, workspace);
-    return KERNEL_OK;
-}
-
-int kernel_settle_mask(const kernel_context *context, u64 *mask, const int8_t *error) {
-    for (u32 l = 0; l < context->count; l++) {
-        const modulus *m = &context->moduli[l];
-        u64 *c1 = mask + ((u64)context->count + l) * N;
-        context->set->inverse(m, mask + (u64)l * N);
-        context->set->inverse(m, c1);
-        add_error(m, error, c1);
-    }
     return KERNEL_OK;
 }

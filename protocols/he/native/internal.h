@@ -1,5 +1,5 @@
-/* What the files of the kernel share. Each instruction set compiles transform.inc, products.inc and conversions.inc over
- * its own vectors and publishes them as `operations`; everything else is written once, over words. */
+/* What the files of the kernel share. Each instruction set compiles transform.inc, products.inc, conversions.inc and
+ * switching.inc over its own vectors and publishes them as `operations`; everything else is written once, over words. */
 #ifndef SECURE_HFL_KERNEL_INTERNAL_H
 #define SECURE_HFL_KERNEL_INTERNAL_H
 #include <stddef.h>
@@ -54,6 +54,7 @@ typedef struct {
     twiddle two_52, two_32;
     u64 minus_two_63;
     twiddle last;          /* 1 / N */
+    twiddle eighths[8];    /* powers of X^(N / 4) at the least root */
     twiddle hat;           /* (q / p)^-1 mod p */
     u64 hat_word, hat_shoup;
     u64 scale_high, scale_low; /* 2^(W + 52) / p to the nearest, 52 bits low */
@@ -79,6 +80,21 @@ struct kernel_secret {
     u64 *key; /* internal [L][N] */
 };
 
+/* What one packed reply is made from and in, p sums of L primes each at most; D = (p - 1) L. */
+typedef struct {
+    const kernel_context *c, *switching;
+    u32 packed, count; /* sums: as many as a reply may hold, and as there are */
+    u64 *const *sums;
+    const u64 *keys, *mask;
+    const int8_t *error;
+    u64 divisors[KERNEL_MAX_PRIMES]; /* 1 / P modulo each data prime */
+    u64 *digits;  /* [D][N], residues */
+    u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times p; internal */
+    u64 *started; /* [D][N]: transforms modulo one other prime, under way */
+    u64 *parts;   /* [2][L][N]: what is added to c0 and c1, log p stages before the transform ends; internal */
+    u64 *total;   /* [2][L + 1][N]: residues in the end */
+} packing;
+
 /* Values of "internal" form: below 2 p, or of size p / 2 as doubles; see the sets. In all, arrays may be the same. */
 typedef struct operations {
     const char *name;
@@ -89,15 +105,17 @@ typedef struct operations {
     void (*from_transform)(const modulus *m, u64 *values);    /* transform to internal */
     void (*to_transform)(const modulus *m, u64 *values);
     void (*multiply)(const modulus *m, const u64 *left, const u64 *right, u64 *out, u32 count);
+    void (*add)(const modulus *m, const u64 *from, u64 *to, u32 count);
     /* out = round(c 2^W / q) mod 2^W by kernel.h's formula, as 52 low bits and the others; rows of c are `stride` apart */
     void (*scale)(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
     /* integers mod 2^W in those two words, centred, to residues */
     void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
     void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
                      const u64 *operand, u64 *const *masks, u64 *workspace);
-    /* sum [2][primes][N], one prime of it, += over all parts of values[part] * operand part. workspace: a chunk */
-    void (*sum_parts)(const kernel_context *c, u32 prime, u32 parts, const u64 *values, const u64 *operand, u64 *sum,
-                      u64 *workspace);
+    /* The steps of a packed reply that go over polynomials: see switching.inc. */
+    void (*fold)(const packing *task, u32 prime);
+    void (*switch_keys)(const packing *task, u32 prime);
+    void (*divide)(const packing *task, u32 prime);
 } operations;
 
 extern const operations kernel_set_scalar;
@@ -174,8 +192,9 @@ void pack_wide(const u64 *low, const u64 *high, u32 count, u32 width, u8 *out);
 int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high);
 
 /* ---- evaluator.c */
-void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, const u64 *extra, i64 moved,
-            const u64 *flooding, const u64 *addend, u64 *out);
+void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, i64 moved, const u64 *flooding,
+            const u64 *addend, u64 *out);
+void add_error(const modulus *m, const int8_t *error, u64 *row);
 /* A reply's body from c0 at `count` results and c1, residues, rows N apart. halves: 2 N words of room. */
 void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32 count, u8 *body, u64 *halves);
 

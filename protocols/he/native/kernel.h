@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cffi reads from here */
-#define KERNEL_INTERFACE 2 /* changes with every function below: kernel.py takes a module of its own number only */
+#define KERNEL_INTERFACE 3 /* changes with every function below: kernel.py takes a module of its own number only */
 #define KERNEL_DEGREE 8192
 #define KERNEL_MAX_PRIMES 7
 #define KERNEL_RING_BITS 59
@@ -103,11 +103,9 @@ int kernel_load(const kernel_context *context, const uint8_t *packed, uint64_t p
 /* u * key, internal. ternary: u, [N]. */
 int kernel_mask(const kernel_context *context, const int8_t *ternary, const uint64_t *key, uint64_t *mask,
                 uint64_t *workspace, uint64_t workspace_words);
-/* A mask out of internal form, to residues [2][L][N], with the error e2 [N] in its second half: for a packed reply. */
-int kernel_settle_mask(const kernel_context *context, uint64_t *mask, const int8_t *error);
 /* Adds to each reply's mask the sum over k tiles of factor tile * operand part: for groups first_group <= g < end_group
- * and all n tiles t, in that order, one pointer per sum. A mask becomes a sum and serves no other reply; sums that will be
- * packed start from zeros. factor: [m][k], any int64. */
+ * and all n tiles t, in that order, one pointer per sum. A mask becomes a sum and serves no other reply. Where packed > 1,
+ * the pointers are to room for sums, which start from zero whatever was there. factor: [m][k], any int64. */
 int kernel_products(const kernel_context *context, const kernel_layout *layout, uint32_t first_group, uint32_t end_group,
                     const int64_t *factor, const uint64_t *operand, uint64_t *const *masks, uint64_t *workspace,
                     uint64_t workspace_words);
@@ -121,13 +119,13 @@ int kernel_products(const kernel_context *context, const kernel_layout *layout, 
 int kernel_reply(const kernel_context *context, const kernel_layout *layout, uint32_t part, uint64_t *sum,
                  const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
                  uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
-/* The same for layouts with packed > 1: from the reply's sums, which are overwritten, and a settled mask. switching: a
- * context of the same instruction set, with one more prime, all of one length; keys: an operand of it with packed - 1
- * times L parts, the key-switching keys. flooding: the words of each sum, one sum after the other. */
+/* The same for layouts with packed > 1: from the reply's sums and its mask. switching: a context of the same instruction
+ * set, with one more prime, all of one length; keys: an operand of it with packed - 1 times L parts, the key-switching keys.
+ * flooding: the words of each sum, one sum after the other. */
 int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, const uint64_t *keys,
                         const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
-                        const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend, uint8_t *body,
-                        uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
+                        const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
+                        uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
 /* One reply's results into their windows of out [m][n]: round((c0 + c1 s) t / 2^W) mod t. Refuses a c1 of zero. */
 int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, uint32_t part,
                    const uint8_t *body, uint64_t body_bytes, uint64_t *out, uint64_t *workspace,

@@ -2,7 +2,7 @@
 #include <immintrin.h>
 #define LANES 4
 #define LOG_LANES 2
-#define SUM_VECTORS 4
+#define PAIR_VECTORS 2 /* of each half, in sums of products */
 
 typedef __m256d vec;
 typedef __m256i words;

@@ -46,6 +46,15 @@ INLINE vec multiply(vec x, factor w, constants k) {
     return subtract(less_times(high, quotient, k.p), minus_low);
 }
 INLINE vec reduce(vec x, constants k) { return less_times(x, near(x, k.inverse_p), k.p); }
+INLINE vec sum_of(vec a, vec b, constants k) { return reduce(add(a, b), k); }
+INLINE vec difference_of(vec a, vec b, constants k) { return reduce(subtract(a, b), k); }
+INLINE vec from_other(vec x, constants k) { return reduce(x, k); } /* residues modulo a prime of the same length */
+/* x below P, centred: in size at most P / 2. P and p have one length. */
+INLINE vec centred(words x, u64 P, constants k) {
+    (void)k;
+    vec value = from_words(x);
+    return subtract(value, where_negative(subtract(set_lanes((double)(P / 2)), value), set_lanes((double)P)));
+}
 INLINE words residue_words(vec x, constants k) { /* in [0, p) */
     vec reduced = reduce(x, k);
     return to_words(add(reduced, where_negative(reduced, k.p)));
@@ -64,6 +73,10 @@ INLINE void inverse_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
     *b = multiply(difference, w, k);
 }
 INLINE vec end_of_pass(vec x, constants k) { return reduce(x, k); }
+INLINE vec end_of_factor(vec x, constants k, int wide) {
+    (void)wide;
+    return reduce(x, k);
+}
 
 /* The high sum is kept to multiples of 2^bits by a number that dwarfs it; what each product leaves, at most 2^(bits - 1),
  * adds up exactly in the low one: for 2^(53 - bits) products of values below p / 2 in size. */

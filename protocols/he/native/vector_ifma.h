@@ -1,9 +1,10 @@
 /* Eight lanes of words, with AVX-512's 52-bit products. Internal values are below 2 p.
- * Whatever is multiplied must be below 2^52, which is 16 p for narrow primes and 4 p for wide ones. */
+ * Whatever is multiplied must be below 2^52, which is 16 p for narrow primes and 4 p for wide ones. Products read no higher
+ * bits: in a forward transform of a narrow prime these hold anything, until a value is reduced. */
 #include <immintrin.h>
 #define LANES 8
 #define LOG_LANES 3
-#define SUM_VECTORS 8
+#define PAIR_VECTORS 4 /* of each half, in sums of products */
 #define MASK_52 ((1ull << 52) - 1)
 
 typedef __m512i vec;
@@ -45,17 +46,26 @@ INLINE factor load_factor(const u64 *at) { return (factor){load(at), load(at + L
 INLINE vec lane_once(vec x, vec p) { return _mm512_min_epu64(x, subtract(x, p)); } /* below 2 p to below p */
 
 /* x w mod p, below 2 p: the quotient is at most one too small; low halves suffice, as the difference fits in them. */
-INLINE vec multiply(vec x, factor w, constants k) {
+INLINE vec multiply_loosely(vec x, factor w, constants k) {
     vec quotient = add_high(zero(), x, w.quotient);
-    return _mm512_and_si512(add_low(add_low(zero(), x, w.value), quotient, k.minus_p), k.mask);
+    return add_low(add_low(zero(), x, w.value), quotient, k.minus_p);
 }
+INLINE vec multiply(vec x, factor w, constants k) { return _mm512_and_si512(multiply_loosely(x, w, k), k.mask); }
 INLINE vec reduce(vec x, constants k) { /* x below 2^52 to below 2 p */
-    return subtract(x, add_low(zero(), add_high(zero(), x, k.one_52), k.p));
+    return _mm512_and_si512(subtract(x, add_low(zero(), add_high(zero(), x, k.one_52), k.p)), k.mask);
+}
+INLINE vec sum_of(vec a, vec b, constants k) { return lane_once(add(a, b), k.twice); } /* reduced, of two that are */
+INLINE vec difference_of(vec a, vec b, constants k) { return lane_once(subtract(add(a, k.twice), b), k.twice); }
+INLINE vec from_other(vec x, constants k) { return lane_once(x, k.p); } /* residues modulo a prime of the same length */
+/* x below P, in size at most P / 2 once it is centred, plus p where it is negative. P and p have one length. */
+INLINE vec centred(words x, u64 P, constants k) {
+    __mmask8 above = _mm512_cmpgt_epu64_mask(x, constant(P / 2));
+    return _mm512_mask_add_epi64(x, above, x, subtract(k.p, constant(P)));
 }
 INLINE void store_residues(u64 *at, vec x, constants k) { store(at, lane_once(reduce(x, k), k.p)); }
 
 INLINE void forward_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
-    vec t = multiply(*b, w, k), x = wide ? lane_once(*a, k.twice) : *a;
+    vec t = wide ? multiply(*b, w, k) : multiply_loosely(*b, w, k), x = wide ? lane_once(*a, k.twice) : *a;
     *a = add(x, t);
     *b = subtract(add(x, k.twice), t);
 }
@@ -70,7 +80,10 @@ INLINE vec end_of_pass(vec x, constants k) {
     return x;
 }
 
-/* Factors below 2 p: 32 high halves are below 2^51 for narrow primes, 2 below 2^51 for wide ones. */
+INLINE vec end_of_factor(vec x, constants k, int wide) { return wide ? reduce(x, k) : x; }
+
+/* Of factors below 14 p and 2 p, 32 high halves are below 56 p + 32 for narrow primes; of two below 2 p, below 2 p for wide
+ * ones. In either case 64 p halved twice is below 2^52. */
 INLINE accumulator start_sum(vec x, const modulus *m) {
     (void)m;
     return (accumulator){x, zero()};
@@ -80,7 +93,8 @@ INLINE void add_product(accumulator *sum, vec x, vec y) {
     sum->high = add_high(sum->high, x, y);
 }
 INLINE vec end_sum(accumulator sum, constants k) {
-    vec high = multiply(add(sum.high, _mm512_srli_epi64(sum.low, 52)), k.two_52, k);
+    vec high = add(sum.high, _mm512_srli_epi64(sum.low, 52)), most = _mm512_slli_epi64(k.p, 4);
+    high = multiply(lane_once(lane_once(high, add(most, most)), most), k.two_52, k);
     return lane_once(add(high, reduce(_mm512_and_si512(sum.low, k.mask), k)), k.twice);
 }
 INLINE vec product(vec x, vec y, constants k) {

@@ -2,7 +2,7 @@
 #include <arm_neon.h>
 #define LANES 2
 #define LOG_LANES 1
-#define SUM_VECTORS 8
+#define PAIR_VECTORS 4 /* of each half, in sums of products */
 
 typedef float64x2_t vec;
 typedef uint64x2_t words;

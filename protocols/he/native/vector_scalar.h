@@ -2,7 +2,7 @@
  * Internal values are below 2 p. Between, values of a forward transform stay below 28 p < 2^55, so any word is multiplied. */
 #define LANES 1
 #define LOG_LANES 0
-#define SUM_VECTORS 4
+#define PAIR_VECTORS 4 /* of each half, in sums of products */
 
 typedef u64 vec;
 typedef u64 words;
@@ -31,6 +31,11 @@ INLINE vec add(vec a, vec b) { return a + b; }
 
 INLINE vec multiply(vec x, factor w, constants k) { return times(x, w.value, w.quotient, k.p); }
 INLINE vec reduce(vec x, constants k) { return x - (u64)(((u128)x * k.m->one_shoup) >> 64) * k.p; }
+INLINE vec sum_of(vec a, vec b, constants k) { return once(a + b, k.twice); } /* reduced, of two that are */
+INLINE vec difference_of(vec a, vec b, constants k) { return once(a + k.twice - b, k.twice); }
+INLINE vec from_other(vec x, constants k) { return once(x, k.p); } /* residues modulo a prime of the same length */
+/* x below P, in size at most P / 2 once it is centred, plus p where it is negative. P and p have one length. */
+INLINE vec centred(words x, u64 P, constants k) { return x + ((k.p - P) & (0 - ((P / 2 - x) >> 63))); }
 INLINE void store_residues(u64 *at, vec x, constants k) { *at = once(reduce(x, k), k.p); }
 
 INLINE void forward_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
@@ -47,6 +52,11 @@ INLINE void inverse_butterfly(vec *a, vec *b, factor w, constants k, int wide) {
 }
 INLINE vec end_of_pass(vec x, constants k) {
     (void)k;
+    return x;
+}
+
+INLINE vec end_of_factor(vec x, constants k, int wide) {
+    (void)k, (void)wide;
     return x;
 }
 

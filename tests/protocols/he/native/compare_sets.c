@@ -106,9 +106,8 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     for (uint32_t i = 0; i < replies; i++) {
         masks[i] = fresh(8 * kernel_mask_words(c));
         must(kernel_mask(c, ternary, key, masks[i], workspace, room), "kernel_mask");
-        if (y->packed > 1) must(kernel_settle_mask(c, masks[i], error), "kernel_settle_mask");
     }
-    for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? calloc(8, kernel_mask_words(c)) : masks[i];
+    for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? fresh(8 * kernel_mask_words(c)) : masks[i];
     uint64_t *keys = y->packed > 1 ? switching_keys(switching, (y->packed - 1) * PRIMES) : NULL;
     must(kernel_products(c, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
     uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
@@ -122,8 +121,8 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
         }
         state = 500 + i;
         uint64_t *flooding = fresh(8 * noise);
-        must(keys ? kernel_packed_reply(c, switching, keys, y, i, summed + i * y->packed, masks[i], flooding, noise, addend,
-                                        out + *length, bytes, workspace, packing)
+        must(keys ? kernel_packed_reply(c, switching, keys, y, i, summed + i * y->packed, masks[i], error, flooding, noise,
+                                        addend, out + *length, bytes, workspace, packing)
                   : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, out + *length, bytes, workspace, room),
              "kernel_reply");
         must(kernel_decrypt(c, secret, y, i, out + *length, bytes, results, workspace, room), "kernel_decrypt");
