@@ -35,7 +35,7 @@ class Keeper(Protocol):
         """Take it back."""
 
 
-ENGINES_OWN = ("_run", "_context_is_valid")
+ENGINES_OWN = ("_run", "_server", "_context_is_valid")
 """Attributes of a scheduler that are not the user's."""
 
 BUILDERS = ("build_infer_optimizer", "build_feature_optimizer")

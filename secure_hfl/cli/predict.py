@@ -33,12 +33,36 @@ Out = Annotated[
 Sessions = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Stop after so many sessions. Default: at SIGTERM or Ctrl-C.")
 ]
+Http = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS:PORT", help="At the Host: predict over HTTP, here. 127.0.0.1:8080 is for this machine alone."
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help="With --http: the file of the token that clients show. Made, and the token printed, where there is none.",
+    ),
+]
+AllowRemote = Annotated[
+    bool, typer.Option("--allow-remote", help="With --http: other machines may reach it. Needs a certificate and key.")
+]
+TlsCert = Annotated[
+    Path | None, typer.Option(metavar="FILE", dir_okay=False, help="With --http: the server's certificate (PEM).")
+]
+TlsKey = Annotated[Path | None, typer.Option(metavar="FILE", dir_okay=False, help="With --http: its key (PEM).")]
+Wait = Annotated[
+    float | None, typer.Option(metavar="SECONDS", min=0.1, help="With --http: how long a request waits. Default: 30.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(help="Predict samples with a finished task, as its Host. Its Collaborators must serve.")(predict)
-    app.command(help="Serve the predictions of a finished task, as a Collaborator.")(serve)
+    app.command(help="Serve the predictions of a finished task: as a Collaborator, or as the Host over HTTP.")(serve)
 
 
 def predict(script: Script, ids: Ids, out: Out, task: Task = None, show_traceback: Traceback = False) -> None:
@@ -62,14 +86,39 @@ def predict(script: Script, ids: Ids, out: Out, task: Task = None, show_tracebac
     run_in_place_of_training(script, HeteroNNHostScheduler, "predict", run, task, show_traceback)
 
 
-def serve(script: Script, task: Task = None, sessions: Sessions = None, show_traceback: Traceback = False) -> None:
-    """Answer the Host, session after session."""
+def serve(
+    script: Script,
+    task: Task = None,
+    sessions: Sessions = None,
+    http: Http = None,
+    token_file: TokenFile = None,
+    allow_remote: AllowRemote = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    wait: Wait = None,
+    show_traceback: Traceback = False,
+) -> None:
+    """Answer the Host, session after session; or, at the Host, answer HTTP clients."""
+    from secure_hfl.errors import ConfigurationError
     from secure_hfl.schedulers.collaborator import HeteroNNCollaboratorScheduler
+    from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
-    def run(scheduler: Any, reference: str) -> None:
-        scheduler.serve_predictions(reference, sessions)
+    if http is None:
+        if token_file or allow_remote or tls_cert or tls_key or wait:
+            raise ConfigurationError("--token-file, --allow-remote, --tls-cert, --tls-key and --wait are for --http")
 
-    run_in_place_of_training(script, HeteroNNCollaboratorScheduler, "serve", run, task, show_traceback)
+        def run(scheduler: Any, reference: str) -> None:
+            scheduler.serve_predictions(reference, sessions)
+
+        run_in_place_of_training(script, HeteroNNCollaboratorScheduler, "serve", run, task, show_traceback)
+        return
+    if sessions is not None:
+        raise ConfigurationError("--sessions is for a Collaborator, --http for the Host")
+
+    def run_http(scheduler: Any, reference: str) -> None:
+        scheduler.serve_predictions(reference, http, token_file, (tls_cert, tls_key), allow_remote, wait)
+
+    run_in_place_of_training(script, HeteroNNHostScheduler, "serve --http", run_http, task, show_traceback)
 
 
 def run_in_place_of_training(

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -95,6 +96,10 @@ class PredictionService:
         assignment, training: what it predicts with.
         door: where the collaborators come in; default: the task's address.
         listener: hears what happens.
+
+    Attributes:
+        is_ready: a session with all collaborators is open.
+        is_stopping: nothing more is taken.
     """
 
     def __init__(
@@ -110,10 +115,15 @@ class PredictionService:
         self.listener = listener or Silent()
         self._queue: deque[Ticket] = deque()
         self._changed = threading.Condition()
-        self._is_stopping = self._is_open = False
+        self.is_stopping = self.is_ready = False
         self._why = "the collaborators have not come yet"
         self._thread = threading.Thread(target=of_this_task(self._run), name="predictions", daemon=True)
         self._error: BaseException | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Of the task's predictions here."""
+        return self._side.party.assignment.directory
 
     # For whoever asks ------------------------------------------------------------------------------------------------
 
@@ -125,7 +135,7 @@ class PredictionService:
         """
         ticket = Ticket(tuple(ids))
         with self._changed:
-            if self._is_stopping:
+            if self.is_stopping:
                 raise Unavailable("the service is stopping")
             while self._queue and self._queue[0].answer.cancelled():
                 self._queue.popleft()
@@ -151,17 +161,12 @@ class PredictionService:
 
     def why_late(self, seconds: float) -> str:
         """Why a request was not answered within so many seconds."""
-        return f"no answer within {seconds:g} s: " + ("the parties are busy" if self._is_open else self._why)
+        return f"no answer within {seconds:g} s: " + ("the parties are busy" if self.is_ready else self._why)
 
     def online(self) -> dict[str, bool]:
         """Whether each collaborator is connected, by its name in the task."""
         here = self._door.arrived()
         return {name: name in here for name in self._door.certificates}
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether a session with all collaborators is open."""
-        return self._is_open
 
     # Life ------------------------------------------------------------------------------------------------------------
 
@@ -172,7 +177,7 @@ class PredictionService:
     def stop(self) -> None:
         """Answer what is being answered, refuse what waits, sign and end the session. May be called again."""
         with self._changed:
-            self._is_stopping = True
+            self.is_stopping = True
             self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
@@ -204,7 +209,7 @@ class PredictionService:
             logger.error(f"Predictions on line have ended: {error}")
         finally:
             with self._changed:
-                self._is_stopping = True
+                self.is_stopping = True
                 waiting, self._queue = list(self._queue), deque()
             for ticket in waiting:
                 ticket.fail(Unavailable("the service is stopping"))
@@ -212,7 +217,7 @@ class PredictionService:
 
     def _everybody(self) -> Mapping[str, Channel] | None:
         """A channel to each collaborator, once all are here; None: the service is to stop."""
-        while not self._is_stopping:
+        while not self.is_stopping:
             try:
                 return self._door.wait(POLL_SECONDS)
             except PeerRefused:
@@ -227,18 +232,19 @@ class PredictionService:
                 session = OnlineHost(self._side, self._side.held())
                 session.open()
                 self._set_open(True)
-                while not self._is_stopping:
+                while not self.is_stopping:
                     self._serve(session)
                 session.close()
         except TaskFailed as error:
             self._why = f"the session with the collaborators broke: {error}"
+            time.sleep(POLL_SECONDS)  # where it breaks again and again
             logger.warning(f"A session ended: {error} Waiting for all collaborators to come back.")
         finally:
             self._set_open(False)
 
     def _set_open(self, is_open: bool) -> None:
-        if is_open != self._is_open:
-            self._is_open = is_open
+        if is_open != self.is_ready:
+            self.is_ready = is_open
             self.listener.session(is_open)
             if is_open:
                 logger.info("All collaborators are on line.")
@@ -277,9 +283,9 @@ class PredictionService:
         """As many requests as fit into a batch, the oldest first; waits for one for a while."""
         taken: list[Ticket] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._is_stopping, POLL_SECONDS)
+            self._changed.wait_for(lambda: self._queue or self.is_stopping, POLL_SECONDS)
             count = 0
-            while self._queue and not self._is_stopping:
+            while self._queue and not self.is_stopping:
                 if not self._queue[0].answer.cancelled():
                     count += len(self._queue[0].ids)
                     if taken and count > ROWS:

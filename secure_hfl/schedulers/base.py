@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 from torch.optim import Optimizer
@@ -36,6 +36,13 @@ WORKER = (
 )
 
 
+class Stoppable(Protocol):
+    """What serves predictions."""
+
+    def stop(self) -> None:
+        """Stop, in order; from any thread."""
+
+
 class HeteroNNScheduler(ABC):
     """One party of a heterogeneous neural network task.
 
@@ -65,11 +72,18 @@ class HeteroNNScheduler(ABC):
         self.scheme = scheme
         self.limits = limits
         self._run: RunningParty | None = None
+        self._server: Stoppable | None = None
         self._context_is_valid = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         accept_other_names(cls)
+
+    def stop_serving(self) -> None:
+        """From another thread, as of a notebook: end `serve_predictions` in order. A session on line ends where all is
+        signed, and any other goes on to its end; over HTTP what is being answered is answered."""
+        if self._server is not None:
+            self._server.stop()
 
     # What the user implements ----------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import ensure_visible
 from secure_hfl.one_line_errors import one_line_errors
-from secure_hfl.prediction.collaborator import PredictionServer, prediction_server
+from secure_hfl.prediction.collaborator import prediction_server
 from secure_hfl.schedulers.base import PLACEHOLDER, HeteroNNScheduler
 
 
@@ -30,7 +30,6 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
     def __init__(self, feature_key: str, *others: Any, run_limits: RunLimits | None = None, **named: Any) -> None:
         super().__init__(feature_key, *others, **named)
         self.run_limits = run_limits
-        self._server: PredictionServer | None = None
 
     def validate_context(self) -> None:
         """Check what a run needs. Override to add checks, and call `super().validate_context()` first."""
@@ -48,14 +47,8 @@ class HeteroNNCollaboratorScheduler(HeteroNNScheduler):
         """
         ensure_visible()
         with one_line_errors():
-            self._server = prediction_server(self, task_id)
-            self._server.serve(sessions)
-
-    def stop_serving(self) -> None:
-        """From another thread, as of a notebook: serve no further session. One on line ends where all is signed; any
-        other goes on to its end."""
-        if self._server is not None:
-            self._server.stop()
+            server = self._server = prediction_server(self, task_id)
+            server.serve(sessions)
 
     def _make_run(self, reference: str) -> Run:
         return collaborator_run(self, reference)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from protocols.core.errors import MissingExtra
 from protocols.layer.messages import MAX_WIDTH
 from secure_hfl.engine.host import host_run
 from secure_hfl.engine.models import HostModels
@@ -167,6 +169,39 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         ensure_visible()
         with one_line_errors():
             return prediction_service(self, task_id)
+
+    def serve_predictions(
+        self,
+        task_id: str = PLACEHOLDER,
+        http: str = "127.0.0.1:8080",
+        token_file: Path | None = None,
+        tls: tuple[Path | None, Path | None] = (None, None),
+        allow_remote: bool = False,
+        wait_seconds: float | None = None,
+    ) -> None:
+        """Predict over HTTP until SIGTERM, Ctrl-C or `stop_serving`; collaborators may come and go meanwhile.
+
+        Args:
+            task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+            http: where to listen: address and port.
+            token_file: of the token that clients show; made where there is none. Default: among the task's predictions.
+            tls: the server's certificate and key (PEM files).
+            allow_remote: other machines may reach it; needs `tls`.
+            wait_seconds: that a request waits for its answer.
+
+        Raises:
+            MissingExtra: starlette, uvicorn or prometheus-client is missing.
+        """
+        ensure_visible()
+        with one_line_errors():
+            try:
+                from secure_hfl.serving.server import HttpServer, options_of
+            except ModuleNotFoundError as error:
+                raise MissingExtra(f"--http needs {error.name}: pip install 'secure-hfl[http]'") from None
+            service = prediction_service(self, task_id)
+            file = token_file or service.directory / "http.token"
+            server = self._server = HttpServer(service, options_of(http, file, tls, allow_remote, wait_seconds))
+            server.run()
 
     def is_task_finished(self) -> bool:
         """Asked after every round. By default true when the configured max rounds are reached."""

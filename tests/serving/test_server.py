@@ -1,0 +1,129 @@
+"""The server around an application: where it listens, how it starts, and how it stops."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from secure_hfl.errors import ConfigurationError, TaskError
+from secure_hfl.listening import Place
+from secure_hfl.serving.app import HttpLimits
+from secure_hfl.serving.server import HttpOptions, HttpServer, options_of
+from tests.serving.fakes import FakePredictor, predicted
+
+
+class Running:
+    """A server in a thread, on a free port of loopback."""
+
+    def __init__(self, directory: Path, **limits: Any) -> None:
+        self.predictor, self.said = FakePredictor(), list[str]()
+        place = Place.parse("127.0.0.1:0", None, None, False)
+        options = HttpOptions(place, directory / "token", HttpLimits(**limits), self.said.append)
+        self.server = HttpServer(self.predictor, options)
+        self.url, self.token = self.server.url, self.server._token.reveal()
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.server.run()
+        except BaseException as error:
+            self.error = error
+
+    def predict(self, ids: list[str]) -> httpx.Response:
+        """An answer, by a connection of its own."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx.post(f"{self.url}/predict", json={"ids": ids}, headers=headers, timeout=20, trust_env=False)
+
+    def over(self) -> None:
+        """It has stopped."""
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+
+
+def test_it_answers_and_says_where_and_with_what_token(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    assert running.predict(["a"]).json()["predictions"][0]["prediction"] == 1
+    running.server.stop()
+    running.over()
+    assert running.error is None
+    assert running.predictor.events[:2] == ["start", "stop"]
+    assert running.said == [
+        f"Predictions at {running.url}/predict. Ctrl-C or SIGTERM stops.",
+        f"The token, shown this once: {running.token}",
+        f"Its file: {tmp_path / 'token'}",
+    ]
+    with pytest.raises(httpx.ConnectError):
+        running.predict(["a"])
+
+
+def test_what_is_being_answered_when_it_stops_is_answered(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.predictor.answers = lambda ids: None
+    answers: list[httpx.Response] = []
+    client = threading.Thread(target=lambda: answers.append(running.predict(["a"])))
+    client.start()
+    while not running.predictor.futures:
+        time.sleep(0.01)
+    usual = running.predictor.stop
+
+    def stop() -> None:  # as a service does: the batch in hand is answered before it has stopped
+        usual()
+        running.predictor.futures[0].set_result(predicted(["a"]))
+
+    running.predictor.stop = stop  # type: ignore[method-assign]
+    running.server.stop()
+    running.over()
+    client.join(20)
+    assert answers[0].status_code == 200
+
+
+def test_a_service_that_ends_by_itself_ends_the_server_with_its_reason(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.predictor.failure = TaskError("the disk is full")
+    running.over()
+    assert running.error is running.predictor.failure
+
+
+@pytest.mark.parametrize("text", ["", "host", "::1:8080", "[127.0.0.1]:80", "127.0.0.1:", "127.0.0.1:70000", "a:b"])
+def test_what_is_no_place_to_listen(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is no place to listen"):
+        options_of(text, tmp_path / "token")
+
+
+def test_places_of_loopback_and_of_the_whole_network(tmp_path: Path) -> None:
+    assert options_of("[::1]:8080", tmp_path).place.url(8080) == "http://[::1]:8080"
+    for text in (":8080", "8080"):
+        place = options_of(text, tmp_path).place
+        assert (place.address, place.port) == ("127.0.0.1", 8080)
+    key = tmp_path / "key.pem"
+    for options in (
+        options_of("0.0.0.0:0", tmp_path / "token"),
+        options_of("0.0.0.0:0", tmp_path / "token", allow_remote=True),
+        options_of("0.0.0.0:0", tmp_path / "token", (key, key)),
+        options_of("example.org:0", tmp_path / "token"),
+    ):
+        with pytest.raises(ConfigurationError, match="say --allow-remote and give --tls-cert"):
+            HttpServer(FakePredictor(), options)
+    with pytest.raises(ConfigurationError, match="belong together"):
+        HttpServer(FakePredictor(), options_of("127.0.0.1:0", tmp_path / "token", (key, None)))
+    assert not (tmp_path / "token").exists()
+    with pytest.raises(ConfigurationError, match="positive number of seconds"):
+        options_of("127.0.0.1:0", tmp_path, wait_seconds=0.0)
+
+
+def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    predictor = FakePredictor()
+    taken = options_of(running.url.removeprefix("http://"), tmp_path / "token")
+    with pytest.raises(ConfigurationError, match="cannot listen on 127"):
+        HttpServer(predictor, taken)
+    assert predictor.events == []
+    running.server.stop()
+    running.over()
