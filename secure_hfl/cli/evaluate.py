@@ -39,7 +39,7 @@ def evaluate(
     script: Script, ids: Ids, task: Task = None, json_file: JsonFile = None, show_traceback: Traceback = False
 ) -> None:
     """Accuracy, AUC, confusion and calibration."""
-    from secure_hfl.prediction.evaluation import check_torchmetrics
+    from secure_hfl.prediction.evaluation import check_torchmetrics, evaluate_numbers
     from secure_hfl.prediction.evaluation import evaluate as figures_of
     from secure_hfl.prediction.outcome import read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
@@ -48,26 +48,49 @@ def evaluate(
     wanted = read_ids(ids)
 
     def run(scheduler: Any, reference: str) -> None:
-        figures = figures_of(scheduler.predict(wanted, reference))
+        found = scheduler.predict(wanted, reference)
+        if found.classes == ():
+            numbers = evaluate_numbers(found)
+            _show(
+                {
+                    "Samples": f"{numbers.samples}, {numbers.missing} missing",
+                    "Root of the mean square error": f"{numbers.rmse:.4g}",
+                    "Mean size of the errors": f"{numbers.mae:.4g}",
+                    "Variance explained (R2)": "not known" if numbers.r2 is None else f"{numbers.r2:.4f}",
+                }
+            )
+            _keep(json_file, numbers.model_dump_json(indent=1))
+            return
+        figures = figures_of(found)
         auc = "not known" if figures.auc is None else f"{figures.auc:.4f}"
-        grid = table("", "", header=False)
-        for name, value in (
-            ("Samples", f"{figures.samples}, {figures.missing} missing"),
-            ("Accuracy", f"{figures.accuracy:.4f}"),
-            ("AUC", auc),
-            ("Calibration error", f"{figures.calibration_error:.4f}"),
-        ):
-            grid.add_row(name, plain(value))
-        out = console()
-        out.print(grid)
-        counts = table("True class", *(f"as {at}" for at in range(figures.classes)))
-        for at, row in enumerate(figures.confusion):
-            counts.add_row(str(at), *map(str, row))
-        out.print(counts)
-        if json_file is not None:
-            _write(json_file, figures.model_dump_json(indent=1))
+        _show(
+            {
+                "Samples": f"{figures.samples}, {figures.missing} missing",
+                "Accuracy": f"{figures.accuracy:.4f}",
+                "AUC": auc,
+                "Calibration error": f"{figures.calibration_error:.4f}",
+            }
+        )
+        names = found.classes or tuple(map(str, range(figures.classes)))
+        counts = table("True class", *(f"as {name}" for name in names))
+        for name, row in zip(names, figures.confusion):
+            counts.add_row(plain(name), *map(str, row))
+        console().print(counts)
+        _keep(json_file, figures.model_dump_json(indent=1))
 
     run_in_place_of_training(script, HeteroNNHostScheduler, "evaluate", run, task, show_traceback)
+
+
+def _show(figures: dict[str, str]) -> None:
+    grid = table("", "", header=False)
+    for name, value in figures.items():
+        grid.add_row(name, plain(value))
+    console().print(grid)
+
+
+def _keep(path: Path | None, text: str) -> None:
+    if path is not None:
+        _write(path, text)
 
 
 def card(reference: Reference, out: CardFile, evaluation: Figures = None) -> None:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.pages import page
-from secure_hfl.prediction.evaluation import Evaluation
+from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation
 from secure_hfl.prediction.trained import Training
 from secure_hfl.tasks import TaskRecord, TaskStore
 from secure_hfl.transcript import transcripts_of
@@ -26,7 +26,9 @@ from secure_hfl.version import __version__
 FORMAT = 1
 
 
-def model_card(store: TaskStore, record: TaskRecord, evaluation: Evaluation | None = None) -> dict[str, Any]:
+def model_card(
+    store: TaskStore, record: TaskRecord, evaluation: Evaluation | NumberEvaluation | None = None
+) -> dict[str, Any]:
     """The card as plain JSON data. Raises `TaskError` if the task's transcripts are not there."""
     directory = store.directory(record.task_id)
     training = Training.of(directory, record)
@@ -70,12 +72,15 @@ def _audited(directory: Path, peer: str) -> dict[str, Any]:
     return {"verdict": audited.verdict.value, "findings": len(audited.report.findings), "sha256": digests}
 
 
-def read_evaluation(path: Path) -> Evaluation:
+def read_evaluation(path: Path) -> Evaluation | NumberEvaluation:
     """What `secure-hfl evaluate --json` has written. Raises `ConfigurationError`."""
     try:
-        return Evaluation.model_validate_json(path.read_bytes())
+        return _EVALUATION.validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise ConfigurationError(f"{path} is no evaluation that secure-hfl evaluate wrote: {error}") from error
+
+
+_EVALUATION: TypeAdapter[Evaluation | NumberEvaluation] = TypeAdapter(Evaluation | NumberEvaluation)
 
 
 def card_page(card: Mapping[str, Any]) -> str:
@@ -111,9 +116,15 @@ def card_page(card: Mapping[str, Any]) -> str:
 def _evaluated(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
     if evaluation is None:
         return {"figures": {}, "confusion": ((), []), "reliability": []}
-    figures = {
-        "Samples": evaluation["samples"],
-        "Missing": evaluation["missing"],
+    figures = {"Samples": evaluation["samples"], "Missing": evaluation["missing"]}
+    if "rmse" in evaluation:
+        figures |= {
+            "Root of the mean square error": _said(evaluation["rmse"]),
+            "Mean size of the errors": _said(evaluation["mae"]),
+            "Variance explained (R2)": _said(evaluation["r2"]),
+        }
+        return {"figures": figures, "confusion": ((), []), "reliability": []}
+    figures |= {
         "Accuracy": _said(evaluation["accuracy"]),
         "AUC": _said(evaluation["auc"]),
         "Calibration error": _said(evaluation["calibration_error"]),

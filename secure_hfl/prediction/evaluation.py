@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
-from typing import Any
 
 import torch
 from pydantic import BaseModel
@@ -39,6 +37,22 @@ class Evaluation(BaseModel):
     reliability: list[tuple[float, float, int]]
 
 
+class NumberEvaluation(BaseModel):
+    """The same where numbers are predicted: a regression.
+
+    Attributes:
+        samples, missing: see `Evaluation`.
+        rmse, mae: root of the mean square, and mean size, of the errors, in the label's unit.
+        r2: the share of the labels' variance that is explained; None where all are alike.
+    """
+
+    samples: int
+    missing: int
+    rmse: float
+    mae: float
+    r2: float | None
+
+
 def check_torchmetrics() -> None:
     """Raise `MissingExtra` unless torchmetrics is installed."""
     if importlib.util.find_spec("torchmetrics") is None:
@@ -69,7 +83,7 @@ def evaluate(found: Predictions) -> Evaluation:
     auc = float(multiclass_auroc(scores, truth, classes, average="macro")) if several else None
     return Evaluation(
         samples=len(truth),
-        missing=len({each for each in found.ids if each not in found.at}),
+        missing=_missing(found),
         classes=classes,
         accuracy=float((guessed == truth).float().mean()),
         auc=auc,
@@ -79,15 +93,38 @@ def evaluate(found: Predictions) -> Evaluation:
     )
 
 
+def evaluate_numbers(found: Predictions) -> NumberEvaluation:
+    """The figures of predictions that are numbers. Raises `ConfigurationError` if there is no label for each."""
+    _check_labels(found)
+    truth = torch.tensor([float(each) for each in found.labels], dtype=torch.float64)
+    errors = found.outputs[:, 0].double() - truth
+    spread = float(((truth - truth.mean()) ** 2).mean())
+    mean_square = float((errors**2).mean())
+    return NumberEvaluation(
+        samples=len(truth),
+        missing=_missing(found),
+        rmse=mean_square**0.5,
+        mae=float(errors.abs().mean()),
+        r2=1 - mean_square / spread if spread > 0 else None,
+    )
+
+
+def _missing(found: Predictions) -> int:
+    return len({each for each in found.ids if each not in found.at})
+
+
 def _labels(found: Predictions) -> torch.Tensor:
-    labels: Sequence[Any] = found.labels
+    _check_labels(found)
+    return torch.tensor([int(each) for each in found.labels])
+
+
+def _check_labels(found: Predictions) -> None:
     if not len(found.outputs):
         raise ConfigurationError("none of the ids could be predicted, so there is nothing to evaluate")
-    if len(labels) != len(found.outputs):
+    if len(found.labels) != len(found.outputs):
         raise ConfigurationError(
             "evaluation needs a label for each sample: the Host's iterator must yield (features, labels)"
         )
-    return torch.tensor([int(each) for each in labels])
 
 
 def _probabilities(outputs: torch.Tensor) -> torch.Tensor:

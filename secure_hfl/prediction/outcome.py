@@ -30,6 +30,7 @@ class Predictions:
         labels: the Host's, of the rows of `outputs`, where its iterators yield any.
         transcripts: of what was exchanged, one a collaborator.
         refused: of those without a prediction, those that a collaborator holds back, since a budget is spent.
+        classes: names of the outputs, where they are known; empty: there are no classes, an output is a number.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +40,7 @@ class Predictions:
     labels: tuple[Any, ...] = field(default=(), repr=False)
     transcripts: tuple[Path, ...] = ()
     refused: frozenset[str] = field(default=frozenset(), repr=False)
+    classes: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,14 +74,16 @@ class Predictions:
     def rows(self) -> Iterator[list[Any]]:
         """A row for each id of the request: id, status, the reason, the prediction, and the outputs.
 
-        The prediction is the number of the largest output, or the output itself where there is one only.
+        The prediction is the number of the largest output, or its name if it has one, or the output itself where there
+        is one only.
         """
         for sample in self.ids:
             if sample not in self.at:
                 yield [sample, self.status(sample), self.reasons[sample], None, *([None] * self.width)]
                 continue
             values = self.outputs[self.at[sample]].tolist()
-            yield [sample, "predicted", "", prediction_of(values), *values]
+            found = prediction_of(values)
+            yield [sample, "predicted", "", self.classes[int(found)] if self.classes else found, *values]
 
     def status(self, sample: str) -> str:
         """Of an id of the request: "predicted", "missing", or "refused"."""

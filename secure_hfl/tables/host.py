@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn import functional
 from secure_hfl import run_options
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import logger
+from secure_hfl.prediction.outcome import Predictions
+from secure_hfl.schedulers.base import PLACEHOLDER
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.tables import networks
 from secure_hfl.tables.figures import figures
@@ -159,6 +162,10 @@ class TableHost(TableParty, HeteroNNHostScheduler):
         if self.label.kind is LabelKind.REGRESSION:
             return outputs * self.encoding.label_deviation + self.encoding.label_mean
         return outputs
+
+    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER) -> Predictions:
+        """With the names of the classes. See `HeteroNNHostScheduler`."""
+        return replace(super().predict(ids, task_id), classes=self.label.classes)
 
     def test(
         self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]

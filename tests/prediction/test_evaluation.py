@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.prediction.card import card_page, model_card, read_evaluation
-from secure_hfl.prediction.evaluation import Evaluation, evaluate
+from secure_hfl.prediction.evaluation import Evaluation, evaluate, evaluate_numbers
 from secure_hfl.prediction.outcome import Predictions
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.prediction.memory_sessions import trained
@@ -61,6 +62,26 @@ def test_without_labels_there_is_nothing_to_evaluate() -> None:
         evaluate(predictions([[1.0]], ()))
     with pytest.raises(ConfigurationError, match="class numbers from 0 to 1"):
         evaluate(predictions([[1.0]], (2,)))
+
+
+def test_numbers_are_evaluated_as_such_and_stand_in_a_card(parties: MemoryParties, tmp_path: Path) -> None:
+    figures = evaluate_numbers(predictions([[1.0], [3.0], [5.0]], (1, torch.tensor(2.0), 6.0)))
+    assert (figures.samples, figures.missing, figures.mae) == (3, 1, pytest.approx(2 / 3))
+    assert (figures.rmse, figures.r2) == (pytest.approx((2 / 3) ** 0.5), pytest.approx(1 - 2 / 14))
+    assert evaluate_numbers(predictions([[1.0], [3.0]], (2, 2))).r2 is None
+    (tmp_path / "figures.json").write_text(figures.model_dump_json())
+    task = parties.runs[HOST].bench.assignment
+    card = model_card(task.store, task.store.get(task.record.task_id), read_evaluation(tmp_path / "figures.json"))
+    page = card_page(card)
+    assert "Variance explained" in page
+    assert "True class" not in page
+    assert "Mean confidence" not in page
+
+
+def test_classes_that_have_names_are_predicted_by_name() -> None:
+    found = replace(predictions([[0.5, 2.0], [3.0, 1.0]], ()), classes=("well", "ill"))
+    assert [row[3] for row in found.rows()] == ["ill", "well", None]
+    assert found.of(["1"]).classes == ("well", "ill")
 
 
 @pytest.fixture(scope="module")
