@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -90,7 +90,7 @@ class StartOptions:
 
     Attributes:
         resume: go on from the last checkpoint.
-        rounds: of training, instead of the script's. For a host.
+        rounds: of training, instead of the script's. For a host. None: as the script says, or the run that is resumed.
         keep_for_judge: see `secure-hfl host --help`.
     """
 
@@ -126,8 +126,8 @@ class LocalParty:
         last, is_locked = self.process.last(), run_lock.is_held(lock)
         can_resume = any((self._directory / "checkpoints").glob("checkpoint-*"))
         holder = run_lock.holder(lock)
-        if last is not None and last.process.is_alive() and not _is_over(last, holder, is_locked):
-            return PartyStatus(_live(last, holder), "", last.process.pid, last, can_resume)
+        if last is not None and last.process.is_alive() and not record.finished:
+            return PartyStatus(_live(last, holder, is_locked), "", last.process.pid, last, can_resume)
         if is_locked:
             pid = int(holder) if holder.isdecimal() else None
             return PartyStatus(PartyState.ELSEWHERE, "", pid, last, can_resume)
@@ -142,10 +142,12 @@ class LocalParty:
             DataCheckFailed: the task's data check failed.
         """
         role = self._store.get(self.task_id).role
+        if options.resume and options.rounds is None:
+            options = replace(options, rounds=rounds_of(self.process.last()))  # all have agreed on them
         command = [*party_command(role), str(script.path), "--task", self.task_id, *options.arguments(role)]
         what = {"script": str(script.path), "key": script.key, "label": script.label}
-        if options.resume:
-            what["resume"] = "1"
+        if options.rounds is not None:
+            what["rounds"] = str(options.rounds)
 
         def may_start() -> None:
             self._check(options)
@@ -205,6 +207,12 @@ class LocalParty:
         return PartyState.IDLE, ""
 
 
+def rounds_of(last: Started | None) -> int | None:
+    """How many rounds a run was asked for; None: as many as its script says."""
+    asked = "" if last is None else last.what.get("rounds", "")
+    return int(asked) if asked.isdecimal() else None
+
+
 def party_command(role: str) -> list[str]:
     """What runs a script, as the command line would."""
     return [sys.executable, "-m", "secure_hfl", role]
@@ -218,15 +226,12 @@ def party_environment(home: Path, more: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "PYTHONUNBUFFERED": "1", "COLUMNS": "180", **more, HOME_VARIABLE: str(home)}
 
 
-def _is_over(last: Started, holder: str, is_locked: bool) -> bool:
-    """Whether a process has had the task, and only its own end is left."""
-    return holder == str(last.process.pid) and not is_locked
-
-
-def _live(last: Started, holder: str) -> PartyState:
-    if last.asked_to_stop:
+def _live(last: Started, holder: str, is_locked: bool) -> PartyState:
+    has_begun = holder == str(last.process.pid)
+    # One that has had the task and let go of it has only its own end before it; until then no other can start.
+    if last.asked_to_stop or (has_begun and not is_locked):
         return PartyState.STOPPING
-    return PartyState.RUNNING if holder == str(last.process.pid) else PartyState.STARTING
+    return PartyState.RUNNING if has_begun else PartyState.STARTING
 
 
 def _killed_by(last: Started | None) -> str:

@@ -246,9 +246,9 @@ def test_a_party_is_started_paused_and_resumed_by_clicks(
     assert "You have stopped this party." in text
     assert 'name="resume" value="1"' in text
     assert f'value="{folder / "hospital.py"}" selected' in text
-    browser.post(f"/tasks/{task_id}/start", data={**script, "resume": "1"})
+    browser.post(f"/tasks/{task_id}/start", data={**script, "resume": "1", "rounds": ""})
     wait_for(lambda: party.process.output().count(b"ready") == 2)
-    assert b"--resume" in party.process.output()
+    assert b"--resume --rounds 3" in party.process.output(), "what all had agreed on"
     browser.post(f"/tasks/{task_id}/kill")
     wait_for(lambda: not party.process.is_alive())
     assert "it was killed" in browser.get(f"/tasks/{task_id}").text

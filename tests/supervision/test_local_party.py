@@ -102,6 +102,19 @@ def test_what_ended_a_party_before_it_began_is_its_last_error(party: LocalParty,
     assert status.reason == "broken.py: NameError: <b>nobody</b> wrote this (broken.py:3)"
 
 
+def test_a_process_that_has_let_go_of_its_task_is_waited_for(party: LocalParty, clinic: Party, tmp_path: Path) -> None:
+    running(party, tmp_path)
+    pid = str(party.status().pid)
+    lock = clinic.store.directory(party.task_id) / "run.lock"
+    lock.unlink()
+    lock.write_text(pid)  # nobody holds this one
+    assert party.status().state is PartyState.STOPPING
+    assert not party.status().can_start, "it would be refused"
+    party.kill()
+    gone(party)
+    assert party.status().can_start
+
+
 def test_a_run_from_elsewhere_is_shown_and_not_touched(party: LocalParty, clinic: Party, tmp_path: Path) -> None:
     clinic.store.start(party.task_id)
     status = party.status()
