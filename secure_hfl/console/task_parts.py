@@ -101,7 +101,7 @@ class TaskParts:
 
 
 def steps(seen: Seen) -> list[tuple[str, str]]:
-    """Name and state of each step: "done", "now", "todo", "skipped" or "broken"."""
+    """Name and state of each step: "done", "now", "todo", "skipped", "unsure" or "broken"."""
     at = _where(seen)
     found = []
     for number, name in enumerate(STEPS):
@@ -132,6 +132,8 @@ def _check_state(seen: Seen, has_begun: bool) -> str:
     kept = seen.record.data_check
     if (kept is not None and not kept.passed) or (seen.check is not None and seen.check.verdict == "not ready"):
         return "broken"
+    if kept is None and seen.check is not None and seen.check.verdict == "unsure":
+        return "unsure"
     if kept is not None or seen.check is not None:
         return "done"
     return "skipped" if has_begun or seen.record.finished else "todo"

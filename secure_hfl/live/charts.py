@@ -200,7 +200,7 @@ def _up(low: float, high: float) -> Callable[[float], float]:
 
 def _y_axis(marks: Sequence[float], up: Callable[[float], float], number: Format) -> list[Markup]:
     return [
-        Markup('<line class="grid" x1="{}" x2="{}" y1="{y}" y2="{y}"/>{}').format(
+        Markup('<line class="rule" x1="{}" x2="{}" y1="{y}" y2="{y}"/>{}').format(
             f"{LEFT:g}", f"{WIDTH - RIGHT:g}", _text(LEFT - 6, up(mark) + 3.5, number(mark), "end"), y=f"{up(mark):.1f}"
         )
         for mark in marks

@@ -109,7 +109,7 @@ def test_a_finished_run_is_told_in_steps_figures_and_curves(
     finish(store, task_id)
     answer = browser.get(f"/tasks/{task_id}")
     assert answer.status_code == 200
-    assert re.findall(r'<li class="(\w+)"[^>]*><span class="mark"', answer.text) == ["skipped", *["done"] * 4]
+    assert re.findall(r'<li class="(\w+)"[^>]*><span class="step-mark"', answer.text) == ["skipped", *["done"] * 4]
     for name in ("loss", "accuracy", "seconds", "bytes", "work"):
         assert f'aria-labelledby="{name}-title {name}-desc"' in answer.text
     assert "75 batches; the first loss was" in answer.text

@@ -15,7 +15,7 @@ let source;
 let last = root.dataset.position;
 
 function follow() {
-  source = new EventSource(`${root.dataset.events}?after=${encodeURIComponent(last)}`);
+  source = new EventSource(`${root.dataset.events}?lang=${root.dataset.lang}&after=${encodeURIComponent(last)}`);
   source.addEventListener("open", () => say(""));
   source.addEventListener("parts", (event) => {
     last = event.lastEventId;
