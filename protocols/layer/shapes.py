@@ -43,6 +43,7 @@ class LayerShapes:
         self._bits = parameters.feature_bits
         # Cauchy-Schwarz on a sample's norm, and half a step of rounding for each of its features.
         largest = math.ceil(parameters.feature_norm * 2**FEATURE_BITS)
+        self._largest = largest
         self._row_sum = math.isqrt(self.d * largest**2) + self.d
         self._row_squares = _rounded_square(largest, self.d)
         self._gradient_row_squares = _rounded_square(
@@ -105,6 +106,15 @@ class LayerShapes:
         # On average half of the norms' squares: six times as much is beyond all chance, over 16 rows.
         squares = 3 * TEST_ROWS * rows * norm**2
         return MatrixShape(TEST_ROWS, rows, self.o, (IMAGE_DEVIATIONS * norm).bit_length(), row_sum, squares)
+
+    def form_test(self, tester: Sender) -> tuple[int, int, int]:
+        """Width k of a factor that tests the form of a ciphertext of [k, n], n, and b: its entries are -2^b to 2^b - 1.
+
+        The collaborator's is multiplied in the shape `forward`, the host's in `feature_gradient`.
+        """
+        if tester is Sender.HOST:
+            return self.o, self.d, BLOCK_BITS - 1
+        return self.d, self.o, (math.isqrt(self._largest**2 // self.d)).bit_length() - 1
 
     def check_budget(self, backend: Backend, rows: int) -> None:
         """Raise `InvalidInput` unless every product of such a batch leaves noise budget to flood and decrypt."""

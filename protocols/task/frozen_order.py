@@ -14,7 +14,7 @@ from enum import Enum
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
-from protocols.layer.messages import BatchClosed, FrozenRows, SecretsCommitment
+from protocols.layer.messages import BatchClosed, FrozenRows
 from protocols.task.alignment import BatchOpen, EpochEnd
 from protocols.task.rounds import RoundStart
 from protocols.task.scheme_order import (
@@ -39,10 +39,11 @@ class FrozenRules(SchemeRules):
 
     Args:
         inner: the scheme's own, for which every batch is one of a test.
+        shows: the collaborator's messages with which the new rows are there.
     """
 
-    def __init__(self, inner: SchemeRules) -> None:
-        self._inner = inner
+    def __init__(self, inner: SchemeRules, shows: frozenset[MessageType]) -> None:
+        self._inner, self._shows = inner, shows
         self._rows = self._new = 0
         self._is_owed = self._is_closed = False
 
@@ -72,7 +73,7 @@ class FrozenRules(SchemeRules):
     def _evaluate(self, sender: Sender, message_type: MessageType) -> None:
         if not self._new or self._is_closed:
             refuse(sender, message_type, "the batch has no new rows, or is closed")
-        if sender is C and message_type is not SecretsCommitment:
+        if sender is C and message_type in self._shows:
             self._is_owed = False
 
     def check_offline(self, sender: Sender, message_type: MessageType, recorded: Recorded) -> None:
@@ -86,6 +87,8 @@ class FrozenRules(SchemeRules):
 
 def frozen_order(inner: SchemeOrder) -> SchemeOrder:
     """A scheme's part of the order for a frozen bottom model, from what it says of set-up and tests."""
+    evaluations = [(edge[2], to in inner.tested) for edge, to in inner.collaborator.items() if edge[1] == Phase.TEST]
+    shows = frozenset(kind for kind, _ in evaluations) - {kind for kind, is_shown in evaluations if not is_shown}
     return SchemeOrder(
         host_over=(S.TRAINING,),
         settled=(S.REFERRED, *inner.tested),
@@ -108,7 +111,7 @@ def frozen_order(inner: SchemeOrder) -> SchemeOrder:
         steps=inner.steps,
         keeps_weights=True,
         offline=inner.offline,
-        rules=lambda: FrozenRules(inner.rules()),
+        rules=lambda: FrozenRules(inner.rules(), shows),
     )
 
 

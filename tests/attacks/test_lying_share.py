@@ -66,6 +66,7 @@ class Liar:
             self._toss(coins)
 
     def _toss(self, coins: tuple[int, ...]) -> None:
+        self.layer.collaborator._form._every = 0  # a lie of another matrix is not what that test is for
         test, left = self.layer.collaborator._test, iter(coins)
         stepped = test.stepped
 

@@ -1,4 +1,4 @@
-"""Documented: bfv ciphertexts and keys that hold too much read features, and tests of shares do not see it.
+"""bfv ciphertexts and keys that hold too much read features. Tests of shares do not see it; tests of the form do.
 
 A test of a share is a product of 16 or 40 rows with [U], a projection one of a whole batch. A malicious host sees to it
 that what it adds meets results of the second only:
@@ -8,18 +8,20 @@ that what it adds meets results of the second only:
     switching key    the keys by which several sums become one reply hold another message: one that takes c1 of [U],
                      whose seed the host has chosen, out of the digits and leaves the factor. A test is one sum.
 
-So both are out of what protocols/schemes/encrypted/share_test.py and relation_test.py prove something about. Where 40
-rows fill a polynomial (128 x 20 x 20), the first test meets all that [U] can hold. A judge refuses both always.
+So both are out of what protocols/schemes/encrypted/share_test.py and relation_test.py prove something about. A test of
+the form (form_test.py) has the shape of a batch, and finds both. A judge refuses both always.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from flint import nmod_poly
 from numpy.typing import NDArray
 
-from protocols.core.errors import InvalidCiphertext
+from protocols.core.errors import InvalidCiphertext, VerificationFailed
 from protocols.core.randomness import OsRandomness
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv import BfvSecret
@@ -28,7 +30,11 @@ from protocols.he.layout import Layout, best_layout
 from protocols.he.packing import automorphism
 from protocols.he.parameters import TRAINING
 from protocols.he.transforms import coefficients
+from protocols.layer.parameters import LayerParameters
+from protocols.schemes.encrypted.form_test import Pairing
+from protocols.schemes.encrypted.products import CollaboratorProducts, HostProducts, Parts, ShareProducts
 from tests.protocols.he.bfv_helpers import backend
+from tests.protocols.layer.helpers import Layer, normal
 
 N, P = TRAINING.degree, TRAINING.packing
 BATCH, TEST = MatrixShape(128, 20, 4, 20), MatrixShape(40, 20, 4, 20)
@@ -103,7 +109,16 @@ def factor(shape: MatrixShape) -> NDArray[np.int64]:
     return OsRandomness().ring((shape.m, shape.k), 16).astype(np.int64)
 
 
-def test_documented_an_operand_beyond_its_entries_reads_features(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_found(malicious: Malicious) -> None:
+    """What a test of the form would have the host guess is never 0, and of an honest ciphertext it always is."""
+    key = backend().generate()
+    for whom, found in ((malicious, True), (Malicious(key.public_key(), key), False)):
+        for _ in range(4):
+            pairing = Pairing(OsRandomness().seed(), BATCH.m)
+            assert bool(pairing.differences(whom.product(pairing.paired(factor(BATCH)), BATCH)).any()) == found
+
+
+def test_an_operand_beyond_its_entries_reads_features(monkeypatch: pytest.MonkeyPatch) -> None:
     layout, honest = best_layout(BATCH, TRAINING), Layout.operand
 
     def operand(self: Layout, matrix: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -122,11 +137,12 @@ def test_documented_an_operand_beyond_its_entries_reads_features(monkeypatch: py
     assert not malicious.product(factor(TEST), TEST).any()
     read = malicious.product(a, BATCH)[TEST.m : layout.rows] // GAIN
     assert (read == a[: layout.rows - TEST.m, ::5].view(np.uint64)).all()
+    always_found(malicious)
     with pytest.raises(InvalidCiphertext, match="where no entry of its matrix lies"):
         backend().open_key(host.public_key(), host.exported()).operand(malicious.operand, BATCH)
 
 
-def test_documented_a_forged_switching_key_reads_features(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forged_switching_key_reads_features(monkeypatch: pytest.MonkeyPatch) -> None:
     host, a, layout = backend().generate(), factor(BATCH), best_layout(BATCH, TRAINING)
     key = forged_key(host)
     monkeypatch.setattr(host, "_key_id", wire.key_id_of(key))
@@ -139,5 +155,50 @@ def test_documented_a_forged_switching_key_reads_features(monkeypatch: pytest.Mo
     wanted = features_at_results(layout, a)
     assert np.count_nonzero(wanted) > 50
     assert (read.astype(object) == wanted * GAIN % (1 << RING_BITS)).all()
+    always_found(malicious)
     with pytest.raises(InvalidCiphertext, match="key-switching key"):
         backend().open_key(key, host.exported())
+
+
+TESTED = LayerParameters(check_every=0, test_shares_every=1 << 29)
+"""The first shares and the forms of the first batch are tested; no coin says that a later one is."""
+PRODUCTS: dict[str, type[ShareProducts]] = {"host": HostProducts, "collaborator": CollaboratorProducts}
+
+
+def hold_more(monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """One party's [U] or [V] has entries that reach 41 rows further down."""
+    products: Any = PRODUCTS[who]
+    honest_share, honest = products.encrypt_share, Layout.operand
+
+    def operand(self: Layout, matrix: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        entries = honest(self, matrix)
+        more = np.zeros((len(entries), N), np.uint64)
+        more[:, : entries.shape[1]] = entries
+        more[:, (TEST.m + 1) * self.k_tile * self.n_tile] = GAIN
+        return more
+
+    def encrypt_share(self: Any, share: Any) -> Parts:
+        with monkeypatch.context() as patched:
+            patched.setattr(Layout, "operand", operand)
+            result: Parts = honest_share(self, share)
+        return result
+
+    monkeypatch.setattr(products, "encrypt_share", encrypt_share)
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize("who", PRODUCTS)
+def test_the_first_batch_of_a_conversation_finds_them(
+    monkeypatch: pytest.MonkeyPatch, who: str, is_resumed: bool
+) -> None:
+    honest = Layer(BATCH.k, BATCH.n, BATCH.m, parameters=TESTED)
+    hold_more(monkeypatch, who)
+    layer = honest.resumed() if is_resumed else Layer(BATCH.k, BATCH.n, BATCH.m, parameters=TESTED)
+    message = f"the {who}'s ciphertexts or keys for side hold more"
+    if who == "host":
+        with pytest.raises(VerificationFailed, match=message):
+            layer.forward(normal(1, BATCH.m, BATCH.k))
+        return
+    layer.forward(normal(1, BATCH.m, BATCH.k))
+    with pytest.raises(VerificationFailed, match=message):
+        layer.backward(normal(2, BATCH.m, BATCH.n, scale=0.1), 0.1)

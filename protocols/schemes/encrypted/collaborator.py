@@ -25,12 +25,14 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
+from protocols.schemes.encrypted.form_test import FormTest
 from protocols.schemes.encrypted.host import check_combination
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
+    FormQuery,
     HostShare,
     Projection,
     RelationQuery,
@@ -60,6 +62,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
+        self._form = FormTest(Sender.COLLABORATOR, self._share, parameters.test_shares_every, self._masks)
         self._relation_test = RelationTest(Sender.COLLABORATOR, self._share, self._masks)
         is_tested = parameters.test_shares_every > 0
         self._marks = ShareMarks(
@@ -144,6 +147,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         if self._spec.witness.is_keeping:
             self._spec.witness.note("features", features=features)
         yield from self._test.run(self._products, host_share)
+        yield from self._form.run(self._products.projection, host_share, len(features))
         yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
         self._pending.drop()
         if training:
@@ -166,7 +170,7 @@ class EncryptedCollaborator(CollaboratorLayer):
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         features = self._pending.take()
-        step = yield from self._receive_step()
+        step = yield from self._receive_step(len(features.gradient))
         if step is None:
             self._life.end_batch()
             return None
@@ -182,14 +186,17 @@ class EncryptedCollaborator(CollaboratorLayer):
         ring = self._products.decrypt_gradient(gradient.parts, len(features.gradient))
         return decode_gradient(self._spec, ring, gradient.exponent, self._parameters)
 
-    def _receive_step(self) -> Steps[StepGradient | None]:
-        """None if there is none. It may come behind a test of our share, once after each step."""
-        moved_by = self._moved_by
-        also = () if moved_by is None else (RelationQuery,)
-        reply = yield Receive(StepGradient, StepSkipped, *also)
+    def _receive_step(self, rows: int) -> Steps[StepGradient | None]:
+        """None if there is none. It may come behind a test of our share, once after each step, and one of our
+        ciphertexts' form."""
+        moved_by, form = self._moved_by, self._form.queries if self._spec.trainable else ()
+        reply = yield Receive(StepGradient, StepSkipped, *form, *(() if moved_by is None else (RelationQuery,)))
         if isinstance(reply, RelationQuery) and moved_by is not None:
             self._moved_by = None
             yield from self._relation_test.answer(self._products, moved_by, reply, len(moved_by))
+            reply = yield Receive(StepGradient, StepSkipped, *form)
+        if isinstance(reply, FormQuery):
+            yield from self._form.answer(self._products.decrypt_gradient, reply, rows)
             reply = yield Receive(StepGradient, StepSkipped)
         return None if isinstance(reply, StepSkipped) else received(reply, StepGradient)
 

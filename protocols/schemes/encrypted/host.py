@@ -24,6 +24,7 @@
 
     batch   ShareQuery, EqualityProof, EqualityConfirmation before Projection, if a new [U] is tested: share_test.py
             RelationQuery and what follows it before StepGradient, if a new [V] is tested: relation_test.py
+            FormQuery likewise, before Projection, and if trainable before StepGradient: form_test.py
             ShareMark, from both, before a checkpoint: share_marks.py
 
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
@@ -88,11 +89,13 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
+from protocols.schemes.encrypted.form_test import FormTest
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
+    FormQuery,
     HostShare,
     Projection,
     RelationQuery,
@@ -133,6 +136,7 @@ class EncryptedHost(HostLayer):
         self._peer_share: EncryptedOperand | None = None
         self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
         self._test = RelationTest(Sender.HOST, self._share, self._masks)
+        self._form = FormTest(Sender.HOST, self._share, parameters.test_shares_every, self._masks)
         self._moved: Relation | None = None  # of the collaborator's share, if it is to be tested
         is_tested = parameters.test_shares_every > 0
         self._marks = ShareMarks(Sender.HOST, self._share, self._masks, is_tested and spec.trainable, is_tested)
@@ -217,7 +221,7 @@ class EncryptedHost(HostLayer):
         self._life.begin_batch()
         self._pending.drop()
         yield from self._share.commit()
-        reply = yield from self._receive_projection()
+        reply = yield from self._receive_projection(rows)
         self._share.check_version("Projection", reply.version)
         return self._products.decrypt_projection(reply.parts, rows)
 
@@ -230,15 +234,18 @@ class EncryptedHost(HostLayer):
         else:
             self._life.end_batch()
 
-    def _receive_projection(self) -> Steps[Projection]:
-        """It may come behind a test of our share, once after each step."""
-        rows, self._stepped = self._stepped, None
-        if rows is not None:
-            message = yield Receive(Projection, ShareQuery)
-            if not isinstance(message, ShareQuery):
-                return received(message, Projection)
-            yield from self._vouch(message, rows)
-        return received((yield Receive(Projection)), Projection)
+    def _receive_projection(self, rows: int) -> Steps[Projection]:
+        """It may come behind a test of our share, once after each step, and one of our ciphertexts' form."""
+        stepped, self._stepped = self._stepped, None
+        form = self._form.queries
+        message = yield Receive(Projection, *form, *(() if stepped is None else (ShareQuery,)))
+        if isinstance(message, ShareQuery) and stepped is not None:
+            yield from self._vouch(message, stepped)
+            message = yield Receive(Projection, *form)
+        if isinstance(message, FormQuery):
+            yield from self._form.answer(self._products.decrypt_projection, message, rows)
+            message = yield Receive(Projection)
+        return received(message, Projection)
 
     def _vouch(self, query: ShareQuery, rows: int) -> Steps[None]:
         """Show that our share is the one before, moved by the last step, of so many rows."""
@@ -273,6 +280,8 @@ class EncryptedHost(HostLayer):
             rate, version = np.array([learning_rate], np.float64), np.array([share.version], np.int64)
             self._spec.witness.note("gradient", dz=dz, learning_rate=rate, version=version)
         yield from self._test_moved_share()
+        if self._peer_share is not None:
+            yield from self._form.run(self._products.feature_gradient, self._peer_share, len(dz))
         yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
         if self._spec.trainable:
             yield Send(self._feature_gradient(gradient))

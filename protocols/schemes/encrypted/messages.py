@@ -17,6 +17,7 @@ from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.ledger import COLLABORATOR_KEY, EITHER_KEY, HOST_KEY, Inference, KeptFromCollaborator, ciphertext
 from protocols.core.message import Message
+from protocols.core.randomness import SEED_BYTES
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Int32, Uint32, Uint64, wire
@@ -401,4 +402,57 @@ class MarkQuery(CiphertextMessage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _form_shape(layer: LaidOut, sender: Sender, recorded: Recorded) -> tuple[MatrixShape, MatrixShape]:
+    """Of the product that tests a form, and what the share was encrypted for."""
+    rows = recorded[1]
+    if not 2 <= rows <= MAX_ROWS:
+        raise InvalidInput(f"a test of the form for a batch of {rows} rows")
+    shapes = layer.shapes
+    of = shapes.forward if sender is Sender.COLLABORATOR else shapes.feature_gradient
+    return of(rows), of(layer.first_rows)
+
+
+def _form_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    fixed = _head(recorded) + data(SEED_BYTES) + data(ELEMENT_BYTES)
+    size = layer.sizes.reply(*_form_shape(layer, sender, recorded)) + fixed
+    return size, size
+
+
+def _form_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(*_form_shape(layer, sender, recorded))
+
+
+@wire(
+    84,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_form_bounds),
+    distance=_of_layer(_form_distance),
+)
+@dataclass(frozen=True)
+class FormQuery(Message):
+    """One party's test that the other's ciphertexts hold a matrix (protocols/schemes/encrypted/form_test.py).
+
+    Attributes:
+        rows: of the batch that comes next.
+        seed: of which rows are compared.
+        parts: [X P + M]_O, in the shape of that batch.
+        element: of a comparison, for differences of rows of M.
+
+    **Leaks** nothing: what it decrypts to is uniform, and what is compared the sender knows.
+    """
+
+    version: Uint64
+    rows: Uint32
+    seed: bytes
+    parts: tuple[bytes, ...]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        CiphertextMessage(self.version, self.parts)
+        self.require_int("rows", 2, MAX_ROWS)
+        self.require_bytes("seed", SEED_BYTES)
         self.require_bytes("element", ELEMENT_BYTES)

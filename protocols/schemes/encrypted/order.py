@@ -5,11 +5,13 @@ host            ALIGNED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -I
                 TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING)
                 (-RelationQuery-> ASKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
                 (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
+                before StepGradient (-FormQuery-> TESTING_FORM -EqualityConfirmation-> TRAINING)
 collaborator    SHAPED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED
                 (-CollaboratorShare->) READY
 both            behind READY, once each, unless resumed: one -RelationQuery-> ASKING -EqualityProof-> READY,
                 the other -RelationReply-> VOUCHING -EqualityConfirmation-> READY
-                OPENED (-ShareQuery-> TESTING_SHARE -EqualityConfirmation-> TESTED_SHARE) -Projection-> PROJECTED
+                OPENED (-ShareQuery-> TESTING_SHARE -EqualityConfirmation-> TESTED_SHARE)
+                (-FormQuery-> TESTING_FORM -EqualityConfirmation-> TESTED_FORM) -Projection-> PROJECTED
                 (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
                 (-RelationReply-> VOUCHING -EqualityConfirmation-> CHECKED)
                 -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
@@ -40,6 +42,7 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
+    FormQuery,
     HostShare,
     MarkQuery,
     Projection,
@@ -86,6 +89,8 @@ class EncryptedState(OrderState):
     VOUCHING = auto()
     MARKING = auto()
     MARKED = auto()
+    TESTING_FORM = auto()
+    TESTED_FORM = auto()
 
 
 E = EncryptedState
@@ -96,13 +101,14 @@ _ANSWERS = {
     (H, InitialShare): (InitialFactor,),
     (H, CheckQuery): (Projection,),
     (C, CheckReply): (CheckQuery,),
-    (H, EqualityProof): (CheckReply, ShareQuery, RelationReply, MarkQuery),
+    (H, EqualityProof): (CheckReply, ShareQuery, RelationReply, MarkQuery, FormQuery),
     (C, EqualityConfirmation): (EqualityProof,),
     (C, RelationQuery): (HostShare,),
     (C, MarkQuery): (HostShare,),
     (H, MarkQuery): (CollaboratorShare,),
+    (H, FormQuery): (Projection,),
     (H, RelationReply): (RelationQuery,),
-    (C, EqualityProof): (RelationReply, MarkQuery),
+    (C, EqualityProof): (RelationReply, MarkQuery, FormQuery),
     (H, EqualityConfirmation): (EqualityProof,),
     (H, RelationQuery): (CollaboratorShare, Projection),
     (C, RelationReply): (RelationQuery,),
@@ -118,6 +124,7 @@ def _asks_for_a_mark() -> tuple[tuple[S | E, MessageType, S | E], ...]:
 
 
 def _host(trainable: bool) -> Moves:
+    form_tested = (S.TRAINING, FormQuery, E.TESTING_FORM), (E.TESTING_FORM, EqualityConfirmation, S.TRAINING)
     return {
         **moves(
             Phase.SETUP,
@@ -140,6 +147,7 @@ def _host(trainable: bool) -> Moves:
             (S.TRAINING, CheckQuery, E.CHECKING),
             ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
             *([(S.TRAINING, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.TRAINING)] if trainable else []),
+            *(form_tested if trainable else ()),
             (S.TRAINING, StepSkipped, S.TRAINING),
             (S.TRAINING, StepGradient, E.STEPPED),
             *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
@@ -159,11 +167,17 @@ def _collaborator(trainable: bool) -> Moves:
         (S.OPENED, SecretsCommitment, S.OPENED),
         (S.OPENED, ShareQuery, E.TESTING_SHARE),
         (E.TESTING_SHARE, EqualityConfirmation, E.TESTED_SHARE),
-        ((S.OPENED, E.TESTED_SHARE), Projection, E.PROJECTED),
+        ((S.OPENED, E.TESTED_SHARE), FormQuery, E.TESTING_FORM),
+        (E.TESTING_FORM, EqualityConfirmation, E.TESTED_FORM),
+        ((S.OPENED, E.TESTED_SHARE, E.TESTED_FORM), Projection, E.PROJECTED),
         (E.PROJECTED, CheckReply, E.ANSWERED),
         (E.ANSWERED, EqualityConfirmation, E.CHECKED),
     )
-    vouched = (_PROJECTED, RelationReply, E.VOUCHING), (E.VOUCHING, EqualityConfirmation, E.CHECKED)
+    vouched = (
+        (_PROJECTED, RelationReply, E.VOUCHING),
+        (E.VOUCHING, EqualityConfirmation, E.CHECKED),
+        (_PROJECTED, EqualityProof, E.CHECKED),
+    )
     return {
         **moves(
             Phase.SETUP,
@@ -211,7 +225,7 @@ class CommitmentRules(SchemeRules):
             refuse(sender, message_type, f"the {roles} had not committed to secrets of this round")
 
 
-_BEGINS = (CheckReply, ShareQuery, RelationReply, MarkQuery)
+_BEGINS = (CheckReply, ShareQuery, RelationReply, MarkQuery, FormQuery)
 """What carries the first element of a comparison."""
 
 
@@ -226,6 +240,7 @@ class EncryptedRules(CommitmentRules):
         self._may_ask, self._may_mark = set[Sender](), set[Sender]()
         self._may_ask_for_marks = {H, C}
         self._owed_replies, self._owed_proofs = dict.fromkeys(Sender, 0), dict.fromkeys(Sender, 0)
+        self._owed_confirmations = dict.fromkeys(Sender, 0)
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
@@ -239,6 +254,7 @@ class EncryptedRules(CommitmentRules):
         self._check_marks(sender, message_type)
         self._count(self._owed_replies, sender, message_type, (RelationQuery,), RelationReply)
         self._count(self._owed_proofs, sender, message_type, _BEGINS, EqualityProof)
+        self._count(self._owed_confirmations, sender, message_type, (EqualityProof,), EqualityConfirmation)
 
     def _check_marks(self, sender: Sender, message_type: MessageType) -> None:
         if message_type is StepGradient:
@@ -275,7 +291,7 @@ def encrypted_order(trainable: bool) -> SchemeOrder:
         collaborator=_collaborator(trainable),
         batch_ends=(HostShare, StepSkipped),
         answers=_ANSWERS,
-        once_a_batch=frozenset({CheckQuery, StepSkipped}),
+        once_a_batch=frozenset({CheckQuery, FormQuery, StepSkipped}),
         steps=(StepGradient,),
         behind_step=(FeatureGradient, WeightGradient),
         rules=EncryptedRules,

@@ -57,7 +57,9 @@ def run_distance(role: str, spec: LayerSpec, backend: Backend, share: WeightShar
     check = backend.distance(shapes.check(rows))
     first, moved = (backend.distance(shapes.tested_share(Sender.COLLABORATOR, each)) for each in (0, rows))
     once = check + first
-    batch = backend.distance(shapes.forward(rows)) + check * share.checks.rate
+    forward = backend.distance(shapes.forward(rows))
+    once += forward  # the test of the form
+    batch = forward * (1 + share.test_rate) + check * share.checks.rate
     batch += (moved * 2 + backend.distance(shapes.step_test(rows))) * share.test_rate
     if spec.trainable:
         once += backend.distance(shapes.test_answer(Sender.HOST, 0))
@@ -73,8 +75,9 @@ def _host_distance(spec: LayerSpec, backend: Backend, share: WeightShare) -> Run
         return RunDistance(once, Distance())
     loaded = shapes.feature_gradient(rows)
     first, moved = (backend.distance(shapes.tested_share(Sender.HOST, each), loaded) for each in (0, rows))
-    batch = backend.distance(shapes.feature_gradient(rows)) + moved * (2 * share.test_rate) + _marks(first, share)
-    return RunDistance(once + first, batch)
+    gradient = backend.distance(shapes.feature_gradient(rows))
+    batch = gradient * (1 + share.test_rate) + moved * (2 * share.test_rate) + _marks(first, share)
+    return RunDistance(once + first + gradient, batch)
 
 
 def _marks(first: Distance, share: WeightShare) -> Distance:

@@ -37,8 +37,7 @@ For the owner (malicious tester): y is uniform, whatever it asked for, and w is 
 guessed what w + s is, one guess a test, and a wrong one ends the task.
 
 **What this does not cover** Shares behind a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a
-ciphertext holds besides a matrix, and key-switching keys that are none: a product of more rows than a test has may meet
-what they add (tests/attacks/test_more_than_a_matrix.py). Answers that are wrong where the share is right: those end the
+ciphertext or key holds besides a matrix: form_test.py. Answers that are wrong where the share is right: those end the
 task, and say nothing about who. A judge finds what a round's shares were.
 
 **Leaks** that a share was tested, and nothing else.

@@ -26,6 +26,7 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
+    FormQuery,
     HostShare,
     MarkQuery,
     Projection,
@@ -135,6 +136,7 @@ class EncryptedScheme(Scheme):
             RelationReply,
             ShareMark,
             MarkQuery,
+            FormQuery,
         )
 
 

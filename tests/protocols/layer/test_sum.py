@@ -56,7 +56,7 @@ def test_pads_that_do_not_cancel_are_found() -> None:
 
 def test_the_check_is_of_what_is_padded() -> None:
     """A wrong summand is found though nobody but its owner knows what it should be."""
-    layers = Summed("bfv", 2, CHECKED)
+    layers = Summed("bfv", 2, LayerParameters(check_every=1, test_shares_every=0))
     host, other = layers.ends[0]
     old = host._products.decrypt_projection
     host._products.decrypt_projection = lambda parts, rows: old(parts, rows) + np.uint64(1)

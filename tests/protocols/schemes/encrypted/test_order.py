@@ -33,6 +33,7 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
+    FormQuery,
     HostShare,
     Projection,
     RelationQuery,
@@ -132,6 +133,9 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
     ends = [role(spec, kept("bfv"), parameters) for role in (EncryptedHost, EncryptedCollaborator)]
     if_trainable, if_checked = ([CollaboratorShare] if trainable else []), every
     answering, asking = [RelationQuery, EqualityProof], [RelationReply, EqualityConfirmation]
+    first_step: list[object] = [(StepGradient, StepSkipped)]
+    if trainable:
+        first_step = [(StepGradient, StepSkipped, FormQuery), EqualityConfirmation, *first_step]
     conversations = [
         (lambda h: h.setup(), lambda c: c.setup()),
         (lambda h: h.forward(2, True), lambda c: c.forward(A, True)),
@@ -143,12 +147,17 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
             [SecretsCommitment, ProjectionKey, InitialShare, HostShare, *asking, *answering * trainable],
         ),
         (
-            [Projection, *[CheckReply, EqualityConfirmation] * if_checked],
-            [CheckQuery, EqualityProof] * if_checked,
+            [
+                (Projection, FormQuery),
+                EqualityConfirmation,
+                Projection,
+                *[CheckReply, EqualityConfirmation] * if_checked,
+            ],
+            [EqualityProof, *[CheckQuery, EqualityProof] * if_checked],
         ),
         (
-            [WeightGradient, *if_trainable],
-            [(StepGradient, StepSkipped), *([FeatureGradient] if trainable else []), HostShare],
+            [*[EqualityProof] * trainable, WeightGradient, *if_trainable],
+            [*first_step, *([FeatureGradient] if trainable else []), HostShare],
         ),
     ]
     for (host_call, collaborator_call), wanted in zip(conversations, expected):
