@@ -22,7 +22,7 @@ _WHOLE = r"^[+-]?[0-9]+$"
 _FRACTION = r"^[+-]?([0-9]+{point}[0-9]*|{point}[0-9]+)([eE][+-]?[0-9]+)?$|^[+-]?[0-9]+[eE][+-]?[0-9]+$"
 _INFINITE = r"(?i)^[+-]?(inf|infinity|∞)$"
 _FORMULA = r"^([=@\t\r]|[+-].)"
-_TIME = r"(?:[ T](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,][0-9]+)?)?Z?)?$"
+_TIME = r"(?:[ T](?P<H>[0-9]{1,2}):(?P<M>[0-9]{2})(?::(?P<S>[0-9]{2})(?:[.,][0-9]+)?)?Z?(?: ?(?P<p>[AaPp])[Mm])?)?$"
 _YEAR_FIRST = r"^(?P<y>[0-9]{4})[-/](?P<a>[0-9]{1,2})[-/](?P<b>[0-9]{1,2})" + _TIME
 _YEAR_LAST = r"^(?P<a>[0-9]{1,2})(?P<s>[./-])(?P<b>[0-9]{1,2})[./-](?P<y>[0-9]{4})" + _TIME
 
@@ -53,8 +53,7 @@ def without_missing(text: Any, missing: Collection[str]) -> Any:
 
 def matches(text: Any, pattern: str) -> Mask:
     """Where text matches; not where it is null."""
-    found = pc.fill_null(pc.match_substring_regex(text, pattern), False)
-    return np.asarray(found.to_numpy(zero_copy_only=False), bool)
+    return _mask(pc.match_substring_regex(text, pattern))
 
 
 def are_whole(text: Any) -> Mask:
@@ -115,9 +114,13 @@ class Dates:
     def __init__(self, text: Any) -> None:
         begins, ends = (pc.extract_regex(text, each) for each in (_YEAR_FIRST, _YEAR_LAST))
         self.year_first, last = _is_there(begins), _is_there(ends)
-        mark = np.asarray(pc.fill_null(pc.equal(_field(ends, "s"), "."), False).to_numpy(zero_copy_only=False), bool)
+        mark = _mask(pc.equal(_field(ends, "s"), "."))
         self.with_point, self.with_other = last & mark, last & ~mark
+        # 12 AM is midnight, 12 PM noon.
+        half = pc.utf8_lower(pc.if_else(pyarrow.array(last), _field(ends, "p"), _field(begins, "p")))
+        is_am, is_pm = (_mask(pc.equal(half, letter)) for letter in "ap")
         parts = {name: np.where(last, _integers(ends, name), _integers(begins, name)) for name in "yabHMS"}
+        parts["H"] = np.where(is_am | is_pm, parts["H"] % 12, parts["H"]) + np.where(is_pm, 12, 0)
         self._parts = parts
         self.first, self.second = parts["a"], parts["b"]
 
@@ -133,6 +136,10 @@ class Dates:
         fits &= days.astype("datetime64[M]") == months  # no 31 April
         total = days.astype(np.int64) * 86400 + hour * 3600 + minute * 60 + second
         return np.where(fits, total.astype(np.float64), np.nan)
+
+
+def _mask(array: Any) -> Mask:
+    return np.asarray(pc.fill_null(array, False).to_numpy(zero_copy_only=False), bool)
 
 
 def _is_there(extracted: Any) -> Mask:

@@ -163,8 +163,11 @@ def _mixed(profile: ColumnProfile) -> Problem | None:
     numeric = profile.numeric + profile.counts["thousands"]
     if numeric < profile.present / 2 or not (profile.has_many or len(profile.values) > FEW_VALUES):
         return None
-    thousands = profile.counts["thousands"]
-    also = f" ({thousands:,} of them look like numbers with marks between thousands)" if thousands else ""
+    thousands, errors = profile.counts["thousands"], profile.counts["error"]
+    if thousands:
+        what = cells(thousands, "has", "have") + " marks between thousands"
+        return Problem(profile.name, what, "export numbers without them (in Excel: format cells, Number)")
+    also = f" ({errors:,} of them a spreadsheet's errors, as #DIV/0! is)" if errors else ""
     return Problem(
         profile.name,
         f"{cells(profile.numeric, 'is a number', 'are numbers')} and {profile.present - profile.numeric:,} not{also}",
@@ -176,7 +179,9 @@ def _category(profile: ColumnProfile) -> Decision:
     count = len(profile.values)
     if profile.has_many or (count > FEW_VALUES and count > profile.present / 2):
         many = f"more than {MOST_VALUES:,}" if profile.has_many else f"{count:,}"
-        return Dropped(name=profile.name, why=f"text with {many} values in {profile.present:,} rows")
+        units = profile.counts["unit"] > profile.present / 2
+        hint = "; numbers with a unit? leave the unit out of the cells" if units else ""
+        return Dropped(name=profile.name, why=f"text with {many} values in {profile.present:,} rows{hint}")
     return Column(name=profile.name, kind=Kind.CATEGORY)
 
 

@@ -83,7 +83,7 @@ class Wishes:
 def _nearest(name: str, names: tuple[str, ...]) -> str:
     alike = [each for each in names if each.strip().casefold() == name.strip().casefold()]
     listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return f"did you mean {alike[0]!r}?" if alike else f"the columns are {listed}"
+    return f"did you mean {alike[0]!r}?" if alike else f"the first line names the columns {listed}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ def inspect(source: Source, wishes: Wishes) -> Found:
     label, columns, dropped, problems = _decide(profiles, wishes, source.delimiter)
     problems = [*ids.problems(), *problems]
     if not columns and label is None and not problems:
-        problems.append(Problem("", "no column is left to learn from", "see what was left out: secure-hfl table show"))
+        why = ", ".join(f"{each.name!r} ({each.why})" for each in dropped[:5])
+        problems.append(Problem("", f"no column is left to learn from: {why or 'there is only the id'}", "add one"))
     refuse(source.where, *problems)
     reading = Reading(
         delimiter=source.delimiter, encoding=source.encoding, missing=missing, with_unlabelled=wishes.with_unlabelled

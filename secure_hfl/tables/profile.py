@@ -27,6 +27,10 @@ MOST_VALUES = 1000
 FEW_VALUES = 20
 """So many are a category whatever they are, and whole numbers a label's classes."""
 
+_THOUSANDS = r"^[+-]?[0-9]{1,3}([.,' ][0-9]{3})+([.,][0-9]+)?$"
+_WITH_UNIT = r"^[^0-9A-Za-z+-]{0,2}[+-]?[0-9][0-9.,]* ?([^0-9 :/.-]{1,8})?$"
+_ERROR = r"^#(DIV/0!|VALUE!|REF!|NAME\?|NUM!|NULL!)$"
+
 
 class ColumnProfile:
     """The cells of one column.
@@ -39,7 +43,8 @@ class ColumnProfile:
         rows, missing: all cells, and those without a value.
         typed: what its type says: "text", "numeric", "boolean", "date"; "" for one that nothing can be made of.
         counts: cells by what they can be read as: whole, point, comma (fractions with such a mark), infinite, huge,
-            truth, ymd, dotted, slashed (dates), formula, thousands.
+            truth, ymd, dotted, slashed (dates), formula, thousands (with marks between), unit (numbers with one), error
+            (a spreadsheet's).
         values: the distinct ones as text, up to `MOST_VALUES` and a batch's.
         days_above, months_above: dates of which only the first, or only the second number can be a day.
     """
@@ -120,7 +125,9 @@ class ColumnProfile:
             "huge": whole & (np.abs(np.nan_to_num(sizes)) > read.LARGEST_WHOLE),
             "truth": ~np.isnan(read.truths(values)),
             "formula": read.are_formulas(values) & ~is_number,
-            "thousands": read.matches(values, r"^[+-]?[0-9]{1,3}([.,' ][0-9]{3})+([.,][0-9]+)?$") & ~point & ~comma,
+            "thousands": read.matches(values, _THOUSANDS) & ~is_number,
+            "unit": read.matches(values, _WITH_UNIT) & ~is_number,
+            "error": read.matches(values, _ERROR),
         }
         if not is_number.all():
             masks |= self._dates(values, weights)

@@ -75,7 +75,7 @@ def open_source(
 
 
 class CsvSource:
-    """A CSV file. Blank lines are skipped."""
+    """A CSV file. Blank lines, and rows of empty cells, are skipped."""
 
     def __init__(self, path: Path, encoding: str | None, delimiter: str | None) -> None:
         self.where, self._path = str(path), path
@@ -115,7 +115,8 @@ class CsvSource:
                 ),
                 convert_options=csv.ConvertOptions(column_types=text, strings_can_be_null=False, null_values=[]),
             )
-            yield from reader
+            for batch in reader:
+                yield _without_empty_rows(batch)
         except (pyarrow.ArrowInvalid, UnicodeDecodeError) as error:
             if isinstance(error, UnicodeDecodeError) or "UTF8" in str(error):
                 raise wrong_encoding(self._path, self.encoding) from None
@@ -128,6 +129,18 @@ class CsvSource:
                 f"{self.where}: {count} more or fewer cells than the header's {len(self.names)}, the first about line "
                 f"{ragged[0]:,}; quote cells that hold {self.delimiter!r}, or say --delimiter"
             )
+
+
+def _without_empty_rows(batch: Any) -> Any:
+    """Without rows in which no cell holds anything: Excel writes some behind the last one."""
+    import pyarrow.compute as pc
+
+    empty = pc.equal(batch.column(0), "")
+    for column in batch.columns[1:]:
+        if not pc.any(empty).as_py():
+            return batch
+        empty = pc.and_(empty, pc.equal(column, ""))
+    return batch.filter(pc.invert(empty))
 
 
 class ParquetSource:

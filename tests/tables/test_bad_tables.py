@@ -59,7 +59,7 @@ BAD = [
     ),
     Bad("UTF-16", "pid,x\np1,2\n".encode("utf-16"), ("in UTF-16", "--encoding utf-16")),
     Bad("no such encoding", csv_rows(), ("no encoding 'latin-99'",), {"encoding": "latin-99"}),
-    Bad("no id column", csv_rows(), ("column 'patient'", "the columns are pid, x"), {"id": "patient"}),
+    Bad("no id column", csv_rows(), ("column 'patient'", "names the columns pid, x"), {"id": "patient"}),
     Bad("id misspelt", csv_rows(), ("column 'PID'", "did you mean 'pid'?"), {"id": "PID"}),
     Bad("ids twice", "pid,x\np1,2\np2,3\np1,4\np1,5\n", ("column 'pid': 2 rows repeat the id",)),
     Bad("ids twice in Unicode", "pid,x\nÅ1,2\nA\u030a1,3\n", ("column 'pid': 1 row repeats the id",)),
@@ -81,6 +81,10 @@ BAD = [
         ("column 'd': its dates are written in several ways",)),
     Bad("formulas", csv_rows(note=lambda row: ("a", "a", f"={VALUE}", f"@{VALUE}")[min(row, 3)] if row < 4 else "b"),
         ("column 'note': 2 cells begin with =, +, - or @",)),
+    Bad("marks between thousands", csv_rows(v=lambda row: f'"{row + 1},250.5"'),
+        ("column 'v': 40 cells have marks between thousands", "format cells")),
+    Bad("errors of a spreadsheet", csv_rows(60, v=lambda row: "#DIV/0!" if row % 20 == 0 else row / 7),
+        ("57 cells are numbers and 3 not (3 of them a spreadsheet's errors", "--missing")),
     Bad("infinite", csv_rows(v=lambda row: "inf" if row == 3 else "1e999" if row == 4 else row),
         ("column 'v': 2 cells are infinite",)),
     Bad("infinite in Parquet", pyarrow.table({"pid": ["a", "b"], "v": [1.0, float("inf")]}), ("1 cell is infinite",)),
@@ -100,7 +104,7 @@ BAD = [
     Bad("no numbers to regress", csv_rows(outcome=label),
         ("40 cells are no numbers",), {**HOST, "label_kind": "regression"}),
     Bad("label is the id", csv_rows(), ("both the id and the label",), {"label": "pid"}),
-    Bad("nothing left", "pid,x\np1,2\np2,2\n", ("no column is left to learn from",)),
+    Bad("nothing left", "pid,x\np1,2\np2,2\n", ("no column is left to learn from: 'x' (the same value in every row)",)),
     Bad("no such type", csv_rows(), ("no type 'number'",), {"types": {"x": "number"}}),
     Bad("not Parquet", Path("lab.parquet"), ("no Parquet file",)),
     Bad("several at once", csv_rows(a=lambda row: f"{row}e999", b=lambda row: f"={row}"),
@@ -134,6 +138,7 @@ def test_what_is_odd_and_no_reason_to_stop_is_left_out_with_a_note(tmp_path: Pat
     path = tmp_path / "lab.csv"
     columns: dict[str, Callable[[int], object]] = {
         "same": lambda row: 7, "empty": lambda row: "", "story": lambda row: f"text {row}", "wanted": lambda row: row,
+        "dose": lambda row: f"{row} mg",
     }  # fmt: skip
     path.write_text(csv_rows(60, **columns))
     found = inspect(open_source(path), Wishes("pid", drop=("wanted",)))
@@ -141,6 +146,7 @@ def test_what_is_odd_and_no_reason_to_stop_is_left_out_with_a_note(tmp_path: Pat
         "same": "the same value in every row",
         "empty": "only missing values",
         "story": "text with 60 values in 60 rows",
+        "dose": "text with 60 values in 60 rows; numbers with a unit? leave the unit out of the cells",
         "wanted": "as you said",
     }
     assert [each.name for each in found.spec.columns] == ["x"]

@@ -16,10 +16,11 @@ import pytest
 
 from secure_hfl.errors import TableError
 from secure_hfl.tables import sources
+from secure_hfl.tables.cells import Dates
 from secure_hfl.tables.inspection import Wishes, inspect
 from secure_hfl.tables.rows import TableRows
 from secure_hfl.tables.sources import open_source, without_password
-from secure_hfl.tables.spec import Kind, LabelKind, TableSpec
+from secure_hfl.tables.spec import DateOrder, Kind, LabelKind, TableSpec
 
 IDS = ["007", "7", " 8", "9Ä"]
 AGE = [31.5, None, -4.25, 1200.0]
@@ -39,6 +40,7 @@ GERMAN = "\n".join(
         f"{'' if smokes is None else str(smokes)};{'.'.join(reversed(seen.split('-'))) if seen else ''};;"
         for pid, age, sex, smokes, seen in zip(IDS, AGE, SEX, SMOKES, SEEN)
     ]
+    + [";;;;;;"] * 3
 )
 
 
@@ -99,6 +101,24 @@ def test_all_forms_give_the_same_rows(tmp_path: Path) -> None:
         assert np.array_equal(found.columns["seen"][order], SECONDS, equal_nan=True), name
         texts = (*found.categories["sex"], None)
         assert [texts[code] for code in found.columns["sex"][order]] == SEX, name
+
+
+def test_dates_are_read_as_they_are_written() -> None:
+    for text, order, wanted in (
+        ("2024-05-03", "year first", "2024-05-03T00:00"),
+        ("2024/5/3 7:05", "year first", "2024-05-03T07:05"),
+        ("2024-05-03T07:05:09.25Z", "year first", "2024-05-03T07:05:09"),
+        ("3.5.2024 17:05", "day first", "2024-05-03T17:05"),
+        ("5/3/2024 12:05 AM", "month first", "2024-05-03T00:05"),
+        ("5/3/2024 12:05 pm", "month first", "2024-05-03T12:05"),
+        ("5/3/2024 5:05 PM", "month first", "2024-05-03T17:05"),
+        ("31.4.2024", "day first", None),
+        ("2024-13-01", "year first", None),
+        ("1.1.2024 25:00", "day first", None),
+    ):
+        (found,) = Dates(pyarrow.array([text])).seconds(DateOrder(order)).tolist()
+        seconds = None if wanted is None else np.datetime64(wanted, "s").astype(float)
+        assert (None if np.isnan(found) else found) == seconds, text
 
 
 def test_ids_that_are_whole_numbers_become_their_digits() -> None:
