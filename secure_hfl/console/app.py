@@ -20,6 +20,7 @@ from secure_hfl.console.guard import Guard
 from secure_hfl.console.sessions import Sessions
 from secure_hfl.console.views import (
     audit,
+    bench,
     create,
     doctor,
     identity,
@@ -35,7 +36,22 @@ from secure_hfl.console.views import (
 )
 from secure_hfl.listening import LOOPBACK_NAMES
 
-VIEWS = (sign_in, preferences, tasks, create, join, invite, identity, doctor, task, privacy, audit, results, predict)
+VIEWS = (
+    sign_in,
+    preferences,
+    tasks,
+    create,
+    join,
+    invite,
+    identity,
+    doctor,
+    bench,
+    task,
+    privacy,
+    audit,
+    results,
+    predict,
+)
 """Modules with `routes`. The first route that fits a path has it."""
 
 _STATIC = Path(__file__).parent / "static"

@@ -21,3 +21,13 @@ export function send(path, fields = {}) {
 }
 
 localTimes(document);
+
+// What runs without events of its own: look again, unless somebody is reading or typing there.
+const watched = document.querySelector("[data-reload]");
+if (watched) {
+  setInterval(() => {
+    if (document.visibilityState === "visible" && document.getSelection()?.isCollapsed !== false) {
+      location.reload();
+    }
+  }, 1000 * Number(watched.dataset.reload));
+}
