@@ -1,4 +1,4 @@
-"""Tables in docs/performance.md, from what benchmarks have written: python -m benchmarks.documentation
+"""Tables in the documentation, from what benchmarks have written: python -m benchmarks.documentation
 
 A table stands between two comments that name its file in benchmarks/results. Run this after that file has changed.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
+from benchmarks.serving import serving_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -22,8 +23,17 @@ MARK = "<!-- from benchmarks/results/{} -->"
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     **{f"products_{part}.json": make for part, make in PRODUCTS.items()},
     "peers_cheetah.json": between_two_markdown,
+    "serving.json": serving_table,
 }
 """By file."""
+
+PAGES = {"serving.json": ROOT / "docs" / "prediction.md"}
+"""Where a table is, if not in docs/performance.md."""
+
+
+def page_of(name: str) -> Path:
+    """Where a file's table is."""
+    return PAGES.get(name, PAGE)
 
 
 def table(name: str) -> str:
@@ -47,7 +57,7 @@ def put_into(page: Path, name: str, text: str) -> None:
 def main() -> None:
     """All tables."""
     for name in TABLES:
-        put_into(PAGE, name, table(name))
+        put_into(page_of(name), name, table(name))
 
 
 if __name__ == "__main__":

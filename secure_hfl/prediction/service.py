@@ -35,6 +35,9 @@ from secure_hfl.transport.channel import Channel
 POLL_SECONDS = 0.5
 """Between two looks at whether the service is to stop, or a collaborator has gone, while nothing is asked."""
 
+SESSION_SECONDS = 24 * 3600.0
+"""After so long a new session begins: with fresh keys, the collaborators' new ids, and a transcript of its own."""
+
 MOST_WAITING = 1024
 """Requests in the queue, beyond which new ones are refused."""
 
@@ -232,7 +235,8 @@ class PredictionService:
                 session = OnlineHost(self._side, self._side.held())
                 session.open()
                 self._set_open(True)
-                while not self.is_stopping:
+                began = time.monotonic()
+                while not self.is_stopping and time.monotonic() - began < SESSION_SECONDS:
                     self._serve(session)
                 session.close()
         except TaskFailed as error:

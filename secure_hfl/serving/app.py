@@ -113,8 +113,11 @@ class Application:
 
     async def _predicted(self, request: Request) -> Predictions:
         self._check_token(request)
-        ids = self._ids_in(await self._body(request))
         limits = self._limits
+        try:
+            ids = self._ids_in(await asyncio.wait_for(self._body(request), limits.wait_seconds))
+        except asyncio.TimeoutError:
+            raise Refusal(408, "too-slow", f"the body did not come within {limits.wait_seconds:g} s") from None
         try:
             answer = self._predictor.submit(ids)
             # Late, or without its client, it is taken out of the queue; a batch that it is in goes on for the others.

@@ -42,6 +42,7 @@ def _predict() -> dict[str, Any]:
             "200": _answer("An entry for each id, in the order of the request.", "Predictions"),
             "400": _failure("The body is no such request."),
             "401": _failure("The token is missing or wrong."),
+            "408": _failure("The body did not come in time."),
             "413": _failure("The body is too long."),
             "415": _failure("The body is not JSON."),
             "500": _failure("The Host's own code failed at these ids; its log says why."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.harness.limits import TASK, Limit
 from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.errors import ConfigurationError, UserCodeError
-from secure_hfl.prediction import online_host
+from secure_hfl.prediction import online_host, service
 from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.prediction.service import MOST_WAITING, Unavailable
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
@@ -139,6 +141,17 @@ def test_a_collaborator_that_leaves_is_waited_for(online: Online, monkeypatch: p
     online.serve()
     assert waiting.result(WAIT).at == {"101": 0}
     assert online.service.online() == {COLLABORATOR: True}
+
+
+def test_a_session_that_has_lasted_is_followed_by_another(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = online.service.predict(["100"], WAIT)
+    with monkeypatch.context() as patched:
+        patched.setattr(service, "SESSION_SECONDS", 0.0)
+        limit = Limit(TASK)
+        while not online.server.served:
+            assert limit.left() > 0
+            time.sleep(0.01)
+    assert torch.equal(online.service.predict(["100"], WAIT)["100"], first["100"])
 
 
 def test_a_connection_that_breaks_costs_no_request(online: Online) -> None:

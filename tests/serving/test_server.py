@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from pathlib import Path
@@ -82,6 +83,17 @@ def test_what_is_being_answered_when_it_stops_is_answered(tmp_path: Path) -> Non
     running.over()
     client.join(20)
     assert answers[0].status_code == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
+    running = Running(tmp_path, wait_seconds=0.1)
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token}\r\n"
+    with socket.create_connection(running.server._socket.getsockname(), 20) as client:
+        client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{".encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 408 ")
+    running.server.stop()
+    running.over()
+    assert running.predictor.asked == []
 
 
 def test_a_service_that_ends_by_itself_ends_the_server_with_its_reason(tmp_path: Path) -> None:
