@@ -20,6 +20,11 @@ WORK_GROUPS = {
 }
 """What a party's time goes to, in five groups (secure_hfl/work_clock.py has the kinds)."""
 
+MAX_LISTED = 100
+"""Rounds in the table."""
+
+MAX_DOTS = 60
+
 _MINUTE, _HOUR = 60.0, 3600.0
 
 
@@ -39,10 +44,14 @@ class Figures:
         """For the table, the first one first."""
         return list(self._story.by_round.values())
 
-    def last_loss(self, number: int) -> str:
-        """Of a round."""
-        found = [point.loss for point in self._story.losses if point.round == number]
-        return f"{found[-1]:.4g}" if found else ""
+    @property
+    def listed(self) -> list[RoundPoint]:
+        """Those of the table: the last ones, the latest first."""
+        return self.rounds[: -MAX_LISTED - 1 : -1]
+
+    def last_losses(self) -> dict[int, str]:
+        """By round."""
+        return {point.round: f"{point.loss:.4g}" for point in self._story.losses}
 
     def loss(self) -> Markup | None:
         """Over the batches; None where this party learns none, or has none yet."""
@@ -63,7 +72,8 @@ class Figures:
             return None
         said = self._t("live.accuracy_desc", n=len(points), last=percent(points[-1][1]))
         axis = float(self._story.rounds or max(1, self._story.round))
-        return line_chart(self._titles("accuracy", said), points, axis, "{:.0%}".format, True, (0.0, 1.0))
+        has_dots = len(points) <= MAX_DOTS
+        return line_chart(self._titles("accuracy", said), points, axis, "{:.0%}".format, has_dots, (0.0, 1.0))
 
     def seconds(self) -> Markup | None:
         """Training and test of each round."""

@@ -13,7 +13,7 @@ class LogTail:
     """A log from a place on.
 
     Args:
-        paths: where it may be; the first that is there is it.
+        paths: where it may be; the one that was written to last is it.
         offset: where to begin, in bytes; None: near the end.
 
     Attributes:
@@ -23,17 +23,22 @@ class LogTail:
     def __init__(self, paths: tuple[Path, ...], offset: int | None = None) -> None:
         self._paths = paths
         self.offset = -1 if offset is None else offset
+        self._read: Path | None = None
 
     @property
     def path(self) -> Path | None:
         """The file, if there is one."""
-        return next((path for path in self._paths if path.exists()), None)
+        there = [path for path in self._paths if path.exists()]
+        return max(there, key=lambda path: path.stat().st_mtime_ns, default=None)
 
     def read(self) -> tuple[str, bool]:
         """What is new, and whether it does not follow what was read before. Whole lines only."""
         path = self.path
         if path is None:
             return "", False
+        if self._read not in (None, path):
+            self.offset = -1
+        self._read = path
         try:
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size

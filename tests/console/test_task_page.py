@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -19,6 +20,7 @@ from benchmarks.harness.limits import Limit
 from secure_hfl.console import feed as feeds
 from secure_hfl.console.app import Console, create_app
 from secure_hfl.console.feed import Feed
+from secure_hfl.console.figures import MAX_LISTED
 from secure_hfl.console.log_tail import TAIL, LogTail
 from secure_hfl.console.views import task as view
 from secure_hfl.console.words import Words
@@ -157,6 +159,21 @@ def test_every_state_of_a_party_has_words_in_both_languages() -> None:
         assert all(words.has(f"live.state_{name}") for name in names)
 
 
+def test_a_page_of_a_very_long_run_is_small(browser: TestClient, store: TaskStore, task_id: str) -> None:
+    file = ProgressFile(store.directory(task_id) / NAME, False, {"party": "hospital", "role": "host", "scheme": "bfv"})
+    seconds = {"train_seconds": 1.0, "test_seconds": 0.1, "work": {"wait": 1.0}}
+    for number in range(1, 1001):
+        file.emit("phase", phase="train", round=number)
+        file.emit("batch", round=number, batch=1, loss=1 / number, sent=1, received=1, work={})
+        figures = {"accuracy": 0.5, "average_loss": 0.1, "bytes_sent": number, "bytes_received": 2}
+        file.emit("round", round=number, batches=1, **seconds, **figures)
+    file.close()
+    answer = browser.get(f"/tasks/{task_id}")
+    assert answer.text.count('<th scope="row">') == MAX_LISTED
+    assert "The last 100 of 1000 rounds." in answer.text
+    assert len(answer.content) < 150_000
+
+
 # What happens --------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +235,17 @@ def test_a_long_log_begins_near_its_end(tmp_path: Path) -> None:
     assert text.startswith("line ")
     assert text.endswith("line 19999\n")
     assert tail.read() == ("", False)
+
+
+def test_the_log_is_that_of_the_last_run_wherever_it_ran(tmp_path: Path) -> None:
+    here, elsewhere = tmp_path / "party.log", tmp_path / "log.txt"
+    here.write_text("from the page\n")
+    tail = LogTail((here, elsewhere))
+    assert tail.read() == ("from the page\n", True)
+    elsewhere.write_text("from a terminal\n")
+    later = here.stat().st_mtime_ns + 1_000_000_000
+    os.utime(elsewhere, ns=(later, later))
+    assert tail.read() == ("from a terminal\n", True)
 
 
 # What can be done ----------------------------------------------------------------------------------------------------
