@@ -9,6 +9,12 @@ import pytest
 from starlette.testclient import TestClient
 
 import secure_hfl.console
+from protocols.core.sender import Sender
+from protocols.schemes.registry import registered_scheme
+from protocols.task.alignment import BatchOpen
+from protocols.task.order import tables_of
+from protocols.transcript.expected_ledger import expected_ledger
+from protocols.transcript.run_ledger import Crossed, ledger_of_run
 from secure_hfl.console.words import LANGUAGES, Words, catalogue, chosen
 from tests.audit.helpers import Page
 
@@ -25,6 +31,44 @@ def test_languages_have_the_same_sentences(language: str) -> None:
     for key, sentence in english.items():
         assert gaps(sentence) == gaps(other[key]), key
         assert bool(sentence) == bool(other[key]), key
+
+
+NAMES_WITH_GAPS = ("clinic {host} (a)", "bank\\1 features of x, in 7 rounds")
+
+
+@pytest.mark.parametrize("scheme", ["bfv", "masked", "paillier", "plain"])
+@pytest.mark.parametrize("kind", ["trained", "frozen", "summed"])
+def test_what_is_disclosed_is_said_in_chinese(scheme: str, kind: str) -> None:
+    host, collaborator = NAMES_WITH_GAPS
+    summed = (collaborator, "third") if kind == "summed" and scheme != "plain" else ()
+    ledger = expected_ledger(scheme, host, collaborator, 7, is_trained=kind != "frozen", summed=summed)
+    learned = ("host_learned", "host_may_infer", "collaborator_learned", "collaborator_may_infer")
+    sentences = [each for field in learned for each in getattr(ledger, field)]
+    sentences += [*ledger.never_sent_to_host, *ledger.never_sent_to_collaborator]
+    for sentence in sentences:
+        said = Words("zh").learned(sentence)
+        assert re.search("[\u4e00-\u9fff]", said), sentence
+        assert (host in sentence, collaborator in sentence) == (host in said, collaborator in said)
+        assert ("in 7 rounds" in sentence.replace(collaborator, "")) == ("7 轮" in said)
+        assert Words("en").learned(sentence) == sentence
+
+
+def test_what_an_audit_may_find_besides_is_said_in_chinese() -> None:
+    terms = expected_ledger("bfv", "a", "b", 1, is_trained=True)
+    order = registered_scheme("bfv").task_order(True)
+    tables = tables_of(order)
+    crossed = {Crossed(sender, each, 1) for sender in tables for _, _, each in tables[sender]}
+    found = ledger_of_run(
+        "a", "b", {*crossed, Crossed(Sender.HOST, BatchOpen, 1)}, order.steps, 0.5, is_prediction=True
+    )
+    assert set(found.host_learned) > set(terms.host_learned)
+    for sentence in (*found.host_learned, *found.host_may_infer, *found.collaborator_may_infer):
+        assert re.search("[\u4e00-\u9fff]", Words("zh").learned(sentence)), sentence
+    assert "0.5-差分隐私" in Words("zh").learned(found.collaborator_may_infer[0])
+
+
+def test_a_sentence_of_a_scheme_from_elsewhere_stays() -> None:
+    assert Words("zh").learned("the colour of b's eyes") == "the colour of b's eyes"
 
 
 def gaps(sentence: str) -> list[str]:
