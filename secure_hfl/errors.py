@@ -96,6 +96,19 @@ class TaskError(SecureHflError):
     """Something about a task's record, or about what it was asked to do."""
 
 
+class BackgroundFailed(TaskError):
+    """A thread beside training ended with an error that is none of ours, which is its cause."""
+
+    @classmethod
+    def of(cls, error: Exception, work: str) -> SecureHflError:
+        """What whoever waits for the thread is told: our own errors as they are."""
+        if isinstance(error, SecureHflError):
+            return error
+        ours = cls(f"{type(error).__name__} while {work}: {error}")
+        ours.__cause__ = error
+        return ours
+
+
 class TaskNotFound(TaskError):
     """No task matches, or several do. Lists them."""
 

@@ -42,6 +42,7 @@ class AbortCode(str, Enum):
     PEER_FAULT = "PeerFault"
     IDENTITY_ERROR = "IdentityError"
     TASK_ERROR = "TaskError"
+    BACKGROUND_FAILED = "BackgroundFailed"
     TASK_NOT_FOUND = "TaskNotFound"
     TASK_EXISTS = "TaskExists"
     TASK_STATE_ERROR = "TaskStateError"

@@ -48,6 +48,7 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
     engine.PeerFault: AbortCode.PEER_FAULT,
     engine.IdentityError: AbortCode.IDENTITY_ERROR,
     engine.TaskError: AbortCode.TASK_ERROR,
+    engine.BackgroundFailed: AbortCode.BACKGROUND_FAILED,
     engine.TaskNotFound: AbortCode.TASK_NOT_FOUND,
     engine.TaskExists: AbortCode.TASK_EXISTS,
     engine.TaskStateError: AbortCode.TASK_STATE_ERROR,

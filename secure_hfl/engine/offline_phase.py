@@ -22,7 +22,7 @@ from protocols.layer.interface import (
     most_units,
 )
 from secure_hfl.engine.link import Link
-from secure_hfl.errors import PeerTimeout
+from secure_hfl.errors import BackgroundFailed, PeerTimeout
 from secure_hfl.log import logger, of_this_task
 
 
@@ -75,10 +75,10 @@ class OfflineWorker(ABC):
     def _run(self) -> None:
         try:
             self._work()
-        except SecureHflError as error:
+        except Exception as error:
             logger.debug("The offline phase has ended.", exc_info=error)
             with self._changed:
-                self._error = error
+                self._error = BackgroundFailed.of(error, "units were made beside training")
                 self._changed.notify_all()
 
     @abstractmethod
@@ -214,9 +214,10 @@ class CollaboratorOfflineWork(OfflineWorker):
                 started = time.perf_counter()
                 self._lane.run(self._pool.serve(request))
                 self.seconds += time.perf_counter() - started
-        except SecureHflError as error:
-            self._lane.channel.fail(error)
-            raise
+        except Exception as error:
+            ours = BackgroundFailed.of(error, "units were made beside training")
+            self._lane.channel.fail(ours)
+            raise ours from ours.__cause__
 
 
 @dataclass(frozen=True)

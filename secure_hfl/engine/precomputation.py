@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from protocols.core.errors import SecureHflError
+from secure_hfl.errors import BackgroundFailed
 from secure_hfl.log import logger, of_this_task
 
 
@@ -57,9 +58,9 @@ class Precomputation:
             try:
                 while not self._stopping and any([prepare() for prepare in self._prepares]):
                     self.cpu_seconds = time.thread_time()
-            except SecureHflError as error:
+            except Exception as error:
                 logger.debug("Making randomness ahead of time failed.", exc_info=error)
-                self.error = error
+                self.error = BackgroundFailed.of(error, "randomness was made ahead of time")
                 return
             if self._stopping:
                 return

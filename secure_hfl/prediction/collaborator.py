@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
+
+import torch
 
 from protocols.core.envelope import Phase
 from protocols.core.randomness import OsRandomness
@@ -39,6 +41,7 @@ from secure_hfl.prediction.budget import COUNTS, PredictionBudget
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.online_collaborator import OnlineCollaborator
 from secure_hfl.prediction.party import ROWS, PredictingParty, batches_of, rows_of, show
+from secure_hfl.prediction.shown_rows import SHOWN, ShownRows
 from secure_hfl.prediction.trained import Training
 from secure_hfl.transport.channel import Channel
 
@@ -173,13 +176,21 @@ class PredictionServer:
         rounds = CollaboratorRounds()
         if found:
             budget.predict(found)
-            rows = self.party.features.of(found)
+            rows = self._rows(found)
             size, width = rows_of(manifest, len(found)), rows.features.shape[1]
             layer = self._set_up(link, manifest, (size, width), len(found))
             self._round(link, manifest, layer, rounds, rows)
         self._farewell(link, rounds)
         self.party.settle([task.party])
         return len(found)
+
+    def _rows(self, ids: Sequence[str]) -> Rows:
+        """What this party shows for these ids: always the same bits for the same id, where they go under noise."""
+        rows, task = self.party.features.of(ids), self._bench.assignment
+        if task.scheme.is_plaintext:
+            return rows
+        shown = ShownRows(task.directory / SHOWN, self.party.training.digest)
+        return replace(rows, features=torch.from_numpy(shown.settle(rows.ids, rows.features.numpy())))
 
     def _agree(self, link: Link) -> Manifest:
         bench, task, training = self._bench, self._bench.assignment, self.party.training
@@ -214,7 +225,7 @@ class PredictionServer:
     def _serve_online(self, link: Link, manifest: Manifest, budget: PredictionBudget) -> int:
         """A session that stays open; how many rows were shown in it."""
         ids = self.party.all_ids
-        session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping)
+        session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping, self._rows)
         session.register(ids)
         shape = rows_of(manifest, ROWS), self.party.features.of(ids[:1]).features.shape[1]
         session.serve(self._set_up(link, manifest, shape, shape[0]))

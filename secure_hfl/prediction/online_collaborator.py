@@ -30,6 +30,7 @@ from secure_hfl.engine.psi_work import chunk_size
 from secure_hfl.errors import PeerTimeout, Stopped
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.prediction.budget import PredictionBudget
+from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.outcome import normal
 from secure_hfl.prediction.party import PredictingParty
 
@@ -44,6 +45,7 @@ class OnlineCollaborator:
         party, link, manifest: of the session.
         budget: what this party allows.
         is_stopping: whether it should end the session.
+        rows_of: what is shown for ids.
 
     Attributes:
         rows: that were shown so far.
@@ -56,7 +58,9 @@ class OnlineCollaborator:
         manifest: Manifest,
         budget: PredictionBudget,
         is_stopping: Callable[[], bool],
+        rows_of: Callable[[Sequence[str]], Rows],
     ) -> None:
+        self._rows_of = rows_of
         self._party, self._link, self._manifest = party, link, manifest
         self._budget, self._is_stopping = budget, is_stopping
         self._rounds = OnlineCollaboratorRounds()
@@ -133,7 +137,7 @@ class OnlineCollaborator:
         if any(spent):
             self._link.run(self._rounds.refuse(np.array(spent)))
         else:
-            features = self._party.features.of(ids).features
+            features = self._rows_of(ids).features
             digest = ids_digest(self._manifest.session, "batch", map(normal, ids))
             self._link.run(self._rounds.open(len(ids), digest))
             self._link.run(self._layer.forward(features.contiguous().numpy(), False))

@@ -25,7 +25,7 @@ from secure_hfl.engine.offline_phase import (
     host_offline_work,
     wait_for_units,
 )
-from secure_hfl.errors import ConnectionLost, PeerFault, PeerTimeout
+from secure_hfl.errors import BackgroundFailed, ConnectionLost, PeerFault, PeerTimeout
 from tests.engine.memory_channel import channel_pair
 
 PATIENCE = 20.0
@@ -164,6 +164,24 @@ def test_what_goes_wrong_is_raised_where_training_waits(pairs: list[Pair]) -> No
         pair.host.wait_for(0, "train", 1)
 
 
+def test_an_error_that_is_none_of_ours_arrives_as_ours_with_its_cause(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(Demand({"train": 5}, {"train": 5}, capacity=8))
+    pairs.append(pair)
+
+    def generate(self: HostNumbers, kind: str, count: int) -> Steps[None]:
+        yield from ()
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(HostNumbers, "generate", generate)
+    pair.host.start()
+    for wait in (pair.host.wait_for_round, lambda: pair.host.wait_for(0, "train", 1)):
+        with pytest.raises(BackgroundFailed, match="MemoryError while units were made beside training") as caught:
+            wait()
+        assert isinstance(caught.value.__cause__, MemoryError)
+
+
 def test_a_peer_that_makes_nothing_is_not_waited_for_for_ever(pairs: list[Pair]) -> None:
     pair = Pair(Demand({"train": 5}, {"train": 5}, capacity=8), timeout=0.2)
     pairs.append(pair)  # the collaborator does not serve
@@ -173,11 +191,10 @@ def test_a_peer_that_makes_nothing_is_not_waited_for_for_ever(pairs: list[Pair])
     pair.channels[0].fail(ConnectionLost("the test is over"))
 
 
-def test_a_collaborator_that_fails_ends_the_connection() -> None:
+@pytest.mark.parametrize("error", [InvalidInput("no more"), MemoryError("no room")], ids=lambda each: str(each))
+def test_a_collaborator_that_fails_ends_the_connection(error: Exception) -> None:
     at_host, at_collaborator = channel_pair()
-    work = CollaboratorOfflineWork(
-        Link(at_collaborator, PATIENCE).offline_lane(), CollaboratorNumbers(InvalidInput("no more"))
-    )
+    work = CollaboratorOfflineWork(Link(at_collaborator, PATIENCE).offline_lane(), CollaboratorNumbers(error))
     failed: list[Exception] = []
     heard = threading.Event()
     at_collaborator.on_failure(lambda error: (failed.append(error), heard.set()))  # type: ignore[func-returns-value]
@@ -186,7 +203,8 @@ def test_a_collaborator_that_fails_ends_the_connection() -> None:
     assert lane.place == Place(Phase.OFFLINE)
     lane.send(EpochEnd(1))
     assert heard.wait(PATIENCE)
-    assert isinstance(failed[0], (InvalidInput, PeerFault))
+    assert isinstance(failed[0], (InvalidInput, PeerFault, BackgroundFailed))
+    assert isinstance(error, InvalidInput) or failed[0].__cause__ is error
     at_host.close(0.1)
 
 

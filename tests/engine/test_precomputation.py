@@ -8,6 +8,7 @@ import pytest
 
 from protocols.core.errors import InvalidInput
 from secure_hfl.engine.precomputation import Precomputation
+from secure_hfl.errors import BackgroundFailed
 
 
 class Shelf:
@@ -62,6 +63,18 @@ def test_what_goes_wrong_is_raised_where_the_work_is_done() -> None:
     precomputation.stop()
     with pytest.raises(InvalidInput, match="no more"):
         precomputation.wake()
+
+
+def test_an_error_that_is_none_of_ours_arrives_as_ours_with_its_cause() -> None:
+    def prepare() -> bool:
+        raise MemoryError("no room")
+
+    work = Precomputation([prepare])
+    work.start()
+    work._thread.join()
+    with pytest.raises(BackgroundFailed, match="MemoryError while randomness was made") as caught:
+        work.wake()
+    assert isinstance(caught.value.__cause__, MemoryError)
 
 
 def test_stopping_twice_or_before_the_start_is_harmless() -> None:

@@ -121,8 +121,6 @@ MASKS = {
 class MaskedRules(SchemeRules):
     """Counts the masks that were used, and the triples that were asked for and made."""
 
-    trainable = True
-
     def __init__(self) -> None:
         self._used: dict[tuple[str, int], int] = {}
         self._shares = 0
@@ -171,7 +169,7 @@ class MaskedRules(SchemeRules):
         # The collaborator evaluates the first products, the host that of the feature gradient (pool.py).
         is_train = KINDS[kind] == TRAIN
         by_collaborator = range(2 if is_train else 1)
-        by_host = (2,) if is_train and self.trainable else ()
+        by_host = (2,) if is_train else ()
         for at in range(index, index + count):
             self._owed[H] += [(TripleOperand, (at, product)) for product in by_collaborator]
             self._owed[H] += [(TripleProduct, (at, product)) for product in by_host]
@@ -182,12 +180,6 @@ class MaskedRules(SchemeRules):
         """See the base."""
         if any(self._owed.values()):
             raise MessageOutOfOrder("one-time masks were asked for and not made to the end")
-
-
-class FrozenMaskedRules(MaskedRules):
-    """The same when the bottom model is frozen: the host evaluates no product."""
-
-    trainable = False
 
 
 def _host(trainable: bool) -> Moves:
@@ -252,5 +244,5 @@ def masked_order(trainable: bool) -> SchemeOrder:
         once_a_batch=frozenset({MaskedCheck, StepSkipped}),
         steps=(MaskedStep,),
         offline=_OFFLINE,
-        rules=MaskedRules if trainable else FrozenMaskedRules,
+        rules=MaskedRules,
     )

@@ -20,6 +20,7 @@ from secure_hfl.errors import ConnectionLost, PeerAborted
 
 VALUES = [
     "AnnouncedTooLarge",
+    "BackgroundFailed",
     "BudgetSpent",
     "CallOutOfOrder",
     "CheckpointNotWritten",
