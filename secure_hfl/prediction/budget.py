@@ -9,20 +9,17 @@ outlive the process, and nothing takes them back. Days are those of UTC.
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from pathlib import Path
 
 from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
-from secure_hfl.errors import TaskError
+from secure_hfl.prediction.database import Database, transaction
 from secure_hfl.tasks.record import utc_now
 
 COUNTS = "counts.sqlite"
-BUSY_SECONDS = 30.0
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS predicted (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS asked (day TEXT PRIMARY KEY, ids INTEGER NOT NULL) WITHOUT ROWID",
@@ -99,26 +96,14 @@ class PredictionBudget:
             return self._times(db, sample)
 
     @staticmethod
-    def _times(db: sqlite3.Connection, sample: str) -> int:
+    def _times(db: Database, sample: str) -> int:
         row = db.execute("SELECT times FROM predicted WHERE id = ?", (sample,)).fetchone()
         return row[0] if row is not None else 0
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # SQLite gives its journal files the mode of the database, so that one must be right before it opens it.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA:
-                db.execute(statement)
-            yield db
-            db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise TaskError(
-                f"{self._path}: {error}; how often samples were predicted is not known, so none is. Check the disk; a "
-                "damaged file can only be moved away, and then all counts begin anew"
-            ) from error
-        finally:
-            db.close()  # rolls back what was not committed
+    def _transaction(self) -> AbstractContextManager[Database]:
+        return transaction(
+            self._path,
+            _SCHEMA,
+            "how often samples were predicted is not known, so none is. Check the disk; a damaged file can only be "
+            "moved away, and then all counts begin anew",
+        )

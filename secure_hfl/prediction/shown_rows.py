@@ -15,17 +15,14 @@ The file grows with the rows that were shown: one for each sample of the populat
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_hfl.errors import TaskError
-from secure_hfl.prediction.budget import BUSY_SECONDS
+from secure_hfl.prediction.database import Damaged, Database, transaction
 from secure_hfl.prediction.features import TOLERANCE
 
 SHOWN = "rows.sqlite"
@@ -66,31 +63,20 @@ class ShownRows:
                     db.execute("INSERT INTO shown VALUES (?, ?, ?, ?)", (*key, shown[at].tobytes()))
         return shown
 
-    def _kept(self, db: sqlite3.Connection, sample: str, width: int) -> list[NDArray[np.float32]]:
+    def _kept(self, db: Database, sample: str, width: int) -> list[NDArray[np.float32]]:
         query = "SELECT row FROM shown WHERE training = ? AND id = ? ORDER BY number"
         rows = [np.frombuffer(row, np.float32) for (row,) in db.execute(query, (self._training, sample))]
         if any(len(row) != width for row in rows):
-            raise sqlite3.DatabaseError("rows of another width")
+            raise Damaged("rows of another width")
         return rows
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # SQLite gives its journal files the mode of the database, so that one must be right before it opens it.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        db = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")
-            db.execute(_SCHEMA)
-            yield db
-            db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise TaskError(
-                f"{self._path}: {error}; by which bits samples were shown is not known, so none is. Check the disk; a "
-                "damaged file can only be moved away, and then each sample is shown under fresh noise once more"
-            ) from error
-        finally:
-            db.close()  # rolls back what was not committed
+    def _transaction(self) -> AbstractContextManager[Database]:
+        return transaction(
+            self._path,
+            [_SCHEMA],
+            "by which bits samples were shown is not known, so none is. Check the disk; a damaged file can only be "
+            "moved away, and then each sample is shown under fresh noise once more",
+        )
 
 
 def is_alike(kept: NDArray[np.float32], now: NDArray[np.float32]) -> bool:

@@ -86,4 +86,4 @@ def test_one_id_has_one_answer_in_every_company(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(PredictionFeatures, "of", of)
     answers = [Sessions(parties).predict(["100", *company])["100"] for company in ([], ["33", "64", "96"])]
     assert sorted(set(sizes)) == [1, 4]
-    assert all(torch.equal(each, answers[0]) for each in answers)
+    assert torch.allclose(*answers, atol=1e-6, rtol=0)  # the host's own model has last bits too; noise is 4e-4

@@ -1,0 +1,44 @@
+"""A file of this party's own that outlives the process, written before anything leaves by it. 0600."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from secure_hfl.errors import TaskError
+
+Database = sqlite3.Connection
+Damaged = sqlite3.DatabaseError
+
+BUSY_SECONDS = 30.0
+
+
+@contextmanager
+def transaction(path: Path, schema: Sequence[str], consequence: str) -> Iterator[Database]:
+    """All or nothing of what is done in it.
+
+    Args:
+        path: of the file; made if it is not there.
+        schema: statements that make its tables, if they are not there.
+        consequence: what follows if it is damaged, for the error.
+
+    Raises:
+        TaskError: the file cannot be read or written.
+    """
+    # SQLite gives its journal files the mode of the database, so that one must be right before it opens it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        for statement in schema:
+            db.execute(statement)
+        yield db
+        db.execute("COMMIT")
+    except Damaged as error:
+        raise TaskError(f"{path}: {error}; {consequence}") from error
+    finally:
+        db.close()  # rolls back what was not committed
