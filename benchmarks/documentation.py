@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.batches.tables import TABLES as BATCHES
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.serving import serving_table
@@ -22,6 +23,7 @@ MARK = "<!-- from benchmarks/results/{} -->"
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     **{f"products_{part}.json": make for part, make in PRODUCTS.items()},
+    **{f"batches_{part}.json": make for part, make in BATCHES.items()},
     "peers_cheetah.json": between_two_markdown,
     "serving.json": serving_table,
 }

@@ -78,6 +78,7 @@ class Outbound:
             self.traffic.add(message, len(data))
             self._observers.show(Direction.SENT, envelope, data)
             with state.lock:
+                state.check_sendable(is_last)  # the writer may have failed to record it by now
                 self._queue.put(data)
         finally:
             self._turn.release()
@@ -108,17 +109,17 @@ class Outbound:
         with self._state.lock:
             self._queue.wake()
 
-    def _drop(self, data: Buffer) -> None:
-        """This was not recorded: it does not leave."""
+    def _drop(self, data: Buffer, error: SecureHflError) -> None:
+        """This was not recorded: it does not leave, whether it is queued or about to be."""
+        self._state.fail(error)
         with self._state.lock:
             self._queue.discard(data)
 
     def _has_been_seen(self) -> bool:
-        """Show the observers what they have not seen yet; False if they fail, and the channel with them."""
+        """Show the observers what they have not seen yet; False if they fail, which has ended the channel."""
         try:
             self._observers.settle()
-        except SecureHflError as error:
-            self._state.fail(error)
+        except SecureHflError:
             return False
         return True
 

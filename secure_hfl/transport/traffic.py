@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from protocols.core.envelope import Envelope
+from protocols.core.errors import SecureHflError
 from protocols.core.message import Message
 from protocols.wire.frames import wire_size
 from protocols.wire.varint import Buffer
@@ -42,13 +43,13 @@ class Observers:
     Attributes:
         functions: may be added to at any time.
         wake: called when something waits to be seen.
-        drop: called with the bytes of an envelope that an observer has failed on: it must not leave any more.
+        drop: called with the bytes of an envelope that an observer has failed on, and how: it must not leave any more.
     """
 
     def __init__(self, limit: int = 1 << 24) -> None:
         self.functions: list[Observer] = []
         self.wake: Callable[[], None] = lambda: None
-        self.drop: Callable[[Buffer], None] = lambda data: None
+        self.drop: Callable[[Buffer, SecureHflError], None] = lambda data, error: None
         self._limit = limit
         self._lock = threading.RLock()
         self._waiting: deque[tuple[Direction, Envelope, Buffer]] = deque()
@@ -75,8 +76,8 @@ class Observers:
                 try:
                     for observer in self.functions:
                         observer(*seen)
-                except BaseException:
-                    self.drop(seen[2])
+                except SecureHflError as error:
+                    self.drop(seen[2], error)
                     raise
 
 
