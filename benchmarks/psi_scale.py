@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _measured(metrics: list[dict[str, Any]], reports: Path, watch: Watch) -> dic
     trained = [json.loads((reports / f"round-{party}").read_text()) for party in (0, 1)]
     common = host["intersection"]
     done = watch.buckets.get("host", [])
-    apart = [later - earlier for earlier, later in zip(done, done[1:], strict=False)]
+    apart = [later - earlier for earlier, later in pairwise(done)]
     return {
         "common": common,
         "buckets": len(done) or 1,
@@ -137,10 +138,8 @@ def _measured(metrics: list[dict[str, Any]], reports: Path, watch: Watch) -> dic
 def _thinned(curve: list[tuple[float, dict[str, float]]]) -> list[list[float]]:
     """[seconds, MB of the host, MB of the collaborator], so many as a plot needs."""
     step = max(1, len(curve) // POINTS)
-    return [
-        [round(at, 1), *(round(found.get(name, 0), 1) for name in ("host", "collaborator"))]
-        for at, found in curve[::step]
-    ]
+    names = ("host", "collaborator")
+    return [[round(at, 1), *(round(found.get(name, 0), 1) for name in names)] for at, found in curve[::step]]
 
 
 def extrapolated(line: dict[str, Any], ids: int = EXTRAPOLATED) -> dict[str, Any] | None:
