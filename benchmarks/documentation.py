@@ -14,6 +14,7 @@ from benchmarks.batches.tables import TABLES as BATCHES
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.serving import serving_table
+from benchmarks.psi_scale_tables import scale_markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -26,6 +27,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     **{f"batches_{part}.json": make for part, make in BATCHES.items()},
     "peers_cheetah.json": between_two_markdown,
     "serving.json": serving_table,
+    "psi_scale.json": scale_markdown,
 }
 """By file."""
 

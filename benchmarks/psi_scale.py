@@ -1,7 +1,8 @@
 """PSI of large sets between two real processes: seconds, memory and bytes, and the training that follows.
 
     python -m benchmarks.psi_scale --json benchmarks/results/psi_scale.json           about 8 minutes on two quiet cores
-    python -m benchmarks.psi_scale --sizes 1000000 2000000x2000000 1000x2000000       smaller
+    python -m benchmarks.psi_scale --sizes 1000000 2000000 1000x2000000       smaller
+    python -m benchmarks.psi_scale --sizes 10000000 --spu 10000000            spu's PSI behind ours, in the same run
 
 A size is the ids of both parties, or those of the host and of the collaborator; half of the smaller set is in common.
 A line is one task: PSI, then a round of 20 batches over the ids in common. Memory is each process's own peak, of PSI
@@ -26,6 +27,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers.cases import Entry, PsiPoint, WrongResult
+from benchmarks.peers.driver import Driver, WorkerFailed
+from benchmarks.peers.environments import Environments, NoEnvironment, default_directory
 from benchmarks.step_timings import write_json
 from protocols.psi.buckets import bucket_count, padded_size
 from secure_hfl.bench.machine import machine
@@ -160,6 +164,16 @@ def extrapolated(line: dict[str, Any], ids: int = EXTRAPOLATED) -> dict[str, Any
     }
 
 
+def spu_at(ids: int) -> dict[str, Any]:
+    """spu's PSI of so many ids a side, once; or why there is none."""
+    driver = Driver(Environments(default_directory()), runs=1)
+    try:
+        found, _ = driver.measure(PsiPoint("psi", (), ids), Entry("spu", "curve25519"))
+    except (NoEnvironment, WorkerFailed, WrongResult) as error:
+        return {"ids": ids, "failed": str(error)}
+    return {"ids": ids, **found.model_dump(mode="json")}
+
+
 def _sizes(text: str) -> tuple[int, int]:
     host, _, collaborator = text.partition("x")
     return int(host), int(collaborator or host)
@@ -180,16 +194,23 @@ def main() -> None:
     """Run, print, save."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.psi_scale", description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="*", default=SIZES, help="ids of both, or HOSTxCOLLABORATOR")
+    parser.add_argument("--spu", type=int, help="run spu's PSI of so many ids behind ours")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     about, console = machine(), Console()
-    lines = []
+    found: dict[str, Any] = {"lines": [], "extrapolated": None, "spu": None}
     for size in map(_sizes, options.sizes):
-        lines.append(run(*size))
-        _show(lines, console)
+        line = run(*size)
+        found["lines"].append(line)
+        found["extrapolated"] = extrapolated(line) or found["extrapolated"]
+        _show(found["lines"], console)
         if options.json:
-            largest = max(lines, key=lambda line: int(line["host_ids"] == line["collaborator_ids"]) * line["host_ids"])
-            write_json(options.json, parser.prog, about, {"lines": lines, "extrapolated": extrapolated(largest)})
+            write_json(options.json, parser.prog, about, found)
+    if options.spu:
+        found["spu"] = spu_at(options.spu)
+        console.print(found["spu"])
+        if options.json:
+            write_json(options.json, parser.prog, about, found)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ parent process reads them), nothing, or a user's own `Progress`.
     {"event": "phase", "phase": "psi", "round": 0}
     {"event": "peer", "name": "clinic", "is_here": true}
     {"event": "psi", "step": "own points", "done": 3, "total": 7}
+    {"event": "psi_bucket", "peer": "clinic", "done": 3, "total": 39}
     {"event": "plan", "rounds": 10, "batches": 79, "train": 10000, "test": 2000, "peers": ["clinic"]}
     {"event": "batch", "round": 1, "batch": 3, "batches": 79, "loss": 2.3, "sent": 1, "received": 2, "work": {...}}
     {"event": "round", "round": 1, ...RoundMetrics}

@@ -106,8 +106,8 @@ class HostPair:
 
     def _receiver(self) -> PsiReceiver:
         work = self.work
-        hashed = work.hashed(self.link.name)
-        role = PsiReceiver(hashed, fresh(), work.mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
+        hashed, mapper = work.hashed(self.link.name), work.mapper_with(self._opened.set_size)
+        role = PsiReceiver(hashed, fresh(), mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
         role.opened(self._opened)
         return role
 
@@ -244,8 +244,8 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
 
 
 def _over_all(link: Link, party: str, work: PsiWork, opened: PsiOpen) -> frozenset[str]:
-    hashed = work.hashed(party)
-    role = PsiSender(hashed, fresh(), work.mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
+    hashed, mapper = work.hashed(party), work.mapper_with(opened.set_size)
+    role = PsiSender(hashed, fresh(), mapper, chunk=work.chunk, max_peer_ids=work.max_peer_ids)
     role.opened(opened)
     link.run(watched(role.send(), work.progress, "own points", -(-len(work.ids) // work.chunk)))
     link.run(watched(role.answer(), work.progress, f"points of {link.name}"))

@@ -87,6 +87,7 @@ class HostBuckets:
     ) -> None:
         self._link, self._work, self._cut, self._both_ways = link, work, cut, both_ways
         self._shape = shape_of(len(work.ids), peer_ids, cut.count)
+        self._mapper = work.mapper_with(peer_ids)
 
     def run(self) -> None:
         """All buckets that are not done."""
@@ -105,7 +106,7 @@ class HostBuckets:
     def _receiver(self, index: int) -> PsiReceiver:
         work, shape = self._work, self._shape
         hashed = work.hashed_bucket(self._link.name, index, shape.host_size)
-        return PsiReceiver(hashed, fresh(), work.mapper, chunk=work.chunk, peer_ids=shape.collaborator_size)
+        return PsiReceiver(hashed, fresh(), self._mapper, chunk=work.chunk, peer_ids=shape.collaborator_size)
 
     def found(self, index: int, size: int) -> NDArray[np.bool_]:
         """Which of a bucket's `size` ids the collaborator has too."""
@@ -128,12 +129,12 @@ def collaborator_buckets(link: Link, party: str, work: PsiWork, host_ids: int) -
         return files.cut(work.ids, parties, nonce, shape.buckets, shape.collaborator_size)
 
     cut = link.run(CollaboratorBucketing(host_ids, len(work.ids), _kept(work, host_ids), fits).run())
-    shape = cut.shape
+    shape, mapper = cut.shape, work.mapper_with(host_ids)
     if cut.done:
         logger.info(f"{cut.done} of {shape.buckets} buckets of ids are done, and are not run again.")
     for index in range(cut.done, shape.buckets):
         hashed = work.hashed_bucket(party, index, shape.collaborator_size)
-        role = PsiSender(hashed, fresh(), work.mapper, chunk=work.chunk, peer_ids=shape.host_size)
+        role = PsiSender(hashed, fresh(), mapper, chunk=work.chunk, peer_ids=shape.host_size)
         stretch, own = Stretch(index, shape.buckets), -(-shape.collaborator_size // work.chunk)
         link.run(watched(role.send(), work.progress, "own points", own, stretch))
         link.run(watched(role.answer(), work.progress, f"points of {link.name}", stretch=stretch))

@@ -83,10 +83,16 @@ class PsiWork:
         self.manifest = manifest
         self._hashing = threading.Lock()
         self._started = time.perf_counter()
+        self._executor = executor
+        self._mapping = threading.Lock()
+
+    def mapper_with(self, peer_ids: int) -> Mapper:
+        """Where work goes with a peer of so many ids: its points are raised here as well as our own."""
         has_kernels = multi_buffer.available()
         # Pieces of work that are each about as long as a chunk of `PSI_CHUNK` is with the fast kernels.
-        pieces = -(-len(ids) // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
-        self.mapper: Mapper = executor.mapper(pieces, releases_lock=has_kernels)
+        pieces = -(-max(len(self.ids), peer_ids) // PSI_CHUNK) * (1 if has_kernels else SLOWER_WITHOUT_KERNELS)
+        with self._mapping:
+            return self._executor.mapper(pieces, releases_lock=has_kernels)
 
     def check_ids(self) -> None:
         """Raise `InvalidInput` if they cannot be used; those in a file have been looked at."""
@@ -108,9 +114,10 @@ class PsiWork:
         begin, and the others' ids are hashed while it waits for that one's points.
         """
         total = -(-len(self.ids) // self.chunk)
+        mapper = self.mapper_with(0)
 
         def counting(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
-            return counted(self.mapper(function, items), self.progress, "hashing ids", total)
+            return counted(mapper(function, items), self.progress, "hashing ids", total)
 
         ids = list(self.ids) if isinstance(self.ids, IdFile) else self.ids
         with self._hashing:
@@ -121,7 +128,7 @@ class PsiWork:
         ids = tuple(self.files.bucket(index))
         pair = bucket_pair(self.manifest.pair(collaborator), index)
         with self._hashing:
-            return hash_bucket(pair, ids, size, OsRandomness(), self.mapper, self.chunk)
+            return hash_bucket(pair, ids, size, OsRandomness(), self.mapper_with(0), self.chunk)
 
     def check_limits(self, collaborator: str, common: int) -> None:
         """Raise `WrongSession` if a collaborator does not allow so many ids in common."""
