@@ -37,7 +37,7 @@ def draw(line: dict[str, Any], target: Path) -> None:
     axes.set_ylim(0, ALLOWED_MB * 1.08)
     axes.set_xlim(0)
     axes.set_title(f"{line['host_ids']:,} against {line['collaborator_ids']:,} ids", fontsize=10)
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc=(0.03, 0.62))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     figure.savefig(target, dpi=150)
