@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.batches.tables import TABLES as BATCHES
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
-from benchmarks.serving import serving_table
 from benchmarks.psi_scale_tables import scale_markdown
+from benchmarks.serving import serving_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
