@@ -17,7 +17,8 @@ lookup means nothing in a PSI, nor in another session, nor between another pair 
 one. Nothing of ids that it has not looked up: it would need their H(y)^c, and gets a point under c only by a lookup,
 which the Collaborator counts (`RunLimits.asked_a_day`). To the Collaborator: how many ids are looked up, which of its
 ids rows are asked of, and when; nothing else of the other ids, nor whether one of them was looked up before.
-A malicious Host can send points that are no hashes; each counts, and tells it of one id at most.
+A malicious Host can send points that are no hashes; each counts, and tells it of one id at most. It can also ask for
+positions that it has not found: of no more different rows than it has looked up ids, and it does not know whose.
 
 **Assumptions**: one-more gap Diffie-Hellman on Curve25519, SHAKE256 and SHA-256 as random oracles, for the Host's view
 (c stays the same over the session, and the Host has points of its choice multiplied by it); decisional

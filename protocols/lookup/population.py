@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, RoleAlreadyUsed
+from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, MessageOutOfOrder, RoleAlreadyUsed
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Send, Steps
@@ -45,6 +45,8 @@ class Population:
         self._scalar = Scalar(randomness)
         self._order = randomness.permutation(len(hashed.ids))
         self._has_begun = self._is_registered = False
+        self._looked_up = 0
+        self._asked = np.zeros(len(hashed.ids), np.bool_)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._ids)} ids)"
@@ -73,14 +75,28 @@ class Population:
             InvalidPoint: a point is not canonical or has low order.
         """
         self._check_registered("answer")
-        return LookupReplies(multiply(self._scalar, message.points, may_use_kernels=False))
+        reply = LookupReplies(multiply(self._scalar, message.points, may_use_kernels=False))
+        self._looked_up += message.count
+        return reply
 
     def ids_at(self, message: RowsAsked) -> tuple[str, ...]:
-        """Of which ids rows are asked, in the Host's order. Raises `MalformedMessage` if it asks beyond the last."""
+        """Of which ids rows are asked, in the Host's order.
+
+        Which positions it has found the Host alone knows. But it cannot have found more than it has looked up, so who
+        tries positions gets no more different rows than it has paid lookups for, and does not know whose they are.
+
+        Raises:
+            MalformedMessage: it asks beyond the last.
+            MessageOutOfOrder: it has asked for more different rows in this session than it has looked up ids.
+        """
         self._check_registered("ids_at")
         rows = message.rows
         if int(rows.max()) >= len(self._ids):
             raise MalformedMessage(f"RowsAsked names position {int(rows.max())} of {len(self._ids)}")
+        self._asked[rows] = True
+        different = int(np.count_nonzero(self._asked))
+        if different > self._looked_up:
+            raise MessageOutOfOrder(f"RowsAsked: {different} different rows, and {self._looked_up} ids were looked up")
         return tuple(map(self._ids.__getitem__, self._order[rows].tolist()))
 
     def _check_registered(self, call: str) -> None:

@@ -1,4 +1,4 @@
-"""Predictions over HTTP between processes: a load, a collaborator that is killed and comes back, an orderly end."""
+"""Predictions over HTTP of three parties in processes: a load, one that is killed and comes back, an orderly end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.harness.parties import Parties
 from benchmarks.harness.ports import free_ports
 from secure_hfl.audit.audit_files import Verdict, audit_files
 
-HOST, COLLABORATOR = "party0", "party1"
+HOST, STAYS, KILLED = "party0", "party1", "party2"
 TOKEN = "0123456789abcdef" * 4
 
 
@@ -44,9 +44,9 @@ class Client:
 
 @pytest.fixture
 def parties(tmp_path: Path) -> Iterator[Parties]:
-    both = Parties(tmp_path)
-    yield both
-    both.stop()
+    three = Parties(tmp_path, 3)
+    yield three
+    three.stop()
 
 
 def test_a_load_a_killed_collaborator_and_an_orderly_end(parties: Parties, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_load_a_killed_collaborator_and_an_orderly_end(parties: Parties, tmp_p
     host = parties.start(HOST, "tiny_party.py", *options, command="serve")
     client = Client(f"http://127.0.0.1:{port}")
     client.wait_for("waiting")
-    server = parties.start(COLLABORATOR, "tiny_party.py", command="serve")
+    servers = {name: parties.start(name, "tiny_party.py", command="serve") for name in (STAYS, KILLED)}
     client.wait_for("ready")
 
     with ThreadPoolExecutor(8) as pool:
@@ -70,11 +70,11 @@ def test_a_load_a_killed_collaborator_and_an_orderly_end(parties: Parties, tmp_p
             assert [row["id"] for row in body["predictions"]] == ids
         before = client.predict(["100"]).json()
 
-        server.process.send_signal(signal.SIGKILL)
-        server.ended()
+        servers[KILLED].process.send_signal(signal.SIGKILL)
+        servers[KILLED].ended()
         waiting = pool.submit(client.predict, ["100"])
         client.wait_for("waiting")
-        server = parties.start(COLLABORATOR, "tiny_party.py", command="serve")
+        servers[KILLED] = parties.start(KILLED, "tiny_party.py", command="serve")  # the other comes back by itself
         assert waiting.result().json() == before, "the same question had another answer"
 
     figures = client._client.get("/metrics").text
@@ -88,15 +88,15 @@ def test_a_load_a_killed_collaborator_and_an_orderly_end(parties: Parties, tmp_p
     assert ended.code == 0, ended.err
     assert f"Predictions at http://127.0.0.1:{port}/predict" in ended.out
     assert TOKEN not in ended.out + ended.err
-    server.process.send_signal(signal.SIGTERM)
-    assert server.ended().code == 0
-
-    ends = [
-        parties.homes[one] / "tasks" / task / "predictions" / "transcripts" / f"{other}-2.transcript"
-        for one, other in ((HOST, COLLABORATOR), (COLLABORATOR, HOST))
-    ]
-    audited = audit_files(*ends)
-    assert audited.verdict is Verdict.HOLDS, audited.report.findings
-    assert all(file.is_finished for file in audited.report.files)
-    broken = audit_files(ends[0].with_name(f"{COLLABORATOR}-1.transcript"))
+    for name, server in servers.items():
+        server.process.send_signal(signal.SIGTERM)
+        assert server.ended().code == 0
+        ends = [
+            parties.homes[one] / "tasks" / task / "predictions" / "transcripts" / f"{other}-2.transcript"
+            for one, other in ((HOST, name), (name, HOST))
+        ]
+        audited = audit_files(*ends)
+        assert audited.verdict is Verdict.HOLDS, audited.report.findings
+        assert all(file.is_finished for file in audited.report.files)
+    broken = audit_files(ends[0].with_name(f"{KILLED}-1.transcript"))
     assert {each.kind for each in broken.report.findings} == {"IncompleteTranscript"}

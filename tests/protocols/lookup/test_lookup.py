@@ -161,6 +161,18 @@ def test_points_of_low_order_are_not_answered(u: int) -> None:
         of.answer(LookupPoints(u.to_bytes(32, "little")))
 
 
+def test_no_more_different_rows_are_given_than_ids_were_looked_up() -> None:
+    directory, of = registered()
+    with pytest.raises(MessageOutOfOrder, match="1 different rows, and 0 ids were looked up"):
+        of.ids_at(RowsAsked.of(np.array([0])))
+    found = pump(directory.find(["id1", "id2", "x"]), answers(of)).left
+    for _ in range(3):
+        assert of.ids_at(RowsAsked.of(found[:2])) == ("id1", "id2")
+    others = np.setdiff1d(np.arange(50), [*found[:2], 0])
+    with pytest.raises(MessageOutOfOrder, match="different rows, and 3"):
+        of.ids_at(RowsAsked.of(others[:2]))
+
+
 def test_positions_beyond_the_last_are_refused() -> None:
     _, of = registered()
     with pytest.raises(MalformedMessage, match="position 50 of 50"):
