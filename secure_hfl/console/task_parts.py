@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from secure_hfl.console.context import context_of, words_of
 from secure_hfl.console.figures import Figures, duration
+from secure_hfl.console.log_tail import clean
 from secure_hfl.console.page import fragment
 from secure_hfl.live.reader import StoryReader
 from secure_hfl.live.story import STEPS, RunStory
@@ -19,11 +21,29 @@ from secure_hfl.progress_file import NAME
 from secure_hfl.supervision.data_check import CheckVerdict, DataCheckRun
 from secure_hfl.supervision.local_party import LocalParty, PartyState, PartyStatus
 from secure_hfl.supervision.script_folders import ScriptFolders
+from secure_hfl.supervision.table_script import TableScriptRun, suggested_columns
 from secure_hfl.tasks import TaskRecord, TaskState
 from secure_hfl.tasks.view import state_of
 
-PARTS = ("badge", "notice", "steps", "people", "controls", "check", "charts")
+PARTS = ("badge", "notice", "steps", "people", "controls", "table", "check", "charts")
 _BROKEN = (PartyState.FAILED, PartyState.KILLED, PartyState.STOPPED)
+
+
+@dataclass(frozen=True)
+class TableSeen:
+    """Of the last table from which a script was made.
+
+    Attributes:
+        is_running: it is looked at now.
+        has_failed: it cannot be used.
+        script: what was written.
+        said: what was found in it, or why not.
+    """
+
+    is_running: bool = False
+    has_failed: bool = False
+    script: Path | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class Seen:
         status: of this party's process.
         check: the last data check's verdict.
         is_checking: one is under way.
+        table: what a script is made from, how that stands, and what was said of it.
         story: of the last run.
     """
 
@@ -42,12 +63,13 @@ class Seen:
     status: PartyStatus
     check: CheckVerdict | None
     is_checking: bool
+    table: TableSeen
     story: RunStory
 
     @property
     def is_quiet(self) -> bool:
         """Whether nothing goes on that could change soon."""
-        return not self.is_checking and not self.status.state.is_live
+        return not self.is_checking and not self.table.is_running and not self.status.state.is_live
 
 
 class TaskParts:
@@ -65,6 +87,7 @@ class TaskParts:
         self._task_id = task_id
         self.party = LocalParty(self._store, task_id)
         self.check = DataCheckRun(self._store, task_id)
+        self.table = TableScriptRun(self._store, task_id)
         self.reader = StoryReader(self._store.directory(task_id) / NAME)
         self._drawn: tuple[object, dict[str, Markup]] | None = None
 
@@ -72,11 +95,13 @@ class TaskParts:
         """What is known now."""
         record = self._store.get(self._task_id)
         self.reader.update()
-        return Seen(record, self.party.status(record), self.check.verdict(), self.check.is_running, self.reader.story)
+        status = self.party.status(record)
+        verdict, is_checking = self.check.verdict(), self.check.is_running
+        return Seen(record, status, verdict, is_checking, self._table(), self.reader.story)
 
     def draw(self, seen: Seen) -> dict[str, Markup]:
         """Every part, by name."""
-        key = self.reader.position, seen.record, seen.status, seen.check, seen.is_checking
+        key = self.reader.position, seen.record, seen.status, seen.check, seen.is_checking, seen.table
         if self._drawn is not None and self._drawn[0] == key:
             return self._drawn[1]
         words = words_of(self._request)
@@ -88,8 +113,8 @@ class TaskParts:
             "state": state_of(self._store, seen.record),
             "steps": steps(seen),
             "online": _online(seen),
-            "choices": self._scripts.choices(seen.record),
-            "folders": self._scripts.folders,
+            **self._to_choose(seen),
+            "lines": escape,
             "chosen": _chosen(seen),
             "figures": Figures(seen.story, words),
             "ends_at": _ends_at(seen),
@@ -98,6 +123,20 @@ class TaskParts:
         drawn = {name: fragment(self._request, f"part_{name}.html.j2", **values) for name in PARTS}
         self._drawn = key, drawn
         return drawn
+
+    def _to_choose(self, seen: Seen) -> dict[str, object]:
+        """What a person may start with; nothing while there is nothing to start."""
+        can_start = seen.status.can_start
+        return {
+            "choices": self._scripts.choices(seen.record) if can_start else [],
+            "tables": self._scripts.tables() if can_start else [],
+            "columns": suggested_columns(self._scripts) if can_start else [],
+            "folders": self._scripts.folders,
+        }
+
+    def _table(self) -> TableSeen:
+        run = self.table
+        return TableSeen(run.is_running, run.has_failed(), run.script(), clean(run.said()))
 
 
 def steps(seen: Seen) -> list[tuple[str, str]]:
@@ -162,8 +201,10 @@ def _keys(name: str, role: str) -> tuple[str, ...]:
 
 
 def _chosen(seen: Seen) -> str:
-    """The script that was used last."""
+    """The script that was used last, or was just made."""
     started = seen.status.started
+    if started is None and seen.table.script is not None:
+        return str(seen.table.script)
     return started.what.get("key", "") if started is not None else ""
 
 

@@ -6,6 +6,8 @@
     data_check.py       a dry run of its script, and its verdict
     predictions.py      what it does with a finished task: ask for predictions, or serve them
     script_folders.py   which scripts may be run
+    table_script.py     a script that is made from a table
+    tensorboard.py      what a task has logged, in a browser
 
 Nothing here is a server, and nothing is kept in memory that is not also in the task's directory.
 """

@@ -17,6 +17,8 @@ from secure_hfl.tasks import TaskRecord
 MAX_LISTED = 500
 MAX_DEPTH = 4
 EXAMPLE = "example:"
+SCRIPT = ".py"
+TABLES = (".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class ScriptFolders:
 
     def choices(self, record: TaskRecord) -> list[Choice]:
         """What may be run as this party of this task: its own scripts by name, then examples that fit."""
-        own = [Choice(str(path), self._label(path), path) for path in self._scripts()]
+        own = [Choice(str(path), self._label(path), path) for path in self._files(SCRIPT)]
         return [*own, *self._examples(record)]
 
     def find(self, key: str, record: TaskRecord) -> Choice:
@@ -71,9 +73,20 @@ class ScriptFolders:
         if folder is None:
             there = ", ".join(map(str, self.folders)) or "none was named: secure-hfl console --scripts FOLDER"
             raise ConfigurationError(f"{key!r} is in no folder whose scripts may be run here ({there})")
-        if path.suffix != ".py" or not path.is_file():
+        if path.suffix != SCRIPT or not path.is_file():
             raise ConfigurationError(f"{path} is no Python script")
         return Choice(key, self._label(path), path)
+
+    def tables(self) -> list[Choice]:
+        """Tables in the folders, from which a script can be made."""
+        return [Choice(str(path), self._label(path), path) for path in self._files(*TABLES)]
+
+    def find_table(self, key: str) -> Choice:
+        """The table that a page asks for. Raises `ConfigurationError`: it is in none of the folders."""
+        for choice in self.tables():
+            if choice.key == key:
+                return choice
+        raise ConfigurationError(f"{key!r} is no table in the folders {', '.join(map(str, self.folders))}")
 
     def _folder_of(self, path: Path) -> Path | None:
         """The folder that a file is in, if neither dots nor links lead elsewhere."""
@@ -87,9 +100,9 @@ class ScriptFolders:
             return None
         return next((folder for folder in self.folders if folder in real.parents), None)
 
-    def _scripts(self) -> Iterator[Path]:
-        found = sorted({path for folder in self.folders for path in _below(folder, MAX_DEPTH)})
-        yield from found[:MAX_LISTED]
+    def _files(self, *kinds: str) -> list[Path]:
+        found = {path for folder in self.folders for path in _below(folder, MAX_DEPTH) if path.suffix in kinds}
+        return sorted(found)[:MAX_LISTED]
 
     def _label(self, path: Path) -> str:
         folder = self._folder_of(path)
@@ -126,5 +139,5 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False) and depth:
             yield from _below(Path(entry.path), depth - 1)
-        elif entry.is_file(follow_symlinks=False) and entry.name.endswith(".py"):
+        elif entry.is_file(follow_symlinks=False):
             yield Path(entry.path)

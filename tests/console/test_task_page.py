@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,8 +27,10 @@ from secure_hfl.console.views import task as view
 from secure_hfl.console.words import Words
 from secure_hfl.identity import Identity
 from secure_hfl.progress_file import NAME, ProgressFile
+from secure_hfl.supervision import table_script
 from secure_hfl.supervision.data_check import VERDICT, CheckFinding, CheckVerdict
 from secure_hfl.supervision.local_party import LocalParty
+from secure_hfl.supervision.table_script import TableScriptRun
 from secure_hfl.tasks import TaskStore, create_task, run_lock
 from tests.supervision.stand_in import install
 
@@ -185,7 +188,7 @@ def test_a_browser_is_sent_what_has_changed_and_nothing_twice(
     log.write_text("one\ntwo\n")
     first = feed(app, task_id)
     sent = news(first)
-    assert set(sent["parts"][1]) == {"badge", "notice", "steps", "people", "controls", "check", "charts"}
+    assert set(sent["parts"][1]) == {"badge", "notice", "steps", "people", "controls", "table", "check", "charts"}
     assert sent["log"][1] == {"text": "one\ntwo\n", "anew": True}
     assert news(first) == {}
     with log.open("a") as file:
@@ -310,8 +313,40 @@ def test_an_error_of_the_script_is_shown_with_what_to_do(
     assert "Mend what it says, then start again." in text
 
 
+def test_a_script_is_made_from_a_table(
+    browser: TestClient, store: TaskStore, task_id: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "table.py"
+    program.write_text(
+        "import os, sys\nsave = [each[7:] for each in sys.argv if each.startswith('--save=')][0]\n"
+        "print(*sys.argv[1:])\n"
+        "if '--id=<b>' in sys.argv: sys.exit(print('error: there is no column <b>'))\n"
+        "os.mkdir(save); open(save + '/host.py', 'w').close()\n"
+    )
+    monkeypatch.setattr(table_script, "COMMAND", (sys.executable, "-IS", str(program)))
+    table = folder / "patients.csv"
+    table.write_text("patient,age,--outcome\n1,70,yes\n")
+    page = browser.get(f"/tasks/{task_id}").text
+    assert f'<option value="{table}">patients.csv</option>' in page
+    assert '<option value="--outcome">' in page, "columns are suggested"
+    form = {"table": str(table), "label": "--outcome"}
+    run = TableScriptRun(store, task_id)
+    browser.post(f"/tasks/{task_id}/table", data={**form, "id_column": "<b>"})
+    wait_for(lambda: not run.is_running)
+    page = browser.get(f"/tasks/{task_id}").text
+    assert "there is no column &lt;b&gt;" in page
+    browser.post(f"/tasks/{task_id}/table", data={**form, "id_column": "patient"})
+    wait_for(lambda: not run.is_running)
+    assert "--label=--outcome" in run.said(), "a column's name is no option"
+    made = folder / f"patients-{task_id[:6]}" / "host.py"
+    assert f'<option value="{made}" selected>' in browser.get(f"/tasks/{task_id}").text
+    for wrong in ({"table": "/etc/passwd"}, {"id_column": ""}, {"label": ""}):
+        answer = browser.post(f"/tasks/{task_id}/table", data={**form, "id_column": "patient", **wrong})
+        assert answer.status_code == 400
+
+
 def test_acts_need_the_pages_own_token(browser: TestClient, task_id: str, party: LocalParty) -> None:
     del browser.headers["x-form-token"]
-    for act in ("start", "check", "pause", "stop", "kill"):
+    for act in ("start", "check", "table", "pause", "stop", "kill"):
         assert browser.post(f"/tasks/{task_id}/{act}").status_code == 403
         assert browser.get(f"/tasks/{task_id}/{act}").status_code == 405

@@ -22,6 +22,7 @@ from secure_hfl.errors import ConfigurationError
 from secure_hfl.supervision.data_check import DataCheckRun
 from secure_hfl.supervision.local_party import LocalParty, StartOptions
 from secure_hfl.supervision.script_folders import Choice, ScriptFolders
+from secure_hfl.supervision.table_script import TableScriptRun
 
 
 def task(request: Request) -> Response:
@@ -110,6 +111,18 @@ def check(request: Request) -> Response:
     return _then_back(request, act)
 
 
+def table(request: Request) -> Response:
+    """Make a script from a table."""
+
+    def act() -> None:
+        context, form = context_of(request), form_of(request)
+        chosen = ScriptFolders(context.scripts).find_table(text_in(form, "table"))
+        run = TableScriptRun(context.store, task_of(request).task_id)
+        run.start(chosen, text_in(form, "id_column"), text_in(form, "label"))
+
+    return _then_back(request, act)
+
+
 def pause(request: Request) -> Response:
     """End this party after its next checkpoint."""
     return _then_back(request, lambda: _party(request).pause())
@@ -150,6 +163,6 @@ routes = [
     Route("/tasks/{task}/log", log_file),
     *(
         Route(f"/tasks/{{task}}/{act.__name__}", act, methods=["POST"], name=f"task.{act.__name__}")
-        for act in (start, check, pause, stop, kill)
+        for act in (start, check, table, pause, stop, kill)
     ),
 ]
