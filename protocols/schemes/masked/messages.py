@@ -46,6 +46,10 @@ from protocols.wire.sizes import data, number, tensor
 MAX_INDEX = (1 << 63) - 1
 MAX_COUNT = 1 << 10
 
+_UNTESTED = (
+    "Nothing tests that it hides the sender's share of the weights: a malicious party puts another matrix there, and "
+    "reads features or gradients."
+)
 _UNIFORM = "One-time pad in Z_{{2^59}}: uniform whatever it hides (Beaver, CRYPTO 1991)."
 
 
@@ -176,7 +180,7 @@ class TripleProduct(_TriplePart):
 
 @wire(
     75,
-    ledger=masked(_UNIFORM),
+    ledger=masked(f"{_UNIFORM} {_UNTESTED}"),
     recorded=("index", "version"),
     bounds=_tensors(lambda layer: ((layer.width_out, layer.width_in),)),
 )
@@ -184,7 +188,7 @@ class TripleProduct(_TriplePart):
 class MaskedShare(_RingMessage):
     """A party's share of the weights less a uniform mask, [o, d]: mu = U - M from the host, nu = V - N from the other.
 
-    **Leaks** nothing.
+    **Leaks** nothing, if the sender is semi-honest: tests/attacks/test_masked_other_share.py.
     """
 
     index: Uint64
