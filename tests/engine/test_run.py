@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from benchmarks.harness.limits import seconds
 from benchmarks.harness.scripts.tiny import train_in_one_process
 from protocols.core.envelope import Phase
 from protocols.he import engines
+from protocols.task.manifest import Manifest
 from protocols.transcript.messages import Countersignature
 from protocols.wire.codec import decode
 from protocols.wire.frames import Assembler
@@ -121,6 +123,17 @@ def test_a_host_that_resumes_with_another_engine_keeps_the_packing_of_before(
     assert not parties.errors
     for name in (HOST, COLLABORATOR):
         assert parties.metrics(name).encryption == "bfv-8192-144b-unpacked, a reply for each sum"
+
+
+def test_what_is_slow_here_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = MemoryParties(tmp_path, "bfv").runs[COLLABORATOR].bench
+    scheme = bench.assignment.scheme
+    monkeypatch.setattr(scheme, "caution", lambda: "It is slow")
+    for _ in range(2):
+        bench.adopt(cast(Manifest, SimpleNamespace(scheme_parameters=scheme.parameters())))
+    assert caplog.text.count("It is slow.") == 1
 
 
 def test_an_interruption_before_the_set_up_begins_again(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ class Bfv(EncryptedScheme):
         if chosen() != SEAL or self.parameter_set != TRAINING.name:
             return ""
         return (
-            f"the host chose {self.encryption(self.parameters())}; with SEAL, which computes here, batches then take a "
+            f"The host chose {self.encryption(self.parameters())}; with SEAL, which computes here, batches then take a "
             "quarter longer. A C compiler and a fresh installation help: docs/native-kernel.md"
         )
 
