@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import TimeoutError as Late
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,7 +159,7 @@ class PredictionService:
         answer = self.submit(ids)
         try:
             return answer.result(timeout)
-        except TimeoutError:
+        except Late:  # Python 3.10 has it beside its own TimeoutError
             answer.cancel()
             raise Unavailable(self.why_late(timeout)) from None
 
