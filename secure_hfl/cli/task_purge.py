@@ -32,13 +32,13 @@ def purge(reference: Reference = None, older_than: OlderThan = None) -> None:
 
     from secure_hfl.engine.psi_files import delete_psi_files
     from secure_hfl.home import home_directory
-    from secure_hfl.judge.kept_rounds import delete_kept
+    from secure_hfl.judge.purge import purge_task
     from secure_hfl.tasks import TaskStore
 
     store = TaskStore(home_directory())
     for record in _chosen(store, reference, older_than):
         directory = store.directory(record.task_id)
-        count, size = delete_kept(directory)
+        count, size = purge_task(store, record)
         left = delete_psi_files(directory) + delete_psi_files(directory / "predictions")
         if left:
             console().print(plain(f"Task {record.task_id} ({record.name}): deleted files of ids: {left}"))
@@ -60,7 +60,6 @@ def _chosen(store: TaskStore, reference: str | None, older_than: int | None) -> 
     if older_than is not None:
         latest = utc_now() - timedelta(days=older_than)
         records = [record for record in records if record.updated_at <= latest]
-    running = [record for record in records if store.is_live(record.task_id)]
-    if running and reference is not None:
-        raise TaskError(f"task {running[0].task_id} is running, and keeps what it needs; purge it when it has ended")
-    return [record for record in records if record not in running]
+    if reference is not None:
+        return records  # of one that runs, it is said that it does
+    return [record for record in records if not store.is_live(record.task_id)]

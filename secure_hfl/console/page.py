@@ -35,12 +35,13 @@ NAVIGATION = (
 
 TASK_TABS = (
     ("overview", ""),
+    ("invite", "/invite"),
     ("privacy", "/privacy"),
     ("audit", "/audit"),
     ("results", "/results"),
     ("predict", "/predict"),
 )
-"""Of every page about a task. Those are shown that have a route "task.<name>"."""
+"""Of every page about a task. Those are shown that have a route "task.<name>"; the host gives invites."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -87,7 +88,11 @@ def render_task(request: Request, template: str, status: int = 200, **values: ob
     record = task_of(request)
     state = state_of(context_of(request).store, record)
     known = {route.name for route in request.app.routes}
-    tabs = [(name, path) for name, path in TASK_TABS if f"task.{name}" in known]
+    tabs = [
+        (name, path)
+        for name, path in TASK_TABS
+        if f"task.{name}" in known and (name != "invite" or record.role == "host")
+    ]
     return render(request, template, status, record=record, state=state, task_tabs=tabs, **values)
 
 

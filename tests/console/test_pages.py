@@ -95,6 +95,23 @@ def test_what_is_disclosed_is_said(
     assert "leaves the number of rounds open" in page
 
 
+def test_what_was_kept_for_a_judge_is_deleted(browser: TestClient, home: Path, task: TaskRecord) -> None:
+    path, store = f"/tasks/{task.task_id}/privacy", TaskStore(home)
+    assert "Kept for a judge" not in browser.get(path).text
+    kept = store.directory(task.task_id) / "kept" / "insurer-1"
+    kept.mkdir(parents=True)
+    (kept / "1.kept").write_bytes(bytes(1500))
+    assert "1 of them, 1.5 kB" in browser.get(path).text
+    store.start(task.task_id)
+    refused = browser.post(f"{path}/purge")
+    assert refused.status_code == 400
+    assert "is running" in refused.text
+    assert kept.exists()
+    store.fail(task.task_id, "stopped")
+    assert browser.post(f"{path}/purge").status_code == 303
+    assert not kept.exists()
+
+
 @pytest.fixture
 def transcripts(home: Path, task: TaskRecord, tmp_path: Path) -> tuple[str, bytes]:
     """A run's transcript in the task, and the other end's."""

@@ -22,6 +22,16 @@ export function send(path, fields = {}) {
 
 localTimes(document);
 
+// A form that does something is sent once, and shows that it is at work.
+document.addEventListener("submit", ({ target }) => {
+  if (target.matches("[data-once]")) {
+    target.setAttribute("aria-busy", "true");
+    // After it was sent: what is disabled is not.
+    setTimeout(() => target.querySelectorAll("button").forEach((each) => (each.disabled = true)));
+  }
+});
+window.addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
+
 // What runs without events of its own: look again, unless somebody is reading or typing there.
 const watched = document.querySelector("[data-reload]");
 if (watched) {
