@@ -1,6 +1,7 @@
 # make demo         set up .venv and train the tutorial's task between two processes
 # make test         set up .venv and run the tests
 # make test-busy    run those with real parties beside four processes that only compute
+# make browser      the console's tests in a real browser; PICTURES=DIR also keeps what it shows
 # make check        lint, types, generated code
 # make native       compile protocols/he/native in place (installing does it too; without a compiler SEAL is used)
 # make sanitize     the kernel's tests under address and undefined-behaviour sanitizers, warnings as errors
@@ -11,7 +12,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_OPTIONS ?=
 
-.PHONY: demo test check native sanitize docs clean
+PICTURES ?=
+
+.PHONY: demo test test-busy browser check native sanitize docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/secure-hfl demo $(DEMO_OPTIONS)
@@ -24,6 +27,10 @@ BUSY_TESTS ?= tests/engine tests/hostile tests/faults tests/cli tests/secrets te
 test-busy: $(VENV)/.dev
 	@loops=""; for each in 1 2 3 4; do yes >/dev/null & loops="$$loops $$!"; done; trap "kill $$loops" EXIT; \
 	$(BIN)/python -m pytest $(BUSY_TESTS)
+
+# Debian's Chromium is fetched where none is installed, and may be; without one there is nothing to run.
+browser: $(VENV)/.dev
+	.ci/chromium && SECURE_HFL_BROWSER_TESTS=1 SECURE_HFL_SCREENSHOTS="$(PICTURES)" $(BIN)/python -m pytest -n0 tests/browser
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

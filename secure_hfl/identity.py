@@ -200,6 +200,17 @@ def check_certificate(certificate_pem: bytes) -> PartyCertificate:
     return PartyCertificate(_name_of(certificate), _fingerprint(der), der)
 
 
+def rewritten(certificate_pem: bytes) -> bytes:
+    """The certificate as this program writes it: mail and forms break lines elsewhere, which gRPC does not read.
+
+    What is no certificate comes back as it is; `check_certificate` says what is wrong with it.
+    """
+    try:
+        return _load(certificate_pem).public_bytes(serialization.Encoding.PEM)
+    except IdentityError:
+        return certificate_pem
+
+
 def valid_until(certificate_pem: bytes) -> datetime:
     """When a certificate expires, in UTC. Raises IdentityError if it is none."""
     return _load(certificate_pem).not_valid_after_utc

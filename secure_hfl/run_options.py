@@ -37,6 +37,7 @@ class RunOptions(BaseModel):
     batches: int | None = Field(default=None, ge=1)
     seed: int | None = Field(default=None, ge=0, lt=1 << 63)
     projection: bool | None = None
+    wait: float | None = Field(default=None, gt=0, lt=1e7)
     resume: bool | None = None
     checkpoint_every: int | None = Field(default=None, ge=1, lt=1 << 31)
     limits: str | None = None

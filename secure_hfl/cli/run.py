@@ -52,6 +52,14 @@ Projection = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on with an interrupted task, from the last checkpoint of all parties.")
 ]
+Wait = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        min=1,
+        help="How long to wait for the others to come, or to come back, instead of the script's.",
+    ),
+]
 CheckpointEvery = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, help="Batches between two checkpoints. Default: about ten seconds' worth."),
@@ -89,6 +97,7 @@ def host(
     scheme: Scheme = None,
     projection: Projection = None,
     resume: Resume = False,
+    wait: Wait = None,
     checkpoint_every: CheckpointEvery = None,
     keep_for_judge: KeepForJudge = False,
     keep_all_rounds: KeepAllRounds = False,
@@ -105,6 +114,7 @@ def host(
         scheme=scheme,
         projection=projection,
         resume=resume or None,
+        wait=wait,
         checkpoint_every=checkpoint_every,
         keep_for_judge=keep_for_judge or None,
         keep_all_rounds=keep_all_rounds or None,
@@ -120,6 +130,7 @@ def collaborator(
     scheme: Scheme = None,
     projection: Projection = None,
     resume: Resume = False,
+    wait: Wait = None,
     proxy: Proxy = None,
     keep_for_judge: KeepForJudge = False,
     keep_all_rounds: KeepAllRounds = False,
@@ -136,6 +147,7 @@ def collaborator(
         scheme=scheme,
         projection=projection,
         resume=resume or None,
+        wait=wait,
         proxy=proxy,
         keep_for_judge=keep_for_judge or None,
         keep_all_rounds=keep_all_rounds or None,

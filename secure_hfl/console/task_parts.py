@@ -21,6 +21,7 @@ from secure_hfl.progress_file import NAME
 from secure_hfl.supervision.data_check import CheckVerdict, DataCheckRun
 from secure_hfl.supervision.local_party import LocalParty, PartyState, PartyStatus
 from secure_hfl.supervision.script_folders import ScriptFolders
+from secure_hfl.supervision.supervised import Started
 from secure_hfl.supervision.table_script import TableScriptRun, suggested_columns
 from secure_hfl.tasks import TaskRecord, TaskState
 from secure_hfl.tasks.view import state_of
@@ -56,6 +57,7 @@ class Seen:
         check: the last data check's verdict.
         is_checking: one is under way.
         table: what a script is made from, how that stands, and what was said of it.
+        script: the key of the script that was checked or run last; "": none was.
         story: of the last run.
     """
 
@@ -63,6 +65,7 @@ class Seen:
     status: PartyStatus
     check: CheckVerdict | None
     is_checking: bool
+    script: str
     table: TableSeen
     story: RunStory
 
@@ -95,9 +98,9 @@ class TaskParts:
         """What is known now."""
         record = self._store.get(self._task_id)
         self.reader.update()
-        status = self.party.status(record)
-        verdict, is_checking = self.check.verdict(), self.check.is_running
-        return Seen(record, status, verdict, is_checking, self._table(), self.reader.story)
+        status, check, table = self.party.status(record), self.check, self._table()
+        script = _chosen(table, status.started, check.last)
+        return Seen(record, status, check.verdict(), check.is_running, script, table, self.reader.story)
 
     def draw(self, seen: Seen) -> dict[str, Markup]:
         """Every part, by name."""
@@ -115,7 +118,7 @@ class TaskParts:
             "online": _online(seen),
             **self._to_choose(seen),
             "lines": escape,
-            "chosen": _chosen(seen),
+            "chosen": seen.script,
             "figures": Figures(seen.story, words),
             "ends_at": _ends_at(seen),
             "duration": partial(duration, words),
@@ -200,12 +203,12 @@ def _keys(name: str, role: str) -> tuple[str, ...]:
     return (name, "host") if role == "host" else (name,)
 
 
-def _chosen(seen: Seen) -> str:
-    """The script that was used last, or was just made."""
-    started = seen.status.started
-    if started is None and seen.table.script is not None:
-        return str(seen.table.script)
-    return started.what.get("key", "") if started is not None else ""
+def _chosen(table: TableSeen, *started: Started | None) -> str:
+    """The script that was checked or run last, or was just made."""
+    last = max((each for each in started if each is not None), key=lambda each: each.began_at, default=None)
+    if last is None and table.script is not None:
+        return str(table.script)
+    return last.what.get("key", "") if last is not None else ""
 
 
 def _ends_at(seen: Seen) -> datetime | None:

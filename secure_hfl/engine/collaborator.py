@@ -107,7 +107,7 @@ class Collaborator:
     def join(self) -> None:
         """See `Role`."""
         bench, record = self._bench, self._bench.assignment.record
-        timeout = self._scheduler.schedule_timeout
+        timeout = bench.user.schedule_timeout
         logger.info(f"Joining task {record.task_id} at {record.address}.")
         # A host refuses us as long as it serves other tasks only, or has not noticed that we lost the connection.
         channel = retry(self._connect, timeout)

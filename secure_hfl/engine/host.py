@@ -95,7 +95,7 @@ class Host:
         self._door.on_change = peers.is_here
         logger.info(f"Waiting at {task.record.address} for {', '.join(certificates)}.")
         try:
-            channels = self._door.wait(self._scheduler.schedule_timeout)
+            channels = self._door.wait(self._bench.user.schedule_timeout)
         except PeerRefused:
             # Those who came hear who did not.
             peers.links = {name: Link(channel, FLUSH_SECONDS) for name, channel in self._door.arrived().items()}

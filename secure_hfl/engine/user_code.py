@@ -28,13 +28,15 @@ class UserCode:
 
     Args:
         scheduler: the user's.
+        wait: seconds to wait for other parties, instead of the scheduler's.
 
     Attributes:
         interrupter: ends a method that goes on after the task has failed; renewed with every conversation.
     """
 
-    def __init__(self, scheduler: PartyScheduler) -> None:
+    def __init__(self, scheduler: PartyScheduler, wait: float | None = None) -> None:
         self._scheduler = scheduler
+        self._wait = wait
         self._batch_ids = b""
         self._confirmed: list[SampleId] | None = None
         self.interrupter = Interrupter()
@@ -52,7 +54,7 @@ class UserCode:
     @property
     def schedule_timeout(self) -> float:
         """Seconds that this party waits for others to come, or to come back."""
-        return self._scheduler.schedule_timeout
+        return self._scheduler.schedule_timeout if self._wait is None else self._wait
 
     def validate(self) -> None:
         """The user's checks, and ours."""

@@ -106,7 +106,7 @@ class Workbench:
         )
         self.assignment = assignment
         self.progress = Relay(progress_for(options.progress))
-        self.user = UserCode(scheduler)
+        self.user = UserCode(scheduler, options.wait)
         self.user_state = UserState(scheduler)
         self.state = TaskState()
         self.layers: Layers[Any] = Layers[LayerSide]()

@@ -19,7 +19,7 @@ from secure_hfl.errors import TaskStateError
 from secure_hfl.files import write_private
 from secure_hfl.supervision.local_party import CONSOLE, party_environment
 from secure_hfl.supervision.script_folders import Choice
-from secure_hfl.supervision.supervised import Supervised
+from secure_hfl.supervision.supervised import Started, Supervised
 from secure_hfl.tasks import TaskStore
 from secure_hfl.tasks.record import utc_now
 
@@ -97,6 +97,11 @@ class DataCheckRun:
     def is_running(self) -> bool:
         """Whether one is under way."""
         return self._process.is_alive()
+
+    @property
+    def last(self) -> Started | None:
+        """The last one that was started here."""
+        return self._process.last()
 
     def verdict(self) -> CheckVerdict | None:
         """The last one's; None while one is under way, and before the first."""

@@ -30,6 +30,9 @@ CONSOLE = "console"
 
 PARTY = "party"
 
+PATIENCE = 3600
+"""Seconds that a party waits for the others, instead of the script's: people do not press a button in one minute."""
+
 _NOT_PASSED_ON = ("TASK", "RESUME", "SEED", "PROGRESS", "ROUNDS", "BATCHES", "SCHEME")
 """Options of a run that are said for each run, and not for all that a console starts."""
 
@@ -100,7 +103,7 @@ class StartOptions:
 
     def arguments(self, role: str) -> list[str]:
         """For the command line."""
-        arguments = ["--resume"] if self.resume else []
+        arguments = ["--wait", str(PATIENCE), *(["--resume"] if self.resume else [])]
         if self.rounds is not None and role == "host":
             arguments += ["--rounds", str(self.rounds)]
         return [*arguments, "--keep-for-judge"] if self.keep_for_judge else arguments

@@ -24,7 +24,7 @@ from protocols.core.envelope import MAX_ROUND
 from protocols.core.randomness import OsRandomness
 from protocols.task.terms import MAX_COUNT, MAX_OTHERS, MAX_RATE, MAX_WIDTH_LIMIT, RunLimits
 from secure_hfl.errors import IdentityError
-from secure_hfl.identity import check_certificate, fingerprint_of
+from secure_hfl.identity import check_certificate, fingerprint_of, rewritten
 
 MAX_CERTIFICATE_BYTES = 16 * 1024
 MAX_COLLABORATORS = 64
@@ -71,7 +71,7 @@ Label = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_check
 Address = Annotated[str, Field(max_length=300), AfterValidator(_check_address)]
 TaskId = Annotated[str, Field(pattern=r"^[0-9a-z]{26,32}$")]
 SchemeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
-CertificatePem = Annotated[bytes, Field(min_length=1, max_length=MAX_CERTIFICATE_BYTES)]
+CertificatePem = Annotated[bytes, Field(min_length=1, max_length=MAX_CERTIFICATE_BYTES), AfterValidator(rewritten)]
 Role = Literal["host", "collaborator"]
 
 

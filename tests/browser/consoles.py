@@ -56,8 +56,8 @@ class Console:
         self.page.goto(self.base + path)
 
     def click(self, name: str, role: Any = "button") -> None:
-        """What has this name."""
-        self.press(self.page.get_by_role(role, name=name, exact=True))
+        """What has this name; the first, if there are several."""
+        self.press(self.page.get_by_role(role, name=name, exact=True).first)
 
     def press(self, what: Locator) -> None:
         """Click it."""
@@ -68,6 +68,11 @@ class Console:
         """A field, by its label."""
         self.page.get_by_label(label, exact=True).fill(text)
         self.words += 1
+
+    def choose(self, label: str, option: str) -> None:
+        """Of a list."""
+        self.page.get_by_label(label, exact=True).select_option(label=option)
+        self.clicks += 1
 
     def upload(self, label: str, *files: Path) -> None:
         """Choose files."""

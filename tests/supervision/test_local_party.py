@@ -88,7 +88,7 @@ def test_a_killed_party_shows_as_such_and_goes_on_from_its_checkpoint(
     (checkpoints / "checkpoint-1").touch()
     assert party.status().can_resume
     running(party, tmp_path, StartOptions(resume=True))
-    assert party.process.output().decode().splitlines()[-2].endswith(f"--task {party.task_id} --resume")
+    assert party.process.output().decode().splitlines()[-2].endswith(f"--task {party.task_id} --wait 3600 --resume")
     assert party.kill()
     gone(party)
     assert party.status().state is PartyState.KILLED

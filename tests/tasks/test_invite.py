@@ -36,6 +36,15 @@ def test_the_host_names_everyone(clinic: Party, bank: Party):
     assert join_task(bank.store, bank.identity, invite).party == "Bank of X"
 
 
+@pytest.mark.parametrize("line_end", [b"\r\n", b" "], ids=["as Windows writes it", "as a form sends it"])
+def test_a_certificate_whose_lines_were_changed_on_its_way_is_kept_as_it_was_made(
+    clinic: Party, bank: Party, line_end: bytes
+):
+    changed = bank.identity.certificate_pem.rstrip(b"\n").replace(b"\n", line_end)
+    record, _ = create_task(clinic.store, clinic.identity, "digits", ADDRESS, "bfv", {"bank": changed})
+    assert record.participants[1].certificate_pem == bank.identity.certificate_pem
+
+
 def test_an_invite_can_be_made_again_from_the_record(clinic: Party, bank: Party):
     record, invite = make_task(clinic, bank)
     assert Invite.of(clinic.store.get(record.task_id)) == invite

@@ -56,12 +56,22 @@ function draw(name, text) {
 function swap(part, text) {
   const focused = part.contains(document.activeElement) ? describe(document.activeElement) : null;
   const open = [...part.querySelectorAll("details")].map((each) => each.open);
+  const entered = new Map([...part.querySelectorAll("select[id], textarea[id], input[id]")].map((each) => [each.id, each]));
   part.innerHTML = policy ? policy.createHTML(text) : text;
   const opened = part.querySelectorAll("details");
   if (opened.length === open.length) opened.forEach((each, at) => { each.open = open[at]; });
+  for (const each of part.querySelectorAll("select[id], textarea[id], input[id]")) keep(entered.get(each.id), each);
   clocks(part);
   localTimes(part);
   if (focused) part.querySelector(focused)?.focus();
+}
+
+/** What a person has chosen or typed and not sent yet. */
+function keep(before, now) {
+  if (!before || before.localName !== now.localName) return;
+  const isOffered = now.localName !== "select" || [...now.options].some((each) => each.value === before.value);
+  if (isOffered) now.value = before.value;
+  if (now.type === "checkbox") now.checked = before.checked;
 }
 
 /** An end that is near needs no date. */
