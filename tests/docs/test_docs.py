@@ -20,6 +20,7 @@ from protocols.core.message import Message
 from protocols.core.wire_format import FIRST_PLUG_IN, wire_format
 from secure_hfl import mock_context
 from secure_hfl.cli.app import app
+from secure_hfl.run_options import PREFIX, RunOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -122,6 +123,7 @@ def test_environment_variables_exist(page: Path) -> None:
     known = set(re.findall(r"SECURE_HFL_\w+", sources("secure_hfl") + sources("protocols")))
     known |= set(re.findall(r"SECURE_HFL_\w+", (ROOT / "hatch_build.py").read_text("utf-8")))
     known |= {f"SECURE_HFL_{name}" for name in re.findall(r'"([A-Z_]+)"', sources("secure_hfl"))}
+    known |= {PREFIX + name.upper() for name in RunOptions.model_fields}
     assert set(re.findall(r"SECURE_HFL_\w+", page.read_text("utf-8"))) - known == set()
 
 

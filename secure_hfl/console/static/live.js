@@ -12,7 +12,7 @@ const AGAIN = 3000;
 const policy = window.trustedTypes?.createPolicy("live", { createHTML: (text) => text });
 
 let source;
-let last = root.dataset.position;
+let last = root?.dataset.position;
 
 function follow() {
   source = new EventSource(`${root.dataset.events}?lang=${root.dataset.lang}&after=${encodeURIComponent(last)}`);
