@@ -30,18 +30,16 @@ def purge(reference: Reference = None, older_than: OlderThan = None) -> None:
     """
     from rich.filesize import decimal
 
-    from secure_hfl.engine.psi_files import delete_psi_files
     from secure_hfl.home import home_directory
     from secure_hfl.judge.purge import purge_task
     from secure_hfl.tasks import TaskStore
 
     store = TaskStore(home_directory())
     for record in _chosen(store, reference, older_than):
-        directory = store.directory(record.task_id)
-        count, size = purge_task(store, record)
-        left = delete_psi_files(directory) + delete_psi_files(directory / "predictions")
-        if left:
-            console().print(plain(f"Task {record.task_id} ({record.name}): deleted files of ids: {left}"))
+        purged = purge_task(store, record)
+        count, size = purged.kept_files, purged.kept_bytes
+        if purged.id_files:
+            console().print(plain(f"Task {record.task_id} ({record.name}): deleted files of ids: {purged.id_files}"))
         if count or reference is not None:
             what = (
                 f"deleted what was kept for a judge (files: {count}, {decimal(size)})" if count else "nothing is kept"
