@@ -36,6 +36,15 @@ def write_private(path: Path, *parts: bytes) -> Path:
     return path
 
 
+def sync_file(path: Path) -> None:
+    """Force to disk what a file holds."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_directory(directory: Path) -> None:
     """Force to disk which names a directory has."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

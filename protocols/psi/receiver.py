@@ -47,11 +47,12 @@ class PsiReceiver(Role):
         super().__init__(*args, **options)
         self._compared = Comparison()
 
-    def hear(self) -> Steps[None]:
-        """`receive`, without naming what is found: `matches` has it."""
+    def hear(self) -> Steps[Matches]:
+        """`receive`, without naming what is found. Errors as `receive`."""
         chunks = yield from self._hear_open()
         self.receive_points(received_many((yield ReceiveMany(PsiPoints, chunks)), PsiPoints))
         self.receive_digests(received_many((yield ReceiveMany(PsiDigests, self._own.stream.count)), PsiDigests))
+        return self.matches()
 
     def receive(self) -> Steps[frozenset[str]]:
         """Raise the collaborator's points to our scalar as they come, take its digests of ours; `intersection()`.

@@ -141,9 +141,7 @@ def collaborator_buckets(link: Link, party: str, work: PsiWork, host_ids: int) -
         files.keep_order(index, role.order)
         work.progress.emit("psi_bucket", peer=link.name, done=index + 1, total=shape.buckets)
     for index in range(shape.buckets):
-        message = link.run(_hears())
-        size = shape.collaborator_size
-        yield _named(files.bucket(index), files.order(index)[message.slots(size, min(size, shape.host_size))])
+        yield link.run(_learn(files.bucket(index), files.order(index), shape))
 
 
 def _kept(work: PsiWork, host_ids: int) -> Cut | None:
@@ -155,7 +153,11 @@ def _kept(work: PsiWork, host_ids: int) -> Cut | None:
     return Cut(shape_of(host_ids, len(work.ids), count), nonce, min(work.files.done(None), count))
 
 
-def _named(ids: list[str], positions: NDArray[np.int64]) -> Texts:
+def _learn(ids: list[str], order: NDArray[np.int64], shape: Shape) -> Steps[Texts]:
+    """A bucket's result, as those of its ids that all have."""
+    message = received((yield Receive(PsiResult)), PsiResult)
+    size = shape.collaborator_size
+    positions = order[message.slots(size, min(size, shape.host_size))]
     if len(positions) and positions.max() >= len(ids):
         raise MalformedMessage("PsiResult marks padding, which is no id")
     mask = np.zeros(len(ids), np.bool_)
@@ -165,7 +167,3 @@ def _named(ids: list[str], positions: NDArray[np.int64]) -> Texts:
 
 def _says(message: PsiResult) -> Steps[None]:
     yield Send(message)
-
-
-def _hears() -> Steps[PsiResult]:
-    return received((yield Receive(PsiResult)), PsiResult)

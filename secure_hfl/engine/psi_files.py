@@ -27,7 +27,7 @@ from protocols.psi.comparison import Matches
 from protocols.psi.ids import canonical
 from protocols.psi.packed import Texts
 from secure_hfl.engine.id_file import IdFile, open_private, write_chunk, written
-from secure_hfl.files import write_private
+from secure_hfl.files import sync_file, write_private
 from secure_hfl.home import make_private_directory
 
 DIRECTORY = "psi"
@@ -85,7 +85,9 @@ class PsiFiles:
             self._append(chunk, numbers)
         if fill.max() > size:
             return False
-        cut = {"nonce": nonce.hex(), "buckets": count, "ids": len(ids), "sum": total, "fill": fill.tolist()}
+        for path in self.directory.glob("bucket-*"):
+            sync_file(path)  # so that whoever finds the next file finds these whole
+        cut = {"nonce": nonce.hex(), "buckets": count, "ids": len(ids), "sum": total}
         write_private(self.directory / "cut", json.dumps(cut).encode())
         return True
 

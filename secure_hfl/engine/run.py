@@ -31,7 +31,7 @@ from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.whole_import import import_whole
 from secure_hfl.engine.workbench import Workbench
-from secure_hfl.errors import PeerRefused
+from secure_hfl.errors import ConfigurationError, PeerRefused
 from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
@@ -209,6 +209,11 @@ class Run:
         try:
             ids = bench.user.local_ids(bench.psi_files)
             outcome = self._role.intersect(ids, executor)
+        except OSError as error:
+            where, what = bench.psi_files.directory, error.strerror or type(error).__name__
+            raise ConfigurationError(
+                f"{where}: {what}. Large sets of ids go there while they are intersected: make room, then --resume"
+            ) from error
         finally:
             executor.close()  # its processes have nothing left to do, and hold memory
         bench.state.intersection, bench.measurements.metrics.psi = outcome.intersection, outcome.metrics

@@ -6,10 +6,15 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from protocols.psi import buckets
+from benchmarks.harness.pump import replay
+from protocols.core.errors import MalformedMessage
+from protocols.psi import PsiResult, buckets
+from protocols.psi.buckets import Shape
 from protocols.psi.packed import PackedIds
+from secure_hfl.engine.psi_buckets import _learn
 from secure_hfl.engine.psi_files import PsiFiles
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
@@ -105,6 +110,17 @@ def test_after_a_crash_only_the_bucket_under_way_is_run_again(tmp_path: Path, di
         assert len(parties.runs[name].bench.state.intersection) == 96
 
 
+def test_a_full_disk_is_said_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parties = parties_of(tmp_path)
+
+    def full(chunks: Any) -> Any:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parties.runs[HOST].bench.psi_files, "write_ids", full)
+    parties.execute()
+    assert "No space left on device. Large sets of ids go there" in str(parties.errors[HOST])
+
+
 def test_a_cut_cable_repeats_one_bucket_in_the_same_processes(tmp_path: Path) -> None:
     parties, cuts = parties_of(tmp_path), [1]
 
@@ -118,6 +134,15 @@ def test_a_cut_cable_repeats_one_bucket_in_the_same_processes(tmp_path: Path) ->
     assert parties.errors == {}
     done = [each["done"] for each in parties.heard[HOST].named("psi_bucket")]
     assert done in ([1, 2, 3, 4], [1, 2, 2, 3, 4])
+
+
+def test_a_result_that_marks_padding_or_too_many_points_is_refused() -> None:
+    """By the collaborator's pump, so that the host is named."""
+    shape, order = Shape(2, 3, 4), np.array([2, 0, 3, 1])
+    assert replay(_learn(["a", "b"], order, shape), PsiResult.marking(np.array([3]), 4)).read(slice(0, 1)) == ["b"]
+    for slots, size, problem in (([0], 4, "padding"), ([0, 1, 2, 3], 4, "at most 3"), ([1], 9, "2 bytes")):
+        with pytest.raises(MalformedMessage, match=problem):
+            replay(_learn(["a", "b"], order, shape), PsiResult.marking(np.array(slots), size))
 
 
 def test_other_ids_after_a_crash_begin_anew(tmp_path: Path) -> None:
