@@ -141,9 +141,10 @@ def _measured(metrics: list[dict[str, Any]], reports: Path, watch: Watch) -> dic
 
 def _thinned(curve: list[tuple[float, dict[str, float]]]) -> list[list[float]]:
     """[seconds, MB of the host, MB of the collaborator], so many as a plot needs."""
-    step = max(1, len(curve) // POINTS)
     names = ("host", "collaborator")
-    return [[round(at, 1), *(round(found.get(name, 0), 1) for name in names)] for at, found in curve[::step]]
+    whole = [(at, [found.get(name, 0) for name in names]) for at, found in curve]
+    alive = [(at, each) for at, each in whole if min(each) > 0]
+    return [[round(at, 1), *(round(value, 1) for value in each)] for at, each in alive[:: max(1, len(alive) // POINTS)]]
 
 
 def extrapolated(line: dict[str, Any], ids: int = EXTRAPOLATED) -> dict[str, Any] | None:

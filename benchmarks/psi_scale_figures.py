@@ -26,12 +26,13 @@ def draw(line: dict[str, Any], target: Path) -> None:
         axes.plot(seconds, [point[place] for point in line["curve"]], color=colour, label=name, linewidth=1.4)
     axes.axhline(ALLOWED_MB, color="#8b95a3", linestyle="--", linewidth=1)
     axes.annotate("1.5 GB", (0, ALLOWED_MB), xytext=(2, -11), textcoords="offset points", color="#5b6675", fontsize=9)
-    for phase, at in line["phases"]:
-        if phase in PHASES:
-            axes.axvline(at, color="#e1e5ea", linewidth=1)
-            axes.annotate(
-                PHASES[phase], (at, 0), xytext=(3, 4), textcoords="offset points", color="#5b6675", fontsize=9
-            )
+    shown = [(phase, at) for phase, at in line["phases"] if phase in PHASES]
+    for height, (phase, at) in enumerate(shown):
+        axes.axvline(at, color="#e1e5ea", linewidth=1)
+        place = (-4 if at > seconds[-1] / 2 else 4, 4 + 12 * height)
+        side = "right" if at > seconds[-1] / 2 else "left"
+        small: dict[str, Any] = {"textcoords": "offset points", "color": "#5b6675", "fontsize": 9, "ha": side}
+        axes.annotate(PHASES[phase], (at, 0), xytext=place, **small)
     axes.set_xlabel("seconds")
     axes.set_ylabel("resident memory, MB")
     axes.set_ylim(0, ALLOWED_MB * 1.08)
