@@ -64,6 +64,12 @@ TestShare = Annotated[
 BatchSize = Annotated[
     int | None, typer.Option("--batch-size", metavar="N", min=1, help="Samples in a batch. All parties alike.")
 ]
+LabelEpsilon = Annotated[
+    float | None,
+    typer.Option(
+        "--label-epsilon", min=0.01, max=20, help="Protect training labels for the whole task; 3, for example."
+    ),
+]
 Save = Annotated[
     Path | None,
     typer.Option("--save", metavar="DIRECTORY", file_okay=False, help="For the script. Default: <table>-task here."),
@@ -138,6 +144,7 @@ def host(
     seed: Seed = None,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = None,
+    label_epsilon: LabelEpsilon = None,
     wait: Wait = 300,
     save: Save = None,
     overwrite: Overwrite = False,
@@ -150,7 +157,7 @@ def host(
         missing=missing, decimal=decimal, delimiter=delimiter, encoding=encoding, test_share=test_share,
         batch_size=batch_size,
     )  # fmt: skip
-    script = _prepare("host", wishes, (data, sql, query), task, save, overwrite, wait)
+    script = _prepare("host", wishes, (data, sql, query), task, save, overwrite, wait, label_epsilon)
     if only_save:
         return
     options = {"rounds": rounds, "checkpoint_every": checkpoint_every}
@@ -227,6 +234,7 @@ def _prepare(
     save: Path | None,
     overwrite: bool,
     wait: float,
+    label_epsilon: float | None = None,
 ) -> Path:
     """Look at the table, and write the script. Nothing is written unless the table and the task are right."""
     from secure_hfl.tables.inspection import inspect
@@ -237,7 +245,7 @@ def _prepare(
     data, sql, query = place
     source = _source(*place, wishes)
     found = inspect(source, wishes)
-    arguments = {"feature_key": _party(role, task), **_arguments(role, found), "schedule_timeout": wait}
+    arguments = {"feature_key": _party(role, task), **_arguments(role, found, label_epsilon), "schedule_timeout": wait}
     address = str(data.resolve()) if data is not None else without_password(str(sql))
     script = TableScript(role, found.spec, address, query, arguments)
     directory = save or Path(f"{'query' if data is None else data.stem}-task")
@@ -249,7 +257,7 @@ def _prepare(
     return path
 
 
-def _arguments(role: str, found: Found) -> dict[str, Any]:
+def _arguments(role: str, found: Found, label_epsilon: float | None) -> dict[str, Any]:
     from secure_hfl.tables import networks
 
     if role != "host":
@@ -258,6 +266,7 @@ def _arguments(role: str, found: Found) -> dict[str, Any]:
         "max_rounds": networks.rounds(found.rows),
         "projection": found.spec.network.projection,
         "projection_lr": networks.PROJECTION_RATE,
+        **({} if label_epsilon is None else {"label_epsilon": label_epsilon}),
     }
 
 

@@ -6,10 +6,13 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from secure_hfl.local_parties import LocalParties
 
 TABLE_ROUNDS = 10
 
@@ -40,10 +43,8 @@ def demo(
 
     Every party is a process of its own; the task is MNIST, or with --table two CSV files.
     """
-    from secure_hfl.demo.display import Display
-    from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
     from secure_hfl.demo.task import mnist_example, mnist_task, table_task
-    from secure_hfl.errors import ConfigurationError, LocalRunFailed
+    from secure_hfl.errors import ConfigurationError
     from secure_hfl.local_parties import LocalParties, RunSettings
 
     if table and (collaborators != 1 or width is not None or label_epsilon is not None):
@@ -57,22 +58,33 @@ def demo(
     settings = RunSettings(scheme, rounds, batches, seed, projection)
     run = LocalParties(task.scripts, settings, directory, environment=task.environment)
     console.print(f"[bold]secure-hfl demo[/bold]: {task.title}, scheme {scheme}")
+    _train(run, console, rounds, batches or task.batches, json_file, is_kept=keep is not None)
+    if keep is None:  # what failed before stays, to be looked at
+        shutil.rmtree(directory)
+
+
+def _train(
+    run: LocalParties, console: Console, rounds: int, batches: int, json_file: Path | None, is_kept: bool
+) -> None:
+    """Everything that is shown. Raises `LocalRunFailed` if a party fails or a transcript does not hold."""
+    from secure_hfl.demo.display import Display
+    from secure_hfl.demo.report import audit_transcripts, print_audits, print_report, report
+    from secure_hfl.errors import LocalRunFailed
+
     run.prepare()
-    with Display(console, [party.name for party in run.parties], rounds, batches or task.batches) as display:
+    with Display(console, [party.name for party in run.parties], rounds, batches) as display:
         for name, event in run.run():
             display.take(name, event)
     result = report(run)
     audits = audit_transcripts(run, run.fingerprints)
     result["transcripts_hold"] = all(each.holds for each in audits)
     print_report(console, run, result)
-    print_audits(console, run, audits, are_kept=keep is not None or not result["transcripts_hold"])
+    print_audits(console, run, audits, are_kept=is_kept or not result["transcripts_hold"])
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=1))
         console.print(f"Figures: {json_file}")
     if not result["transcripts_hold"]:
         raise LocalRunFailed("the transcripts do not hold: see above")
-    if keep is None:  # what failed before stays, to be looked at
-        shutil.rmtree(directory)
 
 
 def register(app: typer.Typer) -> None:

@@ -16,12 +16,14 @@ from secure_hfl import run_options
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import logger
 from secure_hfl.prediction.outcome import Predictions
+from secure_hfl.privacy.randomized_response import RandomizedResponse
 from secure_hfl.schedulers.base import PLACEHOLDER
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.tables import networks
 from secure_hfl.tables.figures import figures
 from secure_hfl.tables.inspection import Wishes
 from secure_hfl.tables.party import Rows, TableParty, read_table
+from secure_hfl.tables.rows import telltale_columns
 from secure_hfl.tables.spec import LabelKind, TableSpec
 from secure_hfl.tasks.record import SUM
 
@@ -39,6 +41,8 @@ class TableHost(TableParty, HeteroNNHostScheduler):
         label: the column to predict.
         feature_key, max_rounds, projection, projection_lr, log_rounds: see `HeteroNNHostScheduler`; rounds and
             projection by default as `secure_hfl/tables/networks.py` has it.
+        label_epsilon: `label_privacy=RandomizedResponse(label_epsilon, classes)`, which protects training labels for
+            the whole task.
         others: label_kind and with_unlabelled of `Wishes`, all that `TableCollaborator` takes of it, and the other
             arguments of `HeteroNNHostScheduler`.
 
@@ -58,6 +62,7 @@ class TableHost(TableParty, HeteroNNHostScheduler):
         projection: Mapping[str, int] | int | None = None,
         projection_lr: float = networks.PROJECTION_RATE,
         log_rounds: int = LOG_ROUNDS,
+        label_epsilon: float | None = None,
         **others: Any,
     ) -> None:
         wishes = Wishes.taken_from(id, said := {"label": label, **others})
@@ -67,6 +72,10 @@ class TableHost(TableParty, HeteroNNHostScheduler):
         if self.table.spec.label is None:
             raise ConfigurationError("the spec has no label, so it is a Collaborator's")
         self.label = self.table.spec.label
+        for name in telltale_columns(self.table):
+            logger.warning(f"Column {name!r} tells the label of every row. Leave it out unless it is known before.")
+        if label_epsilon is not None:
+            said["label_privacy"] = self._label_privacy(label_epsilon)
         super().__init__(
             feature_key,
             max_rounds=networks.rounds(len(self.table.ids)) if max_rounds is None else max_rounds,
@@ -76,6 +85,11 @@ class TableHost(TableParty, HeteroNNHostScheduler):
             is_feature_holder=bool(self.table.spec.columns),
             **said,
         )
+
+    def _label_privacy(self, epsilon: float) -> RandomizedResponse:
+        if self.label.kind is LabelKind.REGRESSION:
+            raise ConfigurationError("label_epsilon protects classes, and this label is a number")
+        return RandomizedResponse(epsilon, len(self.label.classes))
 
     def load_local_ids(self) -> list[str]:
         """All with a label; all, when a finished task predicts. See `HeteroNNScheduler`."""

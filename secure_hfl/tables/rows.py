@@ -25,6 +25,9 @@ from secure_hfl.tables.spec import Column, DateOrder, Kind, Label, LabelKind, Ta
 
 Values = npt.NDArray[Any]
 
+MOST_TELLING = 50
+"""Different values of a column that tells a class, at most; more may do so by chance."""
+
 
 class _Reader:
     """Collects one column.
@@ -196,6 +199,33 @@ class TableRows:
             return self.ids
         known = ~np.isnan(self.labels) if self.labels.dtype.kind == "f" else self.labels >= 0
         return [each for each, is_known in zip(self.ids, known.tolist()) if is_known]
+
+
+def telltale_columns(table: TableRows) -> list[str]:
+    """Columns whose value tells the label of every row: it may have been written after the label was known."""
+    labels = table.labels
+    if labels is None:
+        return []
+    is_number = labels.dtype.kind == "f"
+    return [name for name, values in table.columns.items() if (_equals if is_number else _determines)(values, labels)]
+
+
+def _equals(values: Values, labels: Values) -> bool:
+    """But for a factor and a constant."""
+    known = ~(np.isnan(values) | np.isnan(labels)) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    one, other = values[known], labels[known]
+    if len(one) < MOST_TELLING or not one.std() or not other.std():
+        return False
+    return bool(abs(np.corrcoef(one, other)[0, 1]) > 1 - 1e-9)
+
+
+def _determines(values: Values, labels: Values) -> bool:
+    known = labels >= 0
+    found, codes = np.unique(values[known], return_inverse=True)
+    if not 1 < len(found) <= min(MOST_TELLING, len(codes) // 2):
+        return False
+    pairs = np.unique(codes.astype(np.int64) * (int(labels.max()) + 1) + labels[known])
+    return len(pairs) == len(found)
 
 
 def _label_reader(label: Label, missing: Sequence[str]) -> _Reader:

@@ -152,7 +152,7 @@ def test_a_table_of_labels_makes_a_host_without_features(tmp_path: Path) -> None
     assert not parties.errors, parties.errors
     accuracy = parties.metrics(HOST).rounds[-1].accuracy
     assert accuracy is not None
-    assert accuracy > 0.7
+    assert accuracy > 0.55  # about 0.8, of some 40 people
 
 
 def test_protected_labels_are_not_weighed_by_true_ones() -> None:
@@ -161,6 +161,22 @@ def test_protected_labels_are_not_weighed_by_true_ones() -> None:
     host = TableHost(ours, id="pid", label="outcome", label_privacy=privacy)
     outputs, labels = torch.randn(8, 2), torch.tensor([0, 1] * 4)
     assert host.loss(outputs, labels) == privacy.loss(outputs, labels)
+    same = TableHost(ours, id="pid", label="outcome", label_epsilon=2.0)
+    assert same.loss(outputs, labels) == privacy.loss(outputs, labels)
+    with pytest.raises(ConfigurationError, match="protects classes"):
+        TableHost(ours.assign(outcome=ours.age * 2), id="pid", label="outcome", label_epsilon=2.0)
+
+
+def test_a_column_that_tells_the_label_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    ours, _ = people()
+    with caplog.at_level("WARNING", logger="secure_hfl"):
+        TableHost(ours, id="pid", label="outcome")
+        assert not caplog.records
+        code = ours.outcome.map({"ill": "discharged late", "well": "discharged"})
+        TableHost(ours.assign(code=code), id="pid", label="outcome")
+        TableHost(ours.assign(outcome=ours.age * 2 + 1), id="pid", label="outcome")
+    told = [record.getMessage().split("'")[1] for record in caplog.records]
+    assert told == ["code", "age"]
 
 
 def test_the_script_that_is_written_trains_as_the_class_does(tmp_path: Path) -> None:
