@@ -47,6 +47,7 @@ class AbortCode(str, Enum):
     TASK_EXISTS = "TaskExists"
     TASK_STATE_ERROR = "TaskStateError"
     DATA_CHECK_FAILED = "DataCheckFailed"
+    TABLE_ERROR = "TableError"
     INVALID_INVITE = "InvalidInvite"
     SCHEME_MISMATCH = "SchemeMismatch"
     TERMS_MISMATCH = "TermsMismatch"

@@ -53,6 +53,7 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
     engine.TaskExists: AbortCode.TASK_EXISTS,
     engine.TaskStateError: AbortCode.TASK_STATE_ERROR,
     engine.DataCheckFailed: AbortCode.DATA_CHECK_FAILED,
+    engine.TableError: AbortCode.TABLE_ERROR,
     engine.InvalidInvite: AbortCode.INVALID_INVITE,
     engine.SchemeMismatch: AbortCode.SCHEME_MISMATCH,
     engine.TermsMismatch: AbortCode.TERMS_MISMATCH,

@@ -78,8 +78,8 @@ def test_the_listings_train_and_test_encrypted_under_the_platforms_names(parties
     (only,) = metrics["rounds"]
     assert (metrics["scheme"], only["batches"]) == ("bfv", 3)
     assert 0 <= only["accuracy"] <= 1
-    (share,) = (values for values in load_file(results / "projection.demo_collaborator.safetensors").values())
-    assert share.shape == (15, 20)
+    arrays = load_file(results / "projection.demo_collaborator.safetensors")
+    assert (15, 20) in [values.shape for values in arrays.values()], "this party's share"
 
 
 def test_a_width_that_is_not_the_configured_one_ends_the_task(parties: Parties) -> None:

@@ -57,6 +57,7 @@ VALUES = [
     "ShuttingDown",
     "StepError",
     "Stopped",
+    "TableError",
     "TaskError",
     "TaskExists",
     "TaskFailed",
@@ -77,7 +78,9 @@ NOT_OF_A_TASK = (
     "protocols.judge.",
     "secure_hfl.audit.",
     "secure_hfl.cli.",
+    "secure_hfl.console.",
     "secure_hfl.judge.",
+    "secure_hfl.prediction.service",
 )
 """Where errors are made that only commands raise."""
 
