@@ -15,6 +15,7 @@ from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.psi_scale_tables import scale_markdown
 from benchmarks.serving import serving_table
+from benchmarks.tables.show import markdown as tables_markdown
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,10 +29,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers_cheetah.json": between_two_markdown,
     "serving.json": serving_table,
     "psi_scale.json": scale_markdown,
+    "tables.json": tables_markdown,
 }
 """By file."""
 
-PAGES = {"serving.json": ROOT / "docs" / "prediction.md"}
+PAGES = {"serving.json": ROOT / "docs" / "prediction.md", "tables.json": ROOT / "docs" / "tables.md"}
 """Where a table is, if not in docs/performance.md."""
 
 

@@ -141,7 +141,7 @@ def _summary(runs: list[Figures]) -> dict[str, Any]:
 def measure(case: Case, schemes: list[str], rounds: int | None) -> dict[str, Any]:
     """All of a case."""
     with tempfile.TemporaryDirectory(prefix="secure-hfl-tables-") as place:
-        measured = Measured(case, Path(place), rounds)
+        measured = Measured(case, Path(place), rounds or case.rounds)
         found: dict[str, Any] = {"predicts": case.predicts}
         found["together"] = {scheme: _said(scheme, lambda s=scheme: measured.together(s)) for scheme in schemes}  # type: ignore[misc]
         seeds = SEEDS[case.name]

