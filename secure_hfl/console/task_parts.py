@@ -56,6 +56,7 @@ class Seen:
         status: of this party's process.
         check: the last data check's verdict.
         is_checking: one is under way.
+        is_outdated: the script has changed since.
         table: what a script is made from, how that stands, and what was said of it.
         script: the key of the script that was checked or run last; "": none was.
         story: of the last run.
@@ -65,6 +66,7 @@ class Seen:
     status: PartyStatus
     check: CheckVerdict | None
     is_checking: bool
+    is_outdated: bool
     script: str
     table: TableSeen
     story: RunStory
@@ -100,11 +102,12 @@ class TaskParts:
         self.reader.update()
         status, check, table = self.party.status(record), self.check, self._table()
         script = _chosen(table, status.started, check.last)
-        return Seen(record, status, check.verdict(), check.is_running, script, table, self.reader.story)
+        checked = check.verdict(), check.is_running, check.is_outdated()
+        return Seen(record, status, *checked, script, table, self.reader.story)
 
     def draw(self, seen: Seen) -> dict[str, Markup]:
         """Every part, by name."""
-        key = self.reader.position, seen.record, seen.status, seen.check, seen.is_checking, seen.table
+        key = self.reader.position, seen.record, seen.status, seen.check, seen.is_checking, seen.is_outdated, seen.table
         if self._drawn is not None and self._drawn[0] == key:
             return self._drawn[1]
         words = words_of(self._request)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -117,6 +118,16 @@ class DataCheckRun:
             why = self._process.last_line() or "the check ended without a verdict"
             return CheckVerdict(verdict="not ready", script=script, error=why, checked_at=last.began_at)
         return found
+
+    def is_outdated(self) -> bool:
+        """Whether the script has been changed, or removed, since it was checked."""
+        last = self._process.last()
+        if last is None:
+            return False
+        try:
+            return Path(last.what.get("script", "")).stat().st_mtime > last.began_at.timestamp()
+        except OSError:
+            return True
 
     def start(self, script: Choice, ids: bytes = b"") -> None:
         """Begin one. `ids`: those that all parties hold, one a line, where they are known.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -84,6 +85,10 @@ def test_a_check_is_a_process_and_one_that_dies_says_so(
     assert verdict is not None
     assert (verdict.verdict, verdict.error, verdict.script) == ("not ready", "no memory", "clinic.py")
     assert (clinic.store.directory(task_id) / CONSOLE / data_check.IDS).read_bytes() == b"1\n2\n"
+    assert not run.is_outdated()
+    later = time.time() + 60
+    os.utime(program, (later, later))
+    assert run.is_outdated(), "it is another script now"
     clinic.store.start(task_id)
     with pytest.raises(TaskStateError, match="the task is running"):
         run.start(Choice(str(program), "clinic.py", program))
