@@ -65,7 +65,7 @@ def check_pairing_code(invite: Invite, told: str) -> None:
         raise InvalidInvite(
             f"the invite to {invite.name!r} does not have the pairing code {told}. Somebody may have changed the file, "
             f"or it is of another task: do not join. Ask {invite.host.name}, by telephone, for the pairing code that "
-            "`secure-hfl task create` or `task invite` prints there"
+            "`secure-hfl task create` or `task invite` prints there, and the console's page Invite shows"
         )
 
 
