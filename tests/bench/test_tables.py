@@ -27,7 +27,7 @@ def small(label_kind: str = "") -> Case:
 
 @pytest.mark.parametrize(("kind", "figure"), [("", "auc"), ("regression", "r2")])
 def test_both_tables_together_are_better_than_one(kind: str, figure: str, tmp_path: Path) -> None:
-    measured = Measured(small(kind), tmp_path, rounds=8)
+    measured = Measured(small(kind), tmp_path, rounds=6)
     together = measured.in_one_process("host", "collaborator", seeds=1)["figures"]
     alone = measured.in_one_process("host", seeds=2)
     assert together[figure] > 0.9
@@ -35,8 +35,8 @@ def test_both_tables_together_are_better_than_one(kind: str, figure: str, tmp_pa
     assert set(alone["deviation"]) == set(together)
     assert measured.boosted("host", "collaborator")[figure] > 0.9
     said = {"figures": together}
-    task = {"together": {"bfv": said}, "one_process": alone, "sizes": measured.sizes(), "rounds": 8}
+    task = {"together": {"bfv": said}, "one_process": alone, "sizes": measured.sizes(), "rounds": 6}
     text = markdown({"tasks": {"small": task}})
     assert f"{together[figure]:.3f}" in text
-    assert "| rounds | 8 |" in text
+    assert "| rounds | 6 |" in text
     assert "return split(KEY, ids, self.spec.test_share)" in (tmp_path / "host.py").read_text()

@@ -75,7 +75,7 @@ def trained(directory: Path, scheme: str, options: RunOptions, **host: Any) -> M
 
 
 def test_two_tables_train_and_predict_people_of_other_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    parties = trained(tmp_path, "plain", RunOptions(rounds=10))
+    parties = trained(tmp_path, "plain", RunOptions(rounds=7))
     rounds = parties.metrics(HOST).rounds
     assert rounds[-1].accuracy is not None
     assert rounds[-1].accuracy > 0.7  # of some 40 people; guessing comes to 0.5
@@ -132,7 +132,7 @@ def test_a_regression_is_predicted_in_the_label_s_own_unit(tmp_path: Path) -> No
     ours, _ = people()
     numbers = ours.assign(outcome=100 + 20 * (ours.age - 50) / 10)
     made = schedulers()
-    made[HOST] = TableHost(numbers, id="pid", label="outcome", feature_key=HOST, max_rounds=8)
+    made[HOST] = TableHost(numbers, id="pid", label="outcome", feature_key=HOST, max_rounds=6)
     parties = MemoryParties(tmp_path, "plain", schedulers=made)
     parties.execute()
     assert not parties.errors
