@@ -141,12 +141,14 @@ static void fill_constants(const kernel_context *c, modulus *m, u64 root) {
     m->word_shoup = shoup_of(m->word, p);
     m->one_shoup = shoup_of(1, p);
     m->one_52 = (1ull << 52) / p;
-    m->inverse_t = inverse_mod(power_mod(2, KERNEL_RING_BITS, p), p);
-    m->inverse_t_shoup = shoup_of(m->inverse_t, p);
-    m->message_shift = minus(multiply_mod(power_mod(2, KERNEL_RING_BITS - 1, p), m->inverse_t, p), p);
+    u64 inverse_t = inverse_mod(power_mod(2, KERNEL_RING_BITS, p), p);
+    m->message_low = set->make(inverse_t, p);
+    m->message_high = set->make(multiply_mod(inverse_t, 1ull << 32, p), p);
+    m->message_shift = minus(multiply_mod(power_mod(2, KERNEL_RING_BITS - 1, p), inverse_t, p), p);
     m->flood_offset = minus(multiply_mod(3, power_mod(2, c->flood_bits - 1, p), p), p);
     m->minus_half_w = minus(power_mod(2, w - 1, p), p);
     m->two_52 = set->make(power_mod(2, 52, p), p);
+    m->two_104 = set->make(power_mod(2, 104, p), p);
     m->two_32 = set->make(1ull << 32, p);
     m->minus_two_63 = minus(power_mod(2, 63, p), p);
     m->last = set->make(inverse_mod(N, p), p);

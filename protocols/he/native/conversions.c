@@ -18,27 +18,26 @@ void scale_words(const kernel_context *c, const u64 *residues, u64 stride, u64 *
     }
 }
 
-/* round(q m / t) mod p is -r / t, with r the centred remainder of q m mod t: protocols/he/residues.py. First t/2 - r: */
-u64 shifted_message(u64 message, const kernel_context *c) {
+/* round(q m / t) mod p is -r / t, with r the centred remainder of q m mod t: protocols/he/residues.py. First t/2 - r, as its
+ * upper bits and 32 low ones: */
+void put_message(u64 message, const kernel_context *c, u64 *numbers) {
     u32 room = 64 - KERNEL_RING_BITS;
     i64 remainder = (i64)((message * c->q_mod_t) << room) >> room;
-    return (1ull << (KERNEL_RING_BITS - 1)) - (u64)remainder;
-}
-u64 scaled_message(u64 shifted, const modulus *m) {
-    return once(once(times(shifted, m->inverse_t, m->inverse_t_shoup, m->p), m->p) + m->message_shift, m->p);
+    u64 shifted = (1ull << (KERNEL_RING_BITS - 1)) - (u64)remainder;
+    numbers[0] = shifted >> 32;
+    numbers[NUMBERS] = shifted & 0xffffffff;
 }
 
-/* The sum of three integers, whose high and low words are `stride` apart: high 62 bits, then the low ones. */
-u128 flooding_sum(const u64 *words, u64 stride, const kernel_context *c) {
+/* The sum of three integers, whose high and low words are `stride` apart: high 62 bits, then the low ones. As 52 bits thrice. */
+void put_flooding(const u64 *words, u64 stride, const kernel_context *c, u64 *numbers) {
     u32 low_bits = c->flood_bits - 62, room = 64 - low_bits;
-    u64 high = (words[0] >> 2) + (words[stride] >> 2) + (words[2 * stride] >> 2);
+    u64 high = (words[0] >> 2) + (words[stride] >> 2) + (words[2 * stride] >> 2), mask = (1ull << 52) - 1;
     const u64 *lower = words + 3 * stride;
     u64 low = (lower[0] >> room) + (lower[stride] >> room) + (lower[2 * stride] >> room);
-    return ((u128)high << low_bits) + low; /* below 2^126 */
-}
-u64 flooding_mod(u128 sum, const modulus *m) { /* centred */
-    u64 upper = once(times((u64)(sum >> 64), m->word, m->word_shoup, m->p), m->p);
-    return once(once(upper + any_mod((u64)sum, m), m->p) + m->flood_offset, m->p);
+    u128 sum = ((u128)high << low_bits) + low; /* below 2^126 */
+    numbers[2 * NUMBERS] = (u64)sum & mask;
+    numbers[3 * NUMBERS] = (u64)(sum >> 52) & mask;
+    numbers[4 * NUMBERS] = (u64)(sum >> 104);
 }
 
 int kernel_ternary(const u8 *words, u64 bytes, int8_t *out) {
@@ -74,6 +73,17 @@ uint64_t kernel_stream_bytes(const kernel_context *context) {
     return sum;
 }
 
+#define RUN 8
+/* RUN draws of at most 8 bytes each, all below p: else 0, and out is not to be used. */
+static int draw_run(const u8 *stream, u64 size, u64 mask, u64 p, u64 *out) {
+    u64 above = 0;
+    UNROLL for (u32 i = 0; i < RUN; i++) {
+        out[i] = load_word(stream + i * size) & mask;
+        above |= p - 1 - out[i];
+    }
+    return !(above >> 63);
+}
+
 /* What is drawn here is public, so its branches may depend on it. */
 int kernel_uniform(const kernel_context *context, const u8 *stream, u64 bytes, u64 *out) {
     u64 at = 0;
@@ -82,6 +92,11 @@ int kernel_uniform(const kernel_context *context, const u8 *stream, u64 bytes, u
         u64 size = (m->bits + 7) / 8, mask = (1ull << m->bits) - 1;
         for (u32 taken = 0; taken < N; at += size) {
             u64 word = 0;
+            while (taken + RUN <= N && at + RUN * 8 <= bytes && draw_run(stream + at, size, mask, m->p, out + taken)) {
+                taken += RUN;
+                at += RUN * size;
+            }
+            if (taken == N) break;
             if (at + 8 <= bytes) word = load_word(stream + at);
             else if (at + size <= bytes) memcpy(&word, stream + at, size);
             else return KERNEL_SHORT_STREAM;

@@ -61,17 +61,19 @@ void add_error(const modulus *m, const int8_t *error, u64 *row) {
 void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, i64 moved, const u64 *flooding,
             const u64 *addend, u64 *out) {
     u32 span = y->k_tile * y->n_tile, count = at->rows * at->columns;
-    for (u32 i = 0, taken = 0; i < at->rows; i++) {
-        u32 place = (u32)((i64)(i * span + y->k_tile - 1) + moved);
-        const u64 *messages = addend + (u64)(at->row + i) * y->n + at->column;
-        for (u32 j = 0; j < at->columns; j++, taken++, place += y->k_tile) {
-            u128 noise = flooding_sum(flooding + taken, count, c);
-            u64 message = shifted_message(messages[j], c);
-            for (u32 l = 0; l < c->count; l++) {
-                const modulus *m = &c->moduli[l];
-                u64 value = once(c0[(u64)l * N + place] + flooding_mod(noise, m), m->p);
-                out[(u64)l * N + taken] = once(value + scaled_message(message, m), m->p);
-            }
+    for (u32 first = 0, i = 0, j = 0; first < count; first += NUMBERS) {
+        u32 n = count - first < NUMBERS ? count - first : NUMBERS, places[NUMBERS];
+        u64 numbers[5 * NUMBERS] = {0}, row[NUMBERS] = {0};
+        for (u32 e = 0; e < n; e++) {
+            places[e] = (u32)((i64)(i * span + j * y->k_tile + y->k_tile - 1) + moved);
+            put_message(addend[(u64)(at->row + i) * y->n + at->column + j], c, numbers + e);
+            put_flooding(flooding + first + e, count, c, numbers + e);
+            if (++j == at->columns) i++, j = 0;
+        }
+        for (u32 l = 0; l < c->count; l++) {
+            for (u32 e = 0; e < n; e++) row[e] = c0[(u64)l * N + places[e]];
+            c->set->add_numbers(&c->moduli[l], numbers, 1, n, row);
+            memcpy(out + (u64)l * N + first, row, 8 * n);
         }
     }
 }

@@ -26,6 +26,7 @@ __extension__ typedef unsigned __int128 u128; /* not in ISO C, but in every comp
 #define MAX_PRIME_BITS 50
 #define NARROW_BITS 48 /* up to here values may grow to 16 p unreduced in 52 bits */
 #define MAX_CHUNK 32
+#define NUMBERS 64 /* messages and flooding that are converted at once */
 #define RESULT_PRIMES 3 /* most primes that hold c1 s, at most 2^(W - 1) N in size */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -48,10 +49,11 @@ typedef struct {
     u64 word, word_shoup;  /* 2^64 mod p; and, as for every _shoup, floor(2^64 x / p) */
     u64 one_shoup;
     u64 one_52;            /* floor(2^52 / p) */
-    u64 inverse_t, inverse_t_shoup, message_shift; /* of round(q m / t) */
+    twiddle message_low, message_high; /* 1 / t, and times 2^32: of round(q m / t) */
+    u64 message_shift;
     u64 flood_offset;      /* the centre of the flooding, negated */
     u64 minus_half_w;      /* -2^(W - 1) mod p */
-    twiddle two_52, two_32;
+    twiddle two_52, two_104, two_32;
     u64 minus_two_63;
     twiddle last;          /* 1 / N */
     twiddle eighths[8];    /* powers of X^(N / 4) at the least root */
@@ -110,6 +112,8 @@ typedef struct operations {
     void (*scale)(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
     /* integers mod 2^W in those two words, centred, to residues */
     void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
+    /* row += numbers [5][NUMBERS] as put_message and put_flooding make them; room for NUMBERS each */
+    void (*add_numbers)(const modulus *m, const u64 *numbers, int flooded, u32 count, u64 *row);
     void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
                      const u64 *operand, u64 *const *masks, u64 *workspace);
     /* The steps of a packed reply that go over polynomials: see switching.inc. */
@@ -202,9 +206,7 @@ void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32
 void wipe(void *at, size_t bytes);
 
 /* ---- conversions.c */
-u64 shifted_message(u64 message, const kernel_context *c);
-u64 scaled_message(u64 shifted, const modulus *m);
-u128 flooding_sum(const u64 *words, u64 stride, const kernel_context *c);
-u64 flooding_mod(u128 sum, const modulus *m);
+void put_message(u64 message, const kernel_context *c, u64 *numbers);
+void put_flooding(const u64 *words, u64 stride, const kernel_context *c, u64 *numbers);
 void scale_words(const kernel_context *c, const u64 *residues, u64 stride, u64 *low, u64 *high, u32 count);
 #endif

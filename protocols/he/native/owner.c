@@ -53,10 +53,16 @@ int kernel_zero(const kernel_context *context, const kernel_secret *secret, cons
 
 int kernel_add_message(const kernel_context *context, const u64 *message, u32 count, u64 *c0) {
     if (count > N) return KERNEL_BAD_ARGUMENT;
-    for (u32 l = 0; l < context->count; l++) {
-        const modulus *m = &context->moduli[l];
-        u64 *row = c0 + (u64)l * N;
-        for (u32 i = 0; i < count; i++) row[i] = once(row[i] + scaled_message(shifted_message(message[i], context), m), m->p);
+    for (u32 first = 0; first < count; first += NUMBERS) {
+        u32 n = count - first < NUMBERS ? count - first : NUMBERS; /* N is a multiple of NUMBERS: so much there is of c0 */
+        u64 numbers[5 * NUMBERS] = {0}, row[NUMBERS];
+        for (u32 i = 0; i < n; i++) put_message(message[first + i], context, numbers + i);
+        for (u32 l = 0; l < context->count; l++) {
+            u64 *at = c0 + (u64)l * N + first;
+            memcpy(row, at, sizeof row);
+            context->set->add_numbers(&context->moduli[l], numbers, 0, n, row);
+            memcpy(at, row, 8 * n);
+        }
     }
     return KERNEL_OK;
 }
