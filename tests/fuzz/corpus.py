@@ -32,6 +32,7 @@ from protocols.lookup import (
     RowsRefused,
 )
 from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
+from protocols.schemes.encrypted.messages import MarkQuery
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import POSITION_BYTES
@@ -69,6 +70,7 @@ def examples() -> dict[type[Message], Message]:
         RequestsOver: RequestsOver(2),
         PsiBuckets: PsiBuckets(3, 40, 30, 1, bytes(32)),
         PsiBucketsTaken: PsiBucketsTaken(True, 1),
+        MarkQuery: MarkQuery(3, (bytes(40),), key),
     }
     for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
         for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):
