@@ -104,6 +104,10 @@ class RunStory:
     resumes: int = 0
     ended: str | None = None
     reason: str = ""
+    _seconds_before: float = 0.0
+    """Of processes that have ended."""
+
+    _process_began_at: float = 0.0
     _counted: tuple[int, int] = (0, 0)
     _now: tuple[int, int] = (0, 0)
     _first_batch: tuple[float, int] | None = None
@@ -125,7 +129,10 @@ class RunStory:
     def _on_start(self, event: Mapping[str, Any]) -> None:
         self.run = self.run or str(event["run"])
         self.party, self.role, self.scheme = str(event["party"]), str(event["role"]), str(event["scheme"])
-        self.began_at = self.began_at or float(event["at"])
+        if self._process_began_at:
+            self._seconds_before += self.last_at - self._process_began_at
+        self._process_began_at = float(event["at"])
+        self.began_at = self.began_at or self._process_began_at
         self.ended, self.reason, self.phase = None, "", ""
         self._begin_conversation()
 
@@ -222,6 +229,11 @@ class RunStory:
     def crossed(self) -> tuple[int, int]:
         """Bytes sent and received in training so far, over all conversations."""
         return self._counted[0] + self._now[0], self._counted[1] + self._now[1]
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken, without those in which no process ran."""
+        return self._seconds_before + max(0.0, self.last_at - (self._process_began_at or self.began_at))
 
     @property
     def accuracy(self) -> float | None:

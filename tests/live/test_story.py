@@ -95,6 +95,7 @@ def test_what_is_done_again_is_told_once_and_bytes_add_up() -> None:
     assert [point.batch for point in story.losses] == [1, 2, 3, 4, 5, 6]
     assert [point.loss for point in story.losses][-3:] == [0.5] * 3
     assert story.crossed == (1100, 2200)
+    assert story.seconds == 15.0, "not those between the two processes"
     assert story.run == "5f1c"
 
 
