@@ -75,6 +75,13 @@ def test_the_address_works_once(app: Console, stranger: TestClient) -> None:
     assert stranger.get("/").status_code == 401
 
 
+def test_who_only_looks_where_the_address_leads_does_not_use_it_up(app: Console, stranger: TestClient) -> None:
+    address = f"/sign-in?token={app.state.context.sessions.new_address_token()}"
+    assert "set-cookie" not in stranger.head(address).headers
+    assert stranger.get(address).status_code == 200
+    assert stranger.get("/").status_code == 200
+
+
 @pytest.mark.parametrize("token", ["", "0", "é", "x" * 5000])
 def test_a_wrong_token_signs_nobody_in(app: Console, stranger: TestClient, token: str) -> None:
     right = app.state.context.sessions.new_address_token()

@@ -16,7 +16,7 @@ def sign_in(request: Request) -> Response:
     The page goes on by itself: a browser that came from elsewhere does not send a strict cookie with a redirect.
     """
     context, token = context_of(request), request.query_params.get("token")
-    if token is None:
+    if token is None or request.method != "GET":  # HEAD: a program that looks where a link leads
         return render(request, "sign_in.html.j2", was_refused=False)
     cookie = context.sessions.sign_in(token)
     if cookie is None and session_of(request) is None:
