@@ -100,7 +100,7 @@ class Figures:
             return None
         named = [(self._t(f"live.work_{name}"), seconds) for name, seconds, _ in shares]
         said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in named)
-        titles = Titles("work", self._t("live.work"), said, "", "")
+        titles = Titles("work", self._t("live.work"), said, "")
         return share_bar(titles, named, "{:.1f} s".format)
 
     def work_groups(self) -> list[tuple[str, float, float]]:
@@ -117,7 +117,7 @@ class Figures:
         return [self._t(f"live.{name}") for name in names]
 
     def _titles(self, name: str, said: str) -> Titles:
-        return Titles(name, self._t(f"live.{name}"), said, self._t("live.round"), "")
+        return Titles(name, self._t(f"live.{name}"), said, self._t("live.round"))
 
 
 def percent(value: float) -> str:

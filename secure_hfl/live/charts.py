@@ -29,14 +29,13 @@ class Titles:
         key: unique on the page; of ids.
         title: its name.
         description: what it shows now, for who cannot see it.
-        x, y: what its axes are.
+        x: what the axis below is; empty: there is none. Values are written with their units.
     """
 
     key: str
     title: str
     description: str
     x: str
-    y: str
 
 
 def ticks(low: float, high: float, count: int = TICKS) -> list[float]:

@@ -83,12 +83,12 @@ def _charts(story: RunStory) -> list[tuple[str, Markup]]:
     charts = []
     if len(story.losses) > 1:
         points = [(point.x, point.loss) for point in story.losses]
-        titles = Titles("loss", "Loss", f"the loss of {len(points)} batches, now {points[-1][1]:.4f}", "rounds", "loss")
+        titles = Titles("loss", "Loss", f"the loss of {len(points)} batches, now {points[-1][1]:.4f}", "rounds")
         charts.append((titles.title, line_chart(titles, points, rounds, "{:.3g}".format)))
     tested = [(float(point.round), point.accuracy) for point in story.by_round.values() if point.accuracy is not None]
     if tested:
         text = f"the accuracy after {len(tested)} rounds, now {tested[-1][1]:.4f}"
-        titles = Titles("accuracy", "Accuracy", text, "rounds", "accuracy")
+        titles = Titles("accuracy", "Accuracy", text, "rounds")
         charts.append((titles.title, line_chart(titles, tested, rounds, "{:.3g}".format, has_dots=True)))
     return charts
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from secure_hfl.live.charts import MAX_POINTS, Titles, bar_chart, line_chart, share_bar, thinned, ticks
 
-TITLES = Titles("loss", "Loss <b>", 'of "batches" & more', "round", "loss")
+TITLES = Titles("loss", "Loss <b>", 'of "batches" & more', "round")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
