@@ -19,7 +19,8 @@ from protocols.core.randomness import OsRandomness, expand
 from protocols.core.steps import Steps
 from protocols.he.interface import as_signed
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import FIRST_TEST_ROWS, Ring, add, matmul
+from protocols.layer.ring_product import matmul
+from protocols.layer.shapes import FIRST_TEST_ROWS, Ring, add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.relation_test import ternary

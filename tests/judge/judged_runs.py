@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from benchmarks.harness.pump import C, H, identity
 from protocols.core.sender import Sender
-from protocols.he.interface import Backend
+from protocols.he.interface import Backend, CiphertextBundle, MatrixShape, OpenedKey
 from protocols.judge.judge import judge
 from protocols.judge.opening import opening_pieces, read_opening
 from protocols.judge.verdict import Judgement
@@ -65,6 +68,32 @@ def backend_of(scheme: str) -> Backend:
     return KeptPaillier(0) if scheme == "paillier" else KeptBfv(pair=0)
 
 
+class RememberedKey(OpenedKey):
+    """An opened key that decrypts and checks a ciphertext once: what comes out depends on nothing else."""
+
+    def __init__(self, key: OpenedKey) -> None:
+        self._operand, self._reply = lru_cache(256)(key.operand), lru_cache(256)(key.reply)
+
+    def operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        return self._operand(bundle, shape).copy()
+
+    def reply(self, bundle: CiphertextBundle, shape: MatrixShape) -> NDArray[np.uint64]:
+        return self._reply(bundle, shape).copy()
+
+
+@lru_cache(16)
+def opened_key(scheme: str, public_key: bytes, secret: bytes) -> OpenedKey:
+    """A key that was opened, checked against the public one when it is seen first. An error is not remembered."""
+    return RememberedKey(backend_of(scheme).open_key(public_key, secret))
+
+
+def judges_backend(scheme: str) -> Backend:
+    """One that a judge reads openings with, which are mostly of the same few runs."""
+    backend = backend_of(scheme)
+    backend.open_key = partial(opened_key, scheme)
+    return backend
+
+
 class Run:
     """A run that was kept."""
 
@@ -94,7 +123,7 @@ class Run:
         given = list(self.files.values()) if transcripts is None else transcripts
         read = [read_opening(f"opening {at}", data) for at, data in enumerate(openings)]
         files = [(f"transcript {at}", lines_of([data])) for at, data in enumerate(given)]
-        return judge(read, files, backend=backend_of(self.case.scheme))
+        return judge(read, files, backend=judges_backend(self.case.scheme))
 
     def judged(self, number: int) -> Judgement:
         """Both openings of a round."""

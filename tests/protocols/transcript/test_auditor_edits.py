@@ -81,15 +81,19 @@ def test_the_second_verifier_agrees_that_good_files_are_good(case: Case) -> None
 
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
-def test_every_bit_of_a_file(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exhaustive. A changed line is refused where it stands and leaves the auditor as it was, so one serves for all."""
+def test_every_byte_of_a_file(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bit of one file; of the others, one bit of every byte, another for its neighbour.
+
+    A changed line is refused where it stands and leaves the auditor as it was, so one serves for all.
+    """
     file, tried, caught = transcripts(case)[0], 0, 0
+    is_exhaustive = case.scheme == "plain"
     auditor = FileAuditor("host")
     at = 0
     for line in lines_of([file]):
         following = file[at + len(line) : at + len(line) + 300]
         for position in range(len(line)):
-            for bit in range(8):
+            for bit in range(8) if is_exhaustive else (position * 3 % 8,):
                 changed = bytearray(line)
                 changed[position] ^= 1 << bit
                 first = next(lines_of([bytes(changed) + following]))
@@ -104,7 +108,7 @@ def test_every_bit_of_a_file(case: Case, capsys: pytest.CaptureFixture[str]) -> 
     assert auditor.is_finished
     with capsys.disabled():
         print(f"\n  flip a bit anywhere, {case.scheme}: {tried} tried, {caught} caught (with one file)", end="")
-    assert tried == caught == 8 * len(file)
+    assert tried == caught == (8 if is_exhaustive else 1) * len(file)
 
 
 @settings(max_examples=60, deadline=None)
@@ -156,7 +160,10 @@ def rebuild_safely(lines: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("case", SMALL, ids=str)
 def test_signatures_replaced(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
-    """By another of the same file, by a stranger's, or by the right party's over something else."""
+    """By another of the same file, by a stranger's, or by the right party's over something else.
+
+    All three for each signature of one file; of the others, one of them in turn.
+    """
     host, collaborator = transcripts(case)
     texts, count = texts_of(host), Count(f"replace a signature, {case.scheme}")
     signed = [
@@ -169,7 +176,8 @@ def test_signatures_replaced(case: Case, capsys: pytest.CaptureFixture[str]) -> 
             identity("stranger").sign(b"anything").hex().encode(),
             identity("host").sign(b"anything").hex().encode(),
         )
-        for signature in replacements:
+        tried = replacements if case.scheme == "plain" else [replacements[index % 3]]
+        for signature in tried:
             count.try_(rebuild_safely([*texts[:at], old + b" " + signature, *texts[at + 1 :]]), collaborator)
     count.show(capsys)
 
@@ -239,7 +247,7 @@ def test_fields_changed_consistently_by_a_party(case: Case, capsys: pytest.Captu
     """The writer itself: everything that needs no other key than its own is made anew."""
     texts, collaborator = texts_of(transcripts(case)[0]), transcripts(case)[1]
     count = Count(f"change a field with one's own key, {case.scheme}")
-    step = {"bfv": 7, "paillier": 11, "masked": 11, "plain": 6}[case.scheme]
+    step = {"bfv": 17, "paillier": 17, "masked": 17, "plain": 7}[case.scheme]
     changes = [(at, new) for at, text in enumerate(texts) if text.startswith(b"e ") for new in fields_changed(text)]
     last = [change for change in changes if change[0] > len(texts) - 10]  # after the last checkpoint
     for at, new in changes[::step] + last:
@@ -248,20 +256,21 @@ def test_fields_changed_consistently_by_a_party(case: Case, capsys: pytest.Captu
 
 
 def test_lines_moved_by_a_party(capsys: pytest.CaptureFixture[str]) -> None:
-    """As above for whole messages: dropped, repeated and swapped, and renumbered."""
+    """As above for whole messages: dropped, repeated or swapped in turn, and renumbered."""
     case = SMALL[0]
     texts, collaborator = texts_of(transcripts(case)[0]), transcripts(case)[1]
     count = Count("drop, repeat or swap messages with one's own key, renumbered")
+    unchanged = rebuild(texts, key_of(H))
     entries = [at for at, text in enumerate(texts) if text.startswith(b"e ") and b"ignature" not in text]
-    for at, following in itertools.pairwise(entries):
+    for index, (at, following) in enumerate(itertools.pairwise(entries)):
         if b"Checkpoint" in texts[at] + texts[following]:
             continue
         swapped = list(texts)
         swapped[at], swapped[following] = texts[following], texts[at]
-        for lines in ([*texts[:at], *texts[at + 1 :]], [*texts[: at + 1], *texts[at:]], swapped):
-            mutated = rebuild(renumbered(lines), key_of(H))
-            if mutated != rebuild(texts, key_of(H)) and directions(lines) != directions(texts):
-                count.try_(mutated, collaborator)
+        lines = ([*texts[:at], *texts[at + 1 :]], [*texts[: at + 1], *texts[at:]], swapped)[index % 3]
+        mutated = rebuild(renumbered(lines), key_of(H))
+        if mutated != unchanged and directions(lines) != directions(texts):
+            count.try_(mutated, collaborator)
     count.show(capsys)
 
 
@@ -324,7 +333,7 @@ def another(name: str, value: object) -> object:
     return value + 1 if isinstance(value, int) else f"{value} "
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 60), st.booleans())
 def test_no_bytes_make_the_auditor_crash(junk: bytes, at: int, checked: bool) -> None:
     texts = texts_of(transcripts(SMALL[3])[0])
