@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from secure_hfl.cli.output import console, plain, table
 from secure_hfl.cli.predict import Ids, Task, run_in_place_of_training
 from secure_hfl.cli.run import Script, Traceback
+
+if TYPE_CHECKING:  # it imports torch
+    from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation
 
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures here.")
@@ -39,7 +43,8 @@ def evaluate(
     script: Script, ids: Ids, task: Task = None, json_file: JsonFile = None, show_traceback: Traceback = False
 ) -> None:
     """Accuracy, AUC, confusion and calibration."""
-    from secure_hfl.prediction.evaluation import check_torchmetrics, evaluate_numbers
+    from secure_hfl.prediction.alone import predicted_beside
+    from secure_hfl.prediction.evaluation import beside, check_torchmetrics, evaluate_numbers
     from secure_hfl.prediction.evaluation import evaluate as figures_of
     from secure_hfl.prediction.outcome import read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
@@ -49,36 +54,26 @@ def evaluate(
 
     def run(scheduler: Any, reference: str) -> None:
         found = scheduler.predict(wanted, reference)
-        if found.classes == ():
-            numbers = evaluate_numbers(found)
-            _show(
-                {
-                    "Samples": f"{numbers.samples}, {numbers.missing} missing",
-                    "Root of the mean square error": f"{numbers.rmse:.4g}",
-                    "Mean size of the errors": f"{numbers.mae:.4g}",
-                    "Variance explained (R2)": "not known" if numbers.r2 is None else f"{numbers.r2:.4f}",
-                }
-            )
-            _keep(json_file, numbers.model_dump_json(indent=1))
-            return
-        figures = figures_of(found)
-        auc = "not known" if figures.auc is None else f"{figures.auc:.4f}"
-        _show(
-            {
-                "Samples": f"{figures.samples}, {figures.missing} missing",
-                "Accuracy": f"{figures.accuracy:.4f}",
-                "AUC": auc,
-                "Calibration error": f"{figures.calibration_error:.4f}",
-            }
-        )
-        names = found.classes or tuple(map(str, range(figures.classes)))
+        figures = evaluate_numbers(found) if found.classes == () else figures_of(found)
+        alone = predicted_beside(scheduler, reference, found)
+        if alone is not None:
+            figures = beside(figures, alone)
+        _show_figures(figures, found.classes or ())
+        _keep(json_file, figures.model_dump_json(indent=1))
+
+    run_in_place_of_training(script, HeteroNNHostScheduler, "evaluate", run, task, show_traceback)
+
+
+def _show_figures(figures: Evaluation | NumberEvaluation, classes: Sequence[str]) -> None:
+    from secure_hfl.prediction.evaluation import Evaluation, shown_figures
+
+    _show(shown_figures(figures))
+    if isinstance(figures, Evaluation):
+        names = classes or tuple(map(str, range(figures.classes)))
         counts = table("True class", *(f"as {name}" for name in names))
         for name, row in zip(names, figures.confusion):
             counts.add_row(plain(name), *map(str, row))
         console().print(counts)
-        _keep(json_file, figures.model_dump_json(indent=1))
-
-    run_in_place_of_training(script, HeteroNNHostScheduler, "evaluate", run, task, show_traceback)
 
 
 def _show(figures: dict[str, str]) -> None:

@@ -58,6 +58,20 @@ Wait = Annotated[
     float | None, typer.Option(metavar="SECONDS", min=0.1, help="With --http: how long a request waits. Default: 30.")
 ]
 
+Fallback = Annotated[
+    bool,
+    typer.Option(
+        "--fallback",
+        help="Predict with the head over the Host's own features, if the task has trained one. Nobody else is asked.",
+    ),
+]
+ServeFallback = Annotated[
+    bool,
+    typer.Option(
+        "--fallback", help="With --http: while not all Collaborators are there, the Host's own fallback head answers."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -65,7 +79,14 @@ def register(app: typer.Typer) -> None:
     app.command(help="Serve the predictions of a finished task: as a Collaborator, or as the Host over HTTP.")(serve)
 
 
-def predict(script: Script, ids: Ids, out: Out, task: Task = None, show_traceback: Traceback = False) -> None:
+def predict(
+    script: Script,
+    ids: Ids,
+    out: Out,
+    task: Task = None,
+    fallback: Fallback = False,
+    show_traceback: Traceback = False,
+) -> None:
     """Write a row for each id that was asked for."""
     from secure_hfl.prediction.outcome import PARQUET, check_parquet, read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
@@ -75,11 +96,12 @@ def predict(script: Script, ids: Ids, out: Out, task: Task = None, show_tracebac
     wanted = read_ids(ids)
 
     def run(scheduler: Any, reference: str) -> None:
-        found = scheduler.predict(wanted, reference)
+        found = scheduler.predict(wanted, reference, fallback)
         found.write(out)
         missing = len({each for each in found.ids if each not in found.at})
         shown = console()
-        shown.print(plain(f"{len(found.at)} ids predicted, {missing} missing: {out}"))
+        alone = " by the Host alone" if fallback else ""
+        shown.print(plain(f"{len(found.at)} ids predicted{alone}, {missing} missing: {out}"))
         for path in found.transcripts:
             shown.print(plain(f"Transcript: {path}"))
 
@@ -96,6 +118,7 @@ def serve(
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     wait: Wait = None,
+    fallback: ServeFallback = False,
     show_traceback: Traceback = False,
 ) -> None:
     """Answer the Host, session after session; or, at the Host, answer HTTP clients."""
@@ -104,8 +127,10 @@ def serve(
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
     if http is None:
-        if token_file or allow_remote or tls_cert or tls_key or wait:
-            raise ConfigurationError("--token-file, --allow-remote, --tls-cert, --tls-key and --wait are for --http")
+        if token_file or allow_remote or tls_cert or tls_key or wait or fallback:
+            raise ConfigurationError(
+                "--token-file, --allow-remote, --tls-cert, --tls-key, --wait and --fallback are for --http"
+            )
 
         def run(scheduler: Any, reference: str) -> None:
             scheduler.serve_predictions(reference, sessions)
@@ -116,7 +141,7 @@ def serve(
         raise ConfigurationError("--sessions is for a Collaborator, --http for the Host")
 
     def run_http(scheduler: Any, reference: str) -> None:
-        scheduler.serve_predictions(reference, http, token_file, (tls_cert, tls_key), allow_remote, wait)
+        scheduler.serve_predictions(reference, http, token_file, (tls_cert, tls_key), allow_remote, wait, fallback)
 
     run_in_place_of_training(script, HeteroNNHostScheduler, "serve --http", run_http, task, show_traceback)
 

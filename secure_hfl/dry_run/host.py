@@ -172,7 +172,8 @@ class HostPart(RolePart):
             self._peers = MadeUpPeers(known_peers(scheduler, party), scheduler.projection, party)
         party.shown.models, party.shown.collaborators = models, tuple(self._peers.widths)
         with party.findings.step("models"):
-            models.build(list(self._peers.widths), scheduler.projection_lr)
+            loss = scheduler.fallback_loss if scheduler.has_fallback else None
+            models.build(list(self._peers.widths), scheduler.projection_lr, fallback_loss=loss)
         party.report_model("build_feature_model", models.feature_model, models.optimizer.feature_optimizer)
         party.report_model("build_infer_model", models.infer_model, models.optimizer.infer_optimizer)
         return models

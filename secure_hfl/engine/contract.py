@@ -108,6 +108,13 @@ class HostScheduler(PartyScheduler, Protocol):
     def predict_a_batch(self, feature_projection: dict[str, torch.Tensor]) -> torch.Tensor:
         """Outputs for a batch."""
 
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a fallback head is trained."""
+
+    def fallback_loss(self, outputs: torch.Tensor, labels: Any) -> torch.Tensor:
+        """Of the fallback head."""
+
     def is_task_finished(self) -> bool:
         """Asked after every round."""
 

@@ -191,7 +191,8 @@ class Host:
     def _build(self) -> None:
         keys, has_layers = list(self._bench.peers.links), self._bench.state.manifest.has_projection
         rate = self._scheduler.projection_lr
-        self.models.build(keys if has_layers else [], rate, [] if has_layers else keys)
+        loss = self._scheduler.fallback_loss if self._scheduler.has_fallback else None
+        self.models.build(keys if has_layers else [], rate, [] if has_layers else keys, loss)
         self._protect_labels()
         self._bench.user_state.hold(self.models.by_name(), self.models.optimizers())
 
@@ -233,6 +234,8 @@ class Host:
         self._begun = chain([first], iterator)
         rows, width = first[0].shape
         self._bench.look_at_first_batch(self.models, first[0])
+        if self.models.fallback is not None:
+            self.models.fallback.outputs(first[0])  # fails now, if it does not fit
         if self._bench.user.is_feature_holder:
             self._scheduler.check_feature_width(self._bench.assignment.party, width)
         for key, link in self._bench.peers.links.items():

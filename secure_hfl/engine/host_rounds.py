@@ -218,6 +218,9 @@ class HostTraining:
             self._steps += 1
         else:
             batch.skip()
+        if self._models.fallback is not None:
+            with span("top"):
+                self._models.fallback.train(own, labels, len(self._metrics.batch_losses) + 1)
         loss: float = watch.value(returned)
         return loss
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from secure_hfl.engine.fallback import FALLBACK, FallbackHead, Loss
 from secure_hfl.engine.user_code import UserCode
 from secure_hfl.optimizer import SecureOptimizer
 
@@ -70,32 +71,48 @@ class CollaboratorModels(Models):
 
 
 class HostModels(Models):
-    """The bottom and the top model, and the optimizer over all that a batch trains."""
+    """The bottom and the top model, and the optimizer over all that a batch trains.
+
+    Attributes:
+        fallback: the head over this party's own features alone, if there is one.
+    """
 
     infer_model: nn.Module
     optimizer: SecureOptimizer
+    fallback: FallbackHead | None = None
 
-    def build(self, layers: Sequence[str], learning_rate: float, others: Sequence[str] = ()) -> None:
+    def build(
+        self,
+        layers: Sequence[str],
+        learning_rate: float,
+        others: Sequence[str] = (),
+        fallback_loss: Loss | None = None,
+    ) -> None:
         """By the user's methods.
 
         Args:
             layers: feature keys of the collaborators that have a projection layer.
             learning_rate: of these layers.
             others: feature keys of the collaborators that have none.
+            fallback_loss: of the fallback head; None: there is none.
         """
         feature_optimizer = self._build_feature_part()
         self.infer_model = self._user.build_model("build_infer_model")
         infer_optimizer = self._user.build_optimizer("build_infer_optimizer", self.infer_model)
         self.optimizer = SecureOptimizer(feature_optimizer, infer_optimizer, layers, learning_rate, others)
+        if fallback_loss is not None:
+            self.fallback = FallbackHead(self._user, fallback_loss)
         self.is_built = True
 
     def by_name(self) -> dict[str, nn.Module]:
         """See the base."""
-        return {**super().by_name(), "infer_model": self.infer_model}
+        head = {} if self.fallback is None else {FALLBACK: self.fallback.model}
+        return {**super().by_name(), "infer_model": self.infer_model, **head}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """See the base."""
-        return {"optimizer": self.optimizer}
+        head = None if self.fallback is None else self.fallback.optimizer
+        return {"optimizer": self.optimizer} | ({} if head is None else {"fallback_optimizer": head})
 
     def set_mode(self, training: bool) -> None:
         """The top model follows."""

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.pages import page
-from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation
+from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation, shown_figures
 from secure_hfl.prediction.trained import Training
 from secure_hfl.tasks import TaskRecord, TaskStore
 from secure_hfl.transcript import transcripts_of
@@ -51,6 +51,7 @@ def model_card(
             "samples_in_common": (metrics.get("psi") or {}).get("intersection"),
             "accuracy": last.get("accuracy"),
             "average_loss": last.get("average_loss"),
+            "has_fallback": training.has_fallback,
         },
         "protection": {
             "scheme": terms.scheme,
@@ -95,6 +96,7 @@ def card_page(card: Mapping[str, Any]) -> str:
         "Batches": training["batches"],
         "Samples in common": _said(training["samples_in_common"]),
         "Accuracy in the last test": _said(training["accuracy"]),
+        "Fallback head": "trained, over the Host's own features" if training["has_fallback"] else "none here",
         "Data check": "not done"
         if check is None
         else f"{'passed' if check['passed'] else 'FAILED'}: {check['message']}",
@@ -116,19 +118,9 @@ def card_page(card: Mapping[str, Any]) -> str:
 def _evaluated(evaluation: Mapping[str, Any] | None) -> dict[str, Any]:
     if evaluation is None:
         return {"figures": {}, "confusion": ((), []), "reliability": []}
-    figures = {"Samples": evaluation["samples"], "Missing": evaluation["missing"]}
+    figures = shown_figures(_EVALUATION.validate_python(evaluation))
     if "rmse" in evaluation:
-        figures |= {
-            "Root of the mean square error": _said(evaluation["rmse"]),
-            "Mean size of the errors": _said(evaluation["mae"]),
-            "Variance explained (R2)": _said(evaluation["r2"]),
-        }
         return {"figures": figures, "confusion": ((), []), "reliability": []}
-    figures |= {
-        "Accuracy": _said(evaluation["accuracy"]),
-        "AUC": _said(evaluation["auc"]),
-        "Calibration error": _said(evaluation["calibration_error"]),
-    }
     headings = ("True class", *(f"as {at}#" for at in range(evaluation["classes"])))
     confusion = [(at, *row) for at, row in enumerate(evaluation["confusion"])]
     reliability = [(f"{mean:.3f}", f"{right:.3f}", count) for mean, right, count in evaluation["reliability"]]

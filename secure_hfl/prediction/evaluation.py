@@ -25,6 +25,8 @@ class Evaluation(BaseModel):
         confusion: [classes][classes] counts; rows: true, columns: predicted.
         calibration_error: expected distance of confidence and accuracy, over `BINS` bins of confidence (l1).
         reliability: for each bin with samples: mean confidence, accuracy, samples.
+        roc: for each class with samples of it and of others: false and true positive rates, from (0, 0) to (1, 1).
+        alone_accuracy: that of the Host's fallback head on the same samples, if one was trained.
     """
 
     samples: int
@@ -35,6 +37,8 @@ class Evaluation(BaseModel):
     confusion: list[list[int]]
     calibration_error: float
     reliability: list[tuple[float, float, int]]
+    roc: dict[int, list[tuple[float, float]]] = {}
+    alone_accuracy: float | None = None
 
 
 class NumberEvaluation(BaseModel):
@@ -44,6 +48,7 @@ class NumberEvaluation(BaseModel):
         samples, missing: see `Evaluation`.
         rmse, mae: root of the mean square, and mean size, of the errors, in the label's unit.
         r2: the share of the labels' variance that is explained; None where all are alike.
+        alone_rmse: that of the Host's fallback head on the same samples, if one was trained.
     """
 
     samples: int
@@ -51,6 +56,7 @@ class NumberEvaluation(BaseModel):
     rmse: float
     mae: float
     r2: float | None
+    alone_rmse: float | None = None
 
 
 def check_torchmetrics() -> None:
@@ -90,6 +96,7 @@ def evaluate(found: Predictions) -> Evaluation:
         confusion=confusion.tolist(),
         calibration_error=float(multiclass_calibration_error(scores, truth, classes, n_bins=BINS, norm="l1")),
         reliability=_reliability(scores, truth),
+        roc=_roc(scores, truth),
     )
 
 
@@ -107,6 +114,40 @@ def evaluate_numbers(found: Predictions) -> NumberEvaluation:
         mae=float(errors.abs().mean()),
         r2=1 - mean_square / spread if spread > 0 else None,
     )
+
+
+def beside(figures: Evaluation | NumberEvaluation, alone: Predictions) -> Evaluation | NumberEvaluation:
+    """The same figures with that of the Host's fallback head, for the samples that `alone` has predicted."""
+    if isinstance(figures, NumberEvaluation):
+        return figures.model_copy(update={"alone_rmse": evaluate_numbers(alone).rmse})
+    guessed = _probabilities(alone.outputs).argmax(1)
+    right = (guessed == _labels(alone)).float().mean()
+    return figures.model_copy(update={"alone_accuracy": float(right)})
+
+
+def shown_figures(figures: Evaluation | NumberEvaluation) -> dict[str, str]:
+    """In words, for people."""
+    shown = {"Samples": f"{figures.samples}, {figures.missing} missing"}
+    if isinstance(figures, NumberEvaluation):
+        named = {
+            "Root of the mean square error": figures.rmse,
+            "Root of the mean square error, the Host alone": figures.alone_rmse,
+            "Mean size of the errors": figures.mae,
+            "Variance explained (R2)": figures.r2,
+        }
+        needed = {"Variance explained (R2)"}
+    else:
+        named = {
+            "Accuracy": figures.accuracy,
+            "Accuracy of the Host alone": figures.alone_accuracy,
+            "AUC": figures.auc,
+            "Calibration error": figures.calibration_error,
+        }
+        needed = {"AUC"}
+    for name, value in named.items():
+        if value is not None or name in needed:
+            shown[name] = "not known" if value is None else f"{value:.4g}"
+    return shown
 
 
 def _missing(found: Predictions) -> int:
@@ -145,3 +186,27 @@ def _reliability(scores: torch.Tensor, truth: torch.Tensor) -> list[tuple[float,
             right = (guessed[here] == truth[here]).float().mean()
             rows.append((float(confidence[here].mean()), float(right), int(here.sum())))
     return rows
+
+
+MOST_POINTS = 200
+"""Of one ROC curve; more are thinned."""
+
+
+def _roc(scores: torch.Tensor, truth: torch.Tensor) -> dict[int, list[tuple[float, float]]]:
+    """Of each class against the others; two classes have one curve, of class 1."""
+    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    return {
+        each: _curve(scores[:, each], truth == each) for each in classes if 0 < int((truth == each).sum()) < len(truth)
+    }
+
+
+def _curve(score: torch.Tensor, is_positive: torch.Tensor) -> list[tuple[float, float]]:
+    """False and true positive rates, as the threshold falls; equal scores are one step."""
+    order = score.argsort(descending=True)
+    score, is_positive = score[order], is_positive[order].double()
+    is_last = torch.cat([score[1:] != score[:-1], torch.tensor([True])])
+    true = (is_positive.cumsum(0) / is_positive.sum())[is_last]
+    false = ((1 - is_positive).cumsum(0) / (1 - is_positive).sum())[is_last]
+    steps = -(-len(true) // MOST_POINTS)
+    kept = [*range(0, len(true) - 1, steps), len(true) - 1]
+    return [(0.0, 0.0), *((round(float(false[at]), 6), round(float(true[at]), 6)) for at in kept)]

@@ -53,6 +53,7 @@ class HostSide:
 
     Attributes:
         bench, party: what sessions work with.
+        models: the host's.
         layers: the host's sides, of the session under way.
     """
 
@@ -61,14 +62,15 @@ class HostSide:
         bench = self.bench = Workbench(scheduler, assignment)
         self.layers: Layers[HostLayer] = Layers()
         bench.layers = self.layers
-        models = HostModels(bench.user)
+        models = self.models = HostModels(bench.user)
         self.view = RunView(bench, models)
         show(scheduler, self.view)
         keys, has_layers = list(training.by_peer), training.terms.has_projection
         layers = (keys, []) if has_layers else ([], keys)
+        loss = scheduler.fallback_loss if training.has_fallback else None
         self.party = PredictingParty(
             *(scheduler, assignment, training, bench, models),
-            lambda: models.build(layers[0], scheduler.projection_lr, layers[1]),
+            lambda: models.build(layers[0], scheduler.projection_lr, layers[1], loss),
         )
         self._fusion = Fusion(bench.user, scheduler, models)
         self._offline: HostOfflineWork | None = None

@@ -16,6 +16,7 @@ from protocols.core.errors import MissingExtra
 from secure_hfl.errors import ConfigurationError
 
 PARQUET = ".parquet"
+JOINT, ALONE = "joint", "fallback"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Predictions:
         transcripts: of what was exchanged, one a collaborator.
         refused: of those without a prediction, those that a collaborator holds back, since a budget is spent.
         classes: names of the outputs, where they are known; empty: there are no classes, an output is a number.
+        source: who has predicted: all parties (`JOINT`), or the Host alone (`ALONE`).
     """
 
     ids: tuple[str, ...]
@@ -41,6 +43,7 @@ class Predictions:
     transcripts: tuple[Path, ...] = ()
     refused: frozenset[str] = field(default=frozenset(), repr=False)
     classes: tuple[str, ...] | None = None
+    source: str = JOINT
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,21 +72,23 @@ class Predictions:
     @property
     def columns(self) -> list[str]:
         """Of the table that `rows` gives."""
-        return ["id", "status", "reason", "prediction", *(f"output_{at}" for at in range(self.width))]
+        outputs = [f"output_{at}" for at in range(self.width)]
+        return ["id", "status", "reason", "prediction", *outputs, *(["source"] if self.source == ALONE else [])]
 
     def rows(self) -> Iterator[list[Any]]:
         """A row for each id of the request: id, status, the reason, the prediction, and the outputs.
 
         The prediction is the number of the largest output, or its name if it has one, or the output itself where there
-        is one only.
+        is one only. What the Host alone has predicted says so in a last column, "source".
         """
+        source = [ALONE] if self.source == ALONE else []
         for sample in self.ids:
             if sample not in self.at:
-                yield [sample, self.status(sample), self.reasons[sample], None, *([None] * self.width)]
+                yield [sample, self.status(sample), self.reasons[sample], None, *([None] * self.width), *source]
                 continue
             values = self.outputs[self.at[sample]].tolist()
             found = prediction_of(values)
-            yield [sample, "predicted", "", self.classes[int(found)] if self.classes else found, *values]
+            yield [sample, "predicted", "", self.classes[int(found)] if self.classes else found, *values, *source]
 
     def status(self, sample: str) -> str:
         """Of an id of the request: "predicted", "missing", or "refused"."""

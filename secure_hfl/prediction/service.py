@@ -25,6 +25,7 @@ from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.door import Door
 from secure_hfl.errors import ConfigurationError, ConnectionLost, PeerRefused, TaskFailed, UserCodeError
 from secure_hfl.log import logger, of_this_task
+from secure_hfl.prediction.alone import PredictingAlone
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.prediction.online_host import OnlineHost
@@ -35,6 +36,9 @@ from secure_hfl.transport.channel import Channel
 
 POLL_SECONDS = 0.5
 """Between two looks at whether the service is to stop, or a collaborator has gone, while nothing is asked."""
+
+GLANCE_SECONDS = 0.01
+"""Of one such look at the door, where the Host answers by itself meanwhile."""
 
 SESSION_SECONDS = 24 * 3600.0
 """After so long a new session begins: with fresh keys, the collaborators' new ids, and a transcript of its own."""
@@ -100,6 +104,7 @@ class PredictionService:
         assignment, training: what it predicts with.
         door: where the collaborators come in; default: the task's address.
         listener: hears what happens.
+        fallback: while not all collaborators are there, the Host's fallback head answers.
 
     Attributes:
         is_ready: a session with all collaborators is open.
@@ -113,8 +118,10 @@ class PredictionService:
         training: Training,
         door: Door | None = None,
         listener: Listener | None = None,
+        fallback: bool = False,
     ) -> None:
         self._side = HostSide(scheduler, assignment, training)
+        self._alone = PredictingAlone(self._side) if fallback else None
         self._door = door or Door(assignment)
         self.listener = listener or Silent()
         self._queue: deque[Ticket] = deque()
@@ -223,11 +230,26 @@ class PredictionService:
         """A channel to each collaborator, once all are here; None: the service is to stop."""
         while not self.is_stopping:
             try:
-                return self._door.wait(POLL_SECONDS)
+                return self._door.wait(POLL_SECONDS if self._alone is None else GLANCE_SECONDS)
             except PeerRefused:
                 absent = [name for name, is_here in self.online().items() if not is_here]
                 self._why = f"{', '.join(absent) or 'somebody'} is not on line"
+            if self._alone is not None:
+                self._answer_alone(self._alone)
         return None
+
+    def _answer_alone(self, alone: PredictingAlone) -> None:
+        """What waits, or nothing for a while. Each request by itself: nothing is shared with anybody."""
+        for ticket in self._take():
+            started = time.perf_counter()
+            try:
+                found = alone.predict(ticket.ids)
+            except SecureHflError as error:
+                logger.warning(f"A request failed: {error}")
+                ticket.fail(error)
+                continue
+            ticket.give(found)
+            self.listener.batch(1, len(found.at), time.perf_counter() - started)
 
     def _serve_session(self, channels: Mapping[str, Channel]) -> None:
         try:
@@ -320,6 +342,6 @@ class PredictionService:
                 raise ConnectionLost(f"{link.name} has gone")
 
 
-def prediction_service(scheduler: HostScheduler, reference: str) -> PredictionService:
-    """The Host of a finished task, on line. Errors as `find_prediction`."""
-    return PredictionService(scheduler, *find_prediction(scheduler, "host", reference))
+def prediction_service(scheduler: HostScheduler, reference: str, fallback: bool = False) -> PredictionService:
+    """The Host of a finished task, on line. Errors as `find_prediction`, and with `fallback` as `PredictingAlone`."""
+    return PredictionService(scheduler, *find_prediction(scheduler, "host", reference), fallback=fallback)

@@ -29,6 +29,7 @@ from protocols.transcript.preamble import AgreedTerms
 from secure_hfl.checkpoints.snapshot import Snapshot
 from secure_hfl.checkpoints.task_checkpoints import TaskCheckpoints
 from secure_hfl.engine.assignment import Assignment
+from secure_hfl.engine.fallback import FALLBACK
 from secure_hfl.errors import CheckpointRefused, TaskError
 from secure_hfl.files import write_private
 from secure_hfl.results import LAST_STATE, projection_file
@@ -83,6 +84,11 @@ class Training:
     def name_of(self, role: str) -> str:
         """The feature key that this party trained under."""
         return self.terms.host if role == "host" else self.terms.collaborator
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the results have a fallback head: the Host's."""
+        return (self.results / f"{FALLBACK}.safetensors").exists()
 
     def widths(self) -> dict[str, int]:
         """Outputs of each collaborator's layer; 0: as many as there are features."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
+from torch.nn import functional
+from torch.optim import Adam, Optimizer
 
 from protocols.core.errors import MissingExtra
 from protocols.layer.messages import MAX_WIDTH
+from secure_hfl.engine.fallback import default_head
 from secure_hfl.engine.host import host_run
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.run import Run
@@ -21,6 +23,7 @@ from secure_hfl.limits import OperatorLimits
 from secure_hfl.log import ensure_visible
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.optimizer import SecureOptimizer
+from secure_hfl.prediction.alone import predicting_alone
 from secure_hfl.prediction.host import predicting_host
 from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.prediction.service import PredictionService, prediction_service
@@ -28,6 +31,9 @@ from secure_hfl.privacy.defence import GradientNoise
 from secure_hfl.privacy.randomized_response import RandomizedResponse
 from secure_hfl.schedulers.base import MAX_TIMEOUT, PLACEHOLDER, HeteroNNScheduler
 from secure_hfl.tasks.record import FUSIONS, SEPARATE
+
+FALLBACK_RATE = 0.01
+"""Learning rate of the fallback head's default optimizer."""
 
 
 class HeteroNNHostScheduler(HeteroNNScheduler):
@@ -62,6 +68,8 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         fusion: "separate": `feature_projection` has each collaborator's projection under its feature key. "sum": it has
             only their sum, under "sum", and no projection is seen by itself. For two or more trained collaborators with
             projections of one width, in schemes bfv, paillier and masked; what it hides: docs/privacy-measured.md.
+        fallback: also train a head over the Host's own features alone, which predicts when a collaborator has left
+            (`predict(..., fallback=True)`). Nothing of it crosses, and the task itself trains to the same bits.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         may_train: Collection[str] | None = None,
         fusion: str = SEPARATE,
         is_feature_holder: bool = True,
+        fallback: bool = False,
     ) -> None:
         super().__init__(
             feature_key=feature_key,
@@ -101,6 +110,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self.fusion = fusion
         self.gradient_noise = gradient_noise
         self.label_privacy = label_privacy
+        self.fallback = fallback
 
     # What the user implements ----------------------------------------------------------------------------------------
 
@@ -140,12 +150,48 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         """Whether `predict_a_batch` is overridden."""
         return type(self).predict_a_batch is not HeteroNNHostScheduler.predict_a_batch
 
-    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER) -> Predictions:
+    def build_fallback_model(self) -> nn.Module:
+        """Optional: with `fallback`, the head over the Host's own features: [batch, width] float32 on the CPU.
+
+        By default one linear layer: as wide as the outputs of the last linear layer of the bottom model, and of
+        `infer_model`.
+        """
+        return default_head(self.feature_model, self.infer_model)
+
+    def build_fallback_optimizer(self, fallback_model: nn.Module) -> Optimizer | None:
+        """Optional: of that head. By default Adam with a learning rate of 0.01."""
+        return Adam(fallback_model.parameters(), lr=FALLBACK_RATE)
+
+    def fallback_loss(self, outputs: torch.Tensor, labels: Any) -> torch.Tensor:
+        """Optional: of that head on a batch. Both are on the CPU; labels as `train_a_batch` gets them.
+
+        By default `label_privacy.loss` where labels are protected, else the cross-entropy of several outputs, or of one
+        as the logit of class 1.
+        """
+        if self.label_privacy is not None:
+            return self.label_privacy.loss(outputs, labels)
+        if outputs.ndim == 2 and outputs.shape[1] > 1:
+            return functional.cross_entropy(outputs, labels)
+        wanted = labels.reshape(len(labels)).to(outputs.dtype)
+        if bool(((wanted < 0) | (wanted > 1)).any()):
+            raise ConfigurationError(
+                "fallback_loss takes one output for the logit of class 1, and some labels are not between 0 and 1: "
+                "implement fallback_loss(self, outputs, labels)"
+            )
+        return functional.binary_cross_entropy_with_logits(outputs.reshape(len(wanted)), wanted)
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a fallback head is trained."""
+        return self.fallback
+
+    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER, fallback: bool = False) -> Predictions:
         """Predict samples with what a finished task has trained, together with all its collaborators, who must serve.
 
         Args:
             ids: of the samples; those that not all parties hold are reported as missing.
             task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+            fallback: predict with the fallback head, from the Host's own features. Nobody else is asked.
 
         Returns:
             An output for each id, or the reason why there is none, in the order of `ids`.
@@ -155,9 +201,11 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         """
         ensure_visible()
         with one_line_errors():
+            if fallback:
+                return predicting_alone(self, task_id).predict(ids)
             return predicting_host(self, task_id).predict(ids)
 
-    def predict_online(self, task_id: str = PLACEHOLDER) -> PredictionService:
+    def predict_online(self, task_id: str = PLACEHOLDER, fallback: bool = False) -> PredictionService:
         """Predict with a session that stays open, as long as its `with` block; collaborators may come and go meanwhile.
 
             with MyHost("hospital_a", max_rounds=5).predict_online("stroke-study") as service:
@@ -165,10 +213,11 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
 
         Args:
             task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+            fallback: whenever not all collaborators are there, predict with the fallback head instead of waiting.
         """
         ensure_visible()
         with one_line_errors():
-            return prediction_service(self, task_id)
+            return prediction_service(self, task_id, fallback)
 
     def serve_predictions(
         self,
@@ -178,6 +227,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         tls: tuple[Path | None, Path | None] = (None, None),
         allow_remote: bool = False,
         wait_seconds: float | None = None,
+        fallback: bool = False,
     ) -> None:
         """Predict over HTTP until SIGTERM, Ctrl-C or `stop_serving`; collaborators may come and go meanwhile.
 
@@ -188,6 +238,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             tls: the server's certificate and key (PEM files).
             allow_remote: other machines may reach it; needs `tls`.
             wait_seconds: that a request waits for its answer.
+            fallback: see `predict_online`. Such answers have `"source": "fallback"`.
 
         Raises:
             MissingExtra: starlette, uvicorn or prometheus-client is missing.
@@ -198,7 +249,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
                 from secure_hfl.serving.server import HttpServer, options_of
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"--http needs {error.name}: pip install 'secure-hfl[http]'") from None
-            service = prediction_service(self, task_id)
+            service = prediction_service(self, task_id, fallback)
             file = token_file or service.directory / "http.token"
             server = self._server = HttpServer(service, options_of(http, file, tls, allow_remote, wait_seconds))
             server.run()
@@ -228,6 +279,8 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             raise ConfigurationError(f"calculation_timeout must be positive seconds, not {self.calculation_timeout}")
         if not 0 <= self.projection_lr < 1e6:
             raise ConfigurationError(f"projection_lr must be a learning rate, not {self.projection_lr}")
+        if self.fallback and not self.is_feature_holder:
+            raise ConfigurationError("fallback needs features of the Host's own, and it has none")
         self._check_protection()
 
     def _check_protection(self) -> None:

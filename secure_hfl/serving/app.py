@@ -207,7 +207,8 @@ def _table(found: Predictions) -> dict[str, Any]:
         )
     without = list(dict.fromkeys(each for each in found.ids if each not in found.at))
     refused = [each for each in without if each in found.refused]
-    return {"predictions": rows, "missing": [each for each in without if each not in found.refused], "refused": refused}
+    missing = [each for each in without if each not in found.refused]
+    return {"predictions": rows, "missing": missing, "refused": refused, "source": found.source}
 
 
 def _finite(value: float) -> float | None:

@@ -120,6 +120,7 @@ def _schemas(most_ids: int) -> dict[str, Any]:
                 "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
                 "missing": texts,
                 "refused": texts,
+                "source": {"enum": ["joint", "fallback"], "description": "fallback: by the Host alone."},
             }
         ),
         "Health": {**_object(health), "required": ["status"]},

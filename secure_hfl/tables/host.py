@@ -177,9 +177,22 @@ class TableHost(TableParty, HeteroNNHostScheduler):
             return outputs * self.encoding.label_deviation + self.encoding.label_mean
         return outputs
 
-    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER) -> Predictions:
+    def build_fallback_model(self) -> nn.Module:
+        """One linear layer; numbers in the label's own unit. See `HeteroNNHostScheduler`."""
+        head = nn.Linear(self._own_features(), self.outputs)
+        if self.label.kind is not LabelKind.REGRESSION:
+            return head
+        return nn.Sequential(head, networks.InUnit(self.encoding.label_mean, self.encoding.label_deviation))
+
+    def fallback_loss(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """As the loss of the task. See `HeteroNNHostScheduler`."""
+        if self.label.kind is LabelKind.REGRESSION:
+            outputs = (outputs - self.encoding.label_mean) / self.encoding.label_deviation
+        return self.loss(outputs, labels)
+
+    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER, fallback: bool = False) -> Predictions:
         """With the names of the classes. See `HeteroNNHostScheduler`."""
-        return replace(super().predict(ids, task_id), classes=self.label.classes)
+        return replace(super().predict(ids, task_id, fallback), classes=self.label.classes)
 
     def test(
         self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]

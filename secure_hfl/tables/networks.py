@@ -16,6 +16,7 @@ LayerNorm bounds what an encrypted scheme takes. GELU has no kink at which the s
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from secure_hfl.tables.spec import Network
@@ -56,3 +57,15 @@ def bottom_model(width: int, network: Network) -> nn.Module:
 def top_model(width: int, network: Network, outputs: int) -> nn.Module:
     """[batch, width] -> [batch, outputs]."""
     return nn.Sequential(nn.Linear(width, network.hidden), nn.GELU(), nn.Linear(network.hidden, outputs))
+
+
+class InUnit(nn.Module):
+    """Standardised numbers in the label's own unit."""
+
+    def __init__(self, mean: float, deviation: float) -> None:
+        super().__init__()
+        self.mean, self.deviation = mean, deviation
+
+    def forward(self, standardised: torch.Tensor) -> torch.Tensor:
+        """[batch, 1] -> [batch, 1]."""
+        return standardised * self.deviation + self.mean

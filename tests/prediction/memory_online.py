@@ -49,13 +49,13 @@ class Online:
         ends: of the connection under way.
     """
 
-    def __init__(self, parties: MemoryParties) -> None:
+    def __init__(self, parties: MemoryParties, fallback: bool = False) -> None:
         self.parties = parties
         self._scheme = parties.runs[HOST].bench.assignment.scheme
         assigned = {name: Sessions._assigned(parties.runs[name].bench.assignment) for name in (HOST, COLLABORATOR)}
         schedulers: Any = parties.schedulers
         self.door = OpenDoor(assigned[HOST][0])
-        self.service = PredictionService(schedulers[HOST], *assigned[HOST], self.door)
+        self.service = PredictionService(schedulers[HOST], *assigned[HOST], self.door, fallback=fallback)
         self.server = PredictionServer(schedulers[COLLABORATOR], *assigned[COLLABORATOR], self._connect)
         self.ends: tuple[Channel, Channel]
         self._thread: threading.Thread | None = None

@@ -14,6 +14,8 @@ from torch import nn
 from secure_hfl import RandomizedResponse, mock_context
 from secure_hfl.cli.script import execute
 from secure_hfl.errors import ConfigurationError, SecureHflError
+from secure_hfl.prediction.alone import PredictingAlone
+from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tables import TableCollaborator, TableHost
 from secure_hfl.tables.encoding import Encoding
@@ -57,6 +59,7 @@ def with_weights(scheduler: Any, *methods: str) -> Any:
 def schedulers(**host: Any) -> dict[str, Any]:
     """Of the two tables."""
     ours, theirs = people()
+    ours = host.pop("data", ours)
     given = {"id": "pid", "feature_key": HOST, "label": "outcome", "log_rounds": 1, **host}
     return {
         HOST: with_weights(TableHost(ours, **given), "build_feature_model", "build_infer_model"),
@@ -229,3 +232,18 @@ def test_figures() -> None:
     assert (found["accuracy"], found["auc"]) == (0.75, 0.875)
     found = figures(LabelKind.REGRESSION, torch.tensor([[1.0], [3.0]]), torch.tensor([1.0, 2.0]))
     assert (found["rmse"], found["r2"]) == (0.5**0.5, -1.0)
+
+
+def test_a_fallback_head_predicts_in_the_labels_own_unit(tmp_path: Path) -> None:
+    ours, _ = people()
+    rows = ours.assign(score=1000 + 100 * (ours["age"] - 50)).drop(columns="outcome")
+    given = {"label": "score", "label_kind": "regression", "fallback": True}
+    parties = MemoryParties(tmp_path, "plain", RunOptions(rounds=4), schedulers=schedulers(data=rows, **given))
+    parties.execute()
+    assert not parties.errors, parties.errors
+    host: Any = parties.schedulers[HOST]
+    side = HostSide(host, *Sessions._assigned(parties.runs[HOST].bench.assignment))
+    found = PredictingAlone(side).predict(list(rows["pid"]))
+    truth = torch.tensor(rows["score"].to_numpy())
+    spread = float(truth.std())
+    assert float((found.outputs[:, 0] - truth).abs().mean()) < 0.8 * spread, "not of the standardised label"

@@ -1,0 +1,63 @@
+"""The Host predicts alone, with its fallback head: nobody else is asked, and nothing crosses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from secure_hfl.engine.contract import HostScheduler
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.prediction.assignment import find_prediction
+from secure_hfl.prediction.features import Rows
+from secure_hfl.prediction.host_side import HostSide
+from secure_hfl.prediction.outcome import ALONE, Predictions, Request
+
+
+class PredictingAlone:
+    """A Host with a finished task that has trained a fallback head.
+
+    Args:
+        side: the Host's. Not while a session is open.
+
+    Raises:
+        ConfigurationError: no such head was trained.
+    """
+
+    def __init__(self, side: HostSide) -> None:
+        if side.models.fallback is None:
+            raise ConfigurationError(
+                f"task {side.party.assignment.record.name!r} has no fallback head: it is trained where the Host's "
+                "script says fallback=True"
+            )
+        self._side, self._head = side, side.models.fallback
+
+    def predict(self, ids: Sequence[str]) -> Predictions:
+        """Outputs of the ids that the Host holds, in the order of the request.
+
+        Raises:
+            ConfigurationError, UserCodeError: these are no ids, or the Host's own code failed at them.
+        """
+        user, party = self._side.bench.user, self._side.party
+        user.interrupter = user.interrupter.renewed()
+        try:
+            request = Request(ids, self._side.held(), party.assignment.party)
+            rows = party.features.of(request.asked) if request.asked else Rows((), torch.empty(0, 0))
+            outputs = self._head.outputs(rows.features) if request.asked else torch.empty(0, 0)
+        finally:
+            user.interrupter.stop()
+        return replace(request.answered(rows.ids, outputs, {}, rows.labels), source=ALONE)
+
+
+def predicting_alone(scheduler: HostScheduler, reference: str) -> PredictingAlone:
+    """The Host of a finished task. Errors as `find_prediction` and `PredictingAlone`."""
+    return PredictingAlone(HostSide(scheduler, *find_prediction(scheduler, "host", reference)))
+
+
+def predicted_beside(scheduler: HostScheduler, reference: str, found: Predictions) -> Predictions | None:
+    """What the Host alone predicts of the samples that were predicted; None where it has no fallback head."""
+    assignment, training = find_prediction(scheduler, "host", reference)
+    if not training.has_fallback:
+        return None
+    return PredictingAlone(HostSide(scheduler, assignment, training)).predict(list(found.at))
