@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
-from secure_hfl.cli import check, doctor, evaluate, identity, predict, run, table, task
+from secure_hfl.cli import check, doctor, evaluate, export, identity, predict, run, table, task
 from secure_hfl.cli.output import print_error
 from secure_hfl.version import __version__
 
@@ -34,6 +34,7 @@ ORDER = (
     "serve",
     "evaluate",
     "card",
+    "export",
     "audit",
     "console",
     "doctor",
@@ -88,7 +89,7 @@ def _options(
 
 
 def _register() -> None:
-    for module in (identity, task, check, run, table, predict, evaluate, doctor):
+    for module in (identity, task, check, run, table, predict, evaluate, export, doctor):
         module.register(app)
     for name in PLUG_INS:
         if _exists(name):

@@ -24,6 +24,7 @@ from secure_hfl.log import ensure_visible
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.optimizer import SecureOptimizer
 from secure_hfl.prediction.alone import predicting_alone
+from secure_hfl.prediction.export import Exported, export_host
 from secure_hfl.prediction.host import predicting_host
 from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.prediction.service import PredictionService, prediction_service
@@ -253,6 +254,23 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             file = token_file or service.directory / "http.token"
             server = self._server = HttpServer(service, options_of(http, file, tls, allow_remote, wait_seconds))
             server.run()
+
+    def export(self, directory: Path, task_id: str = PLACEHOLDER, onnx: bool = False) -> list[Exported]:
+        """Write the Host's models of a finished task: safetensors, programs of `torch.export`, and ONNX if asked for.
+
+        Args:
+            directory: where to; made if need be.
+            task_id: as for `launch_task`; the placeholder stands for the only finished task here.
+
+        Returns:
+            What was written, and what could not be, and why.
+
+        Raises:
+            MissingExtra: ONNX needs onnx and onnxscript.
+        """
+        ensure_visible()
+        with one_line_errors():
+            return export_host(self, task_id, directory, onnx)
 
     def is_task_finished(self) -> bool:
         """Asked after every round. By default true when the configured max rounds are reached."""
