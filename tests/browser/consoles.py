@@ -26,6 +26,9 @@ FLAGS = (
 )
 """A browser that asks nobody for anything but the page."""
 
+PICTURES = os.environ.get("SECURE_HFL_SCREENSHOTS", "")
+"""A directory that pictures go to; empty: they are not wanted."""
+
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 400, "height": 800}
 
 
@@ -93,6 +96,12 @@ class Console:
         found = self.page.get_by_text(text).first
         expect(found).to_be_visible(timeout=1000 * seconds(quiet_seconds))
         return found
+
+    def picture(self, name: str) -> None:
+        """Of what is to be seen, in both themes, if pictures are wanted: `PICTURES`."""
+        for theme in ("light", "dark") if PICTURES else ():
+            self.page.emulate_media(color_scheme=theme)
+            self.page.screenshot(path=Path(PICTURES) / f"{name}-{theme}.png", full_page=True)
 
     def stop(self) -> None:
         """As Ctrl-C does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,7 @@ from playwright.sync_api import Page
 
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import Invite, TaskStore, create_task, join_task
-from tests.browser.consoles import NARROW, WIDE, Console
-
-PICTURES = os.environ.get("SECURE_HFL_SCREENSHOTS")
-"""Where pictures go, if they are wanted: docs/images/console."""
+from tests.browser.consoles import NARROW, PICTURES, WIDE, Console
 
 MOST_BYTES = 300_000
 WEIGHT = """() => performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
