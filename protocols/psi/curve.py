@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from struct import iter_unpack
+from typing import Protocol
 
 import gmpy2
 import numpy as np
@@ -130,10 +131,24 @@ def encode_ids(pair: bytes, ids: Sequence[str]) -> bytes:
     return encode_to_curve(domain(pair), canonical(ids))
 
 
-def raise_points(pair: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
+class Chunk(Protocol):
+    """A message with a part of a peer's points."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def points(self) -> bytes: ...
+
+
+def shared_digests(pair: bytes, scalar: Scalar, message: Chunk) -> bytes:
     """The digests of a chunk of the peer's points times our scalar, in their order."""
     try:
         shared = multiply(scalar, message.points)
     except InvalidPoint as error:
-        raise InvalidPoint(f"PsiPoints {message.index}: {error}") from None
-    return PsiDigests(message.index, digest(pair, shared))
+        raise InvalidPoint(f"{type(message).__name__} {message.index}: {error}") from None
+    return digest(pair, shared)
+
+
+def raise_points(pair: bytes, scalar: Scalar, message: PsiPoints) -> PsiDigests:
+    """The same, as they are sent back in PSI."""
+    return PsiDigests(message.index, shared_digests(pair, scalar, message))

@@ -110,7 +110,7 @@ class PsiPoints(Message):
     points: bytes
 
     def __post_init__(self) -> None:
-        _require_chunk(self, "points", POINT_BYTES)
+        require_chunk(self, "points", POINT_BYTES)
 
     @property
     def items(self) -> int:
@@ -144,7 +144,7 @@ class PsiDigests(Message):
     digests: bytes
 
     def __post_init__(self) -> None:
-        _require_chunk(self, "digests", DIGEST_BYTES)
+        require_chunk(self, "digests", DIGEST_BYTES)
 
     @property
     def items(self) -> int:
@@ -205,7 +205,8 @@ class PsiResult(Message):
         return np.flatnonzero(bits[:size])
 
 
-def _require_chunk(message: Message, name: str, item_bytes: int) -> None:
+def require_chunk(message: Message, name: str, item_bytes: int) -> None:
+    """Raise `MalformedMessage` unless a chunk has an index, and a whole number of items in the field of this name."""
     message.require_int("index", 0, MAX_IDS - 1)
     data = getattr(message, name)
     message.require(isinstance(data, bytes), f"{name} must be bytes, not {type(data).__name__}")

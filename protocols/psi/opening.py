@@ -5,13 +5,26 @@ both     PsiOpen(set_size, chunk, pair, suite)
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from protocols.core.errors import LimitExceeded, RoleAlreadyUsed, WrongSession
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.psi.encode import SUITE
 from protocols.psi.messages import PsiOpen
 
 
-def check_opening(message: PsiOpen, pair: bytes, max_peer_ids: int) -> None:
+class Announced(Protocol):
+    """What an opening says, whatever it opens."""
+
+    @property
+    def set_size(self) -> int: ...
+    @property
+    def pair(self) -> bytes: ...
+    @property
+    def suite(self) -> str: ...
+
+
+def check_opening(message: Announced, pair: bytes, max_peer_ids: int) -> None:
     """Check a peer's opening.
 
     Raises:

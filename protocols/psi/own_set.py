@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
-from protocols.psi.curve import Scalar, multiply, raise_points
+from protocols.psi.curve import Chunk, Scalar, multiply, raise_points, shared_digests
 from protocols.psi.encode import POINT_BYTES
 from protocols.psi.hashed import HashedIds
 from protocols.psi.messages import MAX_CHUNK, PsiDigests, PsiPoints
@@ -71,6 +71,10 @@ class OwnSet:
     def raised(self, messages: Iterable[PsiPoints]) -> Iterator[PsiDigests]:
         """Digests of the peer's points under our scalar too; one message for each. Raises `InvalidPoint`."""
         return self._mapper(partial(raise_points, self.pair, self.scalar), messages)
+
+    def shared(self, messages: Iterable[Chunk]) -> Iterator[bytes]:
+        """The same digests, chunk by chunk, for who does not send them back in the peer's order."""
+        return self._mapper(partial(shared_digests, self.pair, self.scalar), messages)
 
     def named(self, positions: NDArray[np.int64]) -> frozenset[str]:
         """The ids at these positions; fastest if they ascend, as ids then lie in memory."""

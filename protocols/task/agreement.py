@@ -29,7 +29,8 @@ from protocols.core.randomness import Randomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.task.feature_keys import check_certificates, check_host_key, check_key
 from protocols.task.hello_check import check_hello
-from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
+from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
+from protocols.task.manifest_checks import session_id
 from protocols.task.resumption import ResumePoint, newest_common
 from protocols.task.terms import Declared, Pinned, check_may_train, check_summand
 
@@ -48,6 +49,7 @@ class HostPlan:
         is_summed: it gets the sum of all collaborators' projections, and none by itself.
         trained: of a prediction, which training's result it uses (`Hello.trained`); empty: it trains.
         is_online: of a prediction: the session stays open.
+        is_overlap: it trains and predicts nothing: how many ids both have is counted.
     """
 
     task_id: str
@@ -64,6 +66,7 @@ class HostPlan:
     is_summed: bool = False
     trained: bytes = field(default=b"", repr=False)
     is_online: bool = False
+    is_overlap: bool = False
 
     def lets_train(self, name: str) -> bool:
         """Whether this collaborator may be shown gradients."""
@@ -110,7 +113,8 @@ class HostAgreement:
         hello, plan = self._hellos[name], self._plan
         if hello is None:
             raise CallOutOfOrder(f"{name} has not introduced itself")
-        check_hello(hello, plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming, plan.trained)
+        said = plan.task_id, plan.scheme, plan.is_reproducible, plan.is_resuming, plan.trained, plan.is_overlap
+        check_hello(hello, *said)
         check_key(plan.pinned, name, hello.feature_key)
         if hello.is_feature_trainable:
             check_may_train(hello.feature_key, name, plan.may_train)
@@ -142,7 +146,9 @@ class HostAgreement:
         if len(hellos) < len(self._hellos):
             raise CallOutOfOrder(f"{len(hellos)} of {len(self._hellos)} collaborators have been admitted")
         plan = self._plan
-        if not plan.declared.max_rounds and not plan.trained:  # the user decides as they go, within what all allow
+        if not (
+            plan.declared.max_rounds or plan.trained or plan.is_overlap
+        ):  # the user decides as they go, within what all allow
             rounds = min((hello.round_limit for hello in hellos if hello.round_limit), default=0)
             plan = replace(plan, declared=replace(plan.declared, max_rounds=rounds))
         for at, hello in enumerate(hellos):
@@ -239,6 +245,7 @@ class CollaboratorAgreement:
             hello.is_reproducible,
             ID_NORMALISATION,
             hello.trained.hex(),
+            hello.is_overlap,
         )
         theirs = (
             manifest.protocol_version,
@@ -248,6 +255,7 @@ class CollaboratorAgreement:
             manifest.is_reproducible,
             manifest.id_normalisation,
             manifest.trained.hex(),
+            manifest.is_overlap,
         )
         names = (
             "protocol version",
@@ -257,6 +265,7 @@ class CollaboratorAgreement:
             "seed",
             "id normalisation",
             "trained result",
+            "kind (is_overlap)",
         )
         for name, our, their in zip(names, wanted, theirs):
             if our != their:
@@ -351,6 +360,7 @@ def make_manifest(
         is_summed=plan.is_summed,
         trained=plan.trained,
         is_online=plan.is_online,
+        is_overlap=plan.is_overlap,
         prediction_limits=tuple(hello.prediction_limit for hello in hellos if plan.trained),
         asked_limits=tuple(hello.asked_limit for hello in hellos if plan.trained),
     )

@@ -7,7 +7,13 @@ from protocols.task.manifest import PROTOCOL_VERSION, Hello
 
 
 def check_hello(
-    hello: Hello, task_id: str, scheme: str, is_reproducible: bool, is_resuming: bool = False, trained: bytes = b""
+    hello: Hello,
+    task_id: str,
+    scheme: str,
+    is_reproducible: bool,
+    is_resuming: bool = False,
+    trained: bytes = b"",
+    is_overlap: bool = False,
 ) -> None:
     """Raise `WrongSession` when a collaborator is about to run something else than the host."""
     who = hello.feature_key
@@ -18,6 +24,12 @@ def check_hello(
         )
     if hello.task_id != task_id:
         raise WrongSession(f"task: the host runs {task_id}, {who} runs {hello.task_id}")
+    if hello.is_overlap != is_overlap:
+        one, other = ("the host", who) if is_overlap else (who, "the host")
+        raise WrongSession(
+            f"kind: {one} counts the ids that both hold (`secure-hfl overlap`), {other} does something else with the "
+            "task; no data was sent. Start the same at all parties"
+        )
     if bool(hello.trained) != bool(trained):
         one, other = ("the host", who) if trained else (who, "the host")
         raise WrongSession(

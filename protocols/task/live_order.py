@@ -18,7 +18,7 @@ from protocols.core.sender import Sender
 from protocols.core.wire_format import recorded_of
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
-from protocols.task.order import Purpose, TaskOrder
+from protocols.task.order import TaskOrder, purpose_of
 from protocols.task.scheme_order import SchemeOrder
 
 
@@ -66,9 +66,7 @@ class LiveOrder:
             raise MessageOutOfOrder("a Manifest that does not list the collaborator")
         trainable = manifest.trainable[manifest.feature_keys.index(hello.feature_key)]
         terms = manifest.pair_terms(hello.feature_key)
-        purpose = (
-            Purpose.ONLINE if manifest.is_online else Purpose.PREDICTION if manifest.is_prediction else Purpose.TRAINING
-        )
+        purpose = purpose_of(manifest.is_prediction, manifest.is_online, manifest.is_overlap)
         order = TaskOrder(self._order_of(trainable), manifest.resume_point, None, terms, purpose)
         order.step(Sender.COLLABORATOR, Hello, (int(Phase.JOIN), 0, 0), recorded_of(hello))
         return order

@@ -6,7 +6,6 @@ The conversation that these belong to: protocols/task/agreement.py.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 
@@ -19,7 +18,8 @@ from protocols.core.sizes import Range, Recorded, TaskSizes, between
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.psi.buckets import bucketing_domain
 from protocols.psi.encode import pair_id
-from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
+from protocols.task.manifest_checks import check_positions, check_terms
+from protocols.task.resumption import MAX_OFFERED, POSITION_BYTES, TAG_BYTES, ResumePoint
 from protocols.task.terms import FINGERPRINT_BYTES, Declared, PairTerms, RunLimits
 from protocols.wire.sizes import data, number
 
@@ -68,7 +68,7 @@ def _hello_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
     size += _beyond(agreed.least_others)
     # What only predictions have: the fields' tags have two bytes.
     asked = data(len(agreed.trained) // 2), number(agreed.prediction_limit), number(agreed.asked_limit)
-    size += sum(field + 1 for field in asked if field)
+    size += sum(field + 1 for field in asked if field) + 3 * agreed.is_overlap
     return size, size
 
 
@@ -92,7 +92,7 @@ def _manifest_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Ran
     if agreed.trained:
         said = 1 + data(TRAINED_BYTES) + 3 * agreed.is_online
         low, high = low + said + 2 * (1 + data(count)), high + said + 2 * (1 + data(5 * count))
-    return low, high
+    return low + 3 * agreed.is_overlap, high + 3 * agreed.is_overlap
 
 
 def _terms_bounds(count: int) -> Range:
@@ -127,6 +127,7 @@ class Hello(Message):
         trained: of a prediction, which training's result it uses: the digest of the manifest of that training's last
             conversation. Empty: the task is to be trained.
         prediction_limit, asked_limit: of a prediction, `RunLimits.predictions` and `asked_a_day`.
+        is_overlap: nothing is trained or predicted: how many ids both have is counted (protocols/overlap/).
     """
 
     protocol_version: Uint32
@@ -148,6 +149,7 @@ class Hello(Message):
     trained: bytes = field(default=b"", repr=False)
     prediction_limit: Uint32 = 0
     asked_limit: Uint32 = 0
+    is_overlap: bool = False
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -165,6 +167,8 @@ class Hello(Message):
         self.require_bytes("trained", TRAINED_BYTES if self.trained else 0)
         is_training_only = self.is_resuming or self.is_feature_trainable
         self.require(not (self.trained and is_training_only), "a prediction trains nothing and is not resumed")
+        is_other = is_training_only or self.trained
+        self.require(not (self.is_overlap and is_other), "where ids are counted, nothing is trained or predicted")
         self.require(
             bool(self.trained) or not (self.prediction_limit or self.asked_limit), "only a prediction has such limits"
         )
@@ -202,6 +206,7 @@ class Manifest(Message):
         trained: see `Hello`; all parties of a prediction have the same.
         prediction_limits, asked_limits: of a prediction, as each Hello says; empty in a training.
         is_online: of a prediction: the session stays open, and ids come as they are asked for.
+        is_overlap: see `Hello`.
     """
 
     protocol_version: Uint32
@@ -242,6 +247,7 @@ class Manifest(Message):
     prediction_limits: tuple[Uint32, ...] = ()
     asked_limits: tuple[Uint32, ...] = ()
     is_online: bool = False
+    is_overlap: bool = False
 
     def __post_init__(self) -> None:
         self.require_int("protocol_version", 1, (1 << 16) - 1)
@@ -274,6 +280,7 @@ class Manifest(Message):
             place = (self.resumed_phase, self.resumed_round, self.resumed_batch)
             self.require(place == (0, 0, 0), "a task that starts at its beginning has no place to go on from")
         self._check_prediction()  # first: terms are read by these lengths
+        self._check_overlap()
         self._check_terms()
 
     def _check_prediction(self) -> None:
@@ -285,6 +292,11 @@ class Manifest(Message):
         self.require(fits, "is_online must be true or false, and only a prediction is on line")
         is_training = self.resumed_from or any(self.trainable) or any(self.seams)
         self.require(not (self.trained and is_training), "a prediction trains nothing and is not resumed")
+
+    def _check_overlap(self) -> None:
+        is_other = self.trained or self.resumed_from or any(self.trainable) or any(self.seams) or self.has_projection
+        fits = type(self.is_overlap) is bool and not (self.is_overlap and (is_other or self.is_summed))
+        self.require(fits, "is_overlap must be true or false, and where it is, nothing is trained or predicted")
 
     @property
     def is_prediction(self) -> bool:
@@ -355,9 +367,11 @@ class Manifest(Message):
         return ResumePoint(Phase(self.resumed_phase), self.resumed_round, self.resumed_batch)
 
     def digest(self) -> bytes:
-        """SHA-256 over every field, length-prefixed, in the order of the fields; the last one only where it is true."""
+        """SHA-256 over every field, length-prefixed, in the order of the fields; and the last two where true."""
         state = hashlib.sha256(b"secure-hfl manifest v3")
-        for each in fields(self) if self.is_online else fields(self)[:-1]:
+        for each in fields(self):
+            if each.name in _SAID_IF_TRUE and not getattr(self, each.name):
+                continue
             value = getattr(self, each.name)
             for item in (len(value), *value) if isinstance(value, tuple) else (value,):
                 data = item if isinstance(item, bytes) else repr(item).encode()
@@ -365,28 +379,12 @@ class Manifest(Message):
         return state.digest()
 
 
+_SAID_IF_TRUE = ("is_online", "is_overlap")
+
 _PER_COLLABORATOR = (
     *("nonces", "trainable", "projection_widths", "seams", "may_train", "fingerprints"),
     *("width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others"),
 )
-
-
-def check_positions(message: Message, seams: Sequence[bytes]) -> None:
-    """Raise unless each is empty or one that a transcript can hold."""
-    for seam in seams:
-        try:
-            if seam:
-                TranscriptPosition.decode(seam)
-        except InvalidInput as error:
-            raise message.fail(str(error)) from error
-
-
-def check_terms(message: Message, read: Callable[[], object]) -> None:
-    """Raise unless a message's terms, as `read` makes them, are in their ranges."""
-    try:
-        read()
-    except InvalidInput as error:
-        raise message.fail(str(error)) from error
 
 
 @wire(19, ledger=public(""), bounds=between(data(32), data(32)))
@@ -398,11 +396,3 @@ class ManifestAccepted(Message):
 
     def __post_init__(self) -> None:
         self.require_bytes("digest", 32)
-
-
-def session_id(task_id: str, host_nonce: bytes, feature_keys: Sequence[str], nonces: Sequence[bytes]) -> bytes:
-    """32 bytes that no party can choose alone."""
-    state = hashlib.sha256(b"secure-hfl session v1" + host_nonce)
-    for text, nonce in ((task_id, b""), *zip(feature_keys, nonces)):
-        state.update(len(text.encode()).to_bytes(8, "big") + text.encode() + nonce)
-    return state.digest()

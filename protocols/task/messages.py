@@ -14,6 +14,7 @@ from protocols.lookup.messages import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.overlap.messages import OverlapDigests, OverlapOpen, OverlapPoints, OverlapSize
 from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.task.abort import Abort
@@ -56,4 +57,8 @@ COMMON_MESSAGES: tuple[type[Message], ...] = (
     RowsAsked,
     RowsRefused,
     RequestsOver,
+    OverlapOpen,
+    OverlapPoints,
+    OverlapDigests,
+    OverlapSize,
 )

@@ -10,6 +10,7 @@
     resumed         the same, but behind JOINED comes ALIGN, or RESTORED and the scheme's set-up from there
     "(...)": once, if the host gets the sum of all projections only
     prediction      protocols/task/prediction_order.py, on line protocols/task/online_order.py
+    overlap         protocols/task/overlap_order.py
 
 Each direction runs by itself, as each is streamed; `TaskOrder` adds what holds across the two. Between phases and
 rounds both exchange signed heads (`Checkpoint`). Abort may come anywhere. The tables of PSI are those of its roles.
@@ -40,6 +41,7 @@ from protocols.task.history import History
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
 from protocols.task.offline_order import OfflineOrder
 from protocols.task.online_order import OnlineRoundOrder, online_boundaries, online_table
+from protocols.task.overlap_order import OverlapStreams, overlap_table
 from protocols.task.prediction_order import prediction_table, restore_trained
 from protocols.task.resumed_order import restore
 from protocols.task.resumption import ResumePoint
@@ -125,6 +127,17 @@ class Purpose(Enum):
     PREDICTION = auto()
     ONLINE = auto()
     """A prediction that stays open: ids come as they are asked for."""
+    OVERLAP = auto()
+    """How many ids both have is counted, before anything is trained."""
+
+
+def purpose_of(is_prediction: bool, is_online: bool, is_overlap: bool) -> Purpose:
+    """As the parties' manifest says it."""
+    if is_overlap:
+        return Purpose.OVERLAP
+    if not is_prediction:
+        return Purpose.TRAINING
+    return Purpose.ONLINE if is_online else Purpose.PREDICTION
 
 
 def tables_of(scheme: SchemeOrder, purpose: Purpose = Purpose.TRAINING) -> dict[Sender, Table]:
@@ -132,6 +145,8 @@ def tables_of(scheme: SchemeOrder, purpose: Purpose = Purpose.TRAINING) -> dict[
     tables: dict[Sender, Table] = {H: _host_table(scheme), C: _collaborator_table(scheme)}
     if purpose is Purpose.TRAINING:
         return tables
+    if purpose is Purpose.OVERLAP:
+        return {sender: overlap_table(sender, table) for sender, table in tables.items()}
     change = online_table if purpose is Purpose.ONLINE else prediction_table
     return {sender: change(sender, table, scheme) for sender, table in tables.items()}
 
@@ -219,7 +234,8 @@ class TaskOrder:
         self._directions = {sender: Direction(sender, tables[sender], boundaries[sender]) for sender in Sender}
         self._rules = _rules_of(scheme, tables)
         self._scheme_rules = scheme.rules()
-        self._seen, self._psi = LastSeen(), PsiStreams()
+        self._seen = LastSeen()
+        self._psi = OverlapStreams() if purpose is Purpose.OVERLAP else PsiStreams()
         is_restored = point is not None and point.is_set_up and not scheme.keeps_weights
         versions = self._history.versions(point) if point and is_restored else (0, 0)
         self._weights = VersionOrder(scheme, versions if purpose is Purpose.TRAINING else None)
@@ -268,7 +284,7 @@ class TaskOrder:
         direction.check_signed()
         if self._point is not None:
             restore(direction, stretch[0], self._scheme, self._point)
-        elif self._purpose is not Purpose.TRAINING:
+        elif self._purpose in (Purpose.PREDICTION, Purpose.ONLINE):
             restore_trained(direction, stretch[0], self._scheme, self._purpose is Purpose.ONLINE)
         direction.stretch = stretch
 

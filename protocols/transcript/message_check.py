@@ -16,7 +16,7 @@ from protocols.layer.messages import FeatureShape
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.task.history import History
 from protocols.task.manifest import PROTOCOL_VERSION
-from protocols.task.order import Purpose, TaskOrder
+from protocols.task.order import Purpose, TaskOrder, purpose_of
 from protocols.task.resumption import ResumePoint
 from protocols.task.scheme_order import SchemeOrder
 from protocols.task.terms import PairTerms
@@ -100,8 +100,8 @@ class MessageCheck:
                 return
             if terms.protocol_version != PROTOCOL_VERSION:
                 raise InvalidInput(f"protocol version {terms.protocol_version}; known here is {PROTOCOL_VERSION}")
-            if terms.trained:
-                purpose = Purpose.ONLINE if terms.is_online else Purpose.PREDICTION
+            if terms.trained or terms.is_overlap:
+                purpose = purpose_of(bool(terms.trained), terms.is_online, terms.is_overlap)
                 self._order.begin(scheme.prediction_order(), None, terms.pair_terms, purpose)
             else:
                 self._order.begin(scheme.task_order(terms.is_trainable), terms.resume_point, terms.pair_terms)

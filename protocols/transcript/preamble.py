@@ -24,7 +24,8 @@ from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import digest_of
 
 MAX_PARAMETERS = 10_000
-_OF_A_PREDICTION = ("trained", "prediction_limit", "asked_limit", "is_online")
+_OF_A_PREDICTION = ("trained", "prediction_limit", "asked_limit")
+_SAID_IF_TRUE = ("is_online", "is_overlap")
 MAX_SOFTWARE = 64
 
 T = TypeVar("T", bound="_PreambleText")
@@ -108,9 +109,10 @@ class AgreedTerms(_PreambleText):
         trained: of a prediction, the digest of the manifest of the training whose result it uses.
         prediction_limit, asked_limit: of a prediction, what this collaborator allows (`RunLimits`).
         is_online: of a prediction: the session stays open, and ids come as they are asked for.
+        is_overlap: nothing was trained or predicted: how many ids both have was counted.
 
-    What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it; the
-    last four are in the text of predictions only, and `is_online` only where it is true.
+    What comes behind the certificates is not in the text of protocol versions before 3, which said nothing of it;
+    `trained` and the two limits behind it are in the text of predictions only, the last two only where they are true.
     """
 
     line_name: ClassVar[str] = "agreed"
@@ -118,7 +120,7 @@ class AgreedTerms(_PreambleText):
         (
             *("max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train"),
             *("width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "is_summed"),
-            *("trained", "prediction_limit", "asked_limit", "is_online"),
+            *("trained", "prediction_limit", "asked_limit", "is_online", "is_overlap"),
         )
     )
 
@@ -158,17 +160,16 @@ class AgreedTerms(_PreambleText):
     prediction_limit: int = 0
     asked_limit: int = 0
     is_online: bool = False
+    is_overlap: bool = False
 
     def text(self) -> str:
         """See the base."""
         values = asdict(self)
         if self.protocol_version < WITH_TERMS:
             values = {name: value for name, value in values.items() if name not in self.newer}
-        elif not self.trained:
-            values = {name: value for name, value in values.items() if name not in _OF_A_PREDICTION}
-        elif not self.is_online:
-            del values["is_online"]
-        return _spelled(values)
+        left_out = [name for name in _SAID_IF_TRUE if not getattr(self, name)]
+        left_out += () if self.trained else _OF_A_PREDICTION
+        return _spelled({name: value for name, value in values.items() if name not in left_out})
 
     def __post_init__(self) -> None:
         for name in ("task_id", "scheme", "id_normalisation", "host", "collaborator"):
@@ -180,7 +181,7 @@ class AgreedTerms(_PreambleText):
         self.require(1 <= len(self.collaborators) <= MAX_PARTIES, f"1 to {MAX_PARTIES} collaborators")
         self.require(all(_is_text(key) for key in self.collaborators), "collaborators must be lines of text")
         self.require(self.collaborator in self.collaborators, "the collaborator must be one of the collaborators")
-        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train", "is_summed", "is_online"):
+        for name in ("is_trainable", "has_projection", "is_reproducible", "may_train", "is_summed", *_SAID_IF_TRUE):
             self.require(type(getattr(self, name)) is bool, f"{name} must be true or false")
         self.require(type(self.protocol_version) is int and 0 < self.protocol_version < 1 << 16, "protocol_version")
         self.require(type(self.projection_width) is int and 0 <= self.projection_width < 1 << 16, "projection_width")
@@ -193,6 +194,8 @@ class AgreedTerms(_PreambleText):
         has_limits = self.prediction_limit or self.asked_limit
         self.require(bool(self.trained) or not has_limits, "only a prediction has such limits")
         self.require(bool(self.trained) or not self.is_online, "only a prediction is on line")
+        is_other = is_training or self.trained or self.has_projection or self.is_summed
+        self.require(not (self.is_overlap and is_other), "where ids are counted, nothing is trained or predicted")
         self._check_resumption()
         certificates = [self.certificate(sender) for sender in Sender]
         self.require(certificates[0].fingerprint != certificates[1].fingerprint, "the parties have one certificate")
@@ -277,6 +280,8 @@ class AgreedTerms(_PreambleText):
             said["prediction"] = f"with the result of the training whose last manifest has the digest {self.trained}"
         if self.is_online:
             said["session"] = "on line: ids are looked up, and predicted, as they are asked for"
+        if self.is_overlap:
+            said["session"] = "overlap: how many ids both hold is counted; nothing is trained or predicted"
         may = "may be shown to" if self.may_train else "are kept from"
         summed = f"the host gets the sum of those of {', '.join(self.collaborators)} only"
         asked = f"{self.collaborator} asks for a sum with at least {self.least_others} others"
@@ -345,6 +350,7 @@ class AgreedTerms(_PreambleText):
             prediction_limit=limits.predictions,
             asked_limit=limits.asked_a_day,
             is_online=manifest.is_online,
+            is_overlap=manifest.is_overlap,
         )
 
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from protocols.core.errors import SecureHflError
-from secure_hfl.cli import check, doctor, evaluate, export, identity, predict, run, table, task
+from secure_hfl.cli import check, doctor, evaluate, export, identity, overlap, predict, run, table, task
 from secure_hfl.cli.output import print_error
 from secure_hfl.version import __version__
 
@@ -26,6 +26,7 @@ PLUG_INS = tuple(f"secure_hfl.{name}.command" for name in ("demo", "audit", "ben
 ORDER = (
     "identity",
     "task",
+    "overlap",
     "check",
     "host",
     "collaborator",
@@ -89,7 +90,7 @@ def _options(
 
 
 def _register() -> None:
-    for module in (identity, task, check, run, table, predict, evaluate, export, doctor):
+    for module in (identity, task, overlap, check, run, table, predict, evaluate, export, doctor):
         module.register(app)
     for name in PLUG_INS:
         if _exists(name):

@@ -38,6 +38,12 @@ def _kept_text(store: TaskStore, record: TaskRecord) -> str | None:
     return f"SECRET files: {count}; delete with: secure-hfl task purge {record.task_id}" if count else None
 
 
+def _overlap_text(store: TaskStore, record: TaskRecord) -> str | None:
+    from secure_hfl.overlap.runs import results_of
+
+    return "\n".join(each.text() for each in results_of(store.directory(record.task_id))) or None
+
+
 def _encryption_text(store: TaskStore, record: TaskRecord) -> str | None:
     """What the last manifest says of it; None before there is one, and where there is nothing to say."""
     from protocols.core.errors import InvalidInput
@@ -86,6 +92,7 @@ def details(store: TaskStore, record: TaskRecord) -> Table:
         "Allowed here": allowed_text(record.limits) if record.role == "collaborator" else None,
         "State": state,
         "Data check": verdict + when,
+        "Overlap": _overlap_text(store, record),
         "Rounds finished": str(record.rounds_finished),
         "Failure": record.failure,
         "Created": f"{record.created_at:%Y-%m-%d %H:%M} UTC",
@@ -102,10 +109,12 @@ def details(store: TaskStore, record: TaskRecord) -> Table:
 
 def to_json(store: TaskStore, record: TaskRecord) -> dict[str, object]:
     """All of it, for programs."""
+    from secure_hfl.overlap.runs import results_of
     from secure_hfl.tasks.view import file_size, state_of, transcripts_of
 
     values: dict[str, object] = record.model_dump(mode="json")
     values["state"] = state_of(store, record)
+    values["overlap"] = [each.model_dump(mode="json") for each in results_of(store.directory(record.task_id))]
     values["encryption"] = _encryption_text(store, record)
     values["participants"] = [
         {**party.model_dump(mode="json"), "fingerprint": party.fingerprint} for party in record.participants

@@ -14,6 +14,7 @@ from protocols.core import multi_buffer
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.core.steps import ReceiveMany, Send, Steps, received_many
+from protocols.overlap.messages import OverlapPoints
 from protocols.psi import PSI_CHUNK, HashedIds, PsiOpen, PsiPoints, check_ids, hash_checked
 from protocols.psi.buckets import bucket_count, bucket_pair, hash_bucket
 from protocols.psi.opening import Opening
@@ -99,9 +100,13 @@ class PsiWork:
         if not isinstance(self.ids, IdFile):
             check_ids(self.ids)
 
+    def pair(self, collaborator: str) -> bytes:
+        """What stands for this session of the host and a collaborator."""
+        return self.manifest.pair(collaborator)
+
     def opening(self, collaborator: str) -> Opening:
         """How PSI of the host and a collaborator begins here."""
-        return Opening(PsiOpen(len(self.ids), self.chunk, self.manifest.pair(collaborator)), self.max_peer_ids)
+        return Opening(PsiOpen(len(self.ids), self.chunk, self.pair(collaborator)), self.max_peer_ids)
 
     def buckets_with(self, peer_ids: int) -> int:
         """Into how many buckets this party's set and a peer's are cut; 1: none."""
@@ -121,12 +126,12 @@ class PsiWork:
 
         ids = list(self.ids) if isinstance(self.ids, IdFile) else self.ids
         with self._hashing:
-            return hash_checked(self.manifest.pair(collaborator), ids, counting, self.chunk)
+            return hash_checked(self.pair(collaborator), ids, counting, self.chunk)
 
     def hashed_bucket(self, collaborator: str, index: int, size: int) -> HashedIds:
         """One bucket's ids, hashed for the host and this collaborator, and padding."""
         ids = tuple(self.files.bucket(index))
-        pair = bucket_pair(self.manifest.pair(collaborator), index)
+        pair = bucket_pair(self.pair(collaborator), index)
         with self._hashing:
             return hash_bucket(pair, ids, size, OsRandomness(), self.mapper_with(0), self.chunk)
 
@@ -186,6 +191,7 @@ class Stretch:
 
 
 WHOLE = Stretch()
+_POINTS = (PsiPoints, OverlapPoints)
 
 
 def watched(steps: Steps[T], progress: Progress, step: str, sends: int = 0, stretch: Stretch = WHOLE) -> Steps[T]:
@@ -201,8 +207,8 @@ def watched(steps: Steps[T], progress: Progress, step: str, sends: int = 0, stre
     try:
         while True:
             answer = yield wanted
-            if isinstance(wanted, ReceiveMany) and PsiPoints in wanted.types:
-                answer = counted(received_many(answer, PsiPoints), progress, step, wanted.count, stretch)
+            if isinstance(wanted, ReceiveMany) and wanted.types[0] in _POINTS:
+                answer = counted(received_many(answer, wanted.types[0]), progress, step, wanted.count, stretch)
             elif isinstance(wanted, Send) and isinstance(wanted.message, PsiPoints) and sends:
                 done += 1
                 progress.emit("psi", step=step, done=stretch.part * sends + done, total=stretch.parts * sends)

@@ -9,8 +9,11 @@ from typing import Any
 import pyarrow
 
 from secure_hfl.engine.id_forms import Forms
+from secure_hfl.errors import TableError
 from secure_hfl.tables import cells as read
-from secure_hfl.tables.problems import Problem, rows
+from secure_hfl.tables.problems import Problem, refuse, rows
+from secure_hfl.tables.sources import open_source
+from secure_hfl.tables.spec import DEFAULT_MISSING
 
 
 def normal(sample: str) -> str:
@@ -94,3 +97,15 @@ class Ids:
             return ""  # as most names do
         looked = "" if forms.looked_at == len(self.found) else f" of the first {forms.looked_at:,},"
         return f"ids match only where all parties write them alike:{looked} {forms}"
+
+
+def ids_of_table(path: str, column: str) -> list[str]:
+    """The ids of a CSV or Parquet file, without the rest of it. Raises `TableError` unless each row has its own."""
+    source = open_source(path)
+    if column not in source.names:
+        raise TableError(f"{source.where} has no column {column!r}; it has: {', '.join(source.names[:8])}")
+    ids = Ids(column, DEFAULT_MISSING)
+    for batch in source.batches():
+        ids.add(batch.column(batch.schema.get_field_index(column)))
+    refuse(source.where, *ids.problems())
+    return ids.found

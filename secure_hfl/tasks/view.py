@@ -22,7 +22,7 @@ def transcripts_of(store: TaskStore, record: TaskRecord) -> list[str]:
         return peer, int(run) if run.isdecimal() else 0
 
     directory = store.directory(record.task_id)
-    patterns = ("transcripts/*.transcript", "predictions/transcripts/*.transcript")
+    patterns = ("transcripts/*.transcript", "predictions/transcripts/*.transcript", "overlap/transcripts/*.transcript")
     return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern), key=order)]
 
 

@@ -67,7 +67,7 @@ class Tensor(_message.Message):
     def __init__(self, dtype: _Optional[_Union[DType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Envelope(_message.Message):
-    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "sum_key", "sum_keys", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "relation_query", "relation_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "share_mark", "mark_query", "form_query", "checkpoint", "countersignature", "population_open", "population_digests", "lookup_points", "lookup_replies", "lookup_refused", "rows_asked", "rows_refused", "requests_over", "psi_buckets", "psi_buckets_taken")
+    __slots__ = ("sequence", "phase", "round", "batch", "abort", "hello", "manifest", "manifest_accepted", "psi_open", "psi_points", "psi_digests", "psi_result", "secrets_commitment", "split_digest", "batch_open", "epoch_end", "sum_key", "sum_keys", "round_start", "task_finished", "finish_acknowledged", "frozen_rows", "batch_closed", "feature_shape", "step_skipped", "plain_features", "plain_gradient", "projection_key", "initial_factor", "initial_share", "host_share", "collaborator_share", "projection", "step_gradient", "feature_gradient", "weight_gradient", "check_query", "check_reply", "equality_proof", "equality_confirmation", "share_query", "relation_query", "relation_reply", "triple_request", "triple_operand", "triple_product", "masked_share", "masked_features", "masked_gradient_features", "masked_gradient", "masked_step", "masked_check", "masked_check_reply", "share_mark", "mark_query", "form_query", "checkpoint", "countersignature", "population_open", "population_digests", "lookup_points", "lookup_replies", "lookup_refused", "rows_asked", "rows_refused", "requests_over", "psi_buckets", "psi_buckets_taken", "overlap_open", "overlap_points", "overlap_digests", "overlap_size")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +136,10 @@ class Envelope(_message.Message):
     REQUESTS_OVER_FIELD_NUMBER: _ClassVar[int]
     PSI_BUCKETS_FIELD_NUMBER: _ClassVar[int]
     PSI_BUCKETS_TAKEN_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_OPEN_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_POINTS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_SIZE_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     phase: Phase
     round: int
@@ -204,7 +208,11 @@ class Envelope(_message.Message):
     requests_over: RequestsOver
     psi_buckets: PsiBuckets
     psi_buckets_taken: PsiBucketsTaken
-    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., sum_key: _Optional[_Union[SumKey, _Mapping]] = ..., sum_keys: _Optional[_Union[SumKeys, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., relation_query: _Optional[_Union[RelationQuery, _Mapping]] = ..., relation_reply: _Optional[_Union[RelationReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., share_mark: _Optional[_Union[ShareMark, _Mapping]] = ..., mark_query: _Optional[_Union[MarkQuery, _Mapping]] = ..., form_query: _Optional[_Union[FormQuery, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ..., population_open: _Optional[_Union[PopulationOpen, _Mapping]] = ..., population_digests: _Optional[_Union[PopulationDigests, _Mapping]] = ..., lookup_points: _Optional[_Union[LookupPoints, _Mapping]] = ..., lookup_replies: _Optional[_Union[LookupReplies, _Mapping]] = ..., lookup_refused: _Optional[_Union[LookupRefused, _Mapping]] = ..., rows_asked: _Optional[_Union[RowsAsked, _Mapping]] = ..., rows_refused: _Optional[_Union[RowsRefused, _Mapping]] = ..., requests_over: _Optional[_Union[RequestsOver, _Mapping]] = ..., psi_buckets: _Optional[_Union[PsiBuckets, _Mapping]] = ..., psi_buckets_taken: _Optional[_Union[PsiBucketsTaken, _Mapping]] = ...) -> None: ...
+    overlap_open: OverlapOpen
+    overlap_points: OverlapPoints
+    overlap_digests: OverlapDigests
+    overlap_size: OverlapSize
+    def __init__(self, sequence: _Optional[int] = ..., phase: _Optional[_Union[Phase, str]] = ..., round: _Optional[int] = ..., batch: _Optional[int] = ..., abort: _Optional[_Union[Abort, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., manifest_accepted: _Optional[_Union[ManifestAccepted, _Mapping]] = ..., psi_open: _Optional[_Union[PsiOpen, _Mapping]] = ..., psi_points: _Optional[_Union[PsiPoints, _Mapping]] = ..., psi_digests: _Optional[_Union[PsiDigests, _Mapping]] = ..., psi_result: _Optional[_Union[PsiResult, _Mapping]] = ..., secrets_commitment: _Optional[_Union[SecretsCommitment, _Mapping]] = ..., split_digest: _Optional[_Union[SplitDigest, _Mapping]] = ..., batch_open: _Optional[_Union[BatchOpen, _Mapping]] = ..., epoch_end: _Optional[_Union[EpochEnd, _Mapping]] = ..., sum_key: _Optional[_Union[SumKey, _Mapping]] = ..., sum_keys: _Optional[_Union[SumKeys, _Mapping]] = ..., round_start: _Optional[_Union[RoundStart, _Mapping]] = ..., task_finished: _Optional[_Union[TaskFinished, _Mapping]] = ..., finish_acknowledged: _Optional[_Union[FinishAcknowledged, _Mapping]] = ..., frozen_rows: _Optional[_Union[FrozenRows, _Mapping]] = ..., batch_closed: _Optional[_Union[BatchClosed, _Mapping]] = ..., feature_shape: _Optional[_Union[FeatureShape, _Mapping]] = ..., step_skipped: _Optional[_Union[StepSkipped, _Mapping]] = ..., plain_features: _Optional[_Union[PlainFeatures, _Mapping]] = ..., plain_gradient: _Optional[_Union[PlainGradient, _Mapping]] = ..., projection_key: _Optional[_Union[ProjectionKey, _Mapping]] = ..., initial_factor: _Optional[_Union[InitialFactor, _Mapping]] = ..., initial_share: _Optional[_Union[InitialShare, _Mapping]] = ..., host_share: _Optional[_Union[HostShare, _Mapping]] = ..., collaborator_share: _Optional[_Union[CollaboratorShare, _Mapping]] = ..., projection: _Optional[_Union[Projection, _Mapping]] = ..., step_gradient: _Optional[_Union[StepGradient, _Mapping]] = ..., feature_gradient: _Optional[_Union[FeatureGradient, _Mapping]] = ..., weight_gradient: _Optional[_Union[WeightGradient, _Mapping]] = ..., check_query: _Optional[_Union[CheckQuery, _Mapping]] = ..., check_reply: _Optional[_Union[CheckReply, _Mapping]] = ..., equality_proof: _Optional[_Union[EqualityProof, _Mapping]] = ..., equality_confirmation: _Optional[_Union[EqualityConfirmation, _Mapping]] = ..., share_query: _Optional[_Union[ShareQuery, _Mapping]] = ..., relation_query: _Optional[_Union[RelationQuery, _Mapping]] = ..., relation_reply: _Optional[_Union[RelationReply, _Mapping]] = ..., triple_request: _Optional[_Union[TripleRequest, _Mapping]] = ..., triple_operand: _Optional[_Union[TripleOperand, _Mapping]] = ..., triple_product: _Optional[_Union[TripleProduct, _Mapping]] = ..., masked_share: _Optional[_Union[MaskedShare, _Mapping]] = ..., masked_features: _Optional[_Union[MaskedFeatures, _Mapping]] = ..., masked_gradient_features: _Optional[_Union[MaskedGradientFeatures, _Mapping]] = ..., masked_gradient: _Optional[_Union[MaskedGradient, _Mapping]] = ..., masked_step: _Optional[_Union[MaskedStep, _Mapping]] = ..., masked_check: _Optional[_Union[MaskedCheck, _Mapping]] = ..., masked_check_reply: _Optional[_Union[MaskedCheckReply, _Mapping]] = ..., share_mark: _Optional[_Union[ShareMark, _Mapping]] = ..., mark_query: _Optional[_Union[MarkQuery, _Mapping]] = ..., form_query: _Optional[_Union[FormQuery, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., countersignature: _Optional[_Union[Countersignature, _Mapping]] = ..., population_open: _Optional[_Union[PopulationOpen, _Mapping]] = ..., population_digests: _Optional[_Union[PopulationDigests, _Mapping]] = ..., lookup_points: _Optional[_Union[LookupPoints, _Mapping]] = ..., lookup_replies: _Optional[_Union[LookupReplies, _Mapping]] = ..., lookup_refused: _Optional[_Union[LookupRefused, _Mapping]] = ..., rows_asked: _Optional[_Union[RowsAsked, _Mapping]] = ..., rows_refused: _Optional[_Union[RowsRefused, _Mapping]] = ..., requests_over: _Optional[_Union[RequestsOver, _Mapping]] = ..., psi_buckets: _Optional[_Union[PsiBuckets, _Mapping]] = ..., psi_buckets_taken: _Optional[_Union[PsiBucketsTaken, _Mapping]] = ..., overlap_open: _Optional[_Union[OverlapOpen, _Mapping]] = ..., overlap_points: _Optional[_Union[OverlapPoints, _Mapping]] = ..., overlap_digests: _Optional[_Union[OverlapDigests, _Mapping]] = ..., overlap_size: _Optional[_Union[OverlapSize, _Mapping]] = ...) -> None: ...
 
 class Abort(_message.Message):
     __slots__ = ("reason", "party", "code")
@@ -217,7 +225,7 @@ class Abort(_message.Message):
     def __init__(self, reason: _Optional[str] = ..., party: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "trained", "prediction_limit", "asked_limit")
+    __slots__ = ("protocol_version", "task_id", "feature_key", "scheme", "is_feature_trainable", "is_reproducible", "nonce", "is_resuming", "checkpoints", "seam", "width_limit", "round_limit", "rate_limit", "row_limit", "id_limit", "least_others", "trained", "prediction_limit", "asked_limit", "is_overlap")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     FEATURE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +245,7 @@ class Hello(_message.Message):
     TRAINED_FIELD_NUMBER: _ClassVar[int]
     PREDICTION_LIMIT_FIELD_NUMBER: _ClassVar[int]
     ASKED_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    IS_OVERLAP_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     feature_key: str
@@ -256,10 +265,11 @@ class Hello(_message.Message):
     trained: bytes
     prediction_limit: int
     asked_limit: int
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ..., least_others: _Optional[int] = ..., trained: _Optional[bytes] = ..., prediction_limit: _Optional[int] = ..., asked_limit: _Optional[int] = ...) -> None: ...
+    is_overlap: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., feature_key: _Optional[str] = ..., scheme: _Optional[str] = ..., is_feature_trainable: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., nonce: _Optional[bytes] = ..., is_resuming: _Optional[bool] = ..., checkpoints: _Optional[_Iterable[bytes]] = ..., seam: _Optional[bytes] = ..., width_limit: _Optional[int] = ..., round_limit: _Optional[int] = ..., rate_limit: _Optional[float] = ..., row_limit: _Optional[int] = ..., id_limit: _Optional[int] = ..., least_others: _Optional[int] = ..., trained: _Optional[bytes] = ..., prediction_limit: _Optional[int] = ..., asked_limit: _Optional[int] = ..., is_overlap: _Optional[bool] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others", "is_summed", "trained", "prediction_limits", "asked_limits", "is_online")
+    __slots__ = ("protocol_version", "task_id", "session", "scheme", "scheme_parameters", "id_normalisation", "host_feature_key", "host_nonce", "feature_keys", "nonces", "trainable", "projection_widths", "has_projection", "is_reproducible", "calculation_timeout", "resumed_from", "resumed_phase", "resumed_round", "resumed_batch", "seams", "max_rounds", "max_batches", "projection_lr", "label_epsilon", "may_train", "host_fingerprint", "fingerprints", "width_limits", "round_limits", "rate_limits", "row_limits", "id_limits", "least_others", "is_summed", "trained", "prediction_limits", "asked_limits", "is_online", "is_overlap")
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
@@ -298,6 +308,7 @@ class Manifest(_message.Message):
     PREDICTION_LIMITS_FIELD_NUMBER: _ClassVar[int]
     ASKED_LIMITS_FIELD_NUMBER: _ClassVar[int]
     IS_ONLINE_FIELD_NUMBER: _ClassVar[int]
+    IS_OVERLAP_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     task_id: str
     session: bytes
@@ -336,7 +347,8 @@ class Manifest(_message.Message):
     prediction_limits: _containers.RepeatedScalarFieldContainer[int]
     asked_limits: _containers.RepeatedScalarFieldContainer[int]
     is_online: bool
-    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ..., least_others: _Optional[_Iterable[int]] = ..., is_summed: _Optional[bool] = ..., trained: _Optional[bytes] = ..., prediction_limits: _Optional[_Iterable[int]] = ..., asked_limits: _Optional[_Iterable[int]] = ..., is_online: _Optional[bool] = ...) -> None: ...
+    is_overlap: bool
+    def __init__(self, protocol_version: _Optional[int] = ..., task_id: _Optional[str] = ..., session: _Optional[bytes] = ..., scheme: _Optional[str] = ..., scheme_parameters: _Optional[str] = ..., id_normalisation: _Optional[str] = ..., host_feature_key: _Optional[str] = ..., host_nonce: _Optional[bytes] = ..., feature_keys: _Optional[_Iterable[str]] = ..., nonces: _Optional[_Iterable[bytes]] = ..., trainable: _Optional[_Iterable[bool]] = ..., projection_widths: _Optional[_Iterable[int]] = ..., has_projection: _Optional[bool] = ..., is_reproducible: _Optional[bool] = ..., calculation_timeout: _Optional[float] = ..., resumed_from: _Optional[bytes] = ..., resumed_phase: _Optional[int] = ..., resumed_round: _Optional[int] = ..., resumed_batch: _Optional[int] = ..., seams: _Optional[_Iterable[bytes]] = ..., max_rounds: _Optional[int] = ..., max_batches: _Optional[int] = ..., projection_lr: _Optional[float] = ..., label_epsilon: _Optional[float] = ..., may_train: _Optional[_Iterable[bool]] = ..., host_fingerprint: _Optional[bytes] = ..., fingerprints: _Optional[_Iterable[bytes]] = ..., width_limits: _Optional[_Iterable[int]] = ..., round_limits: _Optional[_Iterable[int]] = ..., rate_limits: _Optional[_Iterable[float]] = ..., row_limits: _Optional[_Iterable[int]] = ..., id_limits: _Optional[_Iterable[int]] = ..., least_others: _Optional[_Iterable[int]] = ..., is_summed: _Optional[bool] = ..., trained: _Optional[bytes] = ..., prediction_limits: _Optional[_Iterable[int]] = ..., asked_limits: _Optional[_Iterable[int]] = ..., is_online: _Optional[bool] = ..., is_overlap: _Optional[bool] = ...) -> None: ...
 
 class ManifestAccepted(_message.Message):
     __slots__ = ("digest",)
@@ -883,3 +895,41 @@ class PsiBucketsTaken(_message.Message):
     fits: bool
     done: int
     def __init__(self, fits: _Optional[bool] = ..., done: _Optional[int] = ...) -> None: ...
+
+class OverlapOpen(_message.Message):
+    __slots__ = ("set_size", "chunk", "least", "round_to", "pair", "suite")
+    SET_SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    LEAST_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TO_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    SUITE_FIELD_NUMBER: _ClassVar[int]
+    set_size: int
+    chunk: int
+    least: int
+    round_to: int
+    pair: bytes
+    suite: str
+    def __init__(self, set_size: _Optional[int] = ..., chunk: _Optional[int] = ..., least: _Optional[int] = ..., round_to: _Optional[int] = ..., pair: _Optional[bytes] = ..., suite: _Optional[str] = ...) -> None: ...
+
+class OverlapPoints(_message.Message):
+    __slots__ = ("index", "points")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    points: bytes
+    def __init__(self, index: _Optional[int] = ..., points: _Optional[bytes] = ...) -> None: ...
+
+class OverlapDigests(_message.Message):
+    __slots__ = ("index", "digests")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    digests: bytes
+    def __init__(self, index: _Optional[int] = ..., digests: _Optional[bytes] = ...) -> None: ...
+
+class OverlapSize(_message.Message):
+    __slots__ = ("size",)
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    def __init__(self, size: _Optional[int] = ...) -> None: ...

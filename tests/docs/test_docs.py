@@ -164,7 +164,9 @@ def test_the_protocols_page_has_every_message() -> None:
     named = set(re.findall(r"`([A-Z]\w+)`", table))
     importlib.import_module("protocols.schemes.registry")
     importlib.import_module("protocols.task.order")
-    rooms = tuple(f"protocols.{room}." for room in ("layer", "lookup", "psi", "schemes", "task", "transcript"))
+    rooms = tuple(
+        f"protocols.{room}." for room in ("layer", "lookup", "overlap", "psi", "schemes", "task", "transcript")
+    )
     assert named == {each.__name__ for each in kinds(Message) if each.__module__.startswith(rooms)}
 
 

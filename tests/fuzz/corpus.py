@@ -31,6 +31,7 @@ from protocols.lookup import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.overlap import OverlapDigests, OverlapOpen, OverlapPoints, OverlapSize
 from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.schemes.encrypted.messages import MarkQuery
 from protocols.task.abort import Abort
@@ -71,6 +72,10 @@ def examples() -> dict[type[Message], Message]:
         PsiBuckets: PsiBuckets(3, 40, 30, 1, bytes(32)),
         PsiBucketsTaken: PsiBucketsTaken(True, 1),
         MarkQuery: MarkQuery(3, (bytes(40),), key),
+        OverlapOpen: OverlapOpen(9, 4, 5, 10, key),
+        OverlapPoints: OverlapPoints(1, key),
+        OverlapDigests: OverlapDigests(1, key),
+        OverlapSize: OverlapSize(8),
     }
     for scheme, trainable in (("plain", True), ("bfv", True), ("masked", True), ("plain", False)):
         for envelope in (envelope for sent in run(scheme, trainable).values() for envelope, _ in sent):

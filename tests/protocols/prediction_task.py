@@ -63,11 +63,8 @@ class Prediction(Task):
         case = self.case
         known = {line.name: C.role if line is self.lines[0] else line.name for line in self.lines}
         parameters = parameters_of(case.scheme)
-        plan = HostPlan(
-            *("task", HOST, case.scheme, parameters, False, 30.0, pinned(known)),
-            may_train=frozenset(),
-            trained=TRAINED,
-        )
+        said = "task", HOST, case.scheme, parameters, False, 30.0, pinned(known)
+        plan = self.plan(HostPlan(*said, may_train=frozenset(), trained=TRAINED))
         host = HostAgreement(plan, case.names)
         joins = [CollaboratorAgreement(self.hello(line), (parameters,), plan.pinned, line.name) for line in self.lines]
         joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
@@ -78,6 +75,10 @@ class Prediction(Task):
         self.manifest = self.decide(host)
         complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
         self.sign()
+
+    def plan(self, plan: HostPlan) -> HostPlan:
+        """What the host is about to run."""
+        return plan
 
     def decide(self, host: HostAgreement) -> Manifest:
         """What the host makes of the hellos."""

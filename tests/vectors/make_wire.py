@@ -34,6 +34,7 @@ from protocols.lookup.messages import (
     RowsAsked,
     RowsRefused,
 )
+from protocols.overlap import OverlapDigests, OverlapOpen, OverlapPoints, OverlapSize
 from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
@@ -198,6 +199,10 @@ EXAMPLES: tuple[Message, ...] = (
     RowsAsked(np.array([300, 1, 301], "<u4").tobytes()),
     RowsRefused(bytes([5])),
     RequestsOver(12),
+    OverlapOpen(1000, 128, 100, 50, _bytes(32, 38)),
+    OverlapPoints(3, _bytes(64, 39)),
+    OverlapDigests(3, _bytes(64, 40)),
+    OverlapSize(350),
 )
 
 

@@ -20,7 +20,8 @@ from protocols.core.errors import (
 )
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.task.agreement import CollaboratorAgreement, HostAgreement, HostPlan, check_hello, make_manifest
-from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted, session_id
+from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
+from protocols.task.manifest_checks import session_id
 from protocols.task.resumption import POSITION_BYTES, TAG_BYTES, ResumePoint, TranscriptPosition
 
 SEAM = TranscriptPosition(bytes(32), 3, bytes(32), 4, bytes(32)).encode()
@@ -267,6 +268,7 @@ def test_every_field_is_in_the_digest() -> None:
         replace(predicting, prediction_limits=(5, 0)),
         replace(predicting, asked_limits=(5, 0)),
         replace(predicting, is_online=True),
+        replace(base, has_projection=False, trainable=(False, False), is_overlap=True),
     ]
     assert len({each.digest() for each in [base, *changed]}) == len(changed) + 1
     assert {name for each in changed for name, value in vars(each).items() if value != getattr(base, name)} == set(

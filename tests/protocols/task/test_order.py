@@ -95,7 +95,7 @@ def test_every_state_can_be_reached_and_leads_to_the_end(scheme: str, trainable:
 
 def test_every_type_has_its_place_in_some_table() -> None:
     orders = [order_of(scheme, trainable) for scheme, trainable in SCHEMES]
-    purposes = Purpose.TRAINING, Purpose.ONLINE
+    purposes = Purpose.TRAINING, Purpose.ONLINE, Purpose.OVERLAP
     tables = [table for order in orders for purpose in purposes for table in tables_of(order, purpose).values()]
     tables += [table for order in orders for table in order.offline.values()]
     placed = {kind for table in tables for _, _, kind in table}
