@@ -187,32 +187,6 @@ def test_where_there_can_be_no_sum(scheme: Any, widths: list[int], keys: list[st
         check_sum(scheme, widths, keys)
 
 
-REFUSED = {
-    "training": (HOST, {"may_train": []}, "may_train: party1 wants to train its bottom model"),
-    "rounds": (
-        COLLABORATOR,
-        {"run_limits": RunLimits(rounds=1)},
-        "party1 allows at most 1, the host asks for 2",
-    ),
-    "ids": (COLLABORATOR, {"run_limits": RunLimits(ids=7)}, "samples in common, and party1 allows at most 7"),
-    "rows": (COLLABORATOR, {"run_limits": RunLimits(rows=3)}, "rows: party1 allows batches of at most 3 samples"),
-    "width": (COLLABORATOR, {"run_limits": RunLimits(width=3)}, "projection width: party1 allows at most 3, "),
-}
-
-
-@pytest.mark.parametrize(("who", "arguments", "problem"), REFUSED.values(), ids=REFUSED)
-def test_a_real_run_is_refused(tmp_path: Path, who: str, arguments: dict[str, Any], problem: str) -> None:
-    parties = MemoryParties(tmp_path, options=RunOptions(rounds=2))
-    if who == HOST:
-        parties.schedulers[HOST].may_train = arguments["may_train"]
-    else:
-        parties.schedulers[COLLABORATOR].run_limits = arguments["run_limits"]
-    parties.execute()
-    assert set(parties.errors) == {HOST, COLLABORATOR}
-    assert any(problem in str(error) for error in parties.errors.values()), parties.errors
-    assert not parties.metrics(HOST).batch_losses
-
-
 def test_numbers_in_common_are_counted_before_they_are_told() -> None:
     RunLimits(ids=7).check_ids("bank", 7)
     with pytest.raises(WrongSession, match="8 samples in common, and bank allows at most 7; no feature was sent"):

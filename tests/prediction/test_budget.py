@@ -10,10 +10,8 @@ import pytest
 
 from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
-from secure_hfl.errors import TaskError, TaskFailed
+from secure_hfl.errors import TaskError
 from secure_hfl.prediction.budget import COUNTS, PredictionBudget
-from tests.engine.memory_parties import COLLABORATOR, MemoryParties
-from tests.prediction.memory_sessions import Sessions, trained
 
 
 def test_predictions_of_a_sample_are_counted_over_processes(tmp_path: Path) -> None:
@@ -59,30 +57,3 @@ def test_damaged_counts_allow_nothing(tmp_path: Path) -> None:
     (tmp_path / COUNTS).write_bytes(b"no database at all" * 100)
     with pytest.raises(TaskError, match="is not known, so none is"):
         PredictionBudget(tmp_path / COUNTS, "bank", RunLimits()).predict(["a"])
-
-
-@pytest.fixture(scope="module")
-def parties(tmp_path_factory: pytest.TempPathFactory) -> MemoryParties:
-    return trained(tmp_path_factory.mktemp("trained"), "plain")
-
-
-@pytest.mark.parametrize(
-    ("limits", "said"),
-    [
-        (RunLimits(predictions=1), "party1 allows 1 of each sample over all sessions, and 1 of the 2 samples"),
-        (RunLimits(asked_a_day=3), "3 ids in a day, 2 have been asked for today and this session asks about 2"),
-    ],
-    ids=["predictions", "asked a day"],
-)
-def test_the_host_is_told_the_numbers(parties: MemoryParties, limits: RunLimits, said: str) -> None:
-    counts = parties.runs[COLLABORATOR].bench.assignment.directory / "predictions" / COUNTS
-    counts.unlink(missing_ok=True)
-    scheduler = parties.schedulers[COLLABORATOR]
-    scheduler.run_limits = limits
-    try:
-        assert len(Sessions(parties).predict(["100", "101"]).at) == 2
-        with pytest.raises(TaskFailed, match=said):
-            Sessions(parties).predict(["100", "102"])
-    finally:
-        scheduler.run_limits = None
-    assert PredictionBudget(counts, "party1", RunLimits()).times("102") == 0
