@@ -101,7 +101,7 @@ class Console:
         """Of what is to be seen, in both themes, if pictures are wanted: `PICTURES`."""
         for theme in ("light", "dark") if PICTURES else ():
             self.page.emulate_media(color_scheme=theme)
-            self.page.screenshot(path=Path(PICTURES) / f"{name}-{theme}.png", full_page=True)
+            self.page.screenshot(path=Path(PICTURES) / f"{name}-{theme}.png")
 
     def stop(self) -> None:
         """As Ctrl-C does."""

@@ -30,7 +30,7 @@ Slow("clinic", max_rounds=4, log_rounds=1, projection=columns.PROJECTION).launch
 
 def test_two_people_make_a_task(open_console: Callable[..., Console], tmp_path: Path) -> None:
     host, other = open_console("hospital"), open_console("laboratory")
-    make_task(host, other, "Readmission <script>alert(1)</script>", tmp_path / "mail")
+    make_task(host, other, "Readmission risk 2026", tmp_path / "mail")
     for console in (host, other):
         console.choose("Script", "Example: breast cancer, columns of a table")
     host.click("Check data")
