@@ -19,6 +19,13 @@ if TYPE_CHECKING:  # it imports torch
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", dir_okay=False, help="Write the figures here.")
 ]
+Page = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", dir_okay=False, help="Write a page with plots here.")
+]
+Plots = Annotated[
+    Path | None,
+    typer.Option("--plots", metavar="DIRECTORY", file_okay=False, help="Write the plots here, as SVG and PNG."),
+]
 Reference = Annotated[str, typer.Argument(metavar="TASK", help="A finished task: id, its first characters, or name.")]
 CardFile = Annotated[
     Path, typer.Option("--out", metavar="FILE", dir_okay=False, help="The card to write: .json or .html.")
@@ -40,16 +47,26 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    script: Script, ids: Ids, task: Task = None, json_file: JsonFile = None, show_traceback: Traceback = False
+    script: Script,
+    ids: Ids,
+    task: Task = None,
+    json_file: JsonFile = None,
+    html: Page = None,
+    plots: Plots = None,
+    show_traceback: Traceback = False,
 ) -> None:
     """Accuracy, AUC, confusion and calibration."""
+    from secure_hfl.bench.report.svg import require_matplotlib
     from secure_hfl.prediction.alone import predicted_beside
     from secure_hfl.prediction.evaluation import beside, check_torchmetrics, evaluate_numbers
     from secure_hfl.prediction.evaluation import evaluate as figures_of
+    from secure_hfl.prediction.evaluation_page import evaluation_page
     from secure_hfl.prediction.outcome import read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
     check_torchmetrics()
+    if html is not None or plots is not None:
+        require_matplotlib()
     wanted = read_ids(ids)
 
     def run(scheduler: Any, reference: str) -> None:
@@ -59,17 +76,23 @@ def evaluate(
         if alone is not None:
             figures = beside(figures, alone)
         _show_figures(figures, found.classes or ())
-        _keep(json_file, figures.model_dump_json(indent=1))
+        if json_file is not None:
+            _write(json_file, figures.model_dump_json(indent=1))
+        if html is not None:
+            _write(html, evaluation_page(scheduler.task_id, figures, found.classes or ()))
+        if plots is not None:
+            _draw(figures, found.classes or (), plots)
 
     run_in_place_of_training(script, HeteroNNHostScheduler, "evaluate", run, task, show_traceback)
 
 
 def _show_figures(figures: Evaluation | NumberEvaluation, classes: Sequence[str]) -> None:
     from secure_hfl.prediction.evaluation import Evaluation, shown_figures
+    from secure_hfl.prediction.evaluation_page import class_names
 
     _show(shown_figures(figures))
     if isinstance(figures, Evaluation):
-        names = classes or tuple(map(str, range(figures.classes)))
+        names = class_names(figures, classes)
         counts = table("True class", *(f"as {name}" for name in names))
         for name, row in zip(names, figures.confusion):
             counts.add_row(plain(name), *map(str, row))
@@ -83,9 +106,16 @@ def _show(figures: dict[str, str]) -> None:
     console().print(grid)
 
 
-def _keep(path: Path | None, text: str) -> None:
-    if path is not None:
-        _write(path, text)
+def _draw(figures: Evaluation | NumberEvaluation, classes: Sequence[str], directory: Path) -> None:
+    from secure_hfl.errors import ConfigurationError
+    from secure_hfl.prediction.evaluation import Evaluation
+    from secure_hfl.prediction.evaluation_page import class_names
+    from secure_hfl.prediction.plots import plots_of, write_plots
+
+    if not isinstance(figures, Evaluation):
+        raise ConfigurationError("--plots are of classes, and the task predicts a number")
+    for path in write_plots(plots_of(figures, class_names(figures, classes)), directory):
+        console().print(plain(f"Written: {path}"))
 
 
 def card(reference: Reference, out: CardFile, evaluation: Figures = None) -> None:
