@@ -68,6 +68,18 @@ def whole(of: Case) -> Watched:
     return task
 
 
+@lru_cache
+def resumed(of: Case, point: ResumePoint) -> Task:
+    """A task that was broken at this checkpoint of `whole`, and went on."""
+    first = whole(of)
+    saved = next(each for each in first.saved if each.point == point)
+    positions = {
+        line.name: {sender: encoded_position(files[sender]) for sender in (H, C)}
+        for line, files in zip(first.lines, first.broken_at[point], strict=True)
+    }
+    return Task(of, Before(saved, positions, 1), every=2).run()
+
+
 def audited(*conversations: Files) -> list[AuditReport]:
     """Each connection's two transcripts, or series of transcripts, compared with each other."""
     reports = []
@@ -112,26 +124,19 @@ def test_a_whole_task(of: Case) -> None:
     "point", [ResumePoint(Phase.PSI), ResumePoint(Phase.TRAIN, 1, 2), ResumePoint(Phase.TRAIN, 2)], ids=str
 )
 def test_a_task_goes_on_from_a_checkpoint(of: Case, point: ResumePoint) -> None:
-    first = whole(of)
-    saved, broken = next(each for each in first.saved if each.point == point), first.broken_at[point]
-    positions = {
-        line.name: {sender: encoded_position(files[sender]) for sender in (H, C)}
-        for line, files in zip(first.lines, broken, strict=True)
-    }
-    second = Task(of, Before(saved, positions, 1), every=2).run()
+    first, second = whole(of), resumed(of, point)
     assert second.manifest.resume_point == point
     assert second.manifest.session != first.manifest.session
     assert second.rounds.trained == of.rounds
-    assert_faultless(audited(broken, files_of(second)))  # among others: no mask and no nonce came twice
+    assert_faultless(audited(first.broken_at[point], files_of(second)))  # among others: no mask and no nonce came twice
 
 
 @pytest.mark.parametrize("of", CASES)
 def test_it_goes_on_as_without_a_break(of: Case) -> None:
-    unbroken, point = whole(of), ResumePoint(Phase.TRAIN, 1, 2)
-    saved = next(each for each in unbroken.saved if each.point == point)
-    resumed = Task(of, Before(saved, {}, 1)).run()
+    point = ResumePoint(Phase.TRAIN, 1, 2)
+    unbroken, broken = whole(of), resumed(of, point)
     noise = 0 if of.scheme == "plain" else 0.01  # of the weights' later versions; it is fresh
-    for one, two in zip(unbroken.lines, resumed.lines, strict=True):
+    for one, two in zip(unbroken.lines, broken.lines, strict=True):
         kept = one.shown[point.batch :]
         assert [len(z) for z in two.shown] == [len(z) for z in kept]
         for old, new in zip(kept, two.shown, strict=True):

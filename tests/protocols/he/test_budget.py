@@ -56,8 +56,11 @@ def distance_of_run(width: int, shifts: tuple[int, ...]) -> float:
     return float(np.abs(ideal - seen).sum()) / 2
 
 
-@pytest.mark.parametrize("bits", [4, 5])
-@pytest.mark.parametrize("shifts", [(1,), (1, 1), (1, 2, 1), (3, 0, 1), (1, 1, 1, 1)])
+SHIFTS = [(1,), (1, 1), (1, 2, 1), (3, 0, 1)]
+RUNS = [*itertools.product([4, 5], SHIFTS), (4, (1, 1, 1, 1))]  # four results of 5 bits have 2^26 outcomes
+
+
+@pytest.mark.parametrize(("bits", "shifts"), RUNS)
 def test_a_run_is_no_further_than_the_formula_says(bits: int, shifts: tuple[int, ...]) -> None:
     exact = distance_of_run(1 << bits, shifts)
     bound = Distance(smooth_squares(sum(shift**2 for shift in shifts), bits)).total

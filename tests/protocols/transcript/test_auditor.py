@@ -107,7 +107,7 @@ def test_an_abort_that_was_never_sent_is_found() -> None:
 def test_a_killed_process_leaves_a_file_that_holds_up_to_its_last_line() -> None:
     host, collaborator = transcripts(Case())
     ends = [at for at, byte in enumerate(host[:-1], 1) if byte == 10 and at > 3000]
-    for end in [*range(3000, len(host), 997), *ends[::3]]:
+    for end in [*range(3000, len(host), 2491), *ends[::8]]:
         report = check(host[:end])
         assert kinds(report) == {"IncompleteTranscript"}
         assert not report.holds
