@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.parties import Parties
+from benchmarks.harness.parties import SCRIPTS, Parties
 from benchmarks.harness.processes import ROOT
 
 IMPORT_ALL = """
@@ -63,9 +63,20 @@ def test_every_module_but_the_examples_can_be_imported(environment: dict[str, st
     assert int(done.stdout) > 100
 
 
-def test_a_task_whose_scripts_do_not_need_it_runs(environment: dict[str, str], parties: Parties) -> None:
+FORKED = """
+import runpy, sys
+assert "torchvision" not in sys.modules, "it was imported before it could be hidden"
+sys.modules["torchvision"] = None
+sys.path.insert(0, {directory!r})
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+def test_a_task_whose_scripts_do_not_need_it_runs(parties: Parties) -> None:
     parties.new_task()
-    running = [parties.start(name, "tiny_party.py", environment=environment, is_real=True) for name in parties.names]
+    script = parties.directory / "party.py"
+    script.write_text(FORKED.format(directory=str(SCRIPTS), script=str(SCRIPTS / "tiny_party.py")))
+    running = [parties.start(name, str(script)) for name in parties.names]
     for party in running:
         ended = party.ended()
         assert ended.code == 0, ended.err

@@ -40,7 +40,7 @@ def test_a_host_forks_its_workers_and_a_collaborator_spawns_them(tmp_path: Path)
                 case=case if name == "party0" else None,
                 environment={"WORKERS_METHOD": method, "WORKERS": count},
                 with_python=True,
-                is_real=True,
+                is_real=method == "spawn",  # such workers run the script again, and a forked party has none
             )
             for name, method, count in (("party0", "fork", "2"), ("party1", "spawn", "1"))
         ]

@@ -68,8 +68,7 @@ def transcripts(site: Path, parties: Parties) -> list[Path]:
     task = parties.new_task(scheme="rounded")
     with_plug_in = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])}
     running = [
-        parties.start(name, "tiny_party.py", "--scheme", "rounded", environment=with_plug_in, is_real=True)
-        for name in parties.names
+        parties.start(name, "tiny_party.py", "--scheme", "rounded", environment=with_plug_in) for name in parties.names
     ]
     for party in running:
         ended = party.ended()
