@@ -126,7 +126,13 @@ class HostTraining:
         if self._bench.user.call("is_task_finished", self._scheduler.is_task_finished):
             return True
         declared = self._bench.state.manifest.max_rounds
-        return bool(declared) and number >= declared
+        is_over = bool(declared) and number >= declared
+        if is_over and self._scheduler.decides_when_finished:
+            logger.warning(
+                f"The task ends behind round {number}, the last that was agreed on, although is_task_finished says no. "
+                "More rounds need a new task, with a larger max_rounds."
+            )
+        return is_over
 
     # Rounds ----------------------------------------------------------------------------------------------------------
 

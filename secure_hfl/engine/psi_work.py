@@ -219,10 +219,10 @@ def watched(steps: Steps[T], progress: Progress, step: str, sends: int = 0, stre
 
 
 def counted(items: Iterable[T], progress: Progress, step: str, total: int, stretch: Stretch = WHOLE) -> Iterator[T]:
-    """The same items; somebody hears of each when it has been worked on."""
+    """The same items; somebody hears of each when it is there: who takes them may not ask for one behind the last."""
     for done, item in enumerate(items, 1):
-        yield item
         progress.emit("psi", step=step, done=stretch.part * total + done, total=stretch.parts * total)
+        yield item
 
 
 def describe_format(ids: Collection[str] | IdFile) -> str:

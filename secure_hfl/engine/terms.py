@@ -18,9 +18,7 @@ from secure_hfl.tasks.record import SUM
 
 def declared_by(scheduler: HostScheduler, options: RunOptions, plan: PlannedTerms) -> Declared:
     """What the host says of the whole run before it begins. `plan`: of the task."""
-    rounds = options.rounds
-    if rounds is None:
-        rounds = 0 if scheduler.decides_when_finished else scheduler.max_rounds
+    rounds = scheduler.max_rounds if options.rounds is None else options.rounds
     privacy = scheduler.label_privacy if options.seed is None else None
     return Declared(
         max_rounds=rounds or plan.max_rounds,

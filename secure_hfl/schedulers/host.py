@@ -42,7 +42,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
 
     Args:
         feature_key: see `HeteroNNScheduler`.
-        max_rounds: rounds after which the task is finished; 0 only with an `is_task_finished` of your own.
+        max_rounds: the most rounds, after which the task is finished; 0 only with an `is_task_finished` of your own.
         name: see `HeteroNNScheduler`.
         calculation_timeout: seconds a party may owe a message before the task fails.
         schedule_timeout: seconds to wait for the collaborators to join.

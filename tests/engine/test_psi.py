@@ -15,9 +15,11 @@ from protocols.core.randomness import OsRandomness
 from protocols.psi import PsiReceiver, hash_ids
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.psi import BothWays
+from secure_hfl.engine.psi_work import Stretch, counted
 from secure_hfl.errors import ConnectionLost, PeerFault
 from secure_hfl.progress import Silent
 from secure_hfl.transport.channel import Channel
+from tests.engine.memory_parties import Heard
 
 PATIENCE = seconds(60)
 """Seconds: what the silent peer may owe us. A test that waits for it has failed."""
@@ -61,3 +63,10 @@ def test_an_error_while_receiving_wakes_who_sends() -> None:
     link.channel.fail(ConnectionLost("the cable is out"))
     with pytest.raises(ConnectionLost, match="the cable is out"):
         run()
+
+
+def test_the_last_of_a_stream_is_heard_of_though_nobody_asks_for_one_more() -> None:
+    heard = Heard()
+    items = counted(iter("abc"), heard, "own points", 3, Stretch(1, 2))  # type: ignore[arg-type]
+    assert [next(items) for _ in range(3)] == ["a", "b", "c"]
+    assert [(each["done"], each["total"]) for each in heard.events] == [(4, 6), (5, 6), (6, 6)]

@@ -31,6 +31,7 @@ from secure_hfl.transcript import Transcript
 from tests.audit.helpers import PLAIN, forged
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.protocols.transcript.recorded_runs import transcripts
+from tests.vectors.verify_transcript import verify
 
 
 def assignment(
@@ -57,8 +58,13 @@ def host(**changes: Any) -> Any:
         ({}, assignment(), Declared(5, 0, 0.1)),
         ({}, assignment(rounds=2), Declared(2, 0, 0.1)),
         ({}, assignment(batches=7), Declared(5, 7, 0.1)),
-        ({"decides_when_finished": True}, assignment(), Declared(0, 0, 0.1)),
-        ({"decides_when_finished": True}, assignment(PlannedTerms(max_rounds=7)), Declared(7, 0, 0.1)),
+        ({"decides_when_finished": True}, assignment(PlannedTerms(max_rounds=7)), Declared(5, 0, 0.1)),
+        ({"decides_when_finished": True, "max_rounds": 0}, assignment(), Declared(0, 0, 0.1)),
+        (
+            {"decides_when_finished": True, "max_rounds": 0},
+            assignment(PlannedTerms(max_rounds=7)),
+            Declared(7, 0, 0.1),
+        ),
         ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(), Declared(5, 0, 0.1, 2.0)),
         ({"label_privacy": SimpleNamespace(epsilon=2)}, assignment(seed=1), Declared(5, 0, 0.1)),
     ],
@@ -66,6 +72,7 @@ def host(**changes: Any) -> Any:
         "script",
         "option",
         "batches",
+        "as it goes, at most",
         "as it goes",
         "as it goes within the plan",
         "epsilon",
@@ -254,3 +261,21 @@ def test_an_audit_after_a_refused_attempt_to_resume_says_so_and_judges_the_run(t
     said = [finding.problem for finding in audited.report.findings]
     refused = "an attempt to go on under other terms than in party1-1.transcript (max rounds), which was refused"
     assert refused in said
+    ends = [parties.runs[name].bench.assignment.transcripts for name in (HOST, COLLABORATOR)]
+    verify(*([path.read_bytes() for path in sorted(end.iterdir())] for end in ends))
+
+
+def test_a_host_that_decides_as_it_goes_ends_with_the_last_round_that_was_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    parties = MemoryParties(tmp_path)
+    host = parties.schedulers[HOST]
+    assert host.max_rounds
+    monkeypatch.setattr(host, "max_rounds", 2)
+    monkeypatch.setattr(type(host), "is_task_finished", lambda self: False)
+    assert host.decides_when_finished
+    parties.execute()
+    assert not parties.errors, parties.errors
+    assert parties.runs[HOST].bench.state.manifest.max_rounds == 2
+    assert [each.round for each in parties.metrics(HOST).rounds] == [1, 2]
+    assert "ends behind round 2, the last that was agreed on, although is_task_finished says no" in caplog.text

@@ -55,6 +55,7 @@ class Transcript:
         self.open: dict[str, list[str]] = {}
         self.records: dict[str, str] = {}
         self.ended: set[str] = set()
+        self.phases: set[str] = set()
         self.owed, kind = "", ""
         *lines, rest = data.split(b"\n")
         need(not rest or goes_on, "the last line has no end")
@@ -110,6 +111,7 @@ class Transcript:
         sender, sequence, tag = fields[1], int(fields[2]), fields[9]
         need(tag == "-" or tag not in self.tags, f"line {self.number}: used before")
         self.tags.add(tag)
+        self.phases.add(fields[4])
         if kind == "x":
             need(fields[3] == "Abort" and sender != self.writer, f"line {self.number}: not an Abort received")
             return
@@ -153,13 +155,17 @@ class Transcript:
         fields = [(s, *text.split(" ")[3:5]) for s in "hc" for text in self.chains[s]]
         return all(phase == "1" and (s == self.writer or kind in ("Hello", "Abort")) for s, kind, phase in fields)
 
+    def keeps_terms(self, run: Transcript) -> bool:
+        """Whether its terms are those of the run; if not, nothing but the agreement may be in it: it was refused."""
+        may_differ = {"manifest_digest", "session_tag", "resumed_from", "resumed_at", "host_seam", "collaborator_seam"}
+        names = sorted((run.agreed.keys() | self.agreed.keys()) - may_differ)
+        changed = [name for name in names if run.agreed.get(name) != self.agreed.get(name)]
+        changed += [name for name in ("writer", "seed_commitment") if run.own[name] != self.own[name]]
+        need(not changed or self.phases <= {"1"}, f"another {', '.join(changed)} than before")
+        return not changed
+
     def follows(self, before: Transcript, elsewhere: set[bytes]) -> None:
         """`elsewhere`: unanswered conversations of the other end, of which this end knows nothing."""
-        may_differ = {"manifest_digest", "session_tag", "resumed_from", "resumed_at", "host_seam", "collaborator_seam"}
-        for name in (before.agreed.keys() | self.agreed.keys()) - may_differ:
-            need(before.agreed.get(name) == self.agreed.get(name), f"another {name} than before")
-        same = ("writer", "seed_commitment")
-        need([before.own[name] for name in same] == [self.own[name] for name in same], "another writer or seed")
         need(before.agreed["session_tag"] != self.agreed["session_tag"], "the same session")
         need(self.seam(self.writer) == before.position(), "it goes on from something else than the file before")
         peer = self.seam(self.peer)
@@ -177,11 +183,14 @@ class Transcript:
 def one_end(files: list[bytes], elsewhere: set[bytes]) -> list[Transcript]:
     """One end's transcripts, in order."""
     out: list[Transcript] = []
+    agreed: list[Transcript] = []
     tags: set[str] = set()
     for number, data in enumerate(files, 1):
         out.append(Transcript(data, number < len(files), tags))
         if number > 1:
             out[-1].follows(out[-2], elsewhere)
+        if number == 1 or out[-1].keeps_terms(agreed[-1]):
+            agreed.append(out[-1])
     need(not out[0].seam(out[0].writer) and not out[0].agreed["resumed_at"], "a conversation before is missing")
     return out
 
