@@ -117,7 +117,11 @@ class Directory:
         replies = received(answer, LookupReplies)
         if replies.count != len(ids):
             raise MalformedMessage(f"LookupReplies has {replies.count} points, not {len(ids)}")
-        return self._index.positions(digest(self._pair, multiply(blind.inverse(), replies.points)))
+        found = self._index.positions(digest(self._pair, multiply(blind.inverse(), replies.points)))
+        held = found[found != ABSENT]
+        if len(np.unique(held)) != len(held):
+            raise MalformedMessage("LookupReplies answers two ids by one: each stands at a position of its own")
+        return found
 
 
 class _Index:

@@ -87,7 +87,7 @@ class Sessions:
             return session
 
     def is_open(self, session: Session) -> bool:
-        """Whether a session has not ended. Asking does not use it."""
+        """Whether a session may still be shown what changes: also one that nobody has used. Asking does not use it."""
         with self._lock:
             is_kept = any(each is session for each in self._sessions.values())
             return is_kept and self._clock() - session.began <= AGE_SECONDS

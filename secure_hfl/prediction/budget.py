@@ -73,7 +73,8 @@ class PredictionBudget:
         try:
             self.ask(count)
         except WrongSession:
-            return max(0, self._limits.asked_a_day - self.asked_today())
+            left = self._limits.asked_a_day - self.asked_today()
+            return max(0, min(left, count - 1))  # another day may have begun since
         return None
 
     def predict_or_spent(self, ids: Sequence[str]) -> list[bool]:

@@ -38,6 +38,7 @@ from secure_hfl.errors import ConfigurationError, PeerRefused, TaskFailed
 from secure_hfl.log import logger
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.budget import COUNTS, PredictionBudget
+from secure_hfl.prediction.failed_test import FAILED, FailedTest
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.online_collaborator import OnlineCollaborator
 from secure_hfl.prediction.party import ROWS, PredictingParty, batches_of, rows_of, show
@@ -77,6 +78,7 @@ class PredictionServer:
         self.view = RunView(bench, models)
         show(scheduler, self.view)
         self.party = PredictingParty(scheduler, assignment, training, bench, models, models.build)
+        self._failed_test = FailedTest(assignment.directory / FAILED)
         self.served = 0
         self._is_stopping = False
         self._is_in_session = False
@@ -90,17 +92,22 @@ class PredictionServer:
 
         Args:
             sessions: how many; None: until SIGTERM, Ctrl-C or `stop`.
+
+        Raises:
+            TaskStateError: the Host has failed a test, in this session or an earlier one.
         """
         record, done = self._bench.assignment.record, 0
         logger.info(f"Serving predictions of task {record.task_id} to {record.address}; Ctrl-C or SIGTERM stops.")
         try:
             with self._stoppable():
+                self._failed_test.check()
                 while not self._is_stopping and (sessions is None or done < sessions):
                     channel = self._next_host()
                     if channel is None:
                         break
                     done += 1
                     self._one(channel)
+                    self._failed_test.check()
         except (ShuttingDown, KeyboardInterrupt):
             if self._is_in_session:
                 raise
@@ -140,7 +147,7 @@ class PredictionServer:
     def _one(self, channel: Channel) -> None:
         self._is_in_session = True
         try:
-            with self.party.session():
+            with self.party.session(), self._failed_test.kept():
                 count = self._session(channel)
             self.served += 1
             logger.info(f"Session {self.served}: {count} samples.")
@@ -228,7 +235,7 @@ class PredictionServer:
         session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping, self._rows)
         session.register(ids)
         shape = rows_of(manifest, ROWS), self.party.features.of(ids[:1]).features.shape[1]
-        session.serve(self._set_up(link, manifest, shape, shape[0]))
+        session.serve(self._set_up(link, manifest, shape, shape[0]), shape[0])
         self.party.settle([self._bench.assignment.party])
         return session.rows
 

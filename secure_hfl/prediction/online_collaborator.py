@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from protocols.core.envelope import Phase
+from protocols.core.errors import MalformedMessage
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.layer.interface import CollaboratorLayer
@@ -66,6 +67,7 @@ class OnlineCollaborator:
         self._rounds = OnlineCollaboratorRounds()
         self._population: Population
         self._layer: CollaboratorLayer
+        self._most_rows = 0
         self.rows = 0
 
     def register(self, ids: Sequence[str]) -> None:
@@ -83,13 +85,14 @@ class OnlineCollaborator:
             executor.close()
         bench.peers.sign()
 
-    def serve(self, layer: CollaboratorLayer) -> None:
-        """Answer until the session ends.
+    def serve(self, layer: CollaboratorLayer, most_rows: int) -> None:
+        """Answer until the session ends; `most_rows`: of a batch, as both have agreed.
 
         Raises:
+            MalformedMessage: the Host asks for more. Nothing is counted then.
             Stopped: this party is to stop, and nothing has crossed that is not signed.
         """
-        self._layer = layer
+        self._layer, self._most_rows = layer, most_rows
         while (asked := self._next()) is not None:
             if isinstance(asked, LookupPoints):
                 self._answer(asked)
@@ -132,6 +135,8 @@ class OnlineCollaborator:
 
     def _show(self, asked: RowsAsked) -> None:
         """Rows of these ids, once more; or which of them have had as many predictions as this party allows."""
+        if len(asked.rows) > self._most_rows:
+            raise MalformedMessage(f"RowsAsked of {len(asked.rows)} rows; a batch has {self._most_rows} at most")
         ids = self._population.ids_at(asked)
         spent = self._budget.predict_or_spent(ids)
         if any(spent):

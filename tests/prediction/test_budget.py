@@ -53,6 +53,13 @@ def test_on_line_it_says_what_is_left_and_counts_nothing_that_is_refused(tmp_pat
     assert free.predict_or_spent(["a", "b"]) == [False, False]
 
 
+def test_what_is_left_is_less_than_was_asked_about_also_at_midnight(tmp_path: Path) -> None:
+    days = iter([date(2026, 5, 1), date(2026, 5, 1), date(2026, 5, 2)])
+    budget = PredictionBudget(tmp_path / COUNTS, "bank", RunLimits(asked_a_day=10), lambda: next(days))
+    budget.ask(8)
+    assert budget.ask_or_left(4) == 3, "the new day has ten, and the host's check of an answer allows three"
+
+
 def test_damaged_counts_allow_nothing(tmp_path: Path) -> None:
     (tmp_path / COUNTS).write_bytes(b"no database at all" * 100)
     with pytest.raises(TaskError, match="is not known, so none is"):

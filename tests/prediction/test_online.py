@@ -17,6 +17,7 @@ from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.errors import ConfigurationError, UserCodeError
 from secure_hfl.prediction import online_host, service
+from secure_hfl.prediction.budget import PredictionBudget
 from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.prediction.service import MOST_WAITING, Unavailable
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
@@ -126,6 +127,24 @@ def test_a_budget_holds_single_ids_back_and_others_go_on(plain: MemoryParties, m
     assert "party1 lets a host ask about 4 ids a day" in third.reasons["104"]
     report = audit_files(*transcripts(plain))
     assert report.verdict is Verdict.HOLDS, report.report.findings
+
+
+def test_a_batch_of_more_rows_than_were_agreed_on_is_neither_shown_nor_counted(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that cheats: it asks for all at once."""
+    counts = plain.runs[COLLABORATOR].bench.assignment.directory / "predictions" / "counts.sqlite"
+    counts.unlink(missing_ok=True)
+    monkeypatch.setattr(plain.schedulers[COLLABORATOR], "run_limits", RunLimits(rows=2, predictions=3))
+    monkeypatch.setattr(online_host, "batches_of", lambda ids, rows: [slice(0, len(ids))])
+    monkeypatch.setattr(service, "MOST_ATTEMPTS", 1)
+    with Online(plain) as online:
+        assert set(online.service.predict(["100", "101"], WAIT).at) == {"100", "101"}
+        with pytest.raises(Unavailable, match="RowsAsked of 3 rows; a batch has 2 at most"):
+            online.service.predict(["100", "101", "102"], WAIT)
+    budget = PredictionBudget(counts, COLLABORATOR, RunLimits())
+    assert [budget.times(each) for each in ("100", "102")] == [1, 0]
+    counts.unlink()
 
 
 def test_a_collaborator_that_leaves_is_waited_for(online: Online, monkeypatch: pytest.MonkeyPatch) -> None:

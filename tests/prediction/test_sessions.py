@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ import torch
 from safetensors.numpy import load_file
 
 from benchmarks.harness.scripts import tiny
+from protocols.core.errors import VerificationFailed
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import as_signed
 from protocols.layer.shapes import add
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.errors import CheckpointRefused, TaskError, TaskFailed
+from secure_hfl.errors import CheckpointRefused, ConnectionLost, TaskError, TaskFailed, TaskStateError
+from secure_hfl.prediction.failed_test import FAILED
 from secure_hfl.prediction.outcome import Predictions
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.prediction.memory_sessions import Sessions, trained
@@ -195,3 +198,30 @@ def test_a_session_that_fails_is_not_the_last(plain: MemoryParties, monkeypatch:
             sessions.predict(["100"])
     assert sessions.server.served == 0
     assert len(sessions.predict(["100"]).at) == 1
+
+
+def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why: tests/attacks/test_mark_row_by_row.py."""
+    server = Sessions(plain).server
+    path, was_kept = server.party.assignment.directory / FAILED, list[bool]()
+    monkeypatch.setattr(server._bench.peers, "abort", lambda failure: was_kept.append(path.exists()))
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "_session", lambda channel: fail(ConnectionLost("gone")))
+        server.serve(1)
+        assert not path.exists()
+        patched.setattr(server, "_session", lambda channel: fail(VerificationFailed("another share")))
+        with pytest.raises(TaskStateError, match="no predictions are served: the host has failed a test"):
+            server.serve()
+    try:
+        assert was_kept == [False, True], "the host is told when it is written"
+        assert path.read_text().endswith(" another share\n")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(TaskStateError, match="Remove the file to serve it again"):
+            Sessions(plain).server.serve()
+    finally:
+        path.unlink()
+    assert len(Sessions(plain).predict(["100"]).at) == 1
+
+
+def fail(error: Exception) -> int:
+    raise error

@@ -13,20 +13,26 @@ P is U^T to the collaborator and V to the host. A share is marked once for each 
 made: the first one by its test (relation_test.py), whose [c P + m]_O is a mark; a later one by a message of its own, if
 `test_shares_every` is not 0. c has FIRST_TEST_ROWS rows of entries -1, 0, 0, 1; m and m' are uniform.
 
-**Theorem** (malicious owner; random oracle and assumption of protocols/layer/equality.py). Let P be what the tester
-held at the checkpoint, and D = P' - P. w and w' are uniform and independent of c, and w' - w - (m' - m) = c D. So the
-owner passes exactly if it has guessed c D. If D is not 0, also where it is a multiple of 2^58, no value of c D has a
-probability above 2^-40: one entry of D that is not 0 adds -1, 0 or 1 times itself to each row, no value of which is
-more likely than one half. All resumptions from one checkpoint ask by the same c; each that fails ends the task, and
-says that one guess was wrong. So another share passes one of n with probability at most n 2^-40; a task has 256 at
-most.
+**Theorem** (malicious owner whose ciphertexts hold a matrix; random oracle and assumption of
+protocols/layer/equality.py). Let P be what the tester held at the checkpoint, and D = P' - P. w and w' are uniform and
+independent of c, and w' - w - (m' - m) = c D. So the owner passes exactly if it has guessed c D. If D is not 0, also
+where it is a multiple of 2^58, no value of c D has a probability above 2^-40: one entry of D that is not 0 adds -1, 0
+or 1 times itself to each row, no value of which is more likely than one half. All resumptions from one checkpoint ask
+by the same c, and each says whether one guess was right. So another share passes one of n with probability at most
+n 2^-40.
+
+**More than a matrix** in a ciphertext can reach one row of the 40: then one entry of c decides, and the owner learns it
+(tests/attacks/test_mark_row_by_row.py). n tests have 2^(n - 1) outcomes before the last, so one of n is passed by
+another matrix with probability at most 2^(n - 41). A training goes on 16 times from a checkpoint at most, and 256 times
+in all: 2^-25 from one, 2^-21 in all. Predictions have no such number, so there the first failure is the last
+(secure_hfl/prediction/failed_test.py): who never fails has guessed all 40 rows, with probability 2^-40.
 
 An honest owner passes always: D is 0, and so w' - w is m' - m in the ring.
 
 For the owner (malicious tester): it sends no number. The tester gets one guess at w' - w for each resumption.
 
-**What this does not cover** What P was: that is tested where it was made (share_test.py, relation_test.py). An owner
-that has lost w cannot go on.
+**What this does not cover** What P was: that is tested where it was made (share_test.py, relation_test.py). What the
+ciphertexts hold besides a matrix: form_test.py. An owner that has lost w cannot go on.
 
 **Leaks** nothing: what is decrypted is uniform, and what is compared both know.
 """

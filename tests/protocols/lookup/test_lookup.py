@@ -142,6 +142,15 @@ def test_an_answer_that_is_wrong(answer: Any, error: type[Exception]) -> None:
         replay(directory.find(["a", "b"]), answer)
 
 
+def test_one_answer_for_two_ids_is_refused() -> None:
+    directory, of = registered()
+    steps = directory.find(IDS[:2])
+    asked: Any = next(steps)
+    next(steps)
+    with pytest.raises(MalformedMessage, match="answers two ids by one"):
+        steps.send(of.answer(LookupPoints(asked.message.points[:32] * 2)))
+
+
 def test_a_refusal_says_how_many_are_left() -> None:
     directory, _ = registered()
     assert replay(directory.find(["a", "b"]), LookupRefused(1)) == LookupRefused(1)
