@@ -2,6 +2,7 @@
 # make test         set up .venv and run the tests
 # make test-busy    run those with real parties beside four processes that only compute
 # make browser      the console's tests in a real browser; PICTURES=DIR also keeps what it shows
+# make ray          the tests of --engine that start a Ray on this machine
 # make check        lint, types, generated code
 # make native       compile protocols/he/native in place (installing does it too; without a compiler SEAL is used)
 # make sanitize     the kernel's tests under address and undefined-behaviour sanitizers, warnings as errors
@@ -14,7 +15,7 @@ DEMO_OPTIONS ?=
 
 PICTURES ?=
 
-.PHONY: demo test test-busy browser check native sanitize docs clean
+.PHONY: demo test test-busy browser ray check native sanitize docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/secure-hfl demo $(DEMO_OPTIONS)
@@ -31,6 +32,9 @@ test-busy: $(VENV)/.dev
 # Debian's Chromium is fetched where none is installed, and may be; without one there is nothing to run.
 browser: $(VENV)/.dev
 	.ci/chromium && SECURE_HFL_BROWSER_TESTS=1 SECURE_HFL_SCREENSHOTS="$(PICTURES)" $(BIN)/python -m pytest -n0 tests/browser
+
+ray: $(VENV)/.dev
+	SECURE_HFL_TEST_RAY=1 $(BIN)/python -m pytest -n0 tests/test_ray_executor.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

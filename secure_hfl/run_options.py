@@ -44,6 +44,7 @@ class RunOptions(BaseModel):
     keep_for_judge: bool | None = None
     keep_all_rounds: bool | None = None
     proxy: str | None = Field(default=None, repr=False)
+    engine: str | None = None
     progress: int | None = Field(default=None, ge=0)
 
     @property

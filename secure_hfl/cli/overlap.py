@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secure_hfl.cli.output import console, plain
+from secure_hfl.cli.run import Engine
 from secure_hfl.errors import ConfigurationError, TaskStateError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def overlap(
     min_ids: MinIds = LEAST,
     max_runs: MaxRuns = MOST_RUNS,
     wait: Wait = 300,
+    engine: Engine = None,
 ) -> None:
     """Count the ids that parties have in common, before anything is trained: how many, not which.
 
@@ -79,7 +81,7 @@ def overlap(
 
     terms, own = Terms(min_ids, round_to), _ids(ids, data, id, min_ids)
     ensure_visible()
-    assignment = _assignment(task)
+    assignment = _assignment(task, engine)
     lock = assignment.store.directory(assignment.record.task_id) / "run.lock"
     if not run_lock.acquire(lock):
         raise TaskStateError(f"task {assignment.record.task_id} is running in process {run_lock.holder(lock)}")
@@ -93,17 +95,19 @@ def overlap(
         console().print(plain(f"Transcript, for secure-hfl audit: {each.transcript}"))
 
 
-def _assignment(task: str | None) -> OverlapAssignment:
+def _assignment(task: str | None, engine: str | None) -> OverlapAssignment:
     from secure_hfl.home import home_directory
     from secure_hfl.identity import Identity
     from secure_hfl.limits import DEFAULT_LIMITS
     from secure_hfl.overlap.session import OverlapAssignment
+    from secure_hfl.ray_executor import check_engine
     from secure_hfl.run_options import RunOptions
     from secure_hfl.schemes import load_scheme
     from secure_hfl.tasks import TaskStore, resolve_task
 
+    check_engine(engine)
     home = home_directory()
-    store, options = TaskStore(home), RunOptions(task=task)
+    store, options = TaskStore(home), RunOptions(task=task, engine=engine)
     record = resolve_task(store, "YOUR_TASK_ID", task)
     if record.finished:
         raise TaskStateError(

@@ -79,6 +79,10 @@ Proxy = Annotated[
         help="An HTTP proxy to reach the host through: http://host:port. One with a password: $SECURE_HFL_PROXY.",
     ),
 ]
+Engine = Annotated[
+    str | None,
+    typer.Option(metavar="ENGINE", help="This party's own cluster for heavy work: ray://HOST:PORT, or ray (here)."),
+]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Print the whole traceback of an error.")]
 
 
@@ -99,6 +103,7 @@ def host(
     resume: Resume = False,
     wait: Wait = None,
     checkpoint_every: CheckpointEvery = None,
+    engine: Engine = None,
     keep_for_judge: KeepForJudge = False,
     keep_all_rounds: KeepAllRounds = False,
     show_traceback: Traceback = False,
@@ -116,6 +121,7 @@ def host(
         resume=resume or None,
         wait=wait,
         checkpoint_every=checkpoint_every,
+        engine=engine,
         keep_for_judge=keep_for_judge or None,
         keep_all_rounds=keep_all_rounds or None,
     )
@@ -132,6 +138,7 @@ def collaborator(
     resume: Resume = False,
     wait: Wait = None,
     proxy: Proxy = None,
+    engine: Engine = None,
     keep_for_judge: KeepForJudge = False,
     keep_all_rounds: KeepAllRounds = False,
     show_traceback: Traceback = False,
@@ -149,6 +156,7 @@ def collaborator(
         resume=resume or None,
         wait=wait,
         proxy=proxy,
+        engine=engine,
         keep_for_judge=keep_for_judge or None,
         keep_all_rounds=keep_all_rounds or None,
     )

@@ -12,6 +12,7 @@ from secure_hfl.errors import ConfigurationError, SchemeMismatch
 from secure_hfl.home import home_directory
 from secure_hfl.identity import Identity
 from secure_hfl.limits import DEFAULT_LIMITS, OperatorLimits
+from secure_hfl.ray_executor import check_engine
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
@@ -97,6 +98,7 @@ def find_assignment(scheduler: PartyScheduler, role: str, reference: str) -> Ass
         raise ConfigurationError(
             "--keep-for-judge: rounds of schemes bfv and paillier can be judged, in runs without a seed; leave it out"
         )
+    check_engine(options.engine)
     limits = scheduler.limits or DEFAULT_LIMITS
     if options.limits is not None:
         limits = limits.changed(options.limits)

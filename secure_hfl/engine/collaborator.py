@@ -39,7 +39,7 @@ from secure_hfl.engine.run import Run
 from secure_hfl.engine.terms import limits_of
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import UserCodeError
-from secure_hfl.executor import LocalExecutor
+from secure_hfl.executor import Executor
 from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
 from secure_hfl.tasks import TaskRecord
@@ -173,7 +173,7 @@ class Collaborator:
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: Executor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
         most = bench.assignment.limits.ids

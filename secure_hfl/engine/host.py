@@ -39,7 +39,7 @@ from secure_hfl.engine.terms import check_before_waiting, check_plan, declared_b
 from secure_hfl.engine.widths import projection_widths, with_option
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import ConfigurationError, PeerFault, PeerRefused, UserCodeError
-from secure_hfl.executor import LocalExecutor
+from secure_hfl.executor import Executor
 from secure_hfl.identity import digest_of
 from secure_hfl.log import logger
 from secure_hfl.privacy.accounting import why_no_run_claim
@@ -174,7 +174,7 @@ class Host:
 
     # Preparing -------------------------------------------------------------------------------------------------------
 
-    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: Executor) -> PsiOutcome:
         """See `Role`."""
         bench = self._bench
         most = bench.assignment.limits.ids

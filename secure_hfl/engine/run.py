@@ -32,10 +32,11 @@ from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.whole_import import import_whole
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import ConfigurationError, PeerRefused
-from secure_hfl.executor import LocalExecutor
+from secure_hfl.executor import Executor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
 from secure_hfl.progress_file import Both, ProgressFile
+from secure_hfl.ray_executor import executor_for
 from secure_hfl.results import LAST_STATE
 from secure_hfl.transport import FORKS_SAFELY
 
@@ -53,7 +54,7 @@ class Role(Protocol):
     def agree(self) -> Manifest:
         """On what is run, and from where."""
 
-    def intersect(self, ids: Ids, executor: LocalExecutor) -> PsiOutcome:
+    def intersect(self, ids: Ids, executor: Executor) -> PsiOutcome:
         """Private set intersection."""
 
     def align(self) -> None:
@@ -205,7 +206,7 @@ class Run:
         if options.seed is not None:
             seed_everything(options.seed, bench.assignment.party)
         bench.peers.go_to(Phase.PSI)
-        executor = LocalExecutor()
+        executor = executor_for(options.engine)
         try:
             ids = bench.user.local_ids(bench.psi_files)
             outcome = self._role.intersect(ids, executor)

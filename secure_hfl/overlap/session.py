@@ -32,12 +32,12 @@ from secure_hfl.engine.psi import ended_by_errors
 from secure_hfl.engine.psi_files import PsiFiles
 from secure_hfl.engine.psi_work import PsiWork, fresh, watched
 from secure_hfl.engine.recovery import retry
-from secure_hfl.executor import LocalExecutor
 from secure_hfl.home import make_private_directory
 from secure_hfl.identity import digest_of
 from secure_hfl.log import close_task_log, log_traceback, logger, of_this_task, open_task_log
 from secure_hfl.overlap.runs import DIRECTORY, Overlap, RunCount, keep_results
 from secure_hfl.progress import progress_for
+from secure_hfl.ray_executor import executor_for
 from secure_hfl.tasks.record import utc_now
 from secure_hfl.transcript import transcripts_of
 from secure_hfl.transport.channel import Channel
@@ -218,7 +218,7 @@ class OverlapSession:
 
     def _count(self) -> list[Overlap]:
         """With all peers at once, signed."""
-        links, executor = list(self._peers.links.values()), LocalExecutor()
+        links, executor = list(self._peers.links.values()), executor_for(self._of.options.engine)
         self._peers.go_to(Phase.PSI)
         try:
             most, files = self._of.limits.ids, PsiFiles(self._of.directory)

@@ -21,6 +21,7 @@ from secure_hfl.home import home_directory, make_private_directory
 from secure_hfl.identity import Identity
 from secure_hfl.limits import DEFAULT_LIMITS
 from secure_hfl.prediction.trained import Training
+from secure_hfl.ray_executor import check_engine
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
@@ -103,6 +104,7 @@ def find_prediction(scheduler: PartyScheduler, role: str, reference: str) -> tup
     limits = scheduler.limits or DEFAULT_LIMITS
     if options.limits is not None:
         limits = limits.changed(options.limits)
-    own = RunOptions(task=options.task, progress=options.progress, limits=options.limits)
+    check_engine(options.engine)
+    own = RunOptions(task=options.task, progress=options.progress, limits=options.limits, engine=options.engine)
     scheme = load_scheme(training.terms.scheme)
     return PredictionAssignment(role, trained_as, record, store, identity, scheme, own, limits), training

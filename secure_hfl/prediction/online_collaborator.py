@@ -29,11 +29,11 @@ from protocols.task.online_rounds import OnlineCollaboratorRounds
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.psi_work import chunk_size
 from secure_hfl.errors import PeerTimeout, Stopped
-from secure_hfl.executor import LocalExecutor
 from secure_hfl.prediction.budget import PredictionBudget
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.outcome import normal
 from secure_hfl.prediction.party import PredictingParty
+from secure_hfl.ray_executor import executor_for
 
 POLL_SECONDS = 0.5
 """Between two looks at whether this party is to stop, while the Host asks for nothing."""
@@ -74,7 +74,7 @@ class OnlineCollaborator:
         """Send the population; signed."""
         bench, key = self._party.bench, self._party.assignment.party
         bench.peers.go_to(Phase.PSI)
-        executor = LocalExecutor()
+        executor = executor_for(bench.assignment.options.engine)
         try:
             mapper, chunk = executor.mapper(-(-len(ids) // chunk_size(len(ids)))), chunk_size(len(ids))
             hashed = hash_ids(lookup_id(self._manifest.pair(key)), ids, mapper, chunk)

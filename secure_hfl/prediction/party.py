@@ -21,12 +21,12 @@ from secure_hfl.engine.psi_files import Ids
 from secure_hfl.engine.psi_work import PsiOutcome, PsiWork
 from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.workbench import Workbench
-from secure_hfl.executor import LocalExecutor
 from secure_hfl.identity import digest_of
 from secure_hfl.log import close_task_log, log_traceback, open_task_log
 from secure_hfl.prediction.assignment import PredictionAssignment
 from secure_hfl.prediction.features import PredictionFeatures
 from secure_hfl.prediction.trained import TrainedState, Training
+from secure_hfl.ray_executor import executor_for
 
 ROWS = 128
 """Samples in a batch of predictions, at most."""
@@ -140,7 +140,7 @@ class PredictingParty:
         """PSI of these ids with the peers', signed."""
         bench = self.bench
         bench.peers.go_to(Phase.PSI)
-        executor = LocalExecutor()
+        executor = executor_for(self.assignment.options.engine)
         try:
             manifest = bench.state.manifest
             work = PsiWork(manifest, ids, executor, bench.progress, bench.psi_files, most, True, opened)

@@ -1,0 +1,87 @@
+"""Work on a Ray of this machine: the same results, killed workers, errors as they were raised; and without the extra.
+
+The tests that start Ray (some seconds) are run by `make ray`, or with SECURE_HFL_TEST_RAY=1.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from protocols.core.errors import InvalidPoint, MissingExtra
+from protocols.core.randomness import ChaCha20Randomness
+from protocols.psi import PsiReceiver, hash_ids
+from secure_hfl.errors import ConfigurationError
+from secure_hfl.executor import LocalExecutor
+from secure_hfl.ray_executor import RayExecutor, check_engine, executor_for
+
+WITH_RAY = pytest.mark.skipif(
+    "SECURE_HFL_TEST_RAY" not in os.environ or importlib.util.find_spec("ray") is None, reason="make ray"
+)
+
+
+@pytest.fixture(scope="module")
+def executor() -> Iterator[RayExecutor]:
+    executor = RayExecutor("ray")
+    yield executor
+    executor.close()
+
+
+def test_an_engine_that_is_none_or_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(executor_for(None), LocalExecutor)
+    for wrong in ("spark", "ray:", "ray://", "ray:// x"):
+        with pytest.raises(ConfigurationError, match="ray://HOST:PORT"):
+            check_engine(wrong)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"pip install 'secure-hfl\[ray\]'"):
+        executor_for("ray")
+
+
+def test_one_piece_of_work_stays_here_and_starts_nothing() -> None:
+    executor = RayExecutor("ray")
+    assert executor.mapper(1) is map
+    executor.close()
+
+
+@WITH_RAY
+def test_points_are_the_same_byte_for_byte(executor: RayExecutor) -> None:
+    ids, sent = [f"id{at}" for at in range(300)], []
+    for mapper in (map, executor.mapper(10)):
+        hashed = hash_ids(bytes(32), ids, mapper, chunk=32)
+        role = PsiReceiver(hashed, ChaCha20Randomness(bytes(32)), mapper, chunk=32)
+        role.open()
+        sent.append([hashed.points, *(each.points for each in role.masked_points())])
+    assert sent[0] == sent[1]
+
+
+@WITH_RAY
+def test_a_worker_that_is_killed_in_the_middle_is_replaced(executor: RayExecutor, tmp_path: Path) -> None:
+    once = tmp_path / "killed"
+
+    def end_once(number: int) -> int:
+        if number == 3 and not once.exists():
+            once.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+    assert list(executor.mapper(8)(end_once, range(8))) == [number * number for number in range(8)]
+    assert once.exists()
+
+
+@WITH_RAY
+def test_an_error_comes_back_as_it_was_raised(executor: RayExecutor) -> None:
+    def refuse(number: int) -> int:
+        if number == 3:
+            raise InvalidPoint(f"point {number} is bad")
+        return number
+
+    results = executor.mapper(8)(refuse, range(8))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InvalidPoint, match=r"^point 3 is bad$") as error:
+        next(results)
+    assert type(error.value) is InvalidPoint
