@@ -58,6 +58,8 @@ class Scheme(ABC):
         is_plaintext: whether features cross the wire in the clear.
         can_sum: whether the host can get the sum of all collaborators' projections, and none by itself: its sides have
             `forward_padded` and `decode_sum`, and add `LayerSpec.pads`.
+        has_unbound_shares: whether nothing tests that a party computes with its own share of the weights, so that all
+            that is said of the scheme is for parties that follow the protocol.
         carried: messages of which the last one is in force until the next, over the ends of rounds, as a judge asks
             for them (protocols/judge/); empty if rounds of this scheme cannot be judged.
     """
@@ -66,6 +68,7 @@ class Scheme(ABC):
     needs_projection: ClassVar[bool] = True
     is_plaintext: ClassVar[bool] = False
     can_sum: ClassVar[bool] = False
+    has_unbound_shares: ClassVar[bool] = False
     carried: ClassVar[tuple[type[Message], ...]] = ()
 
     def __init__(self, engine: Engine | None = None) -> None:

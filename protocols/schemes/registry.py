@@ -72,6 +72,11 @@ def is_plaintext(name: str) -> bool:
     return name in _registered and _registered[name].is_plaintext
 
 
+def has_unbound_shares(name: str) -> bool:
+    """Whether nothing tests shares of the weights in this scheme; False if none of this name is registered here."""
+    return name in _registered and _registered[name].has_unbound_shares
+
+
 def registered_scheme(name: str, engine: Engine | None = None) -> Scheme:
     """The scheme of this name, with its default parameters. Raises `InvalidInput` if none is registered."""
     if name not in _registered:

@@ -11,12 +11,16 @@ from rich.filesize import decimal
 
 from protocols.core.distance import RUN_BITS
 from protocols.core.wire_format import wire_format
-from protocols.schemes.registry import is_plaintext, known_types, registered_names
+from protocols.schemes.registry import has_unbound_shares, is_plaintext, known_types, registered_names
 from protocols.transcript.compare_manifests import of_same_task
 from protocols.transcript.errors import Severity
 from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.audit_files import Audited, Verdict
+
+UNBOUND = (
+    "both parties are assumed to follow the protocol: nothing binds the share of the weights that a party computes with"
+)
 
 FORMAT = "secure-hfl-audit 1"
 
@@ -203,6 +207,8 @@ def remarks(audited: Audited) -> list[str]:
     if is_plaintext(report.scheme):
         scheme = report.scheme
         out.append(f"Both parties asked for scheme {scheme}: features and gradients crossed the wire in the clear.")
+    if has_unbound_shares(report.scheme):
+        out.append(f"Scheme {report.scheme}: {UNBOUND}.")
     if any(len([f for f in report.findings if f.file == file.name]) >= MAX_FINDINGS for file in report.files):
         out.append(f"Only the first {MAX_FINDINGS} findings of a file are kept; there may be more.")
     if len(report.first_end) > 1 and not report.has_both_ends:
@@ -301,7 +307,7 @@ def round_rows(report: AuditReport) -> Iterator[tuple[str, int, dict[str, tuple[
 
 
 def summarise(report: AuditReport) -> list[str]:
-    """Two to six lines: the verdict, how much was checked, what each party learned."""
+    """Two to seven lines: the verdict, how much was checked, what each party learned."""
     wrong = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     ends = "both ends' transcripts" if report.has_both_ends else "one end's transcript"
     if len(report.first_end) > 1:
@@ -318,6 +324,8 @@ def summarise(report: AuditReport) -> list[str]:
         known = "; ".join(party.learned) or "nothing of the other party"
         lines.append(f"{party.name} ({party.role}) learned: {known}{inferred}.")
         lines.append(f"  It was never sent: {'; '.join(party.never_sent)}.")
+    if has_unbound_shares(report.scheme):
+        lines.append(f"Scheme {report.scheme}: {UNBOUND}.")
     return lines
 
 

@@ -209,6 +209,14 @@ def test_names_from_the_file_cannot_drive_the_terminal(tmp_path: Path) -> None:
     assert "\x1b" not in result.stdout
 
 
+@pytest.mark.parametrize(("case", "is_said"), [(MASKED, True), (BFV, False), (PLAIN, False)], ids=str)
+def test_of_a_masked_run_it_says_that_nothing_binds_shares(case: Case, is_said: bool, tmp_path: Path) -> None:
+    ends = write(tmp_path, case)
+    said = "Scheme masked: both parties are assumed to follow the protocol: nothing binds the share of the weights"
+    assert any(said in line for line in summarise(audit_files(*ends).report)) is is_said
+    assert (said in " ".join(run(*ends).stdout.split())) is is_said
+
+
 def test_the_summary_has_two_to_six_lines(tmp_path: Path) -> None:
     host, patient = write(tmp_path, BFV)
     lines = summarise(audit_files(host, patient).report)

@@ -40,6 +40,7 @@ class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
     can_sum = True
+    has_unbound_shares = True
 
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
