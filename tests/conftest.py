@@ -20,7 +20,10 @@ for _library in ("OMP", "OPENBLAS"):
 settings.register_profile("any_machine", deadline=None)
 settings.load_profile("any_machine")
 
-LONG_ROOMS = ("bench", "engine", "examples", "faults", "hostile", "plug_in", "schedulers", "secrets")
+LONG_ROOMS = (
+    *("bench", "contract", "engine", "examples", "faults", "hostile", "judge", "plug_in", "prediction", "privacy"),
+    *("schedulers", "secrets", "serving", "tables"),
+)
 """Folders whose tests run real parties. They come first: what is short fills the gaps at the end."""
 
 SHARED_ROOMS = ("secrets",)

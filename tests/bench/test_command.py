@@ -161,11 +161,11 @@ def test_later_rounds_of_a_frozen_model_cost_less_and_the_reader_is_told(tmp_pat
     assert measurement.notes() == ("what was planned", FROZEN)
 
 
-def test_a_party_that_fails_is_named_with_its_reason_and_its_output_is_kept(tmp_path: Path, bench: Bench):
+def test_a_party_that_fails_is_named_with_its_reason_and_its_output_is_kept(tmp_path: Path, bench_here: BenchHere):
     (tmp_path / "host.py").write_text("raise ValueError('no such column')\n")
     (tmp_path / "other.py").write_text("raise SystemExit(0)\n")
-    done = bench("--script", "host.py", "other.py", "--schemes", "masked", "--runs", "1", "--json", "own.json")
-    assert done.returncode == 1
+    done = bench_here("--script", "host.py", "other.py", "--schemes", "masked", "--runs", "1", "--json", "own.json")
+    assert done.exit_code == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: plain + projection, host: ")
     assert "ValueError: no such column" in line
