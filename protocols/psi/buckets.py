@@ -18,8 +18,10 @@ as it would by adding them to its own set.
 **Padding** is a hash of 33 random bytes that are no UTF-8: under a random oracle as good a point as any id's, and equal
 to one only if two hashes collide.
 
-**Leaks** nothing to the peer beyond one PSI of the whole sets. Reference: Mitzenmacher, Upfal, "Probability and
-Computing", chapter 4 (Chernoff, Hoeffding 1963); RFC 7693 (BLAKE2b).
+**Leaks** nothing to the peer beyond one PSI of the whole sets. A malicious peer can put ids where padding belongs, and
+so has B s of them, and not n: 1,024 where it announces one. Who counts what a host asks about counts points.
+
+Reference: Mitzenmacher, Upfal, "Probability and Computing", chapter 4 (Chernoff, Hoeffding 1963); RFC 7693 (BLAKE2b).
 """
 
 from __future__ import annotations

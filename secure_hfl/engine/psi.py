@@ -229,11 +229,11 @@ def run_collaborator_psi(link: Link, party: str, work: PsiWork) -> PsiOutcome:
     before = _traffic([link])
     work.check_ids()
     opened = link.run(work.opening(party).run())
-    work.peer_opened(opened.set_size)
     try:
         if work.buckets_with(opened.set_size) > 1:
             common = common_of(collaborator_buckets(link, party, work, opened.set_size))
         else:
+            work.peer_opened(opened.set_size)
             common = _over_all(link, party, work, opened)
     except PeerAborted as error:
         if error.code == AbortCode.EMPTY_INTERSECTION:  # reading every id takes too long to do it before

@@ -130,6 +130,7 @@ def collaborator_buckets(link: Link, party: str, work: PsiWork, host_ids: int) -
 
     cut = link.run(CollaboratorBucketing(host_ids, len(work.ids), _kept(work, host_ids), fits).run())
     shape, mapper = cut.shape, work.mapper_with(host_ids)
+    work.peer_opened(shape.buckets * shape.host_size)  # nobody can tell padding from ids
     if cut.done:
         logger.info(f"{cut.done} of {shape.buckets} buckets of ids are done, and are not run again.")
     for index in range(cut.done, shape.buckets):

@@ -63,7 +63,8 @@ class PsiWork:
         files: where buckets are kept.
         max_peer_ids: how large a peer's set may be.
         may_be_empty: whether the parties go on without any id in common.
-        peer_opened: at a collaborator, told how many ids the host has before it is told anything of them; may raise.
+        peer_opened: at a collaborator, told how many ids the host may ask about, which is how many points it sends,
+            before it is told anything of them; may raise.
     """
 
     def __init__(

@@ -135,7 +135,9 @@ class Supervised:
     def last_line(self) -> str:
         """The last line of the last one's output that says something of an error, else the very last one."""
         last = self.last()
-        lines = self.output(0 if last is None else last.log_from)[-TAIL:].decode(errors="replace").splitlines()
+        size = self.log.stat().st_size if self.log.exists() else 0
+        begin = max(0 if last is None else last.log_from, size - TAIL)
+        lines = self.output(begin)[-TAIL:].decode(errors="replace").splitlines()
         said = [line for line in lines if line.strip()]
         errors = [line for line in said if line.startswith("error:")]
         return one_line((errors or said or [""])[-1]).removeprefix("error: ")

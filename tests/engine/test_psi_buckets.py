@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.pump import replay
-from protocols.core.errors import MalformedMessage
+from protocols.core.errors import MalformedMessage, WrongSession
 from protocols.psi import PsiResult, buckets
 from protocols.psi.buckets import Shape
 from protocols.psi.packed import PackedIds
 from secure_hfl.engine.psi_buckets import _learn
 from secure_hfl.engine.psi_files import PsiFiles
+from secure_hfl.engine.psi_work import PsiWork
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
@@ -74,6 +75,25 @@ def test_a_small_set_meets_a_large_one_in_buckets(tmp_path: Path) -> None:
     assert parties.runs[COLLABORATOR].bench.state.intersection == set(few)
     host, other = (parties.metrics(name).messages["PsiPoints"] for name in (HOST, COLLABORATOR))
     assert host["sent_bytes"] * 3 < other["sent_bytes"]
+
+
+def test_a_host_is_held_to_its_points_and_not_to_what_it_announces(tmp_path: Path) -> None:
+    """It could put ids where padding belongs."""
+    parties = MemoryParties(tmp_path, options=RunOptions(rounds=1), cases={HOST: {"ids": ["60"]}})
+    told: list[int] = []
+    shown: list[int] = []
+
+    def refuse(size: int) -> None:
+        told.append(size)
+        shown.append(len(parties.heard[COLLABORATOR].named("psi")))
+        raise WrongSession("that many a day are too many")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PsiWork, "peer_opened", property(lambda self: refuse, lambda self, value: None), raising=False)
+        parties.execute()
+    assert told == [BUCKETS], "of one id: a point in each bucket"
+    assert shown == [0]
+    assert "that many a day" in str(parties.errors[COLLABORATOR])
 
 
 @pytest.mark.parametrize("dies", [HOST, COLLABORATOR])
