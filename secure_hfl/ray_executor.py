@@ -12,10 +12,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from protocols.core.errors import MissingExtra
@@ -86,7 +88,8 @@ class RayExecutor:
                 return
             if not ray.is_initialized():
                 try:
-                    ray.init(**self._options())
+                    with _kept_signals():
+                        ray.init(**self._options())
                 except (ConnectionError, RuntimeError, OSError) as error:
                     why = one_line(str(error), 200)
                     raise ConfigurationError(f"--engine {self._engine}: Ray cannot be reached: {why}") from error
@@ -152,4 +155,16 @@ class RayExecutor:
             if not _users:
                 import ray
 
-                ray.shutdown()
+                with _kept_signals():
+                    ray.shutdown()
+
+
+@contextmanager
+def _kept_signals() -> Iterator[None]:
+    """Ray takes SIGTERM in the main thread, by which a run ends at its next checkpoint."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

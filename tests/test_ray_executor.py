@@ -27,9 +27,18 @@ WITH_RAY = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[RayExecutor]:
+    before = signal.getsignal(signal.SIGTERM)
     executor = RayExecutor("ray")
     yield executor
     executor.close()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@WITH_RAY
+def test_sigterm_stays_the_run_s_own(executor: RayExecutor) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    executor.mapper(2)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_engine_that_is_none_or_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
