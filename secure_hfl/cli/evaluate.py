@@ -57,7 +57,7 @@ def evaluate(
 ) -> None:
     """Accuracy, AUC, confusion and calibration."""
     from secure_hfl.bench.report.svg import require_matplotlib
-    from secure_hfl.prediction.alone import predicted_beside
+    from secure_hfl.prediction.alone import labelled, predicted_beside
     from secure_hfl.prediction.evaluation import beside, check_torchmetrics, evaluate_numbers
     from secure_hfl.prediction.evaluation import evaluate as figures_of
     from secure_hfl.prediction.evaluation_page import evaluation_page
@@ -70,7 +70,7 @@ def evaluate(
     wanted = read_ids(ids)
 
     def run(scheduler: Any, reference: str) -> None:
-        found = scheduler.predict(wanted, reference)
+        found = labelled(scheduler, reference, scheduler.predict(wanted, reference))
         figures = evaluate_numbers(found) if found.classes == () else figures_of(found)
         alone = predicted_beside(scheduler, reference, found)
         if alone is not None:

@@ -71,4 +71,4 @@ class RunView:
 
     def confirm_batch_ids(self, ids: Iterable[SampleId]) -> None:
         """See the scheduler."""
-        self._bench.user.confirm_batch_ids(self._bench.state.manifest.session, ids)
+        self._bench.user.confirm_batch_ids(self._bench.state.session, ids)

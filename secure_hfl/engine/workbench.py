@@ -73,6 +73,11 @@ class TaskState:
         self._kept: tuple[object, NDArray[np.uint8]] | None = None
 
     @property
+    def session(self) -> bytes:
+        """Of the manifest; empty before there is one, as where a host predicts alone."""
+        return self.manifest.session if hasattr(self, "manifest") else b""
+
+    @property
     def samples(self) -> tuple[int, int]:
         """How many there are of training, and of testing."""
         return len(self.train_ids), len(self.test_ids)

@@ -1,4 +1,4 @@
-"""The Host predicts alone, with its fallback head: nobody else is asked, and nothing crosses."""
+"""What a Host does without its collaborators: it predicts with its fallback head, and looks up its labels."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ class PredictingAlone:
 def predicting_alone(scheduler: HostScheduler, reference: str) -> PredictingAlone:
     """The Host of a finished task. Errors as `find_prediction` and `PredictingAlone`."""
     return PredictingAlone(HostSide(scheduler, *find_prediction(scheduler, "host", reference)))
+
+
+def labelled(scheduler: HostScheduler, reference: str, found: Predictions) -> Predictions:
+    """The same with labels, where the Host has labels and no features: predictions alone do not ask for them."""
+    if scheduler.is_feature_holder or found.labels:
+        return found
+    return labels_beside(HostSide(scheduler, *find_prediction(scheduler, "host", reference)), found)
+
+
+def labels_beside(side: HostSide, found: Predictions) -> Predictions:
+    """The same with what the Host's iterators yield for each row of the outputs."""
+    ids = {row: each for each, row in found.at.items()}
+    return replace(found, labels=side.party.features.labels_of([ids[row] for row in sorted(ids)]))
 
 
 def predicted_beside(scheduler: HostScheduler, reference: str, found: Predictions) -> Predictions | None:

@@ -19,7 +19,7 @@ from torch import nn
 from protocols.core.randomness import OsRandomness
 from protocols.task.alignment import OrderedIds, SampleId
 from secure_hfl.engine.contract import PartyScheduler
-from secure_hfl.engine.user_code import UserCode, check_features
+from secure_hfl.engine.user_code import UserCode, check_features, iterator_name, own_batch
 from secure_hfl.errors import UserCodeError
 from secure_hfl.log import logger
 
@@ -28,6 +28,9 @@ SPOT_CHECKS = 8
 
 TRUSTED_AFTER = 4 * SPOT_CHECKS
 """Once so many ids of one iterator have passed, one is asked for by itself in each batch."""
+
+MANY_LABELS = 2000
+"""Beyond so many, it is said that labels are asked for one by one."""
 
 TOLERANCE = 1e-3
 """Relative: the same row in batches of different sizes differs in its last bits."""
@@ -89,6 +92,27 @@ class PredictionFeatures:
             others = [each for each in ids if each not in self._trained]
             parts = [self._part(group, is_train) for group, is_train in ((trained, True), (others, False)) if group]
         return _in_order(ids, parts)
+
+    def labels_of(self, ids: Sequence[str]) -> tuple[Any, ...]:
+        """Of a host that has labels only: one for each of these distinct ids, in their order.
+
+        Each id is asked for by itself: labels alone do not show whether an iterator keeps the order of its ids.
+
+        Raises:
+            UserCodeError: a method failed, or does not yield one label for one id.
+        """
+        if len(ids) > MANY_LABELS:
+            logger.info(f"Asking for the labels of {len(ids):,} ids, one by one.")
+        return tuple(self._label_of(each) for each in ids)
+
+    def _label_of(self, sample: str) -> Any:
+        name = iterator_name(sample in self._trained)
+        batches = self._user.batches(sample in self._trained, self._model, OrderedIds([self._typed(sample)]))
+        labels = [each for batch in batches for each in own_batch(name, batch, False)[1]]
+        self._user.take_confirmed_ids()
+        if len(labels) != 1:
+            raise UserCodeError(f"{name} yields {len(labels)} labels for one id: leave out drop_last and limits")
+        return labels[0]
 
     def _typed(self, sample: str) -> SampleId:
         """An id as the user's split has them: numbers, where all known ones are."""

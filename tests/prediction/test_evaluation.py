@@ -12,12 +12,16 @@ from typing import Any
 import pytest
 import torch
 
-from secure_hfl.errors import ConfigurationError
+from benchmarks.harness.scripts import tiny
+from secure_hfl.errors import ConfigurationError, UserCodeError
+from secure_hfl.prediction.alone import labels_beside
 from secure_hfl.prediction.card import card_page, model_card, read_evaluation
 from secure_hfl.prediction.evaluation import Evaluation, evaluate, evaluate_numbers
+from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.prediction.outcome import Predictions
+from secure_hfl.run_options import RunOptions
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
-from tests.prediction.memory_sessions import trained
+from tests.prediction.memory_sessions import Sessions, trained
 
 needs_torchmetrics = pytest.mark.skipif(
     importlib.util.find_spec("torchmetrics") is None, reason="needs the extra evaluate"
@@ -111,3 +115,21 @@ def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
     (tmp_path / "figures.json").write_text("{}")
     with pytest.raises(ConfigurationError, match="no evaluation that secure-hfl evaluate wrote"):
         read_evaluation(tmp_path / "figures.json")
+
+
+def test_a_host_with_labels_only_is_evaluated(tmp_path: Path) -> None:
+    """Predictions ask for no label, since it may predict ids that it has nothing of; an evaluation does."""
+    cases = {HOST: {"arguments": {"is_feature_holder": False}, "confirms_batches": True}}
+    parties = MemoryParties(tmp_path, "plain", RunOptions(rounds=1), cases)
+    host: Any = parties.schedulers[HOST]
+    head = tiny.top(1)
+    host.build_infer_model = lambda: head
+    parties.execute()
+    assert not parties.errors, parties.errors
+    found = predictions([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], ())
+    found = replace(found, ids=("33", "100", "5"), at={"33": 1, "100": 0, "5": 2})
+    side = HostSide(host, *Sessions._assigned(parties.runs[HOST].bench.assignment))
+    assert labels_beside(side, found).labels == tuple(tiny.labels_of([100, 33, 5]))
+    host.iterate_test_feature = lambda model, ids: iter([tiny.labels_of([1, 2])])
+    with pytest.raises(UserCodeError, match="iterate_test_feature yields 2 labels for one id"):
+        side.party.features.labels_of(["100"])

@@ -134,6 +134,15 @@ def test_the_host_predicts_alone(with_head: MemoryParties, tmp_path: Path) -> No
     assert not len(alone(with_head).predict(["130"]).outputs)
 
 
+def test_iterators_that_confirm_their_ids_work_without_a_session(
+    with_head: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = ["100", "33", "5"]
+    expected = alone(with_head).predict(ids)
+    monkeypatch.setattr(with_head.schedulers[HOST].case, "confirms_batches", True)
+    assert torch.equal(alone(with_head).predict(ids).outputs, expected.outputs)
+
+
 def test_all_parties_predict_as_without_it(with_head: MemoryParties, tmp_path: Path) -> None:
     without = run(tmp_path)
     ids = ["100", "33"]

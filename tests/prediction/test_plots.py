@@ -74,6 +74,7 @@ def test_plots_are_written_as_svg_and_png(tmp_path: Path) -> None:
 def test_the_command_writes_what_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Host:
         task_id = "0123"
+        is_feature_holder = True
 
         def predict(self, ids: list[str], reference: str) -> Predictions:
             assert (ids, reference) == (["0", "1"], "study")
