@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,7 +144,9 @@ def _programs(model: nn.Module, call: Call | None, stem: Path, onnx: bool) -> It
     if onnx:
         file = stem.with_suffix(ONNX)
         try:
-            made = torch.onnx.export(program, dynamo=True, verbose=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch's, of itself
+                made = torch.onnx.export(program, dynamo=True, verbose=False)
             _kept(file, made.save)  # type: ignore[union-attr]
         except Exception as error:
             yield Exported(file, f"it has no form in ONNX: {_first_line(error)}")
