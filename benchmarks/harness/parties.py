@@ -175,21 +175,10 @@ class Parties:
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
-    def run(
-        self,
-        *options: str,
-        cases: Mapping[str, Case] | None = None,
-        with_python: bool = False,
-        is_real: bool = False,
-    ) -> dict[str, Ended]:
+    def run(self, *options: str, cases: Mapping[str, Case] | None = None) -> dict[str, Ended]:
         """All parties run the tiny task at once, to the end."""
         given = cases or {}
-        running = {
-            name: self.start(
-                name, "tiny_party.py", *options, case=given.get(name), with_python=with_python, is_real=is_real
-            )
-            for name in self.names
-        }
+        running = {name: self.start(name, "tiny_party.py", *options, case=given.get(name)) for name in self.names}
         return {name: party.ended() for name, party in running.items()}
 
     def stop(self) -> None:

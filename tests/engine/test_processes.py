@@ -33,9 +33,17 @@ def fails_with(ended: Ended, reason: str) -> None:
 @pytest.mark.parametrize("with_python", [False, True], ids=["secure-hfl", "python"])
 def test_a_failure_is_one_line_at_both_parties(parties: Parties, with_python: bool) -> None:
     parties.new_task()
-    ended = parties.run(
-        cases={"party0": Case(raises=Method.TRAIN_A_BATCH)}, with_python=with_python, is_real=with_python
-    )
+    running = {
+        name: parties.start(
+            name,
+            "tiny_party.py",
+            case=Case(raises=Method.TRAIN_A_BATCH) if name == "party0" else None,
+            with_python=with_python,
+            is_real=with_python and name == "party0",  # both roles end by the same code
+        )
+        for name in parties.names
+    }
+    ended = {name: party.ended() for name, party in running.items()}
     reason = "party0 stopped in training round 1, batch 1: UserCodeError"
     fails_with(ended["party1"], f"^error: {reason}$")
     fails_with(ended["party0"], rf"^error: {reason} \(train_a_batch raised ValueError: {MARKER}\)$")

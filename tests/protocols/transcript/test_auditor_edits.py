@@ -345,7 +345,7 @@ def test_no_bytes_make_the_auditor_crash(junk: bytes, at: int, checked: bool) ->
     assert kinds(check(junk, file))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_no_numbers_make_the_auditor_crash(data: st.DataObject) -> None:
     """Both keys in one hand: every line is signed, and holds what it likes."""
