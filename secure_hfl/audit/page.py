@@ -51,7 +51,7 @@ def _facts(audited: Audited) -> dict[str, str]:
         "Task": report.task_id,
         "Scheme": report_text.scheme_name(report),
         "Training labels": report_text.label_protection(report),
-        **{name.capitalize(): said for name, said in report_text.terms(report)},
+        **{report_text.term_name(name): said for name, said in report_text.terms(report)},
         "Messages": f"{report.messages:,}",
         "On the wire": report_text.size(sum(each.bytes for each in report.traffic)),
         "Transcripts": "both ends" if report.has_both_ends else "one end",

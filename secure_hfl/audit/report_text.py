@@ -127,6 +127,11 @@ def terms(report: AuditReport) -> list[tuple[str, str]]:
     return list(report.manifests[0].terms.items()) if report.manifests else []
 
 
+def term_name(name: str) -> str:
+    """projection_lr -> Projection lr."""
+    return name.replace("_", " ").capitalize()
+
+
 def checks(audited: Audited) -> list[Check]:
     """What was looked at, and what came of it."""
     report = audited.report

@@ -24,6 +24,7 @@ from secure_hfl.audit.report_text import (
     round_rows,
     scheme_name,
     size,
+    term_name,
     terms,
     type_rows,
 )
@@ -78,7 +79,7 @@ def _print_run(out: Console, report: AuditReport) -> None:
     if label_protection(report):
         grid.add_row("Training labels", plain(label_protection(report)))
     for name, said in terms(report):
-        grid.add_row(name.capitalize(), plain(said))
+        grid.add_row(term_name(name), plain(said))
     for party in report.parties:
         grid.add_row(party.role.capitalize(), plain(party.name))
         grid.add_row("", plain(fingerprint(party.fingerprint)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -306,7 +307,8 @@ def _print_other_names(parties: Iterable[Participant]) -> None:
             console().print(
                 plain(
                     f"The certificate of {party.name!r} says {own!r}. The task calls that party {party.name!r}, which "
-                    f"is its feature_key. If that is not meant, create another with --collaborator {own}=CERT.pem"
+                    f"is its feature_key. If that is not meant, create another with "
+                    f"--collaborator {quote(own)}=CERT.pem"
                 ),
                 soft_wrap=True,
             )

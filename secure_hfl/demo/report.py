@@ -108,7 +108,7 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
     console.print(by_type)
     memory = ", ".join(f"{party.name} {result['peak_rss_mb'][party.name]:.0f} MB" for party in demo.parties)
     console.print(
-        f"[bold]Memory[/bold]: {memory}.  [bold]All together[/bold]: {result['seconds']:.1f} s, "
+        f"[bold]Memory[/bold]: {memory}.  [bold]From joining to the end[/bold]: {result['seconds']:.1f} s, "
         f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
     )
 

@@ -57,10 +57,14 @@ class Findings:
     def __init__(self, report: Callable[[Finding], None]) -> None:
         self._report = report
         self._stopped_by: SecureHflError | None = None
+        self._added: set[Finding] = set()
 
     def add(self, step: str, status: Status, detail: str) -> None:
-        """Report something that does not stop the dry run."""
-        self._report(Finding(step, status, detail))
+        """Report something that does not stop the dry run, once."""
+        finding = Finding(step, status, detail)
+        if finding not in self._added:
+            self._added.add(finding)
+            self._report(finding)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:

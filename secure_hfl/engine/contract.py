@@ -102,6 +102,10 @@ class HostScheduler(PartyScheduler, Protocol):
     is_feature_holder: bool
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Of the outputs; empty: an output is no class."""
+
+    @property
     def has_predict_a_batch(self) -> bool:
         """Whether the user has overridden `predict_a_batch`."""
 

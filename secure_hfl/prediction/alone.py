@@ -42,7 +42,7 @@ class PredictingAlone:
         user, party = self._side.bench.user, self._side.party
         user.interrupter = user.interrupter.renewed()
         try:
-            request = Request(ids, self._side.held(), party.assignment.party)
+            request = Request(ids, self._side.held(), party.assignment.party, self._side.classes)
             rows = party.features.of(request.asked) if request.asked else Rows((), torch.empty(0, 0))
             outputs = self._head.outputs(rows.features) if request.asked else torch.empty(0, 0)
         finally:

@@ -48,7 +48,7 @@ class PredictingHost:
         Raises:
             TaskFailed: the session ended without a result; all parties hear the same reason.
         """
-        request = Request(ids, self._side.held(), self.party.assignment.party)
+        request = Request(ids, self._side.held(), self.party.assignment.party, self._side.classes)
         if not request.asked:
             return request.answered([], torch.empty(0, 0), {})
         bench, task = self._bench, self.party.assignment

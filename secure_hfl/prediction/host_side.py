@@ -79,6 +79,11 @@ class HostSide:
         """This party's ids, now. None: it may ask about any, since who has labels only has nothing of new samples."""
         return spelled(self.party.all_ids) if self.bench.user.is_feature_holder else None
 
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the outputs, as `Predictions` has them."""
+        return self._scheduler.class_names
+
     # Joining ---------------------------------------------------------------------------------------------------------
 
     def wait(self, door: Door) -> None:

@@ -122,7 +122,7 @@ class OnlineHost:
             SecureHflError: it is over.
         """
         party = self._side.party.assignment.party
-        request = Request(ids, self._held, party)
+        request = Request(ids, self._held, party, self._side.classes)
         asked = request.asked
         if not asked:
             return request.answered([], torch.empty(0, 0), {})

@@ -87,8 +87,12 @@ class Predictions:
                 yield [sample, self.status(sample), self.reasons[sample], None, *([None] * self.width), *source]
                 continue
             values = self.outputs[self.at[sample]].tolist()
-            found = prediction_of(values)
-            yield [sample, "predicted", "", self.classes[int(found)] if self.classes else found, *values, *source]
+            yield [sample, "predicted", "", self.said(values), *values, *source]
+
+    def said(self, values: Sequence[float]) -> float | str:
+        """What an output says: the name of its class, where classes have names, else as `prediction_of`."""
+        found = prediction_of(values)
+        return self.classes[int(found)] if self.classes else found
 
     def status(self, sample: str) -> str:
         """Of an id of the request: "predicted", "missing", or "refused"."""
@@ -177,17 +181,25 @@ class Request:
         ids: in any order, also repeated.
         held: this party's own, as `spelled` gives them; None: it may ask about any.
         party: its name.
+        classes: names of the outputs, as `Predictions` has them.
 
     Attributes:
         own: this party's spelling of each, by the spelling of the request; as PSI compares ids, by their NFC form.
         reasons: why others cannot be predicted.
     """
 
-    def __init__(self, ids: Sequence[str], held: Mapping[str, str] | None, party: str) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str],
+        held: Mapping[str, str] | None,
+        party: str,
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
         wrong = next((each for each in ids if not isinstance(each, str)), None)
         if wrong is not None or isinstance(ids, str):
             raise ConfigurationError(f"ids to predict must be a list of texts, not of {type(wrong or ids).__name__}")
         self.ids = tuple(ids)
+        self._classes = classes
         known = spelled(ids) if held is None else held
         self.own = {each: known[normal(each)] for each in ids if normal(each) in known}
         self.reasons = {each: f"{party} does not hold it" for each in ids if each not in self.own}
@@ -222,7 +234,7 @@ class Request:
                 without = [key for key, held in holders.items() if own not in held]
                 reasons[each] = held_back.get(own) or f"{', '.join(without) or 'somebody'} does not hold it"
         refused = frozenset(each for each, own in self.own.items() if own in held_back and each not in at)
-        return Predictions(self.ids, outputs, at, reasons, labels, tuple(transcripts), refused)
+        return Predictions(self.ids, outputs, at, reasons, labels, tuple(transcripts), refused, self._classes)
 
 
 def normal(sample: str) -> str:

@@ -147,6 +147,11 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         raise NotImplementedError
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Optional: names of the outputs, to be predicted in place of numbers; empty: an output is no class."""
+        return None
+
+    @property
     def has_predict_a_batch(self) -> bool:
         """Whether `predict_a_batch` is overridden."""
         return type(self).predict_a_batch is not HeteroNNHostScheduler.predict_a_batch

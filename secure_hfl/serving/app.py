@@ -29,7 +29,7 @@ from starlette.routing import Route
 from protocols.core.errors import InvalidInput, SecureHflError
 from protocols.psi import check_ids
 from secure_hfl.log import logger
-from secure_hfl.prediction.outcome import Predictions, normal, prediction_of
+from secure_hfl.prediction.outcome import Predictions, normal
 from secure_hfl.prediction.service import WAIT_SECONDS, Unavailable
 from secure_hfl.serving.description import description
 from secure_hfl.serving.figures import CONTENT_TYPE, Figures
@@ -200,7 +200,7 @@ def _table(found: Predictions) -> dict[str, Any]:
             {
                 "id": each,
                 "status": found.status(each),
-                "prediction": None if values is None else _finite(prediction_of(values)),
+                "prediction": None if values is None else _finite(found.said(values)),
                 "outputs": None if values is None else [_finite(value) for value in values],
                 "reason": "" if values is not None else found.reasons[each],
             }
@@ -211,9 +211,9 @@ def _table(found: Predictions) -> dict[str, Any]:
     return {"predictions": rows, "missing": missing, "refused": refused, "source": found.source}
 
 
-def _finite(value: float) -> float | None:
+def _finite(value: float | str) -> float | str | None:
     """JSON has no other numbers."""
-    return value if math.isfinite(value) else None
+    return value if isinstance(value, str) or math.isfinite(value) else None
 
 
 def _unavailable(message: str) -> Refusal:

@@ -102,7 +102,10 @@ def _schemas(most_ids: int) -> dict[str, Any]:
     prediction = {
         "id": _TEXT,
         "status": {"enum": ["predicted", "missing", "refused"]},
-        "prediction": {**number, "description": "The number of the largest output, or the only output itself."},
+        "prediction": {
+            "type": ["number", "string", "null"],
+            "description": "The class of the largest output, by its name or its number; or the only output itself.",
+        },
         "outputs": {"type": ["array", "null"], "items": number},
         "reason": {**_TEXT, "description": "Why there is no prediction; else empty."},
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,7 @@ from torch.nn import functional
 from secure_hfl import run_options
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.log import logger
-from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.privacy.randomized_response import RandomizedResponse
-from secure_hfl.schedulers.base import PLACEHOLDER
 from secure_hfl.schedulers.host import HeteroNNHostScheduler
 from secure_hfl.tables import networks
 from secure_hfl.tables.figures import figures
@@ -190,9 +187,10 @@ class TableHost(TableParty, HeteroNNHostScheduler):
             outputs = (outputs - self.encoding.label_mean) / self.encoding.label_deviation
         return self.loss(outputs, labels)
 
-    def predict(self, ids: Sequence[str], task_id: str = PLACEHOLDER, fallback: bool = False) -> Predictions:
-        """With the names of the classes. See `HeteroNNHostScheduler`."""
-        return replace(super().predict(ids, task_id, fallback), classes=self.label.classes)
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Those of the label; none of a regression. See `HeteroNNHostScheduler`."""
+        return self.label.classes
 
     def test(
         self, batched_feature_projections: list[dict[str, torch.Tensor]], batched_labels: list[torch.Tensor]

@@ -57,6 +57,14 @@ def test_one_output_is_itself_the_prediction_and_what_is_no_number_is_null(serve
     assert [row["outputs"] for row in rows] == [[0.5], [None], [None]]
 
 
+def test_a_class_with_a_name_is_predicted_by_its_name(served: Served) -> None:
+    served.predictor.answers = lambda ids: Predictions(
+        tuple(ids), torch.tensor([[0.5, 2.0], [3.0, 1.0]]), {"a": 0, "b": 1}, {}, classes=("well", "ill")
+    )
+    rows = served.predict(["a", "b"]).json()["predictions"]
+    assert [row["prediction"] for row in rows] == ["ill", "well"]
+
+
 # Who may ask ----------------------------------------------------------------------------------------------------------
 
 
