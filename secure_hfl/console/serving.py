@@ -108,6 +108,7 @@ def _configuration(app: object, place: Place) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         access_log=False,  # addresses hold tokens
+        log_config=None,  # the process has its own handlers, which another configuration would close
         log_level="warning",
         server_header=False,
         proxy_headers=False,

@@ -55,7 +55,8 @@ def test_a_run_that_declares_no_rounds_stops_when_it_has_shown_all_and_keeps_its
 ) -> None:
     """The tiny task shows 2^-52.1; with a bound of 2^-53 it stops on the way."""
     narrow(monkeypatch, 53)
-    parties = MemoryParties(tmp_path, scheme="bfv")
+    undeclared = {"arguments": {"max_rounds": 0}, "finish_after": 2}
+    parties = MemoryParties(tmp_path, scheme="bfv", cases={HOST: undeclared})
     parties.execute()
     assert f"{COLLABORATOR} stopped in training round" in str(parties.errors[HOST])
     assert "BudgetSpent" in str(parties.errors[HOST])

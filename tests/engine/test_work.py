@@ -20,7 +20,8 @@ ENCRYPTION = ("encrypt", "product", "decrypt")
 START = 1  # the host waits for the first batch after RoundStart
 SIGNING = 2  # Checkpoint, Countersignature
 COMMITMENT = 1  # to secrets, before the first batch of a round of training; of a frozen model before its first alone
-SHARE_TEST = 2  # of the host's share before a batch, at most: the collaborator tosses a coin
+FORM_TEST = 1  # of what ciphertexts hold, before the first batch of a conversation
+SHARE_TEST = 2 + FORM_TEST  # of the host's share before a batch, at most: the collaborator tosses coins
 
 Rounds = list[dict[str, Any]]
 
@@ -80,8 +81,8 @@ def test_nothing_is_encrypted_in_the_rounds_of_other_schemes(runs: dict[str, dic
 def test_two_round_trips_a_batch_under_encryption(runs: dict[str, dict[str, Rounds]]) -> None:
     for name, rounds in runs["bfv"].items():
         trips = (START if name == HOST else 0) + (1 if name == FROZEN else 2) * BATCHES + SIGNING
-        # The layer's first batch is checked, which is two more.
-        for each, check in zip(rounds, (2, 0)):
+        # The layer's first batch is checked, which is two more, and what it consists of is tested.
+        for each, check in zip(rounds, (2 + FORM_TEST, 0)):
             more = COMMITMENT if name == FROZEN else COMMITMENT + SHARE_TEST * BATCHES
             assert trips + check <= each["round_trips"] <= trips + check + more
 

@@ -187,7 +187,7 @@ def _spy_on_psi() -> None:
         SPY.note("PSI scalar", "int", self.value)
 
     def note_shared(result: bytes, *args: Any) -> None:
-        if sys._getframe(2).f_code.co_name == "raise_points":
+        if sys._getframe(2).f_code.co_name == "shared_digests":
             SPY.note("PSI shared point", "bytes", result[:96])
 
     def note_hashes(result: bytes, *args: Any) -> None:

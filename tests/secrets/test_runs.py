@@ -35,6 +35,7 @@ ENCRYPTED = "(bfv|masked|paillier)"
 NONCE = r"bytes of the system for (engine\.collaborator|task\.agreement)\..*"
 LABEL_KEY = r"bytes of the system for checkpoints\.label_key\.open"
 CHECKPOINT = r"home/{own}/tasks/(failing/checkpoints/checkpoint-\d+|\w+/results/state/checkpoint-1)\.bin"
+ANY_CHECKPOINT = CHECKPOINT.replace("{own}", "party.")
 PERMITS = (
     Permit("identity key", r"home/{own}/identity/key\.pem", "it is kept here"),
     Permit(
@@ -52,7 +53,7 @@ PERMITS = (
         CHECKPOINT,
         "what an interrupted task goes on with; of a finished one the last, which predicts",
     ),
-    Permit("sample id of both", CHECKPOINT.replace("{own}", "party."), "the intersection is never found out twice"),
+    Permit("sample id of both", ANY_CHECKPOINT, "the intersection is never found out twice"),
     Permit(
         r"(smoothing key|bytes of a stream for layer\.smoothing\.__init__)",
         CHECKPOINT,
@@ -66,7 +67,7 @@ PERMITS = (
     Permit(NONCE, r"\w+/wire/party1/Hello", "the collaborator's nonce goes to the host"),
     Permit(NONCE, r"\w+/wire/party0/Manifest", "both nonces go to everybody"),
     Permit(
-        r"(bytes of the system for he\.bfv\._public_seed|seed of a stream for he\.(bfv_wire|native\.kernel)\.\w+)",
+        r"(bytes of the system for he\.bfv\._public_seed|seed of a stream for he\.(bfv_wire|native\.core)\.\w+)",
         r"\w+/(wire/party./\w+|process/party./shown)",
         "a seed stands for c1 of a ciphertext, which is public",
     ),
@@ -75,6 +76,25 @@ PERMITS = (
         r"ring elements for schemes\.(encrypted|masked)\.host\._check",
         r"\w+/wire/party0/(CheckQuery|MaskedCheck)",
         "the host's random combination is its question; what hides the answer are masks",
+    ),
+    Permit(
+        r"(bytes of the system|seed of a stream) for schemes\.encrypted\.form_test\.\w+",
+        r"\w+/wire/party./FormQuery",
+        "which rows a test of the form pairs, and with which signs, is its question; what hides the answer are masks",
+    ),
+    Permit(
+        r"ring elements for schemes\.encrypted\.share_marks\._fresh_mask",
+        rf"({ANY_CHECKPOINT}|home/party./tasks/{ENCRYPTED}/results/projection\.party1\.safetensors)",
+        "by what a party tests the other's share when the task goes on, or predicts; in a layer this narrow a row of "
+        "the combination may be zero, and then the other keeps the mask alone, which it cannot tell",
+    ),
+        "by what a party tests the other's share when the task goes on, or predicts; in a layer this narrow a row of the "
+        "combination may be zero, and then the other keeps the mask alone, which it cannot tell",
+    ),
+    Permit(
+        r"bytes of the system for progress_file\.__init__",
+        r"home/{own}/tasks/\w+/progress\.jsonl",
+        "the name of a run, by which one run's progress is told from the next one's",
     ),
     Permit("features", "plain/wire/party1/PlainFeatures", "plain hides nothing"),
     Permit("text of a user's error", r"stderr/party1", "what only concerns the party that failed is told to it"),
