@@ -88,9 +88,6 @@ PERMITS = (
         "by what a party tests the other's share when the task goes on, or predicts; in a layer this narrow a row of "
         "the combination may be zero, and then the other keeps the mask alone, which it cannot tell",
     ),
-        "by what a party tests the other's share when the task goes on, or predicts; in a layer this narrow a row of the "
-        "combination may be zero, and then the other keeps the mask alone, which it cannot tell",
-    ),
     Permit(
         r"bytes of the system for progress_file\.__init__",
         r"home/{own}/tasks/\w+/progress\.jsonl",
