@@ -35,6 +35,9 @@ class Launchable(Protocol):
         """The engine's run for this scheduler's role."""
 
 
+LOOK_SECONDS = 1.0
+"""Between two looks whether a signal has come."""
+
 LEFT_BEHIND = (
     "a method of this party's scheduler did not return and was left behind in its thread: "
     "end this process before the task is started again"
@@ -95,12 +98,14 @@ def launch_tasks(schedulers: Mapping[str, Launchable]) -> None:
 def run_together(runs: Mapping[str, Run]) -> None:
     """Execute these in threads. Raises `TasksFailed` when all have ended, by the given names."""
     threads = {name: _RunThread(run) for name, run in runs.items()}
-    for thread in threads.values():
-        thread.start()
     try:
         with _passing_on_sigterm(list(threads.values())):
             for thread in threads.values():
-                thread.ended.wait()
+                thread.start()
+            for thread in threads.values():
+                # The system may give a signal to another thread, which does not wake this one.
+                while not thread.ended.wait(LOOK_SECONDS):
+                    pass
     except KeyboardInterrupt:
         _stop(list(threads.values()))
         raise
