@@ -113,7 +113,7 @@ def test_noise_of_an_encryption_of_zero_is_what_it_should_be(parameters):
     evaluator.multiply_add(np.zeros((40, 20), np.int64), operand, np.zeros((40, 20), np.uint64), shape)
     noise = scaled_noise(secret(parameters), evaluator.seen[0])[evaluator.places[0]].astype(float) / T
     assert np.abs(noise).max() <= parameters.zero_noise + 1
-    # (10.5 * 4 N / 3)^1/2, half of its square from e u and half from e2 s; 60 is seven standard deviations of 800 values.
+    # (10.5 * 4 N / 3)^1/2, half of its square from e u and half from e2 s; 60 is seven times what 800 values vary.
     assert abs(noise.std() - 338) < 60
 
 
