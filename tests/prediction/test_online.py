@@ -202,11 +202,13 @@ def test_a_request_at_which_the_hosts_code_fails_takes_no_other_with_it(
     assert online.server.served == 1, "it was one session"
 
 
-def test_what_is_no_id_fails_by_itself(online: Online) -> None:
+def test_what_is_no_id_fails_by_itself(plain: MemoryParties) -> None:
+    online = Online(plain)
     online.service._side.held = lambda: None  # type: ignore[method-assign]  # as of a Host that has labels only
-    with pytest.raises(ConfigurationError, match="has 0 bytes"):
-        online.service.predict([""], WAIT)
-    assert online.service.predict(["100", "nobody"], WAIT).reasons == {"nobody": "party1 does not hold it"}
+    with online:
+        with pytest.raises(ConfigurationError, match="has 0 bytes"):
+            online.service.predict([""], WAIT)
+        assert online.service.predict(["100", "nobody"], WAIT).reasons == {"nobody": "party1 does not hold it"}
 
 
 def test_it_stops_in_order(plain: MemoryParties) -> None:
