@@ -11,8 +11,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-DEMO_OPTIONS ?=
-
+DEMO_OPTIONS ?= --rounds 5
 PICTURES ?=
 
 .PHONY: demo test test-busy browser ray check native sanitize docs clean

@@ -42,9 +42,10 @@ from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes, exactly
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.chunks import MAX_CHUNK, chunk_bounds, opening_bounds, require_chunk, require_items
 from protocols.psi.encode import PAIR_BYTES, POINT_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
-from protocols.psi.messages import DIGEST_BYTES, MAX_CHUNK
+from protocols.psi.messages import DIGEST_BYTES
 from protocols.wire.sizes import data, number
 
 MAX_LOOKUP = 4096
@@ -67,22 +68,6 @@ def lookup_id(pair: bytes) -> bytes:
     return hashlib.sha256(b"secure-hfl-lookup-v1:pair".ljust(32, b"\0") + pair).digest()
 
 
-def _open_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
-    if not all(recorded):
-        raise InvalidInput("an empty population or chunk")
-    size = sum(map(number, recorded)) + data(PAIR_BYTES) + data(len(SUITE))
-    return size, size
-
-
-def _chunk_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
-    opened, (index,) = task.announced(PopulationOpen, sender), recorded
-    if opened is None:
-        return None
-    items, chunk = opened
-    size = number(index) + data(DIGEST_BYTES * max(0, min(chunk, items - index * chunk)))
-    return size, size
-
-
 def _marks_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
     asked = task.announced(RowsAsked, sender.other)
     if asked is None:
@@ -95,7 +80,7 @@ def _marks_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range 
     100,
     ledger=public("how many sample ids predictions can be asked of", "No lookup of this kind hides it."),
     recorded=("size", "chunk"),
-    bounds=_open_bounds,
+    bounds=opening_bounds,
 )
 @dataclass(frozen=True)
 class PopulationOpen(Message):
@@ -120,7 +105,7 @@ class PopulationOpen(Message):
     101,
     ledger=ciphertext("nobody: of an id that was not looked up", _OMGDH),
     recorded=("index",),
-    bounds=_chunk_bounds,
+    bounds=lambda task, sender, recorded: chunk_bounds(task, PopulationOpen, sender, recorded, DIGEST_BYTES),
 )
 @dataclass(frozen=True)
 class PopulationDigests(Message):
@@ -134,8 +119,7 @@ class PopulationDigests(Message):
     digests: bytes
 
     def __post_init__(self) -> None:
-        self.require_int("index", 0, MAX_IDS - 1)
-        _require_items(self, "digests", DIGEST_BYTES, MAX_CHUNK)
+        require_chunk(self, "digests", DIGEST_BYTES)
 
     @property
     def items(self) -> int:
@@ -165,7 +149,7 @@ class LookupPoints(Message):
     points: bytes
 
     def __post_init__(self) -> None:
-        _require_items(self, "points", POINT_BYTES, MAX_LOOKUP)
+        require_items(self, "points", POINT_BYTES, MAX_LOOKUP)
 
     @property
     def count(self) -> int:
@@ -198,7 +182,7 @@ class LookupReplies(Message):
     points: bytes
 
     def __post_init__(self) -> None:
-        _require_items(self, "points", POINT_BYTES, MAX_LOOKUP)
+        require_items(self, "points", POINT_BYTES, MAX_LOOKUP)
 
     @property
     def count(self) -> int:
@@ -246,7 +230,7 @@ class RowsAsked(Message):
     positions: bytes
 
     def __post_init__(self) -> None:
-        _require_items(self, "positions", POSITION_BYTES, MAX_ROWS_ASKED)
+        require_items(self, "positions", POSITION_BYTES, MAX_ROWS_ASKED)
         rows = self.rows
         self.require(len(np.unique(rows)) == len(rows), "a position is asked for twice")
         self.require(int(rows.max()) < MAX_IDS, "a position is out of range")
@@ -280,7 +264,7 @@ class RowsRefused(Message):
     marks: bytes
 
     def __post_init__(self) -> None:
-        _require_items(self, "marks", 1, MAX_ROWS_ASKED // 8)
+        require_items(self, "marks", 1, MAX_ROWS_ASKED // 8)
         self.require(any(self.marks), "no row is marked")
 
     @classmethod
@@ -304,10 +288,3 @@ class RequestsOver(Message):
 
     def __post_init__(self) -> None:
         self.require_int("batches", 0, 1 << 31)
-
-
-def _require_items(message: Message, name: str, item_bytes: int, most: int) -> None:
-    value = getattr(message, name)
-    message.require(isinstance(value, bytes), f"{name} must be bytes, not {type(value).__name__}")
-    fits = 0 < len(value) <= most * item_bytes and len(value) % item_bytes == 0
-    message.require(fits, f"{name} must be 1 to {most} items of {item_bytes} bytes, not {len(value)} bytes")

@@ -19,10 +19,11 @@ from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
 from protocols.core.steps import Send, Steps
 from protocols.lookup.messages import LookupPoints, LookupReplies, PopulationDigests, PopulationOpen, RowsAsked
+from protocols.psi.chunks import MAX_CHUNK
 from protocols.psi.curve import Scalar, digest, multiply
 from protocols.psi.encode import POINT_BYTES
 from protocols.psi.hashed import HashedIds
-from protocols.psi.messages import MAX_CHUNK, PSI_CHUNK
+from protocols.psi.messages import PSI_CHUNK
 
 
 class Population:

@@ -40,13 +40,13 @@ from dataclasses import dataclass, field
 from protocols.core.errors import InvalidInput
 from protocols.core.ledger import Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
-from protocols.core.sender import Sender
-from protocols.core.sizes import Range, Recorded, TaskSizes, exactly
+from protocols.core.sizes import exactly
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.psi.chunks import MAX_CHUNK, chunk_bounds, opening_bounds, require_chunk
 from protocols.psi.encode import PAIR_BYTES, POINT_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
-from protocols.psi.messages import DIGEST_BYTES, MAX_CHUNK, require_chunk
-from protocols.wire.sizes import data, number
+from protocols.psi.messages import DIGEST_BYTES
+from protocols.wire.sizes import number
 
 _DDH = "Decisional Diffie-Hellman on Curve25519, with fresh scalars and orders for every pair and run."
 
@@ -58,23 +58,6 @@ def overlap_id(pair: bytes) -> bytes:
     return hashlib.sha256(b"secure-hfl-overlap-v1:pair".ljust(32, b"\0") + pair).digest()
 
 
-def _open_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
-    if not all(recorded):
-        raise InvalidInput("an empty set or chunk, or numbers of 0")
-    size = sum(map(number, recorded)) + data(PAIR_BYTES) + data(len(SUITE))
-    return size, size
-
-
-def _chunk_bounds(task: TaskSizes, owner: Sender, recorded: Recorded, item_bytes: int) -> Range | None:
-    """Of one chunk for the points of `owner`: digests come in the host's chunks."""
-    opened, (index,) = task.announced(OverlapOpen, owner), recorded
-    if opened is None:
-        return None
-    items, chunk = opened[:2]
-    size = number(index) + data(item_bytes * max(0, min(chunk, items - index * chunk)))
-    return size, size
-
-
 @wire(
     116,
     ledger=public(
@@ -82,7 +65,7 @@ def _chunk_bounds(task: TaskSizes, owner: Sender, recorded: Recorded, item_bytes
         "No protocol of this kind hides it.",
     ),
     recorded=("set_size", "chunk", "least", "round_to"),
-    bounds=_open_bounds,
+    bounds=opening_bounds,
 )
 @dataclass(frozen=True)
 class OverlapOpen(Message):
@@ -114,7 +97,7 @@ class OverlapOpen(Message):
     117,
     ledger=ciphertext("nobody: the sender's scalar is used once and forgotten", _DDH),
     recorded=("index",),
-    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender, recorded, POINT_BYTES),
+    bounds=lambda task, sender, recorded: chunk_bounds(task, OverlapOpen, sender, recorded, POINT_BYTES),
 )
 @dataclass(frozen=True)
 class OverlapPoints(Message):
@@ -148,7 +131,7 @@ class OverlapPoints(Message):
         is_fresh=True,
     ),
     recorded=("index",),
-    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender.other, recorded, DIGEST_BYTES),
+    bounds=lambda task, sender, recorded: chunk_bounds(task, OverlapOpen, sender.other, recorded, DIGEST_BYTES),
 )
 @dataclass(frozen=True)
 class OverlapDigests(Message):

@@ -16,43 +16,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import InvalidInput, MalformedMessage
+from protocols.core.errors import MalformedMessage
 from protocols.core.ledger import Content, LedgerEntry, ciphertext, public
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.sizes import Range, Recorded, TaskSizes
 from protocols.core.wire_format import Uint32, Uint64, wire
 from protocols.psi.bucket_messages import PsiBuckets
+from protocols.psi.chunks import MAX_CHUNK, chunk_bounds, opening_bounds, require_chunk
 from protocols.psi.encode import PAIR_BYTES, POINT_BYTES, SUITE
 from protocols.psi.ids import MAX_IDS
-from protocols.wire.sizes import data, number, varint
+from protocols.wire.sizes import data, varint
 
 PSI_CHUNK = 4096
 """Points in a chunk, unless a role is told otherwise: 128 KiB on the wire, some 20 ms of work."""
 
-MAX_CHUNK = 1 << 15
-"""Most points in a chunk: 1 MiB."""
-
 DIGEST_BYTES = 16
 
 _DDH = "Decisional Diffie-Hellman on Curve25519, with fresh scalars and orders for every pair and run."
-
-
-def _open_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range:
-    if not all(recorded):
-        raise InvalidInput("an empty set or chunk")
-    size = sum(map(number, recorded)) + data(PAIR_BYTES) + data(len(SUITE))
-    return size, size
-
-
-def _chunk_bounds(task: TaskSizes, owner: Sender, recorded: Recorded, item_bytes: int) -> Range | None:
-    """Of one chunk for the points of `owner`: digests come in the host's chunks, for the host's points."""
-    opened, (index,) = task.announced(PsiOpen, owner), recorded
-    if opened is None:
-        return None
-    items, chunk = opened
-    size = number(index) + data(item_bytes * min(chunk, items - index * chunk))
-    return size, size
 
 
 def _result_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range | None:
@@ -71,7 +52,7 @@ def _result_bounds(task: TaskSizes, sender: Sender, recorded: Recorded) -> Range
         "the size of the peer's set of sample ids", "No PSI of this kind hides it (De Cristofaro, Tsudik 2010)."
     ),
     recorded=("set_size", "chunk"),
-    bounds=_open_bounds,
+    bounds=opening_bounds,
 )
 @dataclass(frozen=True)
 class PsiOpen(Message):
@@ -96,7 +77,7 @@ class PsiOpen(Message):
     25,
     ledger=ciphertext("nobody: the sender's scalar is used once and forgotten", _DDH),
     recorded=("index",),
-    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender, recorded, POINT_BYTES),
+    bounds=lambda task, sender, recorded: chunk_bounds(task, PsiOpen, sender, recorded, POINT_BYTES),
 )
 @dataclass(frozen=True)
 class PsiPoints(Message):
@@ -129,7 +110,7 @@ class PsiPoints(Message):
         is_fresh=True,
     ),
     recorded=("index",),
-    bounds=lambda task, sender, recorded: _chunk_bounds(task, sender.other, recorded, DIGEST_BYTES),
+    bounds=lambda task, sender, recorded: chunk_bounds(task, PsiOpen, sender.other, recorded, DIGEST_BYTES),
 )
 @dataclass(frozen=True)
 class PsiDigests(Message):
@@ -203,14 +184,3 @@ class PsiResult(Message):
         if self.count > most:
             raise MalformedMessage(f"PsiResult marks {self.count} points where at most {most} can match")
         return np.flatnonzero(bits[:size])
-
-
-def require_chunk(message: Message, name: str, item_bytes: int) -> None:
-    """Raise `MalformedMessage` unless a chunk has an index, and a whole number of items in the field of this name."""
-    message.require_int("index", 0, MAX_IDS - 1)
-    data = getattr(message, name)
-    message.require(isinstance(data, bytes), f"{name} must be bytes, not {type(data).__name__}")
-    message.require(
-        0 < len(data) <= MAX_CHUNK * item_bytes and len(data) % item_bytes == 0,
-        f"{name} must be 1 to {MAX_CHUNK} items of {item_bytes} bytes, not {len(data)} bytes",
-    )

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import Randomness
+from protocols.psi.chunks import MAX_CHUNK
 from protocols.psi.curve import Chunk, Scalar, multiply, raise_points, shared_digests
 from protocols.psi.encode import POINT_BYTES
 from protocols.psi.hashed import HashedIds
-from protocols.psi.messages import MAX_CHUNK, PsiDigests, PsiPoints
+from protocols.psi.messages import PsiDigests, PsiPoints
 from protocols.psi.transitions import Stream
 
 

@@ -109,7 +109,7 @@ def host(
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Host scheduler."""
-    _start(
+    start_script(
         script,
         show_traceback,
         task=task,
@@ -144,7 +144,7 @@ def collaborator(
     show_traceback: Traceback = False,
 ) -> None:
     """Run a script that launches a Collaborator scheduler."""
-    _start(
+    start_script(
         script,
         show_traceback,
         task=task,
@@ -162,7 +162,8 @@ def collaborator(
     )
 
 
-def _start(script: Path, show_traceback: bool, *, task: str | None, **options: Any) -> None:
+def start_script(script: Path, show_traceback: bool, *, task: str | None, **options: Any) -> None:
+    """Run a script with these options of a run (`RunOptions`). Raises as `run_script`."""
     from secure_hfl.run_options import RunOptions, activate
 
     activate(RunOptions(task=task, **options))

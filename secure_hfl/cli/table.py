@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secure_hfl.cli.output import console, plain
-from secure_hfl.cli.run import CheckpointEvery, Proxy, Resume, Rounds, Scheme, Seed, Task, Traceback, run_script
+from secure_hfl.cli.run import CheckpointEvery, Proxy, Resume, Rounds, Scheme, Seed, Task, Traceback, start_script
 from secure_hfl.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def host(
     if only_save:
         return
     options = {"rounds": rounds, "checkpoint_every": checkpoint_every}
-    _run(script, task, show_traceback, scheme=scheme, seed=seed, resume=resume or None, **options)
+    start_script(script, show_traceback, task=task, scheme=scheme, seed=seed, resume=resume or None, **options)
 
 
 def collaborator(
@@ -195,7 +195,7 @@ def collaborator(
     )  # fmt: skip
     script = _prepare("collaborator", wishes, (data, sql, query), task, save, overwrite, wait)
     if not only_save:
-        _run(script, task, show_traceback, scheme=scheme, seed=seed, resume=resume or None, proxy=proxy)
+        start_script(script, show_traceback, task=task, scheme=scheme, seed=seed, resume=resume or None, proxy=proxy)
 
 
 def _wishes(id: str, **said: Any) -> Wishes:
@@ -281,10 +281,3 @@ def _party(role: str, task: str | None) -> str:
             f"task {record.name!r} makes this party the {record.role}: secure-hfl table {record.role}"
         )
     return record.party
-
-
-def _run(script: Path, task: str | None, show_traceback: bool, **options: Any) -> None:
-    from secure_hfl.run_options import RunOptions, activate
-
-    activate(RunOptions(task=task, **options))
-    run_script(script, task, show_traceback)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import os
 import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,7 +100,7 @@ class Predictions:
         return "predicted" if sample in self.at else "refused" if sample in self.refused else "missing"
 
     def write(self, path: Path) -> None:
-        """Write a table: Parquet if the file's name ends so, else CSV.
+        """Write a table: Parquet if the file's name ends so, else CSV. A new file is for its owner only (0600).
 
         Raises:
             MissingExtra: Parquet needs pyarrow.
@@ -109,7 +110,7 @@ class Predictions:
             if path.suffix == PARQUET:
                 self._write_parquet(path)
             else:
-                with path.open("w", newline="", encoding="utf-8") as file:
+                with open(path, "w", newline="", encoding="utf-8", opener=_for_its_owner) as file:
                     writer = csv.writer(file)
                     writer.writerow(self.columns)
                     writer.writerows(self.rows())
@@ -123,7 +124,12 @@ class Predictions:
 
         columns = list(zip(*self.rows())) or [()] * len(self.columns)
         table = {name: list(values) for name, values in zip(self.columns, columns)}
-        pyarrow.parquet.write_table(pyarrow.table(table), path)
+        with open(path, "wb", opener=_for_its_owner) as file:
+            pyarrow.parquet.write_table(pyarrow.table(table), file)
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def prediction_of(values: Sequence[float]) -> float:

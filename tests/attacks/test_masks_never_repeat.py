@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from protocols.core.fixed_point import FEATURE_BITS
+from protocols.core.message import Message
 from protocols.core.randomness import SeededRandomness
 from protocols.layer.messages import ProjectionKey, SecretsCommitment, StepSkipped
 from protocols.layer.parameters import LayerParameters
@@ -20,6 +22,7 @@ from protocols.layer.shapes import subtract
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import CheckQuery
+from protocols.schemes.encrypted.test_messages import MarkQuery
 from tests.protocols.layer.helpers import Layer, normal
 
 CHECKED = LayerParameters(check_every=1, test_shares_every=1)  # chance would send other messages in each run
@@ -45,14 +48,20 @@ def one_run(backend: str, prepare=lambda host, collaborator: None) -> tuple[list
         layer.backward(dz, 0.01)
         moves = [subtract(end._share.values, old) for end, old in zip((layer.host, layer.collaborator), before)]
         hidden += [array.tobytes() for array in (*before, *moves)]
-    for message in (*layer.view.from_host, *layer.view.from_collaborator):
+    return hidden + hidden_in([*layer.view.from_host, *layer.view.from_collaborator]), z
+
+
+def hidden_in(messages: Sequence[Message]) -> list[bytes]:
+    """What stands in messages that must never repeat."""
+    hidden: list[bytes] = []
+    for message in messages:
         if isinstance(message, (ProjectionKey, SecretsCommitment, StepSkipped)):
             continue
-        hidden += getattr(message, "parts", ())
+        hidden += [part for name in ("parts", "old", "step", "new") for part in getattr(message, name, ())]
         if isinstance(message, CheckQuery):
             hidden.append(message.combination.tobytes())
-        hidden += [value for name in ("element", "tag") if (value := getattr(message, name, None))]
-    return hidden, z
+        hidden += [value for name in ("element", "tag", "seed") if (value := getattr(message, name, None))]
+    return hidden
 
 
 def repeated(*runs: list[bytes]) -> int:
@@ -75,3 +84,16 @@ def test_masks_from_the_runs_seed_would() -> None:
     (first, _), (second, _) = one_run("bfv", seeded_masks), one_run("bfv", seeded_masks)
     assert repeated(first, second) > 5
     assert repeated(first) == 0
+
+
+@pytest.mark.parametrize("backend", ["bfv", "paillier"])
+def test_two_resumptions_of_one_checkpoint_repeat_nothing(backend: str) -> None:
+    """The combination by which a share was marked is asked again; under another key, and under another mask."""
+    first = Layer(4, 3, 6, backend=backend, parameters=CHECKED, seed=7)
+    first.forward(normal(1, 6, 4))
+    first.backward(normal(2, 6, 3, scale=0.1), 0.01)
+    states = first.states()
+    runs = [Layer(4, 3, 6, backend=backend, parameters=CHECKED, seed=7, states=states) for _ in range(2)]
+    sent = [[*layer.view.from_host, *layer.view.from_collaborator] for layer in runs]
+    assert all(sum(isinstance(message, MarkQuery) for message in messages) == 2 for messages in sent)
+    assert repeated(*[hidden_in(messages) for messages in sent]) == 0

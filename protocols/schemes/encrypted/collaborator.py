@@ -32,10 +32,8 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
-    FormQuery,
     HostShare,
     Projection,
-    RelationQuery,
     StepGradient,
     WeightGradient,
 )
@@ -43,6 +41,7 @@ from protocols.schemes.encrypted.products import CollaboratorProducts, check_pro
 from protocols.schemes.encrypted.relation_test import Relation, RelationTest
 from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import Move, ShareTest
+from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery
 
 
 class EncryptedCollaborator(CollaboratorLayer):

@@ -44,16 +44,16 @@ from collections.abc import Callable
 import numpy as np
 
 from protocols.core.errors import MalformedMessage
-from protocols.core.randomness import SEED_BYTES, OsRandomness, Randomness, expand
+from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.core.sender import Sender
 from protocols.core.steps import Send, Steps
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.messages import FormQuery
 from protocols.schemes.encrypted.products import Parts
 from protocols.schemes.encrypted.relation_test import is_drawn
+from protocols.schemes.encrypted.test_messages import FormQuery
 
 Multiply = Callable[[Integers, EncryptedOperand, Ring], Parts]
 
@@ -146,7 +146,6 @@ class Pairing:
     """
 
     def __init__(self, seed: bytes, rows: int) -> None:
-        assert len(seed) == SEED_BYTES  # noqa: S101 - messages check theirs
         stream = expand(seed)
         order = np.argsort(stream.ring((rows,), RING_BITS), kind="stable")
         half = rows // 2

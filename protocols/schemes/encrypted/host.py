@@ -95,11 +95,8 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
-    FormQuery,
     HostShare,
     Projection,
-    RelationQuery,
-    ShareQuery,
     StepGradient,
     WeightGradient,
 )
@@ -107,6 +104,7 @@ from protocols.schemes.encrypted.products import HostProducts, check_products
 from protocols.schemes.encrypted.relation_test import Relation, RelationTest, is_drawn, wrong_share
 from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import PLACE
+from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery, ShareQuery
 
 
 class EncryptedHost(HostLayer):

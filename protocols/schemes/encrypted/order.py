@@ -42,16 +42,18 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
-    FormQuery,
     HostShare,
-    MarkQuery,
     Projection,
+    StepGradient,
+    WeightGradient,
+)
+from protocols.schemes.encrypted.test_messages import (
+    FormQuery,
+    MarkQuery,
     RelationQuery,
     RelationReply,
     ShareMark,
     ShareQuery,
-    StepGradient,
-    WeightGradient,
 )
 from protocols.task.rounds import RoundStart
 from protocols.task.scheme_order import (

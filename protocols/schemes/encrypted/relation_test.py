@@ -58,8 +58,8 @@ from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, add, rows_of_test
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.messages import RelationQuery, RelationReply
 from protocols.schemes.encrypted.products import ShareProducts
+from protocols.schemes.encrypted.test_messages import RelationQuery, RelationReply
 
 
 @dataclass(frozen=True, repr=False)

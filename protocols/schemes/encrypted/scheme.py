@@ -26,18 +26,20 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
-    FormQuery,
     HostShare,
-    MarkQuery,
     Projection,
-    RelationQuery,
-    RelationReply,
-    ShareMark,
-    ShareQuery,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.order import encrypted_order
+from protocols.schemes.encrypted.test_messages import (
+    FormQuery,
+    MarkQuery,
+    RelationQuery,
+    RelationReply,
+    ShareMark,
+    ShareQuery,
+)
 from protocols.schemes.interface import Engine, Scheme
 from protocols.task.scheme_order import SchemeOrder
 

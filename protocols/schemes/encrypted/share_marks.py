@@ -52,9 +52,9 @@ from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.shapes import FIRST_TEST_ROWS, Integers, Ring, subtract
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.messages import MarkQuery, ShareMark
 from protocols.schemes.encrypted.products import ShareProducts
 from protocols.schemes.encrypted.relation_test import Mark, ternary
+from protocols.schemes.encrypted.test_messages import MarkQuery, ShareMark
 
 _PREFIX = "mark_"
 _COMBINATION, _MASK, _RESULT = (_PREFIX + name for name in ("combination", "mask", "result"))

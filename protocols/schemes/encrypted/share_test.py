@@ -43,9 +43,9 @@ from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import TEST_ROWS, Integers, Ring, add
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.messages import ShareQuery
 from protocols.schemes.encrypted.products import CollaboratorProducts, Parts
 from protocols.schemes.encrypted.relation_test import is_drawn, ternary, wrong_share
+from protocols.schemes.encrypted.test_messages import ShareQuery
 
 PLACE = "share"
 """Of the comparison."""

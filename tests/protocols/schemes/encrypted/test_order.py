@@ -33,14 +33,12 @@ from protocols.schemes.encrypted.messages import (
     CheckReply,
     CollaboratorShare,
     FeatureGradient,
-    FormQuery,
     HostShare,
     Projection,
-    RelationQuery,
-    RelationReply,
     StepGradient,
     WeightGradient,
 )
+from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery, RelationReply
 from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, copied, kept, normal
 
 ALWAYS = LayerParameters(check_every=1)

@@ -1,0 +1,296 @@
+"""Messages of the tests of shares and of what ciphertexts hold, schemes "bfv" and "paillier".
+
+Each has a file of its own, with its diagram and theorem: share_test.py, relation_test.py, share_marks.py, form_test.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from protocols.core.distance import Distance
+from protocols.core.errors import InvalidInput
+from protocols.core.ledger import EITHER_KEY, HOST_KEY, ciphertext
+from protocols.core.message import Message
+from protocols.core.randomness import SEED_BYTES
+from protocols.core.sender import Sender
+from protocols.core.sizes import Range, Recorded, TaskSizes
+from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.he.interface import MatrixShape
+from protocols.layer.messages import (
+    COMPARED,
+    ELEMENT_BYTES,
+    FLOODED,
+    MAX_ROWS,
+    SEMANTIC,
+    CiphertextMessage,
+    laid_out,
+    layer_bounds,
+    layer_distance,
+)
+from protocols.layer.sizes import LaidOut
+from protocols.wire.sizes import data, number
+
+
+def _test_products(layer: LaidOut, rows: int) -> tuple[tuple[MatrixShape, MatrixShape], ...]:
+    """The shapes of a test's products, each with what its operand was encrypted for; `rows` of the step."""
+    shapes = layer.shapes
+    share = shapes.tested_share(Sender.COLLABORATOR, rows), shapes.forward(layer.first_rows)
+    return share, (shapes.step_test(rows), shapes.weight_gradient(rows)), share
+
+
+def _test_size(layer: LaidOut, recorded: Recorded) -> int:
+    version, rows = recorded
+    if not 1 <= rows <= MAX_ROWS:
+        raise InvalidInput(f"a step of {rows} rows")
+    sizes = sum(layer.sizes.reply(*each) for each in _test_products(layer, rows))
+    return number(version) + number(rows) + sizes + data(ELEMENT_BYTES)
+
+
+def _test_distance(layer: LaidOut, recorded: Recorded) -> Distance:
+    old, step, new = (layer.sizes.distance(*each) for each in _test_products(layer, recorded[1]))
+    return old + step + new
+
+
+@wire(
+    69,
+    ledger=ciphertext(HOST_KEY, f"{FLOODED} What it decrypts to is masked by fresh uniform matrices. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=layer_bounds(_test_size),
+    distance=layer_distance(_test_distance),
+)
+@dataclass(frozen=True)
+class ShareQuery(Message):
+    """The collaborator's test of a new [U] (protocols/schemes/encrypted/share_test.py).
+
+    Secret combinations of the old [U], of the step of `rows` rows between them, and of the new [U] of this version,
+    each under a fresh mask; and the element of a comparison, for the sum of the masks.
+
+    **Leaks** nothing: what it decrypts to is uniform, and adds up to what is compared.
+    """
+
+    version: Uint64
+    rows: Uint32
+    old: tuple[bytes, ...]
+    step: tuple[bytes, ...]
+    new: tuple[bytes, ...]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        for parts in (self.old, self.step, self.new):
+            CiphertextMessage(self.version, parts)
+        self.require_int("rows", 1, MAX_ROWS)
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _asks_of(layer: LaidOut, tester: Sender, recorded: Recorded) -> tuple[tuple[MatrixShape, MatrixShape], MatrixShape]:
+    """The shapes of a test's products: of the share, with what it was encrypted for; and of the answer."""
+    rows = recorded[1]
+    if not 0 <= rows <= MAX_ROWS or (rows and tester is Sender.COLLABORATOR):
+        raise InvalidInput(f"a test of the share after a step of {rows} rows")
+    shapes, first = layer.shapes, layer.first_rows
+    loaded = shapes.forward(first) if tester is Sender.COLLABORATOR else shapes.feature_gradient(first)
+    return (shapes.tested_share(tester, rows), loaded), shapes.test_answer(tester, rows)
+
+
+def _head(recorded: Recorded) -> int:
+    return number(recorded[0]) + number(recorded[1])
+
+
+T = TypeVar("T")
+
+
+def _of_layer(of: Callable[[LaidOut, Sender, Recorded], T]) -> Callable[[TaskSizes, Sender, Recorded], T | None]:
+    """What a layer's sizes, who sends, and the recorded fields say."""
+
+    def measure(task: TaskSizes, sender: Sender, recorded: Recorded) -> T | None:
+        layer = laid_out(task)
+        return None if layer is None else of(layer, sender, recorded)
+
+    return measure
+
+
+def _query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    share, answer = _asks_of(layer, sender, recorded)
+    size = (1 + bool(recorded[1])) * layer.sizes.reply(*share) + layer.sizes.operand(answer) + _head(recorded)
+    return size, size
+
+
+def _query_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    share, _ = _asks_of(layer, sender, recorded)
+    return layer.sizes.distance(*share) * (1 + bool(recorded[1]))
+
+
+def _reply_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    _, answer = _asks_of(layer, sender.other, recorded)
+    size = layer.sizes.reply(answer) + _head(recorded) + data(ELEMENT_BYTES)
+    return size, size
+
+
+def _reply_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(_asks_of(layer, sender.other, recorded)[1])
+
+
+@wire(
+    70,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} {SEMANTIC} What its receiver decrypts to is masked by uniform matrices."),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_query_bounds),
+    distance=_of_layer(_query_distance),
+)
+@dataclass(frozen=True)
+class RelationQuery(Message):
+    """One party's test of the share that the other holds (protocols/schemes/encrypted/relation_test.py).
+
+    Attributes:
+        rows: of the step behind which it tests; 0: it tests the first share.
+        before: [-c P + m]_O of the share before the step, under its owner's key; none for the first share.
+        now: [c P + m]_O of the share of this version.
+        image: [(c G)^T]_T, under the sender's own key.
+
+    **Leaks** nothing: what the receiver can decrypt is masked by fresh uniform matrices.
+    """
+
+    version: Uint64
+    rows: Uint32
+    before: tuple[bytes, ...]
+    now: tuple[bytes, ...]
+    image: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        self.require_int("rows", 0, MAX_ROWS)
+        for parts in (self.now, self.image, *([self.before] if self.rows else [])):
+            CiphertextMessage(self.version, parts)
+        self.require(bool(self.rows) or self.before == (), "there is no share before the first one")
+
+
+@wire(
+    71,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_reply_bounds),
+    distance=_of_layer(_reply_distance),
+)
+@dataclass(frozen=True)
+class RelationReply(CiphertextMessage):
+    """[(c G F + s)^T]_T, the answer to a `RelationQuery`, and the element of a comparison, for c P + m + s.
+
+    **Leaks** nothing: what it decrypts to is uniform, and the tester knows what is compared, if the relation holds.
+    """
+
+    rows: Uint32
+    element: bytes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_int("rows", 0, MAX_ROWS)
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _mark_shapes(layer: LaidOut, tester: Sender) -> tuple[MatrixShape, MatrixShape]:
+    """Of the product by which a share is marked, and what the share was encrypted for."""
+    return _asks_of(layer, tester, (0, 0))[0]
+
+
+def _mark_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    size = layer.sizes.reply(*_mark_shapes(layer, sender)) + number(recorded[0])
+    return size, size
+
+
+def _mark_query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    low, high = _mark_bounds(layer, sender, recorded)
+    return low + data(ELEMENT_BYTES), high + data(ELEMENT_BYTES)
+
+
+def _mark_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(*_mark_shapes(layer, sender))
+
+
+@wire(
+    82,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix."),
+    recorded=("version",),
+    bounds=_of_layer(_mark_bounds),
+    distance=_of_layer(_mark_distance),
+)
+@dataclass(frozen=True)
+class ShareMark(CiphertextMessage):
+    """[c P + m]_O before a checkpoint, of the receiver's share P (protocols/schemes/encrypted/share_marks.py).
+
+    **Leaks** nothing: what it decrypts to is uniform. The receiver keeps it.
+    """
+
+
+@wire(
+    83,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version",),
+    bounds=_of_layer(_mark_query_bounds),
+    distance=_of_layer(_mark_distance),
+)
+@dataclass(frozen=True)
+class MarkQuery(CiphertextMessage):
+    """[c P + m']_O behind a resumption, by the c of a `ShareMark`, and the element of a comparison, for m' - m.
+
+    **Leaks** nothing: what it decrypts to is uniform, and differs from what the receiver has kept by what is compared.
+    """
+
+    element: bytes
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _form_shape(layer: LaidOut, sender: Sender, recorded: Recorded) -> tuple[MatrixShape, MatrixShape]:
+    """Of the product that tests a form, and what the share was encrypted for."""
+    rows = recorded[1]
+    if not 2 <= rows <= MAX_ROWS:
+        raise InvalidInput(f"a test of the form for a batch of {rows} rows")
+    shapes = layer.shapes
+    of = shapes.forward if sender is Sender.COLLABORATOR else shapes.feature_gradient
+    return of(rows), of(layer.first_rows)
+
+
+def _form_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    fixed = _head(recorded) + data(SEED_BYTES) + data(ELEMENT_BYTES)
+    size = layer.sizes.reply(*_form_shape(layer, sender, recorded)) + fixed
+    return size, size
+
+
+def _form_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return layer.sizes.distance(*_form_shape(layer, sender, recorded))
+
+
+@wire(
+    84,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by a fresh uniform matrix. {COMPARED}"),
+    recorded=("version", "rows"),
+    bounds=_of_layer(_form_bounds),
+    distance=_of_layer(_form_distance),
+)
+@dataclass(frozen=True)
+class FormQuery(Message):
+    """One party's test that the other's ciphertexts hold a matrix (protocols/schemes/encrypted/form_test.py).
+
+    Attributes:
+        rows: of the batch that comes next.
+        seed: of which rows are compared.
+        parts: [X P + M]_O, in the shape of that batch.
+        element: of a comparison, for differences of rows of M.
+
+    **Leaks** nothing: what it decrypts to is uniform, and what is compared the sender knows.
+    """
+
+    version: Uint64
+    rows: Uint32
+    seed: bytes
+    parts: tuple[bytes, ...]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        CiphertextMessage(self.version, self.parts)
+        self.require_int("rows", 2, MAX_ROWS)
+        self.require_bytes("seed", SEED_BYTES)
+        self.require_bytes("element", ELEMENT_BYTES)
