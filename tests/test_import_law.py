@@ -124,7 +124,7 @@ def test_os_is_used_for_what_the_exceptions_say() -> None:
         ("phe", ("protocols/he/paillier",)),
         ("grpc", ("secure_hfl/transport/",)),
         ("loky", ("secure_hfl/executor.py",)),
-        ("sqlite3", ("secure_hfl/tasks/", "secure_hfl/prediction/database.py")),
+        ("sqlite3", ("secure_hfl/tasks/", "secure_hfl/database.py")),
         ("pickle", ()),
         ("cloudpickle", ()),
         ("dill", ()),

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from protocols.core.errors import WrongSession
+from secure_hfl.database import transaction
 from secure_hfl.files import write_private
-from secure_hfl.prediction.database import transaction
 
 DIRECTORY = "overlap"
 RUNS = "overlaps.sqlite"

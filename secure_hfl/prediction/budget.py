@@ -16,7 +16,7 @@ from pathlib import Path
 
 from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
-from secure_hfl.prediction.database import Database, transaction
+from secure_hfl.database import Database, transaction
 from secure_hfl.tasks.record import utc_now
 
 COUNTS = "counts.sqlite"

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from secure_hfl.prediction.database import Damaged, Database, transaction
+from secure_hfl.database import Damaged, Database, transaction
 from secure_hfl.prediction.features import TOLERANCE
 
 SHOWN = "rows.sqlite"

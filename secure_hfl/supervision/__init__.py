@@ -7,6 +7,7 @@
     predictions.py      what it does with a finished task: ask for predictions, or serve them
     script_folders.py   which scripts may be run
     table_script.py     a script that is made from a table
+    benchmark_run.py    `secure-hfl bench`; checking.py: what the data check's process does
     tensorboard.py      what a task has logged, in a browser
 
 Nothing here is a server, and nothing is kept in memory that is not also in the task's directory.

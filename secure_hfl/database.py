@@ -1,4 +1,4 @@
-"""A file of this party's own that outlives the process, written before anything leaves by it. 0600."""
+"""SQLite files of a party (0600), in which it counts or keeps something across processes before anything leaves."""
 
 from __future__ import annotations
 
