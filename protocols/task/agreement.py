@@ -236,56 +236,45 @@ class CollaboratorAgreement:
 
     def _check(self, manifest: Manifest) -> None:
         hello = self._hello
-        said = manifest.scheme_parameters
-        wanted = (
-            hello.protocol_version,
-            hello.task_id,
-            hello.scheme,
-            said if said in self._accepted else self._accepted[0],
-            hello.is_reproducible,
-            ID_NORMALISATION,
-            hello.trained.hex(),
-            hello.is_overlap,
-        )
-        theirs = (
-            manifest.protocol_version,
-            manifest.task_id,
-            manifest.scheme,
-            said,
-            manifest.is_reproducible,
-            manifest.id_normalisation,
-            manifest.trained.hex(),
-            manifest.is_overlap,
-        )
-        names = (
-            "protocol version",
-            "task",
-            "scheme",
-            "scheme parameters",
-            "seed",
-            "id normalisation",
-            "trained result",
-            "kind (is_overlap)",
-        )
-        for name, our, their in zip(names, wanted, theirs):
-            if our != their:
-                raise WrongSession(f"{name}: the host's manifest says {their!r}, {hello.feature_key} runs {our!r}")
-        if hello.feature_key not in manifest.feature_keys:
-            raise WrongSession(f"the host's manifest does not list {hello.feature_key}")
-        at = manifest.feature_keys.index(hello.feature_key)
-        ours = hello.nonce, hello.is_feature_trainable, hello.limits
-        if ours != (manifest.nonces[at], manifest.trainable[at], manifest.limits(hello.feature_key)):
-            raise WrongSession(f"the host's manifest misquotes the hello of {hello.feature_key}")
+        self._check_kind(manifest)
+        self._check_quotation(manifest)
         expected = session_id(manifest.task_id, manifest.host_nonce, manifest.feature_keys, manifest.nonces)
         if manifest.session != expected:
             raise VerificationFailed("the host's manifest has a session id that its own nonces do not give")
         others = dict(zip(manifest.feature_keys, manifest.fingerprints))
         check_certificates(self._pinned, self._name, hello.feature_key, manifest.host_fingerprint, others)
         check_host_key(self._pinned, manifest.host_feature_key)
-        width = manifest.projection_widths[at] if manifest.has_projection else 0
+        width = manifest.pair_terms(hello.feature_key).width
         hello.limits.check("this side", manifest.declared, width)
         hello.limits.check_others("this side", manifest.others_in_sum)
         self._check_resumption(manifest)
+
+    def _check_kind(self, manifest: Manifest) -> None:
+        """What all parties must run alike."""
+        hello, said = self._hello, manifest.scheme_parameters
+        alike = (
+            ("protocol version", hello.protocol_version, manifest.protocol_version),
+            ("task", hello.task_id, manifest.task_id),
+            ("scheme", hello.scheme, manifest.scheme),
+            ("scheme parameters", said if said in self._accepted else self._accepted[0], said),
+            ("seed", hello.is_reproducible, manifest.is_reproducible),
+            ("id normalisation", ID_NORMALISATION, manifest.id_normalisation),
+            ("trained result", hello.trained.hex(), manifest.trained.hex()),
+            ("kind (is_overlap)", hello.is_overlap, manifest.is_overlap),
+        )
+        for name, ours, theirs in alike:
+            if ours != theirs:
+                raise WrongSession(f"{name}: the host's manifest says {theirs!r}, {hello.feature_key} runs {ours!r}")
+
+    def _check_quotation(self, manifest: Manifest) -> None:
+        """What the manifest says that we said."""
+        hello = self._hello
+        if hello.feature_key not in manifest.feature_keys:
+            raise WrongSession(f"the host's manifest does not list {hello.feature_key}")
+        at = manifest.feature_keys.index(hello.feature_key)
+        ours = hello.nonce, hello.is_feature_trainable, hello.limits
+        if ours != (manifest.nonces[at], manifest.trainable[at], manifest.limits(hello.feature_key)):
+            raise WrongSession(f"the host's manifest misquotes the hello of {hello.feature_key}")
 
     def _check_resumption(self, manifest: Manifest) -> None:
         point = manifest.resume_point

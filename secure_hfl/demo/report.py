@@ -61,18 +61,35 @@ def report(demo: LocalParties) -> dict[str, Any]:
 
 def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -> None:
     """The tables at the end of the demo."""
-    psi = result["psi"]
+    console.print(_intersection(result["psi"]))
+    console.print(_rounds_table(result))
+    if arithmetic := set(filter(None, result["arithmetic"].values())):
+        console.print(f"[bold]Encryption[/bold]: bfv arithmetic: {'; '.join(sorted(arithmetic))}")
+    console.print(f"[bold]Training labels[/bold]: {_label_claim(result['label_epsilon'])}")
+    console.print(_work_table(result["rounds"][-1]["work"]))
+    console.print(_messages_table(result["messages"]))
+    memory = ", ".join(f"{party.name} {result['peak_rss_mb'][party.name]:.0f} MB" for party in demo.parties)
+    console.print(
+        f"[bold]Memory[/bold]: {memory}.  [bold]From joining to the end[/bold]: {result['seconds']:.1f} s, "
+        f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
+    )
+
+
+def _intersection(psi: Mapping[str, Any]) -> str:
     others = psi["collaborator_ids"]
     sizes = (
         ", ".join(f"{name}'s {size}" for name, size in others.items())
         if isinstance(others, dict)
         else f"the other's {others}"
     )
-    console.print(
+    return (
         f"\n[bold]Private set intersection[/bold]: {psi['intersection']} ids in common, of the host's "
         f"{psi['host_ids']} and {sizes}, in {psi['seconds']:.2f} s and "
         f"{decimal(psi['bytes_sent'] + psi['bytes_received'])}"
     )
+
+
+def _rounds_table(result: Mapping[str, Any]) -> Table:
     count = len(result["rounds"])
     rounds = "1 round" if count == 1 else f"{count} rounds"
     table = Table(title=f"Scheme {result['scheme']}: {rounds}", title_justify="left")
@@ -89,28 +106,22 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
             decimal(each["host_bytes_sent"]),
             decimal(each["host_bytes_received"]),
         )
-    console.print(table)
-    if arithmetic := set(filter(None, result["arithmetic"].values())):
-        console.print(f"[bold]Encryption[/bold]: bfv arithmetic: {'; '.join(sorted(arithmetic))}")
-    console.print(f"[bold]Training labels[/bold]: {_label_claim(result['label_epsilon'])}")
-    console.print(_work_table(result["rounds"][-1]["work"]))
-    by_type = Table(title="What crossed the wire, as the host counts it", title_justify="left")
+    return table
+
+
+def _messages_table(messages: Mapping[str, Mapping[str, int]]) -> Table:
+    table = Table(title="What crossed the wire, as the host counts it", title_justify="left")
     for heading in ("message", "sent", "bytes", "received", "bytes"):
-        by_type.add_column(heading, justify="left" if heading == "message" else "right")
-    for name, ways in sorted(result["messages"].items(), key=lambda item: -_bytes(item[1])):
-        by_type.add_row(
+        table.add_column(heading, justify="left" if heading == "message" else "right")
+    for name, ways in sorted(messages.items(), key=lambda item: -_bytes(item[1])):
+        table.add_row(
             name,
             str(ways.get("sent_messages", "")),
             decimal(ways["sent_bytes"]) if "sent_bytes" in ways else "",
             str(ways.get("received_messages", "")),
             decimal(ways["received_bytes"]) if "received_bytes" in ways else "",
         )
-    console.print(by_type)
-    memory = ", ".join(f"{party.name} {result['peak_rss_mb'][party.name]:.0f} MB" for party in demo.parties)
-    console.print(
-        f"[bold]Memory[/bold]: {memory}.  [bold]From joining to the end[/bold]: {result['seconds']:.1f} s, "
-        f"{decimal(result['bytes_sent'] + result['bytes_received'])} over the wire"
-    )
+    return table
 
 
 def _label_claim(epsilon: float | None) -> str:
@@ -152,5 +163,5 @@ def print_audits(console: Console, demo: LocalParties, reports: Sequence[AuditRe
         console.print("\nHomes, logs, results and transcripts are removed; --keep DIRECTORY keeps them.")
 
 
-def _bytes(ways: dict[str, int]) -> int:
+def _bytes(ways: Mapping[str, int]) -> int:
     return ways.get("sent_bytes", 0) + ways.get("received_bytes", 0)
