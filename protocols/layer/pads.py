@@ -11,8 +11,11 @@ others: with all but one, the last one's projection. There are no drop-outs: a t
 checkpoint in another session, with other seeds. A collaborator that pads wrongly makes the sum uniform, and the host's
 range check finds that in any batch of some hundred numbers.
 
+In a prediction the host says which rows a batch has, to each collaborator by itself. There the pads are also of the
+batch's ids: they cancel only where all were asked for the same ones, so that no sum mixes rows of different samples.
+
 **Reference** Bonawitz et al., Practical Secure Aggregation for Privacy-Preserving Machine Learning (CCS 2017), without
-its recovery from drop-outs. PRG: ChaCha20 (RFC 8439) under SHA-256 of the seed and the batch's number.
+its recovery from drop-outs. PRG: ChaCha20 (RFC 8439) under SHA-256 of the seed, the batch's number and its ids.
 """
 
 from __future__ import annotations
@@ -53,16 +56,26 @@ class Pads:
     def __init__(self, seeds: Sequence[PairSeed]) -> None:
         self._seeds = tuple(seeds)
         self._used = 0
+        self._ids = b""
 
     def __repr__(self) -> str:
         return f"<Pads with {len(self._seeds)} others, {self._used} used>"
 
+    def bind(self, ids: bytes) -> None:
+        """The next batch's pads cancel only those of collaborators who say the same `ids`: a digest of its samples."""
+        self._ids = ids
+
+    def skip(self) -> None:
+        """The next batch crosses at other collaborators only."""
+        self._used, self._ids = self._used + 1, b""
+
     def draw(self, rows: int, width: int) -> Ring:
         """The next batch's, [rows, width]. Never the same one twice."""
-        number, self._used = self._used, self._used + 1
+        number, ids = self._used, self._ids
+        self.skip()
         total: Ring = np.zeros((rows, width), np.uint64)
         for each in self._seeds:
-            place = b"%d %d %d" % (number, rows, width)
+            place = b"%d %d %d %s" % (number, rows, width, ids)
             pad = expand(hashlib.sha256(_TAG + each.seed + place).digest()).ring((rows, width), RING_BITS)
             total = (add if each.adds else subtract)(total, pad)
         return total

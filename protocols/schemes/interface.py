@@ -141,13 +141,12 @@ class Scheme(ABC):
     def collaborator_layer(self, spec: LayerSpec) -> CollaboratorLayer:
         """The collaborator's side, which sends each row of a frozen bottom model once. Raises as `check_sum`."""
         self.check_sum(spec)
-        if spec.summands > 1 and spec.pads is None:
-            raise InvalidInput("a summand needs pads: nothing else keeps it from the host")
+        _check_pads(spec)
         return self.collaborator(spec) if spec.trainable else FrozenCollaborator(spec, self.collaborator(spec))
 
-    def check_sum(self, spec: LayerSpec) -> None:
+    def check_sum(self, spec: LayerSpec, is_prediction: bool = False) -> None:
         """Raise `InvalidInput` if the layer is to be a summand, and is none here."""
-        if spec.summands > 1 and not (self.can_sum and spec.trainable):
+        if spec.summands > 1 and not (self.can_sum and (spec.trainable or is_prediction)):
             raise InvalidInput(
                 f'fusion: scheme {self.name!r} has no sum of projections for such a layer; fusion="sum" is for trained '
                 "bottom models in schemes bfv, paillier and masked"
@@ -161,14 +160,22 @@ class Scheme(ABC):
 
     def prediction_host(self, spec: LayerSpec) -> HostLayer:
         """The host's side. Each row crosses whenever it is asked for; the same row by the same weights is answered
-        with the same noise."""
+        with the same noise. Raises as `check_sum`."""
+        self.check_sum(spec, is_prediction=True)
         return self.host(replace(spec, trainable=False))
 
     def prediction_collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
-        """The collaborator's side."""
+        """The collaborator's side. Raises as `check_sum`."""
+        self.check_sum(spec, is_prediction=True)
+        _check_pads(spec)
         return self.collaborator(replace(spec, trainable=False))
 
     def prediction_order(self, trainable: bool = False) -> SchemeOrder:
         """The order of these; no bottom model is trained."""
         del trainable
         return self.order(False)
+
+
+def _check_pads(spec: LayerSpec) -> None:
+    if spec.summands > 1 and spec.pads is None:
+        raise InvalidInput("a summand needs pads: nothing else keeps it from the host")

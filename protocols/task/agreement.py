@@ -118,7 +118,7 @@ class HostAgreement:
         check_key(plan.pinned, name, hello.feature_key)
         if hello.is_feature_trainable:
             check_may_train(hello.feature_key, name, plan.may_train)
-        if plan.is_summed:
+        if plan.is_summed and not plan.trained:
             check_summand(hello.feature_key, hello.is_feature_trainable)
         self._admitted.add(name)
 

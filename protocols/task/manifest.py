@@ -321,7 +321,7 @@ class Manifest(Message):
         if not self.is_summed:
             return
         self.require(len(self.feature_keys) > 1, "a sum is of two collaborators or more")
-        self.require(all(self.trainable), "in a sum all bottom models are trained")
+        self.require(self.is_prediction or all(self.trainable), "in a sum all bottom models are trained")
         fits = self.has_projection and len(set(self.projection_widths)) == 1
         self.require(fits, "in a sum all projections have one width")
         self.require(SUM_KEY not in (self.host_feature_key, *self.feature_keys), f"a party is called {SUM_KEY!r}")

@@ -39,6 +39,14 @@ _PREDICTED = (
     "for: norms and inner products if the projection is as wide as the features, else what lies in its directions. Who "
     "also knows as many rows as there are features finds the weights, and with them the rest of that image"
 )
+_PREDICTED_SUMMED = (
+    "features of {{collaborator}} and {others} of the rows that were asked for, as far as one noisy linear image of "
+    "each row of all of them, side by side, tells: the sum of their projections. The weights stand still since the "
+    "training, so all sessions of the task together tell, of all rows that they asked for, what lies in the directions "
+    "of that image. Who also knows as many rows of all of them as they have features together finds the weights, and "
+    "with them the rest of that image. Whoever is told what all the others know has {{collaborator}}'s projections by "
+    "themselves"
+)
 _PREDICTIONS = "predictions of samples that it asked for and all parties hold: what its own models make of projections"
 _LABELS = (
     "labels of training samples, from gradients in {rounds}: attacks find nearly all (AUC up to 1.0) where the host "
@@ -125,7 +133,8 @@ def ledger_of_run(
     host_infers = _host_infers(crossed, entries, steps, KeptFromHost.FEATURES in carried, others)
     if is_prediction and BatchOpen in types:
         host_learned.append(_PREDICTIONS)
-        host_infers = [_PREDICTED.format() for _ in host_infers]
+        inferred = _PREDICTED_SUMMED.format(others=others) if others else _PREDICTED.format()
+        host_infers = [inferred for _ in host_infers]
     return RunLedger(
         host,
         collaborator,

@@ -71,6 +71,14 @@ def to_the_host(assignment: Assignment) -> Callable[[float], Channel]:
     return attempt
 
 
+def agree_on_pads(link: Link, task: Assignment, manifest: Manifest) -> Pads:
+    """With the other collaborators, through the host, which learns none of them."""
+    pems = [each.certificate_pem for each in task.record.collaborators]
+    certificates = {digest_of(pem): Certificate(pem) for pem in pems}
+    agreement = CollaboratorSumKeys(manifest, task.party, certificates, task.identity.sign, OsRandomness())
+    return link.run(agreement.run())
+
+
 class Collaborator:
     """The role. Used by `Run`.
 
@@ -157,19 +165,11 @@ class Collaborator:
         bench.adopt(manifest)
         if is_resuming:
             bench.peers.check_terms_kept()
-        self._pads = self._agree_on_pads(manifest) if manifest.is_summed else None
+        self._pads = agree_on_pads(self._link, task, manifest) if manifest.is_summed else None
         bench.peers.sign()
         self._link.timeout = with_grace(manifest.calculation_timeout)
         logger.info(f"All have joined: {', '.join(manifest.feature_keys)}; the scheme is {task.scheme.name}.")
         return manifest
-
-    def _agree_on_pads(self, manifest: Manifest) -> Pads:
-        """With the other collaborators, through the host, which learns none of them."""
-        task = self._bench.assignment
-        pems = [each.certificate_pem for each in task.record.collaborators]
-        certificates = {digest_of(pem): Certificate(pem) for pem in pems}
-        agreement = CollaboratorSumKeys(manifest, task.party, certificates, task.identity.sign, OsRandomness())
-        return self._link.run(agreement.run())
 
     # Preparing -------------------------------------------------------------------------------------------------------
 

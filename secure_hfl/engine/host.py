@@ -54,6 +54,15 @@ def fail_all(bench: Workbench, failed: Link, error: SecureHflError) -> None:
     bench.user.interrupter.task_failed(error)
 
 
+def relay_sum_keys(links: Mapping[str, Link], manifest: Manifest) -> None:
+    """Those by which the collaborators hide their projections from us."""
+    relay = HostSumKeys(manifest)
+    for name, link in links.items():
+        link.run(relay.hear(name))
+    for link in links.values():
+        link.run(relay.tell())
+
+
 class Host:
     """The role. Used by `Run`.
 
@@ -153,18 +162,10 @@ class Host:
         if is_resuming:
             peers.check_terms_kept()
         if manifest.is_summed:
-            self._relay_keys(manifest)
+            relay_sum_keys(peers.links, manifest)
         peers.sign()
         logger.info(f"All have joined: {', '.join(peers.links)}; the scheme is {task.scheme.name}.")
         return manifest
-
-    def _relay_keys(self, manifest: Manifest) -> None:
-        """Those by which the collaborators hide their projections from us."""
-        links, relay = self._bench.peers.links, HostSumKeys(manifest)
-        for name, link in links.items():
-            link.run(relay.hear(name))
-        for link in links.values():
-            link.run(relay.tell())
 
     def _pinned(self, names: Iterable[str]) -> Pinned:
         """The certificates by which everyone has come in."""

@@ -90,11 +90,6 @@ def find_prediction(scheduler: PartyScheduler, role: str, reference: str) -> tup
         )
     identity = Identity.load_or_create(home)
     training = Training.of(store.directory(record.task_id), record)
-    if training.terms.is_summed:
-        raise ConfigurationError(
-            f"task {record.name!r} was trained with fusion='sum', and predictions would show the host each projection "
-            "by itself: they are not offered for such tasks"
-        )
     trained_as = training.name_of(role)
     if scheduler.feature_key != trained_as:
         raise ConfigurationError(

@@ -17,12 +17,13 @@ from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.layer.interface import CollaboratorLayer
 from protocols.layer.messages import FeatureShape
+from protocols.layer.pads import Pads
 from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import OrderedIds, ids_digest
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import NONCE_BYTES, PROTOCOL_VERSION, Hello, Manifest
 from protocols.task.rounds import CollaboratorRounds
-from secure_hfl.engine.collaborator import host_of, to_the_host, with_grace
+from secure_hfl.engine.collaborator import agree_on_pads, host_of, to_the_host, with_grace
 from secure_hfl.engine.contract import CollaboratorScheduler
 from secure_hfl.engine.layers import Layers, layer_spec
 from secure_hfl.engine.link import Link
@@ -79,6 +80,7 @@ class PredictionServer:
         show(scheduler, self.view)
         self.party = PredictingParty(scheduler, assignment, training, bench, models, models.build)
         self._failed_test = FailedTest(assignment.directory / FAILED)
+        self._pads: Pads | None = None
         self.served = 0
         self._is_stopping = False
         self._is_in_session = False
@@ -222,17 +224,31 @@ class PredictionServer:
         agreement = CollaboratorAgreement(hello, accepted, self.party.pinned(), task.record.party)
         manifest = link.run(agreement.run())
         task.scheme.adopt(manifest.scheme_parameters)
+        self._check_as_trained(manifest)
+        self._pads = agree_on_pads(link, task, manifest) if manifest.is_summed else None
         bench.peers.sign()
         link.timeout = with_grace(manifest.calculation_timeout)
-        said = manifest.pair_terms(task.party).width, manifest.has_projection
-        if said != (training.terms.projection_width if said[1] else 0, training.terms.has_projection):
-            raise ConfigurationError("the host's manifest has another projection layer than was trained")
         return manifest
+
+    def _check_as_trained(self, manifest: Manifest) -> None:
+        said, terms = manifest.pair_terms(self._bench.assignment.party).width, self.party.training.terms
+        width = terms.projection_width if manifest.has_projection else 0
+        if (said, manifest.has_projection) != (width, terms.has_projection):
+            raise ConfigurationError("the host's manifest has another projection layer than was trained")
+        if manifest.is_summed != terms.is_summed:
+            raise ConfigurationError(
+                "the host's manifest asks for each projection by itself, and the training was with a sum of all; no "
+                "feature was sent"
+                if terms.is_summed
+                else "the host's manifest asks for a sum of all projections, and the training was with each by itself"
+            )
 
     def _serve_online(self, link: Link, manifest: Manifest, budget: PredictionBudget) -> int:
         """A session that stays open; how many rows were shown in it."""
         ids = self.party.all_ids
-        session = OnlineCollaborator(self.party, link, manifest, budget, lambda: self._is_stopping, self._rows)
+        session = OnlineCollaborator(
+            self.party, link, manifest, budget, lambda: self._is_stopping, self._rows, self._pads
+        )
         session.register(ids)
         shape = rows_of(manifest, ROWS), self.party.features.of(ids[:1]).features.shape[1]
         session.serve(self._set_up(link, manifest, shape, shape[0]), shape[0])
@@ -249,7 +265,7 @@ class PredictionServer:
         samples, limits = (0, count), task.limits
         spec = layer_spec(manifest, task.party, batch, width, None, samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
-        spec = replace(spec, witness=bench.peers.witness(link.name))
+        spec = replace(spec, witness=bench.peers.witness(link.name), pads=self._pads)
         layer = self._layers.add(spec, task.scheme.prediction_collaborator(spec))
         link.run(layer.resume(self.party.state.layer(task.party)))
         bench.peers.sign()
@@ -266,7 +282,10 @@ class PredictionServer:
         for piece in batches_of(rows.ids, rows_of(manifest, len(rows.ids))):
             self._follow(rounds)
             ids, features = rows.ids[piece], rows.features[piece].contiguous().numpy()
-            link.run(rounds.open_batch(len(ids), ids_digest(manifest.session, "batch", ids)))
+            digest = ids_digest(manifest.session, "batch", ids)
+            if self._pads is not None:
+                self._pads.bind(digest)
+            link.run(rounds.open_batch(len(ids), digest))
             link.run(layer.forward(features, False))
             bench.background.wake()
             rounds.batch_done()

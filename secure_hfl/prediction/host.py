@@ -110,13 +110,13 @@ class PredictingHost:
 
     def _collect(self, rounds: HostRounds, ids: bytes, count: int) -> dict[str, Array]:
         """Everybody's projections of a batch."""
-        links, layers = self._bench.peers.links, self._side.layers.by_key
+        links = self._bench.peers.links
         self._side.go_to(rounds.place)
         for key, link in links.items():
             link.run(rounds.opened_by(key))
         rounds.align(count, ids)
         self._side.wait_for_units(count)
-        begun = {key: link.start(layers[key].forward(count, False)) for key, link in links.items()}
+        begun = {key: link.start(self._side.forward(key, count)) for key, link in links.items()}
         return {key: conversation.finish() for key, conversation in begun.items()}
 
 

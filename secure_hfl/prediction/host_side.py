@@ -16,16 +16,17 @@ from protocols.core.envelope import Phase, Place
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
-from protocols.core.steps import received
+from protocols.core.steps import Steps, received
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.messages import FeatureShape
+from protocols.layer.pads import total
 from protocols.task.agreement import HostAgreement, HostPlan
 from protocols.task.alignment import Misaligned
 from protocols.task.live_order import LiveOrder
-from protocols.task.manifest import Manifest
+from protocols.task.manifest import SUM_KEY, Manifest
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.door import Door
-from secure_hfl.engine.host import fail_all
+from secure_hfl.engine.host import fail_all, relay_sum_keys
 from secure_hfl.engine.layers import Layers, layer_spec
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.models import HostModels
@@ -119,6 +120,7 @@ class HostSide:
             calculation_timeout=float(self._scheduler.calculation_timeout),
             pinned=self.party.pinned(),
             may_train=frozenset(),
+            is_summed=training.terms.is_summed,
             trained=training.digest,
             is_online=is_online,
         )
@@ -140,6 +142,8 @@ class HostSide:
             link.name = keys[name]
         bench.peers.links = {link.name: link for link in links.values()}
         bench.state.manifest = manifest
+        if manifest.is_summed:
+            relay_sum_keys(bench.peers.links, manifest)
         bench.peers.sign()
         return manifest
 
@@ -189,11 +193,18 @@ class HostSide:
         if self._offline is not None:
             wait_for_units(self._offline, self.layers.by_key, False, dict.fromkeys(self.bench.peers.links, count))
 
+    def forward(self, key: str, rows: int) -> Steps[Array]:
+        """A collaborator's projection of a batch; where the training had their sum, under a pad."""
+        layer = self.layers.by_key[key]
+        return layer.forward_padded(rows, False) if self.bench.state.manifest.is_summed else layer.forward(rows, False)
+
     def fused(self, own: Rows, piece: slice, collected: Mapping[str, Array]) -> torch.Tensor:
-        """Outputs [rows, k] of a batch: that piece of the Host's rows, and everybody's projections of it."""
-        party = self.party.assignment.party
+        """Outputs [rows, k] of a batch: that piece of the Host's rows, and what `forward` gave of everybody for it."""
+        party, shown = self.party.assignment.party, collected
+        if self.bench.state.manifest.is_summed:
+            shown = {SUM_KEY: next(iter(self.layers.by_key.values())).decode_sum(total(list(collected.values())))}
         mine = {party: own.features[piece]} if own.features.shape[1] else {}
-        others = {key: torch.from_numpy(np.array(z)) for key, z in collected.items()}
+        others = {key: torch.from_numpy(np.array(z)) for key, z in shown.items()}
         return self._fusion({**mine, **others}, _labels(own, piece)).reshape(len(own.ids[piece]), -1)
 
     def part(self) -> None:

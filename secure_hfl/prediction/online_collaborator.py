@@ -14,6 +14,7 @@ from protocols.core.errors import MalformedMessage
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.layer.interface import CollaboratorLayer
+from protocols.layer.pads import Pads
 from protocols.lookup import (
     LookupPoints,
     LookupRefused,
@@ -47,6 +48,7 @@ class OnlineCollaborator:
         budget: what this party allows.
         is_stopping: whether it should end the session.
         rows_of: what is shown for ids.
+        pads: of this party, where the Host gets a sum.
 
     Attributes:
         rows: that were shown so far.
@@ -60,8 +62,9 @@ class OnlineCollaborator:
         budget: PredictionBudget,
         is_stopping: Callable[[], bool],
         rows_of: Callable[[Sequence[str]], Rows],
+        pads: Pads | None = None,
     ) -> None:
-        self._rows_of = rows_of
+        self._rows_of, self._pads = rows_of, pads
         self._party, self._link, self._manifest = party, link, manifest
         self._budget, self._is_stopping = budget, is_stopping
         self._rounds = OnlineCollaboratorRounds()
@@ -140,10 +143,14 @@ class OnlineCollaborator:
         ids = self._population.ids_at(asked)
         spent = self._budget.predict_or_spent(ids)
         if any(spent):
+            if self._pads is not None:
+                self._pads.skip()  # the others have shown their summands
             self._link.run(self._rounds.refuse(np.array(spent)))
         else:
             features = self._rows_of(ids).features
             digest = ids_digest(self._manifest.session, "batch", map(normal, ids))
+            if self._pads is not None:
+                self._pads.bind(digest)
             self._link.run(self._rounds.open(len(ids), digest))
             self._link.run(self._layer.forward(features.contiguous().numpy(), False))
             self._party.bench.background.wake()

@@ -238,7 +238,7 @@ class OnlineHost:
             if refused is not None:
                 self._places[key].refused.update(each for each, is_marked in zip(ids, refused) if is_marked)
                 return refused
-            return (yield from self._side.layers.by_key[key].forward(len(ids), False))
+            return (yield from self._side.forward(key, len(ids)))
 
         self._side.go_to(self._rounds.place)
         answers = self._with_all(rows)

@@ -64,7 +64,7 @@ class Prediction(Task):
         known = {line.name: C.role if line is self.lines[0] else line.name for line in self.lines}
         parameters = parameters_of(case.scheme)
         said = "task", HOST, case.scheme, parameters, False, 30.0, pinned(known)
-        plan = self.plan(HostPlan(*said, may_train=frozenset(), trained=TRAINED))
+        plan = self.plan(HostPlan(*said, may_train=frozenset(), trained=TRAINED, is_summed=case.is_summed))
         host = HostAgreement(plan, case.names)
         joins = [CollaboratorAgreement(self.hello(line), (parameters,), plan.pinned, line.name) for line in self.lines]
         joining = [line.here(join.run()) for line, join in zip(self.lines, joins, strict=True)]
@@ -74,6 +74,8 @@ class Prediction(Task):
             host.admit(name)
         self.manifest = self.decide(host)
         complete([*joining, *(line.at_host(host.conclude(line.name)) for line in self.lines)])
+        if case.is_summed:
+            self.agree_on_pads()
         self.sign()
 
     def plan(self, plan: HostPlan) -> HostPlan:

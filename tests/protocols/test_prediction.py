@@ -21,6 +21,8 @@ CASES = (
     Case("bfv", trainable=False),
     Case("plain", has_projection=False),
     Case("masked", names=("patient", "shop")),
+    Case("bfv", names=("patient", "shop"), is_summed=True),
+    Case("masked", names=("patient", "shop"), is_summed=True),
 )
 
 
@@ -46,7 +48,10 @@ def test_a_prediction_is_as_a_test_of_the_trained_weights_and_its_transcripts_ho
         assert any("predictions of samples that it asked for" in said for said in ledger.host_learned)
         assert report.manifests[0].terms["prediction"].endswith(TRAINED.hex())
         if case.scheme != "plain":
-            assert "all sessions of the task together" in ledger.host_may_infer[0]
+            (inferred,) = ledger.host_may_infer
+            assert "all sessions of the task together" in inferred
+            assert ("the sum of their projections" in inferred) == case.is_summed
+            assert (f"a projection of {line.name} by itself" in ledger.never_sent_to_host) == case.is_summed
 
 
 def test_where_no_id_is_held_by_all_the_end_follows_on_the_intersection() -> None:

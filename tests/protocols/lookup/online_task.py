@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.harness.pump import C, H, complete
 from protocols.core.envelope import Phase, Place
 from protocols.core.randomness import OsRandomness
+from protocols.layer.pads import total
 from protocols.lookup import Directory, LookupPoints, LookupRefused, Population, RequestsOver, RowsAsked, lookup_id
 from protocols.psi import hash_ids
 from protocols.task.agreement import HostAgreement
@@ -104,7 +105,11 @@ class Online(Prediction):
             view.append(ids)
             marks = np.array([each in self.spent for each in ids])
             if marks.any() and line is self.lines[0]:
+                if line.pads is not None:
+                    line.pads.skip()
                 return (yield from rounds.refuse(marks))
+            if line.pads is not None:
+                line.pads.bind(ids_digest(self.manifest.session, "batch", ids))
             yield from rounds.open(len(ids), ids_digest(self.manifest.session, "batch", ids))
             yield from line.collaborator.forward(self.rows(line, ids), False)
         elif isinstance(asked, RequestsOver):
@@ -124,19 +129,26 @@ class Online(Prediction):
         """Where each collaborator has these."""
         return self.each(lambda line: self.directories[line.name].find(ids))
 
-    def ask(self, ids: Sequence[str], found: Sequence[Any]) -> list[Any]:
-        """The rows of these: z of each collaborator, or what it refuses."""
-        digest = ids_digest(self.manifest.session, "batch", ids)
+    def ask(self, ids: Sequence[str], found: Sequence[Any], last: Sequence[str] = ()) -> list[Any]:
+        """The rows of these: z of each collaborator, or what it refuses. `last`: a host that lies asks the last
+        collaborator for others."""
+        meant = dict.fromkeys(self.theirs, ids) | ({self.lines[-1].name: last} if last else {})
         at = {line.name: each for line, each in zip(self.lines, found, strict=True)}
 
         def host(line: Line) -> Any:
+            digest = ids_digest(self.manifest.session, "batch", meant[line.name])
             refused = yield from self.online.ask(at[line.name], digest, line.name)
-            return refused if refused is not None else (yield from line.host.forward(len(ids), False))
+            forward = line.host.forward_padded if self.case.is_summed else line.host.forward
+            return refused if refused is not None else (yield from forward(len(ids), False))
 
         answers = self.each(host)
         for rounds in (self.online, *self.theirs.values()):
             rounds.batch_done()
         return answers
+
+    def sum_of(self, ids: Sequence[str], found: Sequence[Any]) -> Any:
+        """The same where the host gets the sum of all z only."""
+        return self.lines[0].host.decode_sum(total(self.ask(ids, found)))
 
     def end(self) -> None:
         """The round."""

@@ -15,6 +15,8 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.sender import Sender
 from protocols.core.wire_format import wire_format
+from protocols.he.interface import as_signed
+from protocols.layer.pads import total
 from protocols.lookup import LookupRefused
 from protocols.schemes.registry import registered_scheme
 from protocols.task.abort import Abort
@@ -25,6 +27,9 @@ from tests.protocols.lookup.online_task import Online
 from tests.protocols.task.test_order import changed, entries_of, pairs, take, take_all
 from tests.protocols.transcript.recorded_runs import check
 from tests.protocols.whole_task import Case, Saved, Task
+
+LARGE = 10 * 2**48
+"""In steps of a result: larger than any projection here. Four uniform numbers are all below it once in 10^8 times."""
 
 CASES = (*map(Case, ("bfv", "masked", "plain")), Case("masked", names=("patient", "shop")))
 
@@ -108,6 +113,30 @@ def test_a_budget_refuses_by_name_and_the_session_goes_on() -> None:
     of_lookups = {kind.__name__ for kind in MESSAGE_TYPES if kind.__module__ == "protocols.lookup.messages"}
     assert len(of_lookups) == 8
     assert of_lookups <= seen
+
+
+@pytest.mark.parametrize("scheme", ["bfv", "masked"])
+def test_a_sum_is_of_the_same_rows_of_all_collaborators_or_is_nothing(scheme: str) -> None:
+    """Also behind a batch that one of them has refused."""
+    case = Case(scheme, names=("patient", "shop"), is_summed=True)
+    run = Online(case, saved(case), spent={"id9"}).begin()
+    run.start()
+    found = run.find(["id3", "id7", "id9"])
+    first = run.sum_of(["id3", "id7"], [each[:2] for each in found])
+    assert np.abs(first).max() < 10
+    refused, shown = run.ask(["id3", "id7", "id9"], found)
+    assert list(refused) == [False, False, True]
+    assert np.abs(as_signed(shown)).max() > LARGE, "a summand by itself is uniform"
+    assert np.array_equal(run.sum_of(["id3"], [each[:1] for each in found]), first[:1])
+    mixed = total(run.ask(["id7", "id3"], [found[0][[1, 0]], found[1][:2]], last=["id3", "id7"]))
+    assert np.abs(as_signed(mixed)).max() > LARGE, "rows of different samples were added"
+    run.end()
+    run.finish()
+    for line in run.lines:
+        report = check(line.wire.files[H], line.wire.files[C])
+        assert report.holds, report.findings
+        assert report.ledger is not None
+        assert "the sum of their projections" in report.ledger.host_may_infer[0]
 
 
 def test_a_session_without_a_request_is_complete() -> None:
