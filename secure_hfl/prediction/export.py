@@ -23,6 +23,7 @@ import torch
 from torch import nn
 
 from protocols.core.errors import MissingExtra
+from protocols.task.manifest import SUM_KEY
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.prediction.assignment import find_prediction
@@ -198,7 +199,7 @@ def _calls(side: HostSide) -> Mapping[str, Call]:
 
 
 def _widths(side: HostSide) -> dict[str, int]:
-    """Of what each collaborator adds."""
+    """Of what the Host's code finds beside its own features: each collaborator's projection, or the sum of all."""
     widths = side.party.training.widths()
     snapshot = side.party.state.snapshot
     for key, width in widths.items():
@@ -208,7 +209,7 @@ def _widths(side: HostSide) -> dict[str, int]:
                     f"how wide the features of {key} are is not among the results of a task that finished so long ago"
                 )
             widths[key] = snapshot.at_set_up().shapes[key][1]
-    return widths
+    return {SUM_KEY: next(iter(widths.values()))} if side.party.training.terms.is_summed else widths
 
 
 @contextmanager

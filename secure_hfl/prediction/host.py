@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -108,8 +108,8 @@ class PredictingHost:
         bench.peers.sign()
         return torch.cat(outputs)
 
-    def _collect(self, rounds: HostRounds, ids: bytes, count: int) -> dict[str, Array]:
-        """Everybody's projections of a batch."""
+    def _collect(self, rounds: HostRounds, ids: bytes, count: int) -> Mapping[str, Array]:
+        """Everybody's projections of a batch, or their sum."""
         links = self._bench.peers.links
         self._side.go_to(rounds.place)
         for key, link in links.items():
@@ -117,7 +117,7 @@ class PredictingHost:
         rounds.align(count, ids)
         self._side.wait_for_units(count)
         begun = {key: link.start(self._side.forward(key, count)) for key, link in links.items()}
-        return {key: conversation.finish() for key, conversation in begun.items()}
+        return self._side.combined({key: conversation.finish() for key, conversation in begun.items()})
 
 
 def predicting_host(scheduler: HostScheduler, reference: str) -> PredictingHost:

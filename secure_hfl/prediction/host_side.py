@@ -198,13 +198,18 @@ class HostSide:
         layer = self.layers.by_key[key]
         return layer.forward_padded(rows, False) if self.bench.state.manifest.is_summed else layer.forward(rows, False)
 
+    def combined(self, collected: Mapping[str, Array]) -> Mapping[str, Array]:
+        """What the Host's user finds of a batch, from what `forward` gave of everybody."""
+        if not self.bench.state.manifest.is_summed:
+            return collected
+        layer = next(iter(self.layers.by_key.values()))
+        return {SUM_KEY: layer.decode_sum(total(list(collected.values())))}
+
     def fused(self, own: Rows, piece: slice, collected: Mapping[str, Array]) -> torch.Tensor:
-        """Outputs [rows, k] of a batch: that piece of the Host's rows, and what `forward` gave of everybody for it."""
-        party, shown = self.party.assignment.party, collected
-        if self.bench.state.manifest.is_summed:
-            shown = {SUM_KEY: next(iter(self.layers.by_key.values())).decode_sum(total(list(collected.values())))}
+        """Outputs [rows, k] of a batch: that piece of the Host's rows, and what `combined` gave for it."""
+        party = self.party.assignment.party
         mine = {party: own.features[piece]} if own.features.shape[1] else {}
-        others = {key: torch.from_numpy(np.array(z)) for key, z in shown.items()}
+        others = {key: torch.from_numpy(np.array(z)) for key, z in collected.items()}
         return self._fusion({**mine, **others}, _labels(own, piece)).reshape(len(own.ids[piece]), -1)
 
     def part(self) -> None:

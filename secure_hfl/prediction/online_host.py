@@ -147,7 +147,7 @@ class OnlineHost:
             while part.ids:
                 answers = self._ask(part.ids)
                 if not (marks := [each for each in answers.values() if each.dtype == np.bool_]):
-                    parts.append(self._side.fused(part, slice(None), answers))
+                    parts.append(self._side.fused(part, slice(None), self._side.combined(answers)))
                     found += part.ids
                     break
                 part = _kept(part, ~np.logical_or.reduce(marks))

@@ -102,6 +102,13 @@ def in_the_clear(parties: Parties, ids: list[int]) -> torch.Tensor:
     return outputs
 
 
+def test_the_models_of_a_sum_are_exported(parties: Parties, tmp_path: Path) -> None:
+    ended = parties.start("party0", "tiny_party.py", "--out", str(tmp_path), command="export", case=CASE).ended()
+    assert ended.code == 0, ended.err
+    top = torch.export.load(tmp_path / "infer_model.pt2").module()
+    assert top(torch.zeros(3, 2 * tiny.FEATURES)).shape == (3, 2)
+
+
 def on_line(url: str, ids: list[str]) -> list[list[float]]:
     """Outputs, as soon as all parties are there."""
     limit = Limit(TASK)

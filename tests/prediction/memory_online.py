@@ -94,4 +94,6 @@ class Online:
     def __exit__(self, *error: object) -> None:
         self.server.stop()
         self.service.stop()
+        if not self.door.arrivals.empty():
+            self.cut()  # it came back when nobody took it in any more, and a real door closes
         self.joined()
