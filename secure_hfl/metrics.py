@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import BaseModel, Field
+from pydantic_core import to_json as json_of
 
 if TYPE_CHECKING:
     from secure_hfl.transport.channel import Channel
@@ -99,6 +101,23 @@ class RunMetrics(BaseModel):
         """The last value written under a tag in a round."""
         found = [value for step, value in self.scalars.get(tag, []) if step == round_number]
         return found[-1] if found else None
+
+
+def kept_in_tree(metrics: RunMetrics) -> dict[str, Any]:
+    """As a checkpoint keeps them. A leaf of the tree for each number would take a second after some thousand rounds."""
+    return {
+        "json": json_of(metrics.model_dump(exclude={"batch_losses"}), inf_nan_mode="constants"),
+        "batch_losses": np.array(metrics.batch_losses),
+    }
+
+
+def from_tree(tree: Mapping[str, Any]) -> RunMetrics:
+    """The inverse of `kept_in_tree`; also of what earlier versions kept. Raises pydantic's `ValidationError`."""
+    if "json" not in tree:
+        return RunMetrics.model_validate(tree)
+    metrics = RunMetrics.model_validate_json(tree["json"])
+    metrics.batch_losses = tree["batch_losses"].tolist()
+    return metrics
 
 
 def peak_rss_mb() -> float:

@@ -1,4 +1,4 @@
-"""The peak of a process's memory: its own, in MB, and not that of the process that started it."""
+"""The peak of a process's memory: its own, and not that of the process that started it. Metrics in checkpoints."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from secure_hfl import metrics
-from secure_hfl.metrics import peak_rss_mb, peak_rss_mb_of
+from secure_hfl.checkpoints.tree import pack, unpack
+from secure_hfl.metrics import RoundMetrics, RunMetrics, from_tree, kept_in_tree, peak_rss_mb, peak_rss_mb_of
 
 ROOT = Path(__file__).parent.parent
 PEAK = "from secure_hfl.metrics import peak_rss_mb"
@@ -50,3 +52,21 @@ def test_without_proc_the_system_is_asked_in_its_own_unit(tmp_path: Path, monkey
     monkeypatch.setattr(sys, "platform", "darwin")
     assert kibibytes == pytest.approx(1024 * peak_rss_mb(), rel=0.05)
     assert kibibytes > 5
+
+
+def test_what_a_checkpoint_keeps_comes_back() -> None:
+    of_run = RunMetrics(party="bank", role="host", scheme="plain", batch_losses=[0.1, float("nan"), 3.0])
+    done = RoundMetrics(round=1, batches=3, average_loss=float("inf"), work={"top": 0.25})
+    of_run.rounds.append(done)
+    of_run.scalars["test_results/accuracy"] = [(1, 0.5)]
+    tree = unpack(pack(kept_in_tree(of_run)))
+    back = from_tree(tree)
+    assert np.isnan(back.batch_losses[1])
+    assert repr(back) == repr(of_run)
+    assert repr(from_tree(of_run.model_dump())) == repr(of_run), "as earlier versions kept them"
+
+
+def test_its_leaves_do_not_grow_with_the_run() -> None:
+    of_run = RunMetrics(party="bank", role="host", scheme="plain", batch_losses=[0.5] * 1000)
+    of_run.rounds += [RoundMetrics(round=number, batches=10) for number in range(1, 101)]
+    assert len(kept_in_tree(of_run)) == 2

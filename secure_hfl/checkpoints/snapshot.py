@@ -69,7 +69,7 @@ class Snapshot:
 
     Attributes:
         point: where.
-        metrics: of the run so far, as plain data.
+        metrics: of the run so far (`secure_hfl.metrics.kept_in_tree`).
         intersection: of the ids (`ids_blob`).
         user: the user's part.
         batches: of the round under way that are done.

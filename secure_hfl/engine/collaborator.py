@@ -92,7 +92,6 @@ class Collaborator:
     """
 
     _link: Link
-    _layer: CollaboratorLayer
 
     def __init__(self, bench: Workbench, scheduler: CollaboratorScheduler, connect: Callable[[float], Channel]) -> None:
         self._bench = bench
@@ -226,8 +225,12 @@ class Collaborator:
         spec = layer_spec(state.manifest, task.party, rows, width, seed, state.samples, budget, limits.stock_bytes)
         limits.check_layer(spec)
         spec = replace(spec, witness=self._bench.peers.witness(self._link.name), pads=self._pads)
-        self._layer = self._layers.add(spec, task.scheme.collaborator_layer(spec))
-        return self._layer
+        return self._layers.add(spec, task.scheme.collaborator_layer(spec))
+
+    @property
+    def _layer(self) -> CollaboratorLayer:
+        (layer,) = self._layers.by_key.values()
+        return layer
 
     # Training --------------------------------------------------------------------------------------------------------
 

@@ -90,6 +90,7 @@ class Host:
 
     def close(self) -> None:
         """Stop listening."""
+        self._training = None  # and what it has made ahead
         self._door.close()
 
     # Joining ---------------------------------------------------------------------------------------------------------

@@ -30,6 +30,11 @@ class Layers(Generic[LayerT]):
         self.specs[spec.feature_key], self.by_key[spec.feature_key] = spec, layer
         return layer
 
+    def clear(self) -> None:
+        """Let go of all: keys, stocks and tables, tens of megabytes a layer."""
+        self.specs.clear()
+        self.by_key.clear()
+
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Rows and width of the features of each."""
         return {key: (spec.rows, spec.width_in) for key, spec in self.specs.items()}

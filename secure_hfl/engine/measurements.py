@@ -62,13 +62,13 @@ class Measurements:
         return self._started
 
     def so_far(self, offline_seconds: float, checkpoint_seconds: float) -> RunMetrics:
-        """A copy with what was counted elsewhere.
+        """With what was counted elsewhere. Rounds, losses and scalars are not copied: there may be thousands.
 
         Args:
             offline_seconds: of this conversation's work in the background.
             checkpoint_seconds: of this process.
         """
-        metrics = self.metrics.model_copy(deep=True)
+        metrics = self.metrics.model_copy()
         metrics.seconds = self._earlier.seconds + time.perf_counter() - self._started
         metrics.peak_rss_mb = peak_rss_mb()
         metrics.offline_seconds += offline_seconds

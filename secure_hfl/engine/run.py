@@ -35,6 +35,7 @@ from secure_hfl.errors import ConfigurationError, PeerRefused
 from secure_hfl.executor import Executor
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
+from secure_hfl.memory import give_back
 from secure_hfl.progress_file import Both, ProgressFile
 from secure_hfl.ray_executor import executor_for
 from secure_hfl.results import LAST_STATE
@@ -115,6 +116,8 @@ class Run:
         finally:
             bench.user.interrupter.stop()
             self.close()
+            bench.layers.clear()  # a scheduler that is kept keeps what its run works with
+            give_back()
             record.close()
             close_task_log(handler)
 

@@ -21,6 +21,7 @@ from secure_hfl.engine.shutdown import SIGTERM_PATIENCE, ShuttingDown
 from secure_hfl.errors import ConfigurationError, ConnectionLost, Stopped, TaskFailed, TasksFailed
 from secure_hfl.hardening import forbid_core_dumps
 from secure_hfl.log import ensure_visible, logger, of_this_task
+from secure_hfl.memory import share_arenas
 from secure_hfl.mocking import active_mock
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.progress import OfTask
@@ -47,6 +48,7 @@ LEFT_BEHIND = (
 def launch(scheduler: Launchable, reference: str) -> None:
     """Run a scheduler's task to its end. Raises `SecureHflError`; an uncaught one is printed as one line."""
     forbid_core_dumps()
+    share_arenas()
     ensure_visible()
     with one_line_errors():
         run = scheduler._make_run(reference)
@@ -87,6 +89,7 @@ def launch_tasks(schedulers: Mapping[str, Launchable]) -> None:
             mock.launch(scheduler, reference)
         return
     forbid_core_dumps()
+    share_arenas()
     ensure_visible()
     with one_line_errors():
         runs = _make_runs(schedulers)

@@ -33,7 +33,7 @@ from secure_hfl.engine.psi_work import Common
 from secure_hfl.engine.recovery import Recovery, first_round
 from secure_hfl.engine.user_code import UserCode
 from secure_hfl.log import logger
-from secure_hfl.metrics import RunMetrics
+from secure_hfl.metrics import RunMetrics, from_tree, kept_in_tree
 from secure_hfl.progress import Progress, progress_for
 from secure_hfl.results import save_results
 
@@ -166,7 +166,7 @@ class Workbench:
         # The first batch is drawn before the set-up is over, so its checkpoint is of before.
         is_set_up_only = point.phase is Phase.SETUP
         user = self.user_state.round_start if is_set_up_only else self.user_state.capture()
-        metrics = self.metrics_so_far().model_dump()
+        metrics = kept_in_tree(self.metrics_so_far())
         return Snapshot(point, metrics, state.intersection_blob(), user, batches, training)
 
     def batch_done(self, number: int, count: int, every: int) -> None:
@@ -179,7 +179,7 @@ class Workbench:
         """The intersection, the metrics and the generators' state of a checkpoint."""
         self.state.intersection = snapshot.ids()
         is_same_process = self.recovery.interrupted_by is not None
-        self.measurements.take_over(RunMetrics.model_validate(snapshot.metrics), is_same_process)
+        self.measurements.take_over(from_tree(snapshot.metrics), is_same_process)
         self.user_state.restore_generators(snapshot.user)
 
     def go_on(self, snapshot: Snapshot, start: Callable[[], Iterator[Batch]]) -> Iterator[Batch] | None:

@@ -157,5 +157,4 @@ class PredictingParty:
             spec = self.bench.layers.specs.get(key)
             if spec is not None:
                 self.bench.checkpoints.spent.settle(key, spec.budget)
-        self.bench.layers.specs.clear()
-        self.bench.layers.by_key.clear()
+        self.bench.layers.clear()

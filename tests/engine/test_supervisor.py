@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from benchmarks.harness.limits import TASK, Limit, seconds
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts import tiny
 from secure_hfl import launch_tasks
+from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.supervisor import LEFT_BEHIND, run_together
 from secure_hfl.errors import ConfigurationError, TaskFailed, TasksFailed
@@ -64,6 +67,25 @@ def test_all_run_to_their_ends(tmp_path: Path) -> None:
     parties = MemoryParties(tmp_path)
     run_together(parties.runs)
     assert set(states(parties).values()) == {TaskState.FINISHED}
+
+
+def test_what_a_run_computed_with_is_not_kept_with_its_scheduler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Any]] = []
+    add = Layers.add
+
+    def adding(layers: Layers[Any], spec: Any, layer: Any) -> Any:
+        made.append(weakref.ref(layer))
+        return add(layers, spec, layer)
+
+    monkeypatch.setattr(Layers, "add", adding)
+    parties = MemoryParties(tmp_path)
+    run_together(parties.runs)
+    gc.collect()
+    assert len(made) == 2
+    assert [layer() for layer in made] == [None, None]
+    assert all(run.view.models.feature_model is not None for run in parties.runs.values())
 
 
 def test_who_fails_is_named_with_its_error(tmp_path: Path) -> None:
