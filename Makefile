@@ -2,7 +2,7 @@
 # make test         set up .venv and run the tests
 # make test-busy    run those with real parties beside four processes that only compute
 # make browser      the console's tests in a real browser; PICTURES=DIR also keeps what it shows
-# make ray          the tests of --engine that start a Ray on this machine
+# make ray          the tests of --engine that start a Ray on this machine, and a cluster of two nodes
 # make check        lint, types, generated code
 # make native       compile protocols/he/native in place (installing does it too; without a compiler SEAL is used)
 # make sanitize     the kernel's tests under address and undefined-behaviour sanitizers, warnings as errors
@@ -32,8 +32,10 @@ test-busy: $(VENV)/.dev
 browser: $(VENV)/.dev
 	.ci/chromium && SECURE_HFL_BROWSER_TESTS=1 SECURE_HFL_SCREENSHOTS="$(PICTURES)" $(BIN)/python -m pytest -n0 tests/browser
 
+# Each in a process of its own: Ray reads its settings once.
 ray: $(VENV)/.dev
 	SECURE_HFL_TEST_RAY=1 $(BIN)/python -m pytest -n0 tests/test_ray_executor.py
+	SECURE_HFL_TEST_RAY=1 $(BIN)/python -m pytest -n0 tests/test_ray_cluster.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

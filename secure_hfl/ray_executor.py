@@ -3,15 +3,15 @@
     --engine ray                    Ray on this machine, started and stopped with the work
     --engine ray://host:10001       a cluster that runs; its nodes have this version of secure-hfl
 
-What is sent there holds secrets (PSI's scalar), and who administers the cluster can read them: SECURITY.md. A task is a
-pure function of what it gets, so one whose worker or node dies is run again with the same outcome.
+What is sent there holds secrets (PSI's scalar, factors of products), and who administers the cluster can read them:
+SECURITY.md; `ray_address` says which networks they may cross. A task is a pure function of what it gets, so one whose
+worker or node dies is run again with the same outcome.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import signal
 import sys
 import threading
@@ -25,15 +25,18 @@ from protocols.core.mapper import Mapper
 from secure_hfl.engine.failure import one_line
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.executor import Executor, LocalExecutor, usable_cores
+from secure_hfl.ray_address import LOCAL, ray_address
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-LOCAL = "ray"
 RETRIES = 5
 """Times that a piece of work is given to another worker, when its own died."""
-STORE_BYTES = 100 << 20
-"""Shared memory of a Ray on this machine: for two pieces of work a worker, and no more."""
+STORE_BYTES = 1 << 30
+"""Shared memory of a Ray on this machine, at most. What does not fit would be written to disk."""
+
+SHARED_BYTES = 1 << 16
+"""What all pieces of some work have in common is sent to a node once from this size on, and before with each piece."""
 
 _guard = threading.Lock()
 _users = 0
@@ -41,11 +44,11 @@ _users = 0
 
 
 def check_engine(engine: str | None) -> None:
-    """Raise unless work can go there: `ConfigurationError` for other text, `MissingExtra` where there is no Ray."""
+    """Raise unless work can go there: `ConfigurationError` if it names no place, or one that secrets would reach in the
+    clear; `MissingExtra` where there is no Ray."""
     if engine is None:
         return
-    if engine != LOCAL and not re.fullmatch(r"ray://\S+", engine):
-        raise ConfigurationError(f"--engine {engine}: write ray, for this machine, or ray://HOST:PORT")
+    ray_address(engine)
     if importlib.util.find_spec("ray") is None:
         raise MissingExtra(f"--engine {engine} needs ray: pip install 'secure-hfl[ray]'")
 
@@ -78,9 +81,11 @@ class RayExecutor:
 
     def _connect(self) -> None:
         global _users
+        options = self._options()
         if self._engine == LOCAL:  # read when Ray is imported
             os.environ.setdefault("RAY_AUTH_MODE", "token")  # its ports are open to the network
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it reports to its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it reports to its makers
+        os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or, when a cluster is gone, it looks for another one
         import ray
 
         with _guard:
@@ -89,32 +94,32 @@ class RayExecutor:
             if not ray.is_initialized():
                 try:
                     with _kept_signals():
-                        ray.init(**self._options())
-                except (ConnectionError, RuntimeError, OSError) as error:
+                        ray.init(**options)
+                except (ConnectionError, RuntimeError, ValueError, OSError) as error:
                     why = one_line(str(error), 200)
                     raise ConfigurationError(f"--engine {self._engine}: Ray cannot be reached: {why}") from error
             elif not _users:
                 _users += 1  # the user's own, which we never stop
             _users += 1
             self._is_using = True
-            self._workers = max(
-                1,
-                int(ray.cluster_resources().get("CPU", 1)),  # type: ignore[no-untyped-call]
-            )
+            with self._reporting():
+                self._workers = max(
+                    1,
+                    int(ray.cluster_resources().get("CPU", 1)),  # type: ignore[no-untyped-call]
+                )
 
     def _options(self) -> dict[str, Any]:
-        quiet = {"log_to_driver": False, "configure_logging": False}
+        own = {"address": ray_address(self._engine), "log_to_driver": False, "configure_logging": False}
         if self._engine != LOCAL:
-            return {"address": self._engine, **quiet}
+            return own
         paths = os.pathsep.join(path for path in sys.path if path)
-        runtime = {"env_vars": {"PYTHONPATH": paths}}
-        here = {
+        return own | {
             "_node_ip_address": "127.0.0.1",
             "num_cpus": usable_cores(),
             "object_store_memory": STORE_BYTES,
             "include_dashboard": False,
+            "runtime_env": {"env_vars": {"PYTHONPATH": paths}},
         }
-        return {**here, "runtime_env": runtime, **quiet}
 
     def _map(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
         import ray
@@ -122,10 +127,13 @@ class RayExecutor:
         def call(work: Callable[[Item], Result], item: Item) -> Result:  # nested: Ray sends its code, not its name
             return work(item)
 
-        remote = ray.remote(max_retries=RETRIES, num_cpus=1)(call)
+        with self._reporting():
+            remote = ray.remote(max_retries=RETRIES, num_cpus=1)(call)
+            shared = ray.put(function) if _size(function) >= SHARED_BYTES else function
         pending: deque[Any] = deque()
         for item in items:
-            pending.append(remote.remote(function, item))
+            with self._reporting():
+                pending.append(remote.remote(shared, item))
             if len(pending) > 2 * self._workers:  # bounds memory, as in `LocalExecutor`
                 yield self._result(pending.popleft())
         while pending:
@@ -134,15 +142,29 @@ class RayExecutor:
     def _result(self, reference: Any) -> Any:
         import ray
 
-        try:
+        with self._reporting():
             return ray.get(reference)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """What went wrong, as it was raised by the work, or in words that say what to do about the cluster."""
+        import ray
+
+        if not ray.is_initialized():  # or Ray takes the next best cluster that it finds
+            raise self._gone("the cluster is gone")
+        lost = ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError, ray.exceptions.OutOfMemoryError
+        try:
+            yield
         except ray.exceptions.RayTaskError as error:  # what the function raised, as it raised it
             raise error.cause from None
-        except ray.exceptions.RayError as error:
-            raise ConfigurationError(
-                f"--engine {self._engine}: a piece of work was lost with its worker, and {RETRIES} others after it "
-                f"({type(error).__name__}); look after the cluster, or leave --engine out"
-            ) from error
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            what = "the cluster is gone"
+            if isinstance(error, lost):
+                what = f"a piece of work was lost with its worker, and {RETRIES} others after it"
+            raise self._gone(f"{what} ({type(error).__name__})") from error
+
+    def _gone(self, what: str) -> ConfigurationError:
+        return ConfigurationError(f"--engine {self._engine}: {what}. Look after it, or leave --engine out")
 
     def close(self) -> None:
         """Leave it; the last that leaves what we have started stops it."""
@@ -157,6 +179,17 @@ class RayExecutor:
 
                 with _kept_signals():
                     ray.shutdown()
+
+
+def _size(function: object) -> int:
+    """Bytes of a function with what it holds; arrays are counted, not copied."""
+    import ray
+
+    buffers: list[Any] = []
+    head = ray.cloudpickle.dumps(  # type: ignore[no-untyped-call]
+        function, protocol=5, buffer_callback=buffers.append
+    )
+    return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
 
 
 @contextmanager

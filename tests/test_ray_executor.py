@@ -18,6 +18,7 @@ from protocols.core.randomness import ChaCha20Randomness
 from protocols.psi import PsiReceiver, hash_ids
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.executor import LocalExecutor
+from secure_hfl.ray_address import CERTIFICATES, ray_address
 from secure_hfl.ray_executor import RayExecutor, check_engine, executor_for
 
 WITH_RAY = pytest.mark.skipif(
@@ -43,12 +44,45 @@ def test_sigterm_stays_the_run_s_own(executor: RayExecutor) -> None:
 
 def test_an_engine_that_is_none_or_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(executor_for(None), LocalExecutor)
-    for wrong in ("spark", "ray:", "ray://", "ray:// x"):
+    for wrong in ("spark", "ray:", "ray://", "ray:// x", "ray://head", "ray://:1", "ray://[:1]:2", "ray+tls://a:1"):
         with pytest.raises(ConfigurationError, match="ray://HOST:PORT"):
             check_engine(wrong)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"pip install 'secure-hfl\[ray\]'"):
         executor_for("ray")
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("RAY_USE_TLS", *CERTIFICATES):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("place", ["10.0.0.1:10001", "head-node:10001", "127.0.0.1.example:1", "[::2]:1", "0.0.0.0:1"])
+def test_secrets_cross_no_network_in_the_clear_unasked(no_settings: pytest.MonkeyPatch, place: str) -> None:
+    with pytest.raises(ConfigurationError, match="in the clear"):
+        check_engine(f"ray://{place}")
+    with pytest.raises(ConfigurationError, match="in the clear"):
+        RayExecutor(f"ray://{place}").mapper(2)  # nor by whoever did not check
+    assert ray_address(f"ray+unencrypted://{place}") == f"ray://{place}"
+    no_settings.setenv("RAY_USE_TLS", "1")
+    with pytest.raises(ConfigurationError, match="RAY_TLS_CA_CERT"):
+        check_engine(f"ray://{place}")
+    for name in CERTIFICATES:
+        no_settings.setenv(name, "file.pem")
+    assert ray_address(f"ray://{place}") == f"ray://{place}"
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:1", "localhost:10001", "[::1]:10001", "127.8.8.8:2"])
+def test_a_cluster_on_this_machine_needs_no_tls(no_settings: pytest.MonkeyPatch, place: str) -> None:
+    del no_settings
+    assert ray_address(f"ray://{place}") == f"ray://{place}"
+
+
+def test_a_ray_of_one_s_own_is_none_that_the_environment_names() -> None:
+    """Ray would follow RAY_ADDRESS, or a file in /tmp that anybody may write."""
+    assert ray_address("ray") == "local"
 
 
 def test_one_piece_of_work_stays_here_and_starts_nothing() -> None:
