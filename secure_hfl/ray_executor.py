@@ -189,7 +189,8 @@ def _size(function: object) -> int:
     head = ray.cloudpickle.dumps(  # type: ignore[no-untyped-call]
         function, protocol=5, buffer_callback=buffers.append
     )
-    return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
+    sizes: list[int] = [buffer.raw().nbytes for buffer in buffers]
+    return len(head) + sum(sizes)
 
 
 @contextmanager
