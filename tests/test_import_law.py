@@ -109,7 +109,7 @@ def test_os_is_used_for_what_the_exceptions_say() -> None:
         "getpid",
         "memfd_create",
         "close",
-        "write",
+        "writev",
         "lseek",
         "SEEK_SET",
         "fstat",

@@ -77,8 +77,8 @@ def _pack(fields: tuple[tuple[Words, int], ...], width: int) -> bytes:
         grouped = padded.astype("<u8", copy=False).reshape(groups, per_group)
         for lane in range(per_group):
             start, shift = divmod(lane * width + offset, 8)
-            shifted = grouped[:, lane] << np.uint64(shift)
-            out[:, start : start + 8] |= shifted.view(np.uint8).reshape(groups, 8)
+            windows = _windows(out, groups, start, size + 8)
+            windows |= grouped[:, lane] << np.uint64(shift)
     return out[:, :size].tobytes()[: packed_size(count, width)]
 
 
@@ -90,14 +90,18 @@ def _unpack(data: bytes, count: int, width: int, fields: tuple[tuple[int, int], 
         raise InvalidCiphertext("bits are set beyond the last value")
     per_group, size = lanes(width)
     groups = -(-count // per_group)
-    raw = np.zeros((groups, size + 8), np.uint8)
-    raw[:, :size] = np.frombuffer(data + bytes(groups * size - len(data)), np.uint8).reshape(groups, size)
+    padded = data + bytes(groups * size - len(data) + 8)
     found = []
     for offset, bits in fields:
         out = np.empty((groups, per_group), np.uint64)
         for lane in range(per_group):
             start, shift = divmod(lane * width + offset, 8)
-            window = np.ascontiguousarray(raw[:, start : start + 8]).view("<u8")[:, 0]
-            out[:, lane] = (window >> np.uint64(shift)) & np.uint64((1 << bits) - 1)
+            np.right_shift(_windows(padded, groups, start, size), np.uint64(shift), out=out[:, lane])
+        out &= np.uint64((1 << bits) - 1)
         found.append(out.reshape(-1)[:count])
     return found
+
+
+def _windows(buffer: bytes | NDArray[np.uint8], count: int, start: int, stride: int) -> Words:
+    """A word at every so many bytes, wherever it begins."""
+    return np.ndarray((count,), "<u8", buffer, start, (stride,))

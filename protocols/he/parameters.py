@@ -309,7 +309,7 @@ of two that a reply can be scaled to: modulo 2^75 the rounding of c1 alone leave
 """
 
 UNPACKED = replace(TRAINING, name="bfv-8192-144b-unpacked", identifier=7, packing=1)
-"""The same with a reply for each sum. SEAL takes a third longer to pack than it saves (`engines.training_set`)."""
+"""The same with a reply for each sum. With SEAL packing takes longer than it saves (`engines.training_set`)."""
 
 TRIPLES = BfvParameters(
     name="bfv-8192-188",

@@ -18,7 +18,7 @@ from protocols.core.mapper import Mapper
 from protocols.he import bfv_wire as wire
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
-from protocols.he.interface import as_ring
+from protocols.he.interface import RING_BITS, as_ring
 from protocols.he.layout import Layout, put_results
 from protocols.he.packing import divided, folded, switching_row
 from protocols.he.parameters import BfvParameters
@@ -51,11 +51,14 @@ class SealSecret:
 
 @dataclass(frozen=True, repr=False)
 class SealMask:
-    """u * key as coefficients, [2, data primes, N], and e2 for c1."""
+    """u * key in transform form, or, where replies are packed, as coefficients [2, data primes, N]; and e2 for c1."""
 
-    product: Residues
+    product: Any
     error: Residues
 
+
+SMALL_FACTOR_BITS = 46
+"""Of factors whose sums leave room for flooding in a set like `TRAINING`: fewer bits than any prime has."""
 
 SPARE_PRIME = 65537
 """SEAL sets a prime apart in every context; nothing is done with it."""
@@ -69,7 +72,8 @@ class SealEngine(BfvEngine):
 
     def __init__(self, parameters: BfvParameters) -> None:
         self.parameters = parameters
-        self._context = SealContext(parameters)
+        is_small = parameters.max_norm < 1 << (SMALL_FACTOR_BITS - 1)
+        self._context = SealContext(parameters, factor_bits=SMALL_FACTOR_BITS if is_small else RING_BITS)
         self._evaluator = self._context.evaluator
         if parameters.packing > 1:
             self._switching = SealContext(parameters, parameters.primes, SPARE_PRIME)
@@ -99,7 +103,9 @@ class SealEngine(BfvEngine):
         factor = self._context.plaintext(as_ring(ternary(np.frombuffer(words[:cut], "<u8"))))
         product = seal.Ciphertext(self._context.context)
         self._evaluator.multiply_plain(key[0], factor, product)
-        return SealMask(self._context.polynomials(self._out(product)), self._error(words[cut:]))
+        if self.parameters.packing > 1:
+            product = self._coefficients(product)
+        return SealMask(product, self._error(words[cut:]))
 
     def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
         parameters, context, primes = self.parameters, self._switching, self.parameters.primes
@@ -122,23 +128,38 @@ class SealEngine(BfvEngine):
     def replies(
         self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[bytes]
     ) -> list[bytes]:
-        layout, bodies = product.layout, []
+        layout = product.layout
         first = groups.start * layout.n_tiles // layout.packed
         source = _Sums(self, product, flooding)
-        for index, mask in enumerate(masks, first):
-            sums = [source.take(*each) for each in layout.part(index)]
-            mask_c0, mask_c1 = mask.product
-            c0s, c1 = [c0 for c0, _, _ in sums], sums[0][1]
-            if len(sums) > 1:
-                c1, switched = self._packed([half for _, half, _ in sums], layout, product.switching)
-                mask_c0 = self._add(mask_c0, switched)
-            own = [c0[:, layout.places(*each)] for c0, each in zip(c0s, layout.part(index), strict=True)]
-            places = np.concatenate(layout.part_places(index))
-            c0 = self._add(np.concatenate(own, axis=1), mask_c0[:, places])
-            message = np.concatenate([message for _, _, message in sums], axis=1)
-            c1 = self._add(self._add(c1, mask_c1), mask.error)
-            bodies.append(self._reply_body(self._add(c0, message), c1, places))
-        return bodies
+        join = self._plain_reply if self.parameters.packing == 1 else self._packed_reply
+        return [join(source, index, mask) for index, mask in enumerate(masks, first)]
+
+    def _plain_reply(self, source: _Sums, index: int, mask: SealMask) -> bytes:
+        """Of one sum. The mask joins it in transform form, which spares both a way out."""
+        ((group, n_index),) = source.layout.part(index)
+        total, message = source.take(group, n_index)
+        c0, c1 = self._coefficients(mask.product if total is None else self._sum_of(total, mask.product))
+        places = source.layout.places(group, n_index)
+        return self._reply_body(self._add(c0[:, places], message), self._add(c1, mask.error), places)
+
+    def _packed_reply(self, source: _Sums, index: int, mask: SealMask) -> bytes:
+        layout, sums = source.layout, source.layout.part(index)
+        halves, own, messages = [], [], []
+        for each in sums:
+            total, message = source.take(*each)
+            c0, c1 = self._nothing() if total is None else self._coefficients(total)
+            halves.append(c1)
+            own.append(c0[:, layout.places(*each)])
+            messages.append(message)
+        mask_c0, mask_c1 = mask.product
+        c1 = halves[0]
+        if len(sums) > 1:
+            c1, switched = self._packed(halves, layout, source.switching)
+            mask_c0 = self._add(mask_c0, switched)
+        places = np.concatenate(layout.part_places(index))
+        c0 = self._add(np.concatenate(own, axis=1), mask_c0[:, places])
+        c1 = self._add(self._add(c1, mask_c1), mask.error)
+        return self._reply_body(self._add(c0, np.concatenate(messages, axis=1)), c1, places)
 
     def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
         parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
@@ -193,15 +214,22 @@ class SealEngine(BfvEngine):
             if factor is not None:
                 product = seal.Ciphertext(self._context.context)
                 self._evaluator.multiply_plain(operand, factor, product)
-                if total is None:
-                    total = product
-                else:
-                    self._evaluator.add_inplace(total, product)
+                total = product if total is None else self._sum_of(total, product)
         return total
 
-    def _out(self, ciphertext: Any) -> Any:
+    def _sum_of(self, total: Any, product: Any) -> Any:
+        """Their sum, in place of the first."""
+        self._evaluator.add_inplace(total, product)
+        return total
+
+    def _coefficients(self, ciphertext: Any) -> Residues:
+        """[2, data primes, N] of a ciphertext in transform form, which is used up."""
         self._evaluator.transform_from_ntt_inplace(ciphertext)
-        return ciphertext
+        return self._context.polynomials(ciphertext)
+
+    def _nothing(self) -> tuple[Residues, Residues]:
+        nothing = np.zeros((len(self.parameters.data_primes), self.parameters.degree), np.uint64)
+        return nothing, nothing
 
     def _packed(self, halves: list[Residues], layout: Layout, keys: list[Any]) -> tuple[Residues, Residues]:
         """c1 of several sums in one, and what is added to c0 for it."""
@@ -212,7 +240,10 @@ class SealEngine(BfvEngine):
             if digit.any():
                 product = seal.Ciphertext(context.context)
                 context.evaluator.multiply_plain(key, context.plaintext(digit), product)
-                total = product if total is None else _sum_of(context, total, product)
+                if total is None:
+                    total = product
+                else:
+                    context.evaluator.add_inplace(total, product)
         scaled = np.stack([
             multiply_by(row, pow(parameters.packing, -1, prime), prime)
             for row, prime in zip(own, parameters.data_primes, strict=True)
@@ -238,30 +269,22 @@ class SealEngine(BfvEngine):
         return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.data_primes)
 
 
-def _sum_of(context: SealContext, total: Any, product: Any) -> Any:
-    context.evaluator.add_inplace(total, product)
-    return total
-
-
 class _Sums:
-    """The sums of a product, one after the other: c0, c1, and flooding with the addend at the results."""
+    """The sums of a product, one after the other: in transform form, and flooding with the addend at the results."""
 
     def __init__(self, engine: SealEngine, product: Product, flooding: Sequence[bytes]) -> None:
         self._engine, self._product, self._flooding = engine, product, iter(flooding)
+        self.layout, self.switching = product.layout, product.switching
         self._group = -1
         self._factors: list[Any] = []
 
-    def take(self, group: int, n_index: int) -> tuple[Residues, Residues, Residues]:
-        engine, layout = self._engine, self._product.layout
+    def take(self, group: int, n_index: int) -> tuple[Any, Residues]:
+        """The sum is None where all its factors are zero."""
+        engine, layout = self._engine, self.layout
         if group != self._group:
             self._group = group
             self._factors = [engine._factor(each) for each in layout.factor(self._product.factor, group)]
         operands = self._product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
-        total = engine._sum(self._factors, operands)
         addend = self._product.addend[layout.window(group, n_index)].reshape(-1)
         message = engine._add(scaled_message(addend, engine.parameters), engine._flooding(next(self._flooding)))
-        if total is None:
-            nothing = np.zeros((len(engine.parameters.data_primes), layout.degree), np.uint64)
-            return nothing, nothing, message
-        c0, c1 = engine._context.polynomials(engine._out(total))
-        return c0, c1, message
+        return engine._sum(self._factors, operands), message

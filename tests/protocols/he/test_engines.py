@@ -98,20 +98,30 @@ def test_products_are_exact(name: str, kind: tuple[BfvParameters, int], m: int, 
 
 
 @needs_kernel
-@pytest.mark.parametrize("name", NATIVE)
-def test_a_factor_of_zeros_gives_the_addend(name: str) -> None:
+@pytest.mark.parametrize("parameters", [TRAINING, UNPACKED], ids=lambda p: p.name)
+def test_a_factor_of_zeros_gives_the_addend(parameters: BfvParameters) -> None:
     """SEAL leaves such tiles out; the bytes are those that multiplying gives."""
     shape, replies = MatrixShape(40, 30, 20, 19), []
     _, matrix, addend = inputs(shape, 3)
-    for each in (name, engines.SEAL):
-        backend = BfvBackend(TRAINING, SeededRandomness(4, "zeros"), engine(TRAINING, each))
+    for name in ALL:
+        backend = BfvBackend(parameters, SeededRandomness(4, "zeros"), engine(parameters, name))
         owner = backend.generate()
         evaluator = backend.load_public(owner.public_key())
         operand = evaluator.load_operand(owner.encrypt(matrix, shape), shape)
         reply = evaluator.multiply_add(np.zeros((40, 30), np.int64), operand, addend, shape)
         assert (owner.decrypt(reply, shape) == addend).all()
         replies.append(reply)
-    assert replies[0] == replies[1]
+    assert all(each == replies[0] for each in replies)
+
+
+@needs_kernel
+@pytest.mark.parametrize("parameters", [TRAINING, UNPACKED], ids=lambda p: p.name)
+def test_the_largest_factors_of_a_set_are_multiplied_alike(parameters: BfvParameters) -> None:
+    """SEAL is given them in fewer bits than the ring has."""
+    shape = MatrixShape(2, 1, 1, parameters.max_norm.bit_length() - 1)
+    by_seal = messages(parameters, engines.SEAL, shape)
+    for name in NATIVE:
+        assert messages(parameters, name, shape) == by_seal
 
 
 @needs_kernel
