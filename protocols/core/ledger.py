@@ -40,7 +40,9 @@ class KeptFromCollaborator(str, Enum):
     GRADIENT = "any gradient"
     WEIGHTS = "the weights of the projection layer"
     SAMPLE_IDS = "sample ids of {host} outside of the final intersection"
-    OTHERS = "anything of other collaborators"
+    OTHERS = (
+        "features of other collaborators in the clear, their models, and their ids outside of the final intersection"
+    )
 
 
 class Inference(Enum):

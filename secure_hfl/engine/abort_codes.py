@@ -69,6 +69,8 @@ ABORT_CODES: Mapping[type[BaseException], AbortCode] = {
 
 
 def code_of(error: BaseException) -> AbortCode | str:
-    """What peers are told of this error, for programs."""
+    """What peers are told of this error, for programs. A failed test is one, whoever is said to have failed it."""
+    if isinstance(error, engine.PeerFault) and isinstance(error.error, core.VerificationFailed):
+        error = error.error
     kind = type(error)
     return next((ABORT_CODES[each] for each in kind.__mro__ if each in ABORT_CODES), kind.__name__)

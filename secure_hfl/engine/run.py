@@ -33,6 +33,7 @@ from secure_hfl.engine.whole_import import import_whole
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import ConfigurationError, PeerRefused
 from secure_hfl.executor import Executor
+from secure_hfl.failed_test import FailedTest
 from secure_hfl.identity import warn_of_dates
 from secure_hfl.log import close_task_log, log_traceback, logger, open_task_log
 from secure_hfl.memory import give_back
@@ -92,10 +93,17 @@ class Run:
         self.bench = bench
         self.view = RunView(bench, role.models)
         self._role = role
+        self._failed_test = FailedTest(bench.assignment.directory)
 
     def execute(self) -> None:
-        """Run the task to its end. Raises `TaskFailed`."""
+        """Run the task to its end.
+
+        Raises:
+            TaskFailed: it did not get there.
+            TaskStateError: a test of what is sent has failed in an earlier run of it.
+        """
         bench, task = self.bench, self.bench.assignment
+        self._failed_test.check_training()
         task.store.start(task.record.task_id)
         handler = open_task_log(task.directory / "log.txt")
         record = self._keep_progress()
@@ -293,6 +301,7 @@ class Run:
         """Tell every peer why, and keep what only we may know in the log."""
         bench, task = self.bench, self.bench.assignment
         failure = diagnose(error, task.party, bench.peers.place)
+        self._failed_test.keep(error, bench.peers.place.phase, takes_their_word=True)
         bench.peers.abort(failure)
         task.store.fail(task.record.task_id, failure.reason)
         bench.progress.emit("end", ok=False, reason=failure.reason)

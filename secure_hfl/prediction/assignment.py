@@ -4,7 +4,7 @@
     transcripts/        one of each session and peer, as of a training
     checkpoints/        what the sessions have shown (spent.json); no checkpoint
     counts.sqlite       a collaborator's: predictions so far (secure_hfl/prediction/budget.py)
-    failed-test.txt     a collaborator's: the host has failed a test (secure_hfl/prediction/failed_test.py)
+    failed-test.txt     a collaborator's: the host has failed a test (secure_hfl/failed_test.py)
     log.txt
 """
 

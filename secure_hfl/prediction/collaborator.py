@@ -36,10 +36,10 @@ from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.terms import limits_of
 from secure_hfl.engine.workbench import Workbench
 from secure_hfl.errors import ConfigurationError, PeerRefused, TaskFailed
+from secure_hfl.failed_test import FailedTest
 from secure_hfl.log import logger
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.budget import COUNTS, PredictionBudget
-from secure_hfl.prediction.failed_test import FAILED, FailedTest
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.online_collaborator import OnlineCollaborator
 from secure_hfl.prediction.party import ROWS, PredictingParty, batches_of, rows_of, show
@@ -79,7 +79,7 @@ class PredictionServer:
         self.view = RunView(bench, models)
         show(scheduler, self.view)
         self.party = PredictingParty(scheduler, assignment, training, bench, models, models.build)
-        self._failed_test = FailedTest(assignment.directory / FAILED)
+        self._failed_test = FailedTest(assignment.directory)
         self._pads: Pads | None = None
         self.served = 0
         self._is_stopping = False
@@ -102,14 +102,14 @@ class PredictionServer:
         logger.info(f"Serving predictions of task {record.task_id} to {record.address}; Ctrl-C or SIGTERM stops.")
         try:
             with self._stoppable():
-                self._failed_test.check()
+                self._failed_test.check_serving()
                 while not self._is_stopping and (sessions is None or done < sessions):
                     channel = self._next_host()
                     if channel is None:
                         break
                     done += 1
                     self._one(channel)
-                    self._failed_test.check()
+                    self._failed_test.check_serving()
         except (ShuttingDown, KeyboardInterrupt):
             if self._is_in_session:
                 raise
@@ -149,7 +149,7 @@ class PredictionServer:
     def _one(self, channel: Channel) -> None:
         self._is_in_session = True
         try:
-            with self.party.session(), self._failed_test.kept():
+            with self.party.session(self._failed_test):
                 count = self._session(channel)
             self.served += 1
             logger.info(f"Session {self.served}: {count} samples.")

@@ -21,6 +21,7 @@ from secure_hfl.engine.psi_files import Ids
 from secure_hfl.engine.psi_work import PsiOutcome, PsiWork
 from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.workbench import Workbench
+from secure_hfl.failed_test import FailedTest
 from secure_hfl.identity import digest_of
 from secure_hfl.log import close_task_log, log_traceback, open_task_log
 from secure_hfl.prediction.assignment import PredictionAssignment
@@ -112,8 +113,12 @@ class PredictingParty:
         return Pinned(digest_of(record.host.certificate_pem), others)
 
     @contextmanager
-    def session(self) -> Iterator[None]:
-        """Around one. What goes wrong in it is told to all peers, and raised as `TaskFailed`."""
+    def session(self, failed_test: FailedTest | None = None) -> Iterator[None]:
+        """Around one. What goes wrong in it is told to all peers, and raised as `TaskFailed`.
+
+        Args:
+            failed_test: keeps it before, if it is a failed test.
+        """
         bench = self.bench
         bench.user.interrupter = bench.user.interrupter.renewed()
         handler = open_task_log(self.assignment.directory / "log.txt")
@@ -124,7 +129,10 @@ class PredictingParty:
             interrupter = bench.user.interrupter
             interrupter.stop()
             log_traceback(handler, error)
-            failure = diagnose(interrupter.reason or error, self.assignment.party, bench.peers.place)
+            cause = interrupter.reason or error
+            if failed_test is not None:
+                failed_test.keep(cause, bench.peers.place.phase)
+            failure = diagnose(cause, self.assignment.party, bench.peers.place)
             bench.peers.abort(failure)
             if not isinstance(error, Exception) and interrupter.reason is None:
                 raise

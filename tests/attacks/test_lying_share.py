@@ -45,9 +45,8 @@ class Liar:
         self, every: int, lies: dict[int, Ring], backend: str = "bfv", coins: tuple[int, ...] | None = None
     ) -> None:
         parameters = LayerParameters(check_every=0, test_shares_every=every)
-        self.layer = Layer(
-            D, D, ROWS, False, backend, parameters, seed=None, prepare=lambda host, _: self._lie(host, lies)
-        )
+        shape, honest = (D, D, ROWS, True), {"parameters": parameters, "seed": None}
+        self.layer = Layer(*shape, backend, **honest, prepare=lambda host, _: self._lie(host, lies))
         self.read: list[tuple[Any, Any]] = []  # a, and a W^T + e, of the batches that it lied in
         products, share = self.layer.host._products, self.layer.host._share
         decrypt = products.decrypt_projection
@@ -66,7 +65,8 @@ class Liar:
             self._toss(coins)
 
     def _toss(self, coins: tuple[int, ...]) -> None:
-        self.layer.collaborator._form._every = 0  # a lie of another matrix is not what that test is for
+        for end in (self.layer.host, self.layer.collaborator):
+            end._form._every = 0  # a lie of another matrix is not what that test is for
         test, left = self.layer.collaborator._test, iter(coins)
         stepped = test.stepped
 

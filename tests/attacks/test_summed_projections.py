@@ -2,7 +2,8 @@
 
 Of one summand by itself it gets nothing: a theorem while the other collaborators keep their seeds to themselves
 (protocols/layer/pads.py), and what an attack finds below. The sum is a narrow layer over the features of all: of
-trained ones it shows less than each projection does, and no bound says how little, the score is of known attacks; of
+trained ones it shows less than each projection does. At most it is one rotation of the features of each collaborator,
+and no smaller bound is known: the scores are of known attacks. Of
 features that stand still under a layer that moves it shows all after a few rounds. With all other collaborators on its
 side the host has the last one's projections as before. Keys that it swaps: tests/protocols/task/test_sum_keys.py.
 """
@@ -20,6 +21,7 @@ from benchmarks.privacy.scores import nmse
 from benchmarks.privacy.summed import Fusion, SummedRun, features_errors
 from protocols.he.interface import as_signed
 from protocols.layer.pads import total
+from protocols.layer.reference import ReferenceLayer
 from protocols.layer.shapes import Ring, subtract
 from tests.protocols.layer.helpers import normal
 from tests.protocols.layer.summed_layers import Summed, pads_of
@@ -34,6 +36,32 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("width", [D, D - 1])
+def test_a_whole_run_shows_no_more_than_one_rotation_of_the_features_of_each(width: int) -> None:
+    """The bound: with features that each rotates, under first W that are as likely, the sums of all batches are equal.
+
+    Each first W is uniform among those with orthonormal rows (initial_factors). A rotation of the features of all
+    together would need first W that nobody draws.
+    """
+    random = np.random.default_rng(4)
+    rotations = [np.linalg.qr(random.normal(size=(D, D)))[0] for _ in range(2)]
+    first = [np.linalg.qr(random.normal(size=(D, D)))[0][:width] for _ in range(2)]
+    layers = [ReferenceLayer(each) for each in first]
+    others = [ReferenceLayer(each @ rotation) for each, rotation in zip(first, rotations, strict=True)]
+    for _ in range(20):
+        features, dz = [random.normal(size=(30, D)) for _ in range(2)], random.normal(size=(30, width))
+        rotated = [a @ rotation for a, rotation in zip(features, rotations, strict=True)]
+        sums = [
+            sum(layer.forward(a) for layer, a in zip(ends, given, strict=True))
+            for ends, given in ((layers, features), (others, rotated))
+        ]
+        assert sums[0] == pytest.approx(sums[1], abs=1e-9)
+        for layer, a in zip(layers + others, features + rotated, strict=True):
+            layer.update(dz, a, 0.05)
+    mixed = np.concatenate(first, axis=1) @ np.linalg.qr(random.normal(size=(2 * D, 2 * D)))[0]
+    assert np.abs(mixed[:, :D] @ mixed[:, :D].T - np.eye(width)).max() > 0.1, "no first W of a collaborator"
 
 
 def error(looks: list[Ring], features: np.ndarray) -> float:

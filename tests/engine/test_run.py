@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from benchmarks.harness.limits import seconds
 from benchmarks.harness.scripts.tiny import train_in_one_process
 from protocols.core.envelope import Phase
+from protocols.core.errors import MalformedMessage, VerificationFailed
 from protocols.he import engines
+from protocols.schemes.encrypted.products import HostProducts
 from protocols.task.manifest import Manifest
 from protocols.transcript.messages import Countersignature
 from protocols.wire.codec import decode
 from protocols.wire.frames import Assembler
-from secure_hfl.errors import TaskFailed
+from secure_hfl.engine.failure import Failure
+from secure_hfl.errors import ConnectionLost, PeerAborted, PeerFault, TaskFailed, TaskStateError
+from secure_hfl.failed_test import FAILED, FailedTest
 from secure_hfl.run_options import RunOptions
 from secure_hfl.tasks import TaskState
 from secure_hfl.transport.outbound import Outbound
@@ -54,6 +60,58 @@ def test_a_task_runs_to_its_end(tmp_path: Path, scheme: str) -> None:
         assert shown.feature_model is parties.runs[name].view.models.feature_model
     if scheme == "plain":
         assert host.batch_losses == LOSSES
+
+
+def test_a_task_in_which_a_test_has_failed_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further try might tell a cheat something: tests/attacks/test_mark_row_by_row.py."""
+    honest = HostProducts.encrypt_share
+    monkeypatch.setattr(HostProducts, "encrypt_share", lambda products, share: honest(products, share ^ np.uint64(1)))
+    parties = MemoryParties(tmp_path, "bfv")
+    files, was_kept = {}, list[bool]()
+    for name, run in parties.runs.items():
+        file = files[name] = run.bench.assignment.directory / FAILED
+
+        def abort(failure: Failure, abort: Any = run.bench.peers.abort, file: Path = file) -> None:
+            was_kept.append(file.exists())
+            abort(failure)
+
+        monkeypatch.setattr(run.bench.peers, "abort", abort)
+    parties.execute()
+    assert was_kept == [True, True], "peers are told when it is written"
+    for file in files.values():
+        assert "the host's share of the weights for party1 is not its part of the first weights" in file.read_text()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    for resume in (True, None):
+        parties.begin(RunOptions(resume=resume))
+        parties.execute()
+        for name, file in files.items():
+            task, error = parties.runs[name].bench.assignment, parties.errors[name]
+            assert isinstance(error, TaskStateError)
+            assert "does not begin anew: a test of what the parties send has failed" in str(error)
+            assert str(file) in str(error)
+            assert "first weights" in task.store.get(task.record.task_id).failure, "what ended it stays in the record"
+    files[HOST].unlink()
+    FailedTest(files[HOST].parent).check_training()
+
+
+@pytest.mark.parametrize(
+    ("error", "phase", "is_kept"),
+    [
+        (VerificationFailed("another share"), Phase.TRAIN, True),
+        (PeerFault("party0", VerificationFailed("another share")), Phase.SETUP, True),
+        (VerificationFailed("another manifest"), Phase.JOIN, False),
+        (PeerFault("party0", MalformedMessage("short")), Phase.TRAIN, False),
+        (PeerAborted("party0", "has found a lie", "VerificationFailed"), Phase.TRAIN, None),
+        (PeerAborted("party0", "is gone", "ConnectionLost"), Phase.TRAIN, False),
+        (ConnectionLost("the cable is out"), Phase.TRAIN, False),
+    ],
+    ids=["at once", "through a link", "in the agreement", "malformed", "a peer's word", "a peer is gone", "lost"],
+)
+def test_only_a_failed_test_is_kept(tmp_path: Path, error: Exception, phase: Phase, is_kept: bool | None) -> None:
+    """Predictions go on whatever a peer says; None: only they do."""
+    for takes_their_word in (False, True):
+        FailedTest(tmp_path).keep(error, phase, takes_their_word)
+        assert (tmp_path / FAILED).exists() is (takes_their_word if is_kept is None else is_kept)
 
 
 def test_a_peer_that_goes_after_the_last_signature_ends_no_task(

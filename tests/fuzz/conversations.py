@@ -144,12 +144,12 @@ def _spec(trainable: bool) -> LayerSpec:
     return LayerSpec("patient", _D, _O, _ROWS, trainable, bytes(32))
 
 
-def _batches(ends: _Ends) -> _Ends:
-    """A training batch, one that is skipped, and a test batch."""
+def _batches(ends: _Ends, is_trained: bool = True) -> _Ends:
+    """A training batch and one that is skipped, if the bottom model is trained, and a test batch."""
     features, dz = normal(1, _ROWS, _D), normal(2, _ROWS, _O, scale=1e-3)
     if isinstance(ends.roles[0], PlainHost) and ends.roles[0]._spec.width_out is None:
         dz = normal(2, _ROWS, _D)
-    for back in (lambda host: host.backward(dz, 0.1), lambda host: host.skip()):
+    for back in (lambda host: host.backward(dz, 0.1), lambda host: host.skip()) if is_trained else ():
         _make_masks(ends, TRAIN)
         ends.do(lambda host: host.forward(_ROWS, True), lambda end: end.forward(features, True))
         ends.do(back, backward_and_settle)
@@ -174,7 +174,7 @@ def _encrypted() -> list[_Stage]:
     for trainable in (True, False):
         kinds = EncryptedHost, EncryptedCollaborator
         ends = _Ends(*(kind(_spec(trainable), _Kept(TRAINING, at), BOUNDS) for at, kind in enumerate(kinds)))
-        stages += _batches(ends.do(_set_up, _set_up)).stages
+        stages += _batches(ends.do(_set_up, _set_up), trainable).stages
     return stages
 
 
@@ -184,7 +184,7 @@ def _masked() -> list[_Stage]:
     for trainable in (True, False):
         kinds = MaskedHost, MaskedCollaborator
         ends = _Ends(*(kind(_spec(trainable), _Kept(TRIPLES, at), BOUNDS) for at, kind in enumerate(kinds)))
-        stages += _batches(ends.do(_set_up, _set_up)).stages
+        stages += _batches(ends.do(_set_up, _set_up), trainable).stages
     return stages
 
 

@@ -15,13 +15,15 @@ import torch
 from safetensors.numpy import load_file
 
 from benchmarks.harness.scripts import tiny
+from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import as_signed
 from protocols.layer.shapes import add
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.errors import CheckpointRefused, ConnectionLost, TaskError, TaskFailed, TaskStateError
-from secure_hfl.prediction.failed_test import FAILED
+from secure_hfl.errors import CheckpointRefused, ConnectionLost, PeerFault, TaskError, TaskFailed, TaskStateError
+from secure_hfl.failed_test import FAILED
+from secure_hfl.prediction.collaborator import PredictionServer
 from secure_hfl.prediction.outcome import Predictions
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.prediction.memory_sessions import Sessions, trained
@@ -209,7 +211,8 @@ def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, m
         patched.setattr(server, "_session", lambda channel: fail(ConnectionLost("gone")))
         server.serve(1)
         assert not path.exists()
-        patched.setattr(server, "_session", lambda channel: fail(VerificationFailed("another share")))
+        failed = PeerFault("party0", VerificationFailed("another share"))  # as a link says it
+        patched.setattr(server, "_session", lambda channel: go_to_set_up_and_fail(server, failed))
         with pytest.raises(TaskStateError, match="no predictions are served: the host has failed a test"):
             server.serve()
     try:
@@ -224,4 +227,9 @@ def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, m
 
 
 def fail(error: Exception) -> int:
+    raise error
+
+
+def go_to_set_up_and_fail(server: PredictionServer, error: Exception) -> int:
+    server._bench.peers.go_to(Phase.SETUP)
     raise error

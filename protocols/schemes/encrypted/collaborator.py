@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -44,6 +45,14 @@ from protocols.schemes.encrypted.share_test import Move, ShareTest
 from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery
 
 
+@dataclass(frozen=True, repr=False)
+class _Batch:
+    """A training batch, and the [U] that projected it."""
+
+    features: QuantisedFeatures
+    host_share: EncryptedOperand
+
+
 class EncryptedCollaborator(CollaboratorLayer):
     """The collaborator's side: holds V and the key that da is encrypted to. Arguments and errors as `EncryptedHost`."""
 
@@ -58,7 +67,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(collaborator_initial_share, self._share)
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
-        self._pending: PendingBatch[QuantisedFeatures] = PendingBatch(spec.feature_key)
+        self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
         self._host_share: EncryptedOperand | None = None
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
         self._form = FormTest(Sender.COLLABORATOR, self._share, parameters.test_shares_every, self._masks)
@@ -150,7 +159,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
         self._pending.drop()
         if training:
-            self._pending.keep(len(features), quantised)
+            self._pending.keep(len(features), _Batch(quantised, host_share))
         if self._share.checks.count():
             yield from self._answer_check(quantised.forward, own)
         if not training:
@@ -168,27 +177,25 @@ class EncryptedCollaborator(CollaboratorLayer):
         yield from comparison.verify(wrong_projection(self._share.label))
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
-        features = self._pending.take()
-        step = yield from self._receive_step(len(features.gradient))
+        batch = self._pending.take()
+        step = yield from self._receive_step(len(batch.features.gradient))
         if step is None:
             self._life.end_batch()
             return None
-        yield Send(self._step(features.gradient, step))
+        yield Send(self._step(batch, step))
         gradient_version = self._share.version
         self._share.next_version()
         self._host_share = None
         yield from self._send_share()
-        if not self._spec.trainable:
-            return None
         gradient = received((yield Receive(FeatureGradient)), FeatureGradient)
         self._share.check_version("FeatureGradient", gradient.version, gradient_version)
-        ring = self._products.decrypt_gradient(gradient.parts, len(features.gradient))
+        ring = self._products.decrypt_gradient(gradient.parts, len(batch.features.gradient))
         return decode_gradient(self._spec, ring, gradient.exponent, self._parameters)
 
     def _receive_step(self, rows: int) -> Steps[StepGradient | None]:
         """None if there is none. It may come behind a test of our share, once after each step, and one of our
         ciphertexts' form."""
-        moved_by, form = self._moved_by, self._form.queries if self._spec.trainable else ()
+        moved_by, form = self._moved_by, self._form.queries
         reply = yield Receive(StepGradient, StepSkipped, *form, *(() if moved_by is None else (RelationQuery,)))
         if isinstance(reply, RelationQuery) and moved_by is not None:
             self._moved_by = None
@@ -199,16 +206,16 @@ class EncryptedCollaborator(CollaboratorLayer):
             reply = yield Receive(StepGradient, StepSkipped)
         return None if isinstance(reply, StepSkipped) else received(reply, StepGradient)
 
-    def _step(self, features: Integers, step: StepGradient) -> WeightGradient:
+    def _step(self, batch: _Batch, step: StepGradient) -> WeightGradient:
         """[(lr dz)^T a - R]_H; V moves by R."""
         share = self._share
         share.check_version("StepGradient", step.version)
         mask = share.step_mask()
+        features = batch.features.gradient
         parts = self._products.weight_gradient(features, step.parts, mask)
         share.subtract(mask)
-        self._moved_by = features if self._spec.trainable else None
-        if self._host_share is not None:
-            self._test.stepped(Move(self._host_share, step.parts, features, mask))
+        self._moved_by = features
+        self._test.stepped(Move(batch.host_share, step.parts, features, mask))
         return WeightGradient(share.version, parts)
 
     def settle(self) -> Steps[None]:

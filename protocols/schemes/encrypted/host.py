@@ -271,28 +271,28 @@ class EncryptedHost(HostLayer):
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))
-        share = self._share
+        share, peer = self._share, self._peer_share
+        if peer is None:
+            raise CallOutOfOrder(f"the bottom model of {share.label} is not trained")
         gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, share.rounding())
         self._pending.take()
         if self._spec.witness.is_keeping:
             rate, version = np.array([learning_rate], np.float64), np.array([share.version], np.int64)
             self._spec.witness.note("gradient", dz=dz, learning_rate=rate, version=version)
         yield from self._test_moved_share()
-        if self._peer_share is not None:
-            yield from self._form.run(self._products.feature_gradient, self._peer_share, len(dz))
+        yield from self._form.run(self._products.feature_gradient, peer, len(dz))
         yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
-        if self._spec.trainable:
-            yield Send(self._feature_gradient(gradient))
+        yield Send(self._feature_gradient(gradient, peer))
         reply = received((yield Receive(WeightGradient)), WeightGradient)
         share.check_version("WeightGradient", reply.version)
         moved = self._products.decrypt_weight_gradient(reply.parts, len(dz))
         share.subtract(moved)
         share.next_version()
-        self._stepped, before = len(dz), self._peer_share
+        self._stepped = len(dz)
         yield from self._exchange_shares()
         now = self._peer_share
         if now is not None and is_drawn(self._masks, self._parameters.test_shares_every):
-            self._moved = Relation(now, before, as_ring(-gradient.step.T), moved, len(dz))
+            self._moved = Relation(now, peer, as_ring(-gradient.step.T), moved, len(dz))
         self._life.end_batch()
 
     def _test_moved_share(self) -> Steps[None]:
@@ -301,11 +301,9 @@ class EncryptedHost(HostLayer):
         if moved is not None:
             yield from self._test.ask(self._products, moved)
 
-    def _feature_gradient(self, gradient: QuantisedGradient) -> FeatureGradient:
+    def _feature_gradient(self, gradient: QuantisedGradient, peer: EncryptedOperand) -> FeatureGradient:
         """[dz V + dz U + e']_C."""
-        peer, share = self._peer_share, self._share
-        if peer is None:
-            raise CallOutOfOrder("the collaborator's share has not come")
+        share = self._share
         own = share.pull_back(gradient.mantissas, gradient.exponent)
         parts = self._products.feature_gradient(gradient.mantissas, peer, own)
         return FeatureGradient(share.version, gradient.exponent, parts)

@@ -1,10 +1,11 @@
-"""Which message of schemes "bfv" and "paillier" may follow which. "(...)": only if the bottom model is trainable.
+"""Which message of schemes "bfv" and "paillier" may follow which. "(...)": not always, or, in the set-up, only if
+the bottom model is trainable.
 
 host            ALIGNED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialShare-> WEIGHTED -HostShare->
                 READY
                 TRAINING (-CheckQuery-> CHECKING -EqualityProof-> TRAINING)
                 (-RelationQuery-> ASKING -EqualityProof-> TRAINING) -StepGradient-> STEPPED
-                (-FeatureGradient-> GRADIENT) -HostShare-> TRAINING; or -StepSkipped-> TRAINING
+                -FeatureGradient-> GRADIENT -HostShare-> TRAINING; or -StepSkipped-> TRAINING
                 before StepGradient (-FormQuery-> TESTING_FORM -EqualityConfirmation-> TRAINING)
 collaborator    SHAPED -SecretsCommitment-> COMMITTED -ProjectionKey-> KEYED -InitialFactor-> WEIGHTED
                 (-CollaboratorShare->) READY
@@ -14,10 +15,11 @@ both            behind READY, once each, unless resumed: one -RelationQuery-> AS
                 (-FormQuery-> TESTING_FORM -EqualityConfirmation-> TESTED_FORM) -Projection-> PROJECTED
                 (-CheckReply-> ANSWERED -EqualityConfirmation-> CHECKED)
                 (-RelationReply-> VOUCHING -EqualityConfirmation-> CHECKED)
-                -WeightGradient-> GRADIENT (-CollaboratorShare->) STEPPED
+                -WeightGradient-> GRADIENT -CollaboratorShare-> STEPPED
                 before a checkpoint, once a step: behind a batch -ShareMark-> MARKED, or ENDED -ShareMark-> ENDED
                 the host's (TRAINING -ShareMark-> TRAINING)
-In the first batch of a round SecretsCommitment comes first, from both.
+In the first batch of a round SecretsCommitment comes first, from both. Training batches are those of a trained bottom
+model: a frozen one has batches of a test only (protocols/task/frozen_order.py).
 resumed         the same from RESTORED on, where the keys are fresh and the weights as they were. Behind READY, once
                 each: one -MarkQuery-> MARKING -EqualityConfirmation-> READY, the other -EqualityProof-> READY
 """
@@ -121,12 +123,28 @@ _ANSWERS = {
 }
 
 
+_HOST_TRAINS = moves(
+    Phase.TRAIN,
+    (S.TRAINING, SecretsCommitment, S.TRAINING),
+    (S.TRAINING, ShareMark, S.TRAINING),
+    (S.TRAINING, CheckQuery, E.CHECKING),
+    ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
+    (S.TRAINING, RelationQuery, E.ASKING),
+    (E.ASKING, EqualityProof, S.TRAINING),
+    (S.TRAINING, FormQuery, E.TESTING_FORM),
+    (E.TESTING_FORM, EqualityConfirmation, S.TRAINING),
+    (S.TRAINING, StepSkipped, S.TRAINING),
+    (S.TRAINING, StepGradient, E.STEPPED),
+    (E.STEPPED, FeatureGradient, E.GRADIENT),
+    (E.GRADIENT, HostShare, S.TRAINING),
+)
+
+
 def _asks_for_a_mark() -> tuple[tuple[S | E, MessageType, S | E], ...]:
     return (S.READY, MarkQuery, E.MARKING), (E.MARKING, EqualityConfirmation, S.READY)
 
 
 def _host(trainable: bool) -> Moves:
-    form_tested = (S.TRAINING, FormQuery, E.TESTING_FORM), (E.TESTING_FORM, EqualityConfirmation, S.TRAINING)
     return {
         **moves(
             Phase.SETUP,
@@ -143,43 +161,40 @@ def _host(trainable: bool) -> Moves:
             *(_asks_for_a_mark() if trainable else ()),
         ),
         **moves(
-            Phase.TRAIN,
-            (S.TRAINING, SecretsCommitment, S.TRAINING),
-            *([(S.TRAINING, ShareMark, S.TRAINING)] if trainable else []),
-            (S.TRAINING, CheckQuery, E.CHECKING),
-            ((S.TRAINING, E.CHECKING), EqualityProof, S.TRAINING),
-            *([(S.TRAINING, RelationQuery, E.ASKING), (E.ASKING, EqualityProof, S.TRAINING)] if trainable else []),
-            *(form_tested if trainable else ()),
-            (S.TRAINING, StepSkipped, S.TRAINING),
-            (S.TRAINING, StepGradient, E.STEPPED),
-            *([(E.STEPPED, FeatureGradient, E.GRADIENT)] if trainable else []),
-            (E.GRADIENT if trainable else E.STEPPED, HostShare, S.TRAINING),
-        ),
-        **moves(
             Phase.TEST,
             (S.TESTING, SecretsCommitment, S.TESTING),
             (S.TESTING, CheckQuery, E.CHECKING),
             ((S.TESTING, E.CHECKING), EqualityProof, S.TESTING),
         ),
+        **(_HOST_TRAINS if trainable else {}),
     }
 
 
+_FORWARD = (
+    (S.OPENED, SecretsCommitment, S.OPENED),
+    (S.OPENED, ShareQuery, E.TESTING_SHARE),
+    (E.TESTING_SHARE, EqualityConfirmation, E.TESTED_SHARE),
+    ((S.OPENED, E.TESTED_SHARE), FormQuery, E.TESTING_FORM),
+    (E.TESTING_FORM, EqualityConfirmation, E.TESTED_FORM),
+    ((S.OPENED, E.TESTED_SHARE, E.TESTED_FORM), Projection, E.PROJECTED),
+    (E.PROJECTED, CheckReply, E.ANSWERED),
+    (E.ANSWERED, EqualityConfirmation, E.CHECKED),
+)
+
+_COLLABORATOR_TRAINS = moves(
+    Phase.TRAIN,
+    *_FORWARD,
+    (_PROJECTED, RelationReply, E.VOUCHING),
+    (E.VOUCHING, EqualityConfirmation, E.CHECKED),
+    (_PROJECTED, EqualityProof, E.CHECKED),
+    (_PROJECTED, WeightGradient, E.GRADIENT),
+    (E.GRADIENT, CollaboratorShare, E.STEPPED),
+    ((*_PROJECTED, E.STEPPED), ShareMark, E.MARKED),
+    (S.ENDED, ShareMark, S.ENDED),
+)
+
+
 def _collaborator(trainable: bool) -> Moves:
-    forward = (
-        (S.OPENED, SecretsCommitment, S.OPENED),
-        (S.OPENED, ShareQuery, E.TESTING_SHARE),
-        (E.TESTING_SHARE, EqualityConfirmation, E.TESTED_SHARE),
-        ((S.OPENED, E.TESTED_SHARE), FormQuery, E.TESTING_FORM),
-        (E.TESTING_FORM, EqualityConfirmation, E.TESTED_FORM),
-        ((S.OPENED, E.TESTED_SHARE, E.TESTED_FORM), Projection, E.PROJECTED),
-        (E.PROJECTED, CheckReply, E.ANSWERED),
-        (E.ANSWERED, EqualityConfirmation, E.CHECKED),
-    )
-    vouched = (
-        (_PROJECTED, RelationReply, E.VOUCHING),
-        (E.VOUCHING, EqualityConfirmation, E.CHECKED),
-        (_PROJECTED, EqualityProof, E.CHECKED),
-    )
     return {
         **moves(
             Phase.SETUP,
@@ -195,16 +210,8 @@ def _collaborator(trainable: bool) -> Moves:
             *_asks_for_a_mark(),
             *([(S.READY, EqualityProof, S.READY)] if trainable else []),
         ),
-        **moves(Phase.TEST, *forward),
-        **moves(
-            Phase.TRAIN,
-            *forward,
-            *(vouched if trainable else ()),
-            (_PROJECTED, WeightGradient, E.GRADIENT if trainable else E.STEPPED),
-            *([(E.GRADIENT, CollaboratorShare, E.STEPPED)] if trainable else []),
-            ((*_PROJECTED, E.STEPPED), ShareMark, E.MARKED),
-            (S.ENDED, ShareMark, S.ENDED),
-        ),
+        **moves(Phase.TEST, *_FORWARD),
+        **(_COLLABORATOR_TRAINS if trainable else {}),
     }
 
 
@@ -284,7 +291,7 @@ class EncryptedRules(CommitmentRules):
 
 
 def encrypted_order(trainable: bool) -> SchemeOrder:
-    """For a bottom model that is trained, or frozen."""
+    """For a bottom model that is trained, or not: then set-up and tests are all (protocols/task/frozen_order.py)."""
     return SchemeOrder(
         host_over=(S.TRAINING,),
         settled=(*_PROJECTED, E.STEPPED, E.MARKED),

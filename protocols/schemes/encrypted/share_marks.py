@@ -23,9 +23,9 @@ n 2^-40.
 
 **More than a matrix** in a ciphertext can reach one row of the 40: then one entry of c decides, and the owner learns it
 (tests/attacks/test_mark_row_by_row.py). n tests have 2^(n - 1) outcomes before the last, so one of n is passed by
-another matrix with probability at most 2^(n - 41). A training goes on 16 times from a checkpoint at most, and 256 times
-in all: 2^-25 from one, 2^-21 in all. Predictions have no such number, so there the first failure is the last
-(secure_hfl/prediction/failed_test.py): who never fails has guessed all 40 rows, with probability 2^-40.
+another matrix with probability at most 2^(n - 41). So the first failure is the last, in training and in predictions,
+until a person at the tester says otherwise (secure_hfl/failed_test.py): who never fails has guessed all 40 rows, with
+probability 2^-40.
 
 An honest owner passes always: D is 0, and so w' - w is m' - m in the ring.
 

@@ -53,14 +53,6 @@ class _Batch:
     triples: list[Triple]
 
 
-@dataclass(frozen=True, repr=False)
-class _Unsettled:
-    """A training batch whose step is not yet in V, and gamma of its first piece if that has come."""
-
-    batch: _Batch
-    first_step: MaskedStep | None
-
-
 class MaskedCollaborator(CollaboratorLayer):
     """The collaborator's side: holds V. Arguments, attributes and errors as `MaskedHost`."""
 
@@ -75,7 +67,7 @@ class MaskedCollaborator(CollaboratorLayer):
         first_share = partial(collaborator_initial_share, self._share)
         self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
-        self._unsettled: _Unsettled | None = None
+        self._unsettled: _Batch | None = None  # its step is not yet in V
         self._ahead: tuple[Triple, Ring] | None = None  # our triple and mu, sent ahead, for the next training batch
 
     def setup(self) -> Steps[None]:
@@ -125,8 +117,7 @@ class MaskedCollaborator(CollaboratorLayer):
             if training:
                 used.append(triple)
                 yield Send(self._products.gradient_features(quantised.gradient[piece], triple))
-                if self._spec.trainable:
-                    yield Send(self._products.masked_share(triple))
+                yield Send(self._products.masked_share(triple))
         if training:
             self._pending.keep(len(features), _Batch(quantised.gradient, used))
         if self._share.checks.count():
@@ -168,12 +159,9 @@ class MaskedCollaborator(CollaboratorLayer):
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         batch = self._pending.take()
-        first = yield Receive(MaskedGradient if self._spec.trainable else MaskedStep, StepSkipped)
+        first = yield Receive(MaskedGradient, StepSkipped)
         if isinstance(first, StepSkipped):
             self._life.end_batch()
-            return None
-        if isinstance(first, MaskedStep):
-            self._unsettled = _Unsettled(batch, first)
             return None
         gradients = [received(first, MaskedGradient)]
         for _ in batch.triples[1:]:
@@ -183,20 +171,18 @@ class MaskedCollaborator(CollaboratorLayer):
         if len({gradient.exponent for gradient in gradients}) > 1:
             raise MalformedMessage("the MaskedGradients of one batch must have one exponent")
         da = decode_gradient(self._spec, np.concatenate(rings), gradients[0].exponent, self._parameters)
-        self._unsettled = _Unsettled(batch, None)
+        self._unsettled = batch
         return da
 
     def settle(self) -> Steps[None]:
         """V -= gamma^T a + T_C, while the host goes on; and mu for the next batch, if the host has sent it ahead."""
-        unsettled, self._unsettled = self._unsettled, None
-        if unsettled is None:
+        batch, self._unsettled = self._unsettled, None
+        if batch is None:
             return
-        batch, step = unsettled.batch, unsettled.first_step
         for piece, triple in zip(pieces_of(len(batch.features), self._spec.rows), batch.triples, strict=True):
-            if step is None:
-                step = received((yield Receive(MaskedStep)), MaskedStep)
+            step = received((yield Receive(MaskedStep)), MaskedStep)
             self._products.move(step, batch.features[piece], triple)
-            follows, step = step.share_follows, None
+            follows = step.share_follows
             if follows and triple is not batch.triples[-1]:
                 raise MalformedMessage("a MaskedShare follows the last MaskedStep of a batch, not another")
         self._share.next_version()

@@ -212,9 +212,8 @@ class MaskedHost(HostLayer):
     def _receive_training(self, piece: slice, triple: Triple) -> Steps[WaitingPiece]:
         """alpha' and nu."""
         message = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
-        features, share = self._products.gradient_features(message, triple), None
-        if self._spec.trainable:
-            share = checked_share(received((yield Receive(MaskedShare)), MaskedShare), triple, self._share)
+        features = self._products.gradient_features(message, triple)
+        share = checked_share(received((yield Receive(MaskedShare)), MaskedShare), triple, self._share)
         return WaitingPiece(piece, triple, features, share)
 
     def _check(self, projection: Ring, triple: Triple) -> Steps[None]:
@@ -237,8 +236,7 @@ class MaskedHost(HostLayer):
         gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, self._share.randomness)
         pieces = self._pending.take()
         for piece in pieces:
-            if piece.share is not None:
-                yield Send(self._products.feature_gradient(gradient, piece, piece.share))
+            yield Send(self._products.feature_gradient(gradient, piece))
         self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
         for piece in pieces:
             share_follows = piece is pieces[-1] and self._ahead is not None

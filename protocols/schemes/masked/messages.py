@@ -204,7 +204,7 @@ class MaskedShare(_RingMessage):
 @wire(
     76,
     ledger=masked(
-        f"{_UNIFORM} The second half follows from z + e. {SMOOTHED}",
+        f"{_UNIFORM} The second half follows from what is learned. {SMOOTHED}",
         host=PROJECTION_LEARNED,
         infers=frozenset({Inference.FEATURES}),
         host_in_sum=SUM_LEARNED,

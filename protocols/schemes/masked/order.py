@@ -1,10 +1,11 @@
-"""Which message of scheme "masked" may follow which. "(...)": only if the bottom model is trainable.
+"""Which message of scheme "masked" may follow which. "(...)": not always. Training batches are those of bottom models
+that are trained; a frozen one has batches of a test only (protocols/task/frozen_order.py).
 
 host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> READY
                 TRAINING -MaskedShare-> SHARED ... (-MaskedCheck-> CHECKING -EqualityProof-> PROVED)
-                (-MaskedGradient-> GRADIENT ...) -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
+                -MaskedGradient-> GRADIENT ... -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
 collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> READY
-                OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED (-MaskedShare-> SHARED)
+                OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED -MaskedShare-> SHARED
                 ... (-MaskedCheckReply-> CHECK_ANSWERED -EqualityConfirmation-> CHECKED)
 offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once the host is READY
 
@@ -182,8 +183,27 @@ class MaskedRules(SchemeRules):
             raise MessageOutOfOrder("one-time masks were asked for and not made to the end")
 
 
+_HOST_TRAINS = moves(
+    Phase.TRAIN,
+    (_IDLE, MaskedShare, M.SHARED),
+    (_IDLE, MaskedCheck, M.CHECKING),
+    (M.CHECKING, EqualityProof, M.PROVED),
+    ((*_IDLE, M.PROVED), StepSkipped, S.TRAINING),
+    ((*_IDLE[:2], M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT),
+    ((M.GRADIENT, M.STEPPED), MaskedStep, M.STEPPED),
+)
+
+_COLLABORATOR_TRAINS = moves(
+    Phase.TRAIN,
+    ((S.OPENED, M.SHARED), MaskedFeatures, M.PROJECTED),
+    (M.PROJECTED, MaskedGradientFeatures, M.GRADIENT_PROJECTED),
+    (M.GRADIENT_PROJECTED, MaskedShare, M.SHARED),
+    (M.SHARED, MaskedCheckReply, M.CHECK_ANSWERED),
+    (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
+)
+
+
 def _host(trainable: bool) -> Moves:
-    stepping = (M.GRADIENT,) if trainable else (*_IDLE[:2], M.PROVED)
     return {
         **moves(
             Phase.SETUP,
@@ -192,29 +212,20 @@ def _host(trainable: bool) -> Moves:
             (S.RESTORED, ProjectionKey, S.READY),
         ),
         **moves(
-            Phase.TRAIN,
-            (_IDLE, MaskedShare, M.SHARED),
-            (_IDLE, MaskedCheck, M.CHECKING),
-            (M.CHECKING, EqualityProof, M.PROVED),
-            ((*_IDLE, M.PROVED), StepSkipped, S.TRAINING),
-            *([((*_IDLE[:2], M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT)] if trainable else []),
-            ((*stepping, M.STEPPED), MaskedStep, M.STEPPED),
-        ),
-        **moves(
             Phase.TEST,
             (S.TESTING, MaskedShare, S.TESTING),
             (S.TESTING, MaskedCheck, M.CHECKING),
             (M.CHECKING, EqualityProof, S.TESTING),
         ),
+        **(_HOST_TRAINS if trainable else {}),
     }
 
 
 def masked_order(trainable: bool) -> SchemeOrder:
-    """For a bottom model that is trained, or frozen."""
-    whole_piece = M.SHARED if trainable else M.GRADIENT_PROJECTED
+    """For a bottom model that is trained, or not: then set-up and tests are all (protocols/task/frozen_order.py)."""
     return SchemeOrder(
         host_over=_IDLE,
-        settled=(whole_piece, M.CHECKED),
+        settled=(M.SHARED, M.CHECKED),
         tested=(M.PROJECTED, M.CHECKED),
         host=_host(trainable),
         collaborator={
@@ -225,19 +236,12 @@ def masked_order(trainable: bool) -> SchemeOrder:
                 (S.RESTORED, ProjectionKey, S.READY),
             ),
             **moves(
-                Phase.TRAIN,
-                ((S.OPENED, whole_piece), MaskedFeatures, M.PROJECTED),
-                (M.PROJECTED, MaskedGradientFeatures, M.GRADIENT_PROJECTED),
-                *([(M.GRADIENT_PROJECTED, MaskedShare, M.SHARED)] if trainable else []),
-                (whole_piece, MaskedCheckReply, M.CHECK_ANSWERED),
-                (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
-            ),
-            **moves(
                 Phase.TEST,
                 ((S.OPENED, M.PROJECTED), MaskedFeatures, M.PROJECTED),
                 (M.PROJECTED, MaskedCheckReply, M.CHECK_ANSWERED),
                 (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
             ),
+            **(_COLLABORATOR_TRAINS if trainable else {}),
         },
         batch_ends=(StepSkipped, MaskedStep),
         answers=_ANSWERS,

@@ -27,12 +27,12 @@ from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, WEIGH
 
 @dataclass(frozen=True, repr=False)
 class WaitingPiece:
-    """A piece of a training batch that waits for its gradient: alpha', and nu if the bottom model is trainable."""
+    """A piece of a training batch that waits for its gradient: alpha', and nu."""
 
     rows: slice
     triple: Triple
     features: Ring
-    share: Ring | None
+    share: Ring
 
 
 class HostProducts:
@@ -70,12 +70,12 @@ class HostProducts:
         check_shape("MaskedGradientFeatures.features", message.features, (self._rows, self._share.shapes.d))
         return message.features
 
-    def feature_gradient(self, gradient: QuantisedGradient, piece: WaitingPiece, share: Ring) -> MaskedGradient:
+    def feature_gradient(self, gradient: QuantisedGradient, piece: WaitingPiece) -> MaskedGradient:
         """delta = dz - D and h = D nu + Q_H + dz U + e'."""
         half, mantissas = piece.triple[FEATURE_GRADIENT], gradient.mantissas[piece.rows]
         rows, exponent = len(mantissas), gradient.exponent
         mask = half.mask[:rows]
-        product = add(add(matmul(mask, share), half.share[:rows]), self._share.pull_back(mantissas, exponent))
+        product = add(add(matmul(mask, piece.share), half.share[:rows]), self._share.pull_back(mantissas, exponent))
         masked = subtract(as_ring(mantissas), mask)
         return MaskedGradient(piece.triple.index, self._share.version, exponent, masked, product)
 

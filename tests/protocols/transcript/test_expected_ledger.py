@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from protocols.core.wire_format import wire_format
+from protocols.schemes.registry import registered_scheme
 from protocols.transcript.auditor import audit
 from protocols.transcript.expected_ledger import expected_ledger
 from protocols.transcript.format import lines_of
@@ -37,3 +39,20 @@ def test_what_matters_is_said() -> None:
     assert "insurer's features in the clear" not in plain.never_sent_to_host
     summed = expected_ledger("bfv", "hospital", "insurer", 3, is_trained=True, summed=("insurer", "laboratory"))
     assert "a projection of insurer by itself" in summed.never_sent_to_host
+
+
+@pytest.mark.parametrize("scheme", ["bfv", "masked"])
+def test_what_is_said_of_a_sum_is_about_the_sum(scheme: str) -> None:
+    """The host has no z + e of one collaborator, and each collaborator is sent the others' keys."""
+    said = expected_ledger(scheme, "hospital", "insurer", 3, is_trained=True, summed=("insurer", "laboratory"))
+    assert not any("the smoothed projection z + e" in each for each in said.host_learned)
+    assert any("insurer's summand in a sum" in each for each in said.host_learned)
+    (inferred,) = said.host_may_infer
+    assert "sum of its projections and those of laboratory, in 3 rounds: at most what one rotation of them" in inferred
+    assert any(each.startswith("the public keys by which the collaborators hide") for each in said.both_learned)
+    assert "anything of other collaborators" not in said.never_sent_to_collaborator
+    assert any(
+        each.startswith("features of other collaborators in the clear") for each in said.never_sent_to_collaborator
+    )
+    arguments = [wire_format(each).ledger.argument for each in registered_scheme(scheme).messages()]
+    assert not any("follows from z + e" in each for each in arguments), "in a sum it does not"

@@ -33,15 +33,12 @@ class Compared:
     def backward(self, dz, learning_rate, a):
         layer, weights = self.layer, self.layer.weights()
         da = layer.backward(dz, learning_rate)
-        if layer.spec.trainable:
-            assert da.dtype == np.float32
-            step = 2.0 ** (encode_block("dz", dz)[1] - BLOCK_BITS + 1)
-            expected = dz.astype(float) @ weights
-            bound = (8.6 * layer.sigma + 0.5 * np.abs(weights).sum(axis=0)) * step
-            bound = bound + 2.0**-23 * np.abs(expected) + 2.0**-149
-            assert (np.abs(da - expected) <= bound).all()
-        else:
-            assert da is None
+        assert da.dtype == np.float32
+        step = 2.0 ** (encode_block("dz", dz)[1] - BLOCK_BITS + 1)
+        expected = dz.astype(float) @ weights
+        bound = (8.6 * layer.sigma + 0.5 * np.abs(weights).sum(axis=0)) * step
+        bound = bound + 2.0**-23 * np.abs(expected) + 2.0**-149
+        assert (np.abs(da - expected) <= bound).all()
         layer.reference.update(dz.astype(float), a.astype(float), learning_rate)
         step_size = learning_rate * np.abs(dz.astype(float))
         self.drift += step_size.sum(axis=0)[:, None] * 2.0**-11 + np.abs(a).sum(axis=0)[None, :] * 2.0**-22 + 2.0**-30

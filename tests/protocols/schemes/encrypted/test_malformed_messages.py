@@ -29,7 +29,7 @@ from protocols.layer.messages import (
 )
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, QuantisedGradient
-from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
+from protocols.schemes.encrypted.collaborator import EncryptedCollaborator, _Batch
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
@@ -120,7 +120,8 @@ def conversation(layer, kind):
     if kind in (Projection, CheckQuery, CheckReply):
         return (host, collaborator), host.forward(ROWS, True), collaborator.forward(a, True)
     host._pending.keep(ROWS, None)
-    collaborator._pending.keep(ROWS, QuantisedFeatures.of("side", a, ALWAYS))
+    quantised = QuantisedFeatures.of("side", a, ALWAYS)
+    collaborator._pending.keep(ROWS, _Batch(quantised, collaborator._host_share))
 
     def collaborator_goes_on():
         yield from collaborator.backward()
@@ -130,7 +131,7 @@ def conversation(layer, kind):
         yield from host.backward(normal(4, ROWS, 20), 0.1)
         if kind is CollaboratorShare:  # it is opened when the next gradient is made
             ones = np.ones((ROWS, 20), np.int64)
-            host._feature_gradient(QuantisedGradient(ones, 0, ones))
+            host._feature_gradient(QuantisedGradient(ones, 0, ones), host._peer_share)
 
     return (host, collaborator), host_goes_on(), collaborator_goes_on()
 

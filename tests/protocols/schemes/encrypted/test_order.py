@@ -131,13 +131,11 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
     ends = [role(spec, kept("bfv"), parameters) for role in (EncryptedHost, EncryptedCollaborator)]
     if_trainable, if_checked = ([CollaboratorShare] if trainable else []), every
     answering, asking = [RelationQuery, EqualityProof], [RelationReply, EqualityConfirmation]
-    first_step: list[object] = [(StepGradient, StepSkipped)]
-    if trainable:
-        first_step = [(StepGradient, StepSkipped, FormQuery), EqualityConfirmation, *first_step]
+    first_step = [(StepGradient, StepSkipped, FormQuery), EqualityConfirmation, (StepGradient, StepSkipped)]
     conversations = [
         (lambda h: h.setup(), lambda c: c.setup()),
-        (lambda h: h.forward(2, True), lambda c: c.forward(A, True)),
-        (lambda h: h.backward(DZ, 0.1), backward_and_settle),
+        (lambda h: h.forward(2, trainable), lambda c: c.forward(A, trainable)),
+        *([(lambda h: h.backward(DZ, 0.1), backward_and_settle)] if trainable else []),
     ]
     expected = [
         (
@@ -154,8 +152,8 @@ def test_each_side_waits_for_exactly_what_the_diagram_says(trainable, every):
             [EqualityProof, *[CheckQuery, EqualityProof] * if_checked],
         ),
         (
-            [*[EqualityProof] * trainable, WeightGradient, *if_trainable],
-            [*first_step, *([FeatureGradient] if trainable else []), HostShare],
+            [EqualityProof, WeightGradient, CollaboratorShare],
+            [*first_step, FeatureGradient, HostShare],
         ),
     ]
     for (host_call, collaborator_call), wanted in zip(conversations, expected):

@@ -11,7 +11,6 @@ from tests.protocols.layer.helpers import Layer, normal
 from tests.protocols.schemes.encrypted.compared import Compared
 
 
-@pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize(
     ("backend", "d", "o", "rows"),
     [
@@ -25,8 +24,8 @@ from tests.protocols.schemes.encrypted.compared import Compared
         ("paillier", 1, 2, [1, 1]),
     ],
 )
-def test_parity_with_the_reference_over_several_batches(backend, d, o, rows, trainable):
-    compared = Compared(Layer(d, o, rows[0], trainable, backend))
+def test_parity_with_the_reference_over_several_batches(backend, d, o, rows):
+    compared = Compared(Layer(d, o, rows[0], backend=backend))
     for number, (count, learning_rate) in enumerate(zip(rows, [0.1, 0.0, 2.0])):
         compared.batch(number, count, learning_rate)
     compared.forward(normal(77, 2 * rows[0] + 1, d), training=False)  # a test batch larger than any before
@@ -44,7 +43,7 @@ def test_shares_add_up_to_the_weights_after_updates(backend):
 
 
 def test_steps_on_the_fixed_points_grid_move_the_weights_exactly():
-    layer = Layer(3, 4, 5, trainable=False)
+    layer = Layer(3, 4, 5)
     a = np.rint(normal(1, 5, 3) * 2**10) * np.float32(2.0**-10)
     dz = np.rint(normal(2, 5, 4) * 2**20) * np.float32(2.0**-20)
     layer.forward(a)

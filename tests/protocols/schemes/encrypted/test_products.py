@@ -11,8 +11,11 @@ from tests.protocols.layer.helpers import Layer, normal
 def test_reprs_show_no_secret():
     layer = Layer(3, 2, 2)
     layer.forward(normal(8, 2, 3))
-    quantised = layer.collaborator._pending._kept[1]
-    shown = " ".join(map(repr, [layer.host, layer.collaborator, quantised, layer.host._share.noise, layer.host._masks]))
+    batch = layer.collaborator._pending._kept[1]
+    quantised = batch.features
+    shown = " ".join(
+        map(repr, [layer.host, layer.collaborator, batch, quantised, layer.host._share.noise, layer.host._masks])
+    )
     assert "QuantisedFeatures()" in shown
     for end in (layer.host, layer.collaborator):
         assert not any(str(value) in shown for value in end._share.values.ravel().tolist())

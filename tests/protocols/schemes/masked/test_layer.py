@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,12 +31,6 @@ from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.masked.messages import (
-    MaskedFeatures,
-    MaskedGradientFeatures,
-    MaskedShare,
-    MaskedStep,
-)
 from protocols.schemes.masked.triples import PROJECTION, TEST, TRAIN, WEIGHT_GRADIENT, Half
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.schemes.masked.helpers import EVERY_BATCH, RANDOM, Layer, answering, layer_spec, values
@@ -54,16 +47,15 @@ def da_error(dz: NDArray[np.float32]) -> float:
     rows=st.integers(1, 9),
     d=st.integers(1, 7),
     o=st.integers(1, 7),
-    trainable=st.booleans(),
     checked=st.booleans(),
     stocked=st.booleans(),
     batches=st.lists(st.tuples(st.integers(1, 25), st.sampled_from(["step", "skip", "test"])), min_size=1, max_size=5),
 )
 @settings(max_examples=40, deadline=None)
 def test_it_is_the_reference(
-    rows: int, d: int, o: int, trainable: bool, checked: bool, stocked: bool, batches: list[tuple[int, str]]
+    rows: int, d: int, o: int, checked: bool, stocked: bool, batches: list[tuple[int, str]]
 ) -> None:
-    layer = Layer(layer_spec(rows, d, o, trainable), parameters=EVERY_BATCH if checked else None)
+    layer = Layer(layer_spec(rows, d, o), parameters=EVERY_BATCH if checked else None)
     reference = ReferenceLayer(layer.weights)
     stepped = 0
     for number, (size, what) in enumerate(batches):
@@ -77,10 +69,7 @@ def test_it_is_the_reference(
             if stocked:
                 layer.deal()
             da = layer.backward(dz, 0.5)
-            if trainable:
-                assert da == pytest.approx(reference.backward(dz.astype(np.float64)), abs=da_error(dz))
-            else:
-                assert da is None
+            assert da == pytest.approx(reference.backward(dz.astype(np.float64)), abs=da_error(dz))
             reference.update(dz.astype(np.float64), a.astype(np.float64), 0.5)
             stepped += size
             assert layer.weights == pytest.approx(reference.weights, abs=stepped * 1e-4)
@@ -148,19 +137,6 @@ def test_a_batch_is_one_flight_each_way() -> None:
     assert layer.host.needs(True, 4) == (TRAIN, 0)
     assert layer.host.needs(True, 9) == (TRAIN, 2)
     assert layer.host.needs(False, 9) == (TEST, 3)
-
-
-def test_a_frozen_bottom_model_is_sent_no_gradient() -> None:
-    layer = Layer(layer_spec(4, 3, 2, trainable=False))
-    layer.deal(TRAIN, 2)
-    layer.forward(values(0, 4, 3))
-    assert layer.backward(values(1, 4, 2), 0.1) is None
-    assert Counter(type(message) for message in layer.sent) == {
-        MaskedShare: 2,
-        MaskedFeatures: 1,
-        MaskedGradientFeatures: 1,
-        MaskedStep: 1,
-    }
 
 
 def openings(layer: Layer) -> list[int]:

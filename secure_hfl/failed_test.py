@@ -1,0 +1,84 @@
+"""A party does nothing more in a task in which a test of what is sent has failed, until a person says so.
+
+    <task directory>/failed-test.txt               0600; which test, and when: training
+    <task directory>/predictions/failed-test.txt   the same, of a Collaborator that serves predictions
+
+Each test by itself leaves a cheating peer a chance, and some a bit of what it was tested by, which is kept for all
+resumptions and sessions (protocols/schemes/encrypted/share_marks.py). Who may fail and come again finds the rest out.
+So the first failure is the last, in later processes too, until a person has looked into it and removes the file. It is
+written before the peer is told.
+
+In training that a peer says so counts as well: of some tests who has failed them knows first (relation_test.py). In a
+prediction it does not, or a host could end its collaborator's service by a word.
+
+What is found while both agree on a task (another certificate, a changed manifest) is not kept: it is found again every
+time, and may be a slip in an invite.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from protocols.core.envelope import Phase
+from protocols.core.errors import VerificationFailed
+from protocols.task.abort import AbortCode
+from secure_hfl.errors import PeerAborted, TaskStateError
+from secure_hfl.files import write_private
+from secure_hfl.tasks.record import utc_now
+
+FAILED = "failed-test.txt"
+
+
+class FailedTest:
+    """Of one party in one task.
+
+    Args:
+        directory: where the file is.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FAILED
+
+    def keep(self, error: BaseException, phase: Phase, takes_their_word: bool = False) -> None:
+        """Write down what ended a conversation in this phase, if it is a failed test.
+
+        Args:
+            takes_their_word: also if a peer says so.
+        """
+        if phase is not Phase.JOIN and (_is_failed_test(error) or (takes_their_word and _is_said_to_be(error))):
+            write_private(self._path, f"{utc_now().isoformat()} {error}\n".encode())
+
+    def check_training(self) -> None:
+        """Raise `TaskStateError` if a test has failed in this task."""
+        self._check(
+            "this task does not go on, and does not begin anew: a test of what the parties send has failed",
+            "Whoever has come back with an older copy of its checkpoint needs the right one; else somebody cheats. "
+            "Remove the file to go on nevertheless",
+        )
+
+    def check_serving(self) -> None:
+        """Raise `TaskStateError` if the host has failed a test of its predictions."""
+        self._check(
+            "no predictions are served: the host has failed a test of what it sends",
+            "If it has come back with an older copy of its results, it needs the right ones; else it cheats. "
+            "Remove the file to serve it again",
+        )
+
+    def _check(self, what: str, what_to_do: str) -> None:
+        if self._path.exists():
+            why = "each failure may tell a cheating party something"
+            raise TaskStateError(f"{what}, which is in {self._path}. {what_to_do}: {why}")
+
+
+def _is_failed_test(error: BaseException | None) -> bool:
+    """Whether it is one, or was caused by one: a link says whose fault an error is by another error around it."""
+    while error is not None:
+        if isinstance(error, VerificationFailed):
+            return True
+        error = error.__cause__
+    return False
+
+
+def _is_said_to_be(error: BaseException) -> bool:
+    """Whether a peer has ended the task with one."""
+    return isinstance(error, PeerAborted) and error.code is AbortCode.VERIFICATION_FAILED
