@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocols.core.errors import VerificationFailed
+from protocols.core.sentence import say
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import Problem, make_private_directory, privacy_problem
 
@@ -100,8 +101,13 @@ class Identity:
         identity = cls._load(directory)
         if name not in (None, identity.name):
             raise IdentityError(
-                f"the identity in {directory} is called {identity.name!r}, not {name!r}; use that name or another "
-                "home; or, if no task uses it yet, remove the directory and make another identity"
+                say(
+                    "the identity in {directory} is called {own!r}, not {name!r}; use that name or another home; "
+                    "or, if no task uses it yet, remove the directory and make another identity",
+                    directory=directory,
+                    own=identity.name,
+                    name=name,
+                )
             )
         return identity
 
@@ -112,20 +118,26 @@ class Identity:
             pem = _read_private(key_path)
             certificate_pem = (directory / "certificate.pem").read_bytes()
         except OSError as error:
-            raise IdentityError(f"the identity in {directory} cannot be read: {error.strerror}") from error
+            raise IdentityError(
+                say("the identity in {directory} cannot be read: {error}", directory=directory, error=error.strerror)
+            ) from error
         try:
             key = serialization.load_pem_private_key(pem, password=None)
         except (ValueError, TypeError):
             # Without the cause: it must not show what the file holds.
-            raise IdentityError(f"{key_path} holds no private key that this program made") from None
+            raise IdentityError(say("{path} holds no private key that this program made", path=key_path)) from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise IdentityError(f"{key_path} holds no private key that this program made")
+            raise IdentityError(say("{path} holds no private key that this program made", path=key_path))
         try:
             return cls(key, certificate_pem)
         except IdentityError as error:
             raise IdentityError(
-                f"the identity in {directory} cannot be used: {error}; move that directory away to get a new identity, "
-                "and give your peers its certificate"
+                say(
+                    "the identity in {directory} cannot be used: {error}; move that directory away to get a new "
+                    "identity, and give your peers its certificate",
+                    directory=directory,
+                    error=str(error),
+                )
             ) from error
 
     @property
@@ -175,10 +187,13 @@ def check_certificate(certificate_pem: bytes) -> PartyCertificate:
     now = datetime.now(timezone.utc)
     if now < certificate.not_valid_before_utc:
         raise IdentityError(
-            f"the certificate is valid from {certificate.not_valid_before_utc:%Y-%m-%d}: check the clock"
+            say(
+                "the certificate is valid from {begin:%Y-%m-%d}: check the clock",
+                begin=certificate.not_valid_before_utc,
+            )
         )
     if now > certificate.not_valid_after_utc:
-        raise IdentityError(f"the certificate expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+        raise IdentityError(say("the certificate expired on {end:%Y-%m-%d}", end=certificate.not_valid_after_utc))
     try:
         certificate.verify_directly_issued_by(certificate)
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -195,7 +210,7 @@ def check_certificate(certificate_pem: bytes) -> PartyCertificate:
     ) as error:
         raise IdentityError("the certificate is not a self-signed one that secure-hfl makes") from error
     if dns_names != [TLS_NAME] or is_authority:
-        raise IdentityError(f"the certificate must be for {TLS_NAME} only, and not an authority's")
+        raise IdentityError(say("the certificate must be for {name} only, and not an authority's", name=TLS_NAME))
     der = _der(certificate)
     return PartyCertificate(_name_of(certificate), _fingerprint(der), der)
 
@@ -244,13 +259,15 @@ def _load(pem: bytes) -> x509.Certificate:
     if b"PRIVATE KEY" in pem:
         raise IdentityError("this holds a private key: it must never leave its machine; give certificate.pem only")
     if len(pem) > MAX_CERTIFICATE_BYTES:
-        raise IdentityError(f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes, not {len(pem)}")
+        raise IdentityError(
+            say("a certificate has at most {most} bytes, not {n}", most=MAX_CERTIFICATE_BYTES, n=len(pem))
+        )
     try:
         certificates = x509.load_pem_x509_certificates(pem)
     except (ValueError, x509.InvalidVersion) as error:
         raise IdentityError("this is not a certificate in PEM form") from error
     if len(certificates) != 1:
-        raise IdentityError(f"one certificate is needed, not {len(certificates)}")
+        raise IdentityError(say("one certificate is needed, not {n}", n=len(certificates)))
     return certificates[0]
 
 
@@ -278,7 +295,9 @@ def _name_of(certificate: x509.Certificate) -> str:
 
 def _checked_name(name: str) -> str:
     if not 1 <= len(name) <= MAX_NAME or not name.isprintable() or name != name.strip():
-        raise IdentityError(f"a party's name has 1 to {MAX_NAME} printable characters, none of them a space at an end")
+        raise IdentityError(
+            say("a party's name has 1 to {most} printable characters, none of them a space at an end", most=MAX_NAME)
+        )
     return name
 
 
@@ -326,7 +345,9 @@ def _store(identity: Identity, directory: Path) -> None:
         make_private_directory(directory.parent)
         fresh = Path(tempfile.mkdtemp(prefix="identity.", dir=directory.parent))
     except OSError as error:
-        raise IdentityError(f"{directory} cannot be made: {error.strerror}") from error
+        raise IdentityError(
+            say("{directory} cannot be made: {error}", directory=directory, error=error.strerror)
+        ) from error
     try:
         _write_new(fresh / "key.pem", identity.private_key_pem, 0o600)
         _write_new(fresh / "certificate.pem", identity.certificate_pem, 0o644)
@@ -335,7 +356,9 @@ def _store(identity: Identity, directory: Path) -> None:
         except OSError as error:
             # Another process was faster; its identity is the one.
             if not directory.is_dir():
-                raise IdentityError(f"{directory} cannot be written: {error.strerror}") from error
+                raise IdentityError(
+                    say("{directory} cannot be written: {error}", directory=directory, error=error.strerror)
+                ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -32,6 +32,7 @@ from typing import NamedTuple
 
 from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput, WrongSession
+from protocols.core.sentence import say
 
 TAG_BYTES = 32
 MAX_OFFERED = 2
@@ -69,10 +70,13 @@ class ResumePoint(NamedTuple):
     def __str__(self) -> str:
         phase, number, batch = self
         if phase is Phase.TRAIN and batch:
-            return f"batch {batch} of training round {number}"
-        names = {Phase.PSI: "the intersection", Phase.SETUP: "the set-up", Phase.TRAIN: "training round"}
-        name = names.get(phase, "test round")
-        return f"the end of {name}{f' {number}' if number else ''}"
+            return say("batch {batch} of training round {number}", batch=batch, number=number)
+        if phase is Phase.PSI:
+            return say("the end of the intersection")
+        if phase is Phase.SETUP:
+            return say("the end of the set-up")
+        text = "the end of training round {number}" if phase is Phase.TRAIN else "the end of test round {number}"
+        return say(text, number=number)
 
 
 def checkpoint_tag(session: bytes, point: ResumePoint) -> bytes:

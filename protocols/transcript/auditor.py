@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from protocols.core.distance import RUN_BITS, Distance
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.schemes.registry import known_types, registered_names, registered_scheme
 from protocols.transcript.compare_ends import EndComparison
 from protocols.transcript.errors import InvalidTranscriptSignature, ShownTooMuch, TranscriptsDisagree
@@ -151,7 +152,9 @@ def _strangers(file: FileAuditor, known: Collection[str]) -> Iterable[Finding]:
     for sender in Sender:
         fingerprint = file.terms.certificate(sender).fingerprint
         if fingerprint not in known:
-            problem = f"the {sender.role}'s certificate is {fingerprint}"
+            problem = say(
+                "the {sender}'s certificate is {fingerprint}", sender=say(sender.role), fingerprint=fingerprint
+            )
             yield Finding.of(InvalidTranscriptSignature(problem, "a certificate that is known"), file.name, 2)
 
 
@@ -204,8 +207,12 @@ def _shown(end: RunAtOneEnd) -> dict[str, Distance]:
 def _too_much(end: RunAtOneEnd) -> Iterator[Finding]:
     for role, distance in _shown(end).items():
         if not distance.fits:
-            problem = f"what the {role} sent has a statistical distance of {distance} over the whole run"
-            yield Finding.of(ShownTooMuch(problem, f"2^-{RUN_BITS} at most"), end.files[-1].name)
+            problem = say(
+                "what the {party} sent has a statistical distance of {distance} over the whole run",
+                party=say(role),
+                distance=str(distance),
+            )
+            yield Finding.of(ShownTooMuch(problem, say("2^-{bits} at most", bits=RUN_BITS)), end.files[-1].name)
 
 
 def _ledger(terms: AgreedTerms, traffic: Sequence[Traffic]) -> RunLedger | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.task.resumption import TranscriptPosition
 from protocols.transcript.chain import Chain
 from protocols.transcript.errors import IllegalOrder
@@ -46,8 +47,14 @@ class ChainCheck:
         chain = self._chains[sender]
         if entry.sequence != chain.at[0] and sender not in self._with_gaps:
             self._with_gaps.add(sender)
-            expected = f"message {chain.at[0]}"
-            self._log.report(IllegalOrder(f"message {entry.sequence} of the {sender.role}", expected, entry=str(entry)))
+            expected = say("message {sequence}", sequence=chain.at[0])
+            self._log.report(
+                IllegalOrder(
+                    say("message {sequence} of the {sender}", sequence=entry.sequence, sender=say(sender.role)),
+                    expected,
+                    entry=str(entry),
+                )
+            )
         chain.append(text, entry.phase == Phase.OFFLINE)
         if self._named and (sender, chain.at[0]) in self._named:
             self.heads[sender, chain.at[0]] = chain.at[1]

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.transcript.errors import IncompleteTranscript, TranscriptError, TranscriptsDisagree
 from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import Entry
@@ -70,7 +71,7 @@ class EndComparison:
             return
         expected, expected_text = queue.popleft()
         if expected_text != text:
-            what = f"the {sender.role} sent or the other end received something else"
+            what = say("the {sender} sent or the other end received something else", sender=say(sender.role))
             self._disagree(sender, entry, at, what, f"{expected} with digest {expected.digest.decode()}")
 
     def _disagree(self, sender: Sender, entry: Entry, at: int, problem: str, expected: str) -> None:
@@ -130,16 +131,20 @@ class EndComparison:
         at = self._files.index(shorter)
         party = shorter.writer.sender if shorter.writer is not None else sender
         signed, has = longer.signatures.signed_by[party][sender], shorter.chains.count(sender)
-        problem = f"{count} messages of the {sender.role} are missing at the end"
+        problem = say("{count} messages of the {sender} are missing at the end", count=count, sender=say(sender.role))
         if signed > has:
             meaning = "The end was cut off, or an older version of the file was put in its place."
-            expected = f"{signed} messages: the {party.role} itself has signed so many"
+            expected = say(
+                "{signed} messages: the {party} itself has signed so many", signed=signed, party=say(party.role)
+            )
             self._add(TranscriptsDisagree(problem, expected, meaning=meaning), at)
         elif is_followed:
-            expected = f"{has + count} messages: so many were received at the other end"
+            expected = say("{count} messages: so many were received at the other end", count=has + count)
             self._add(TranscriptsDisagree(problem, expected, meaning=LOST_BY_SENDER), at)
         else:
-            self._add(IncompleteTranscript(problem, f"{has + count} messages, as at the other end"), at)
+            self._add(
+                IncompleteTranscript(problem, say("{count} messages, as at the other end", count=has + count)), at
+            )
 
     def _disagree_on_abort(self, sender: Sender) -> None:
         first = self._files[0].writer

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from protocols.core.sentence import say
 from protocols.transcript.errors import ManifestsDiffer, Severity
 from protocols.transcript.report import AuditReport, Finding, SeenManifest
 
@@ -35,13 +36,15 @@ def _compare(report: AuditReport, other: AuditReport) -> Iterator[Finding]:
         return
     names = report.parties[1].name, other.parties[1].name
     if only_ours and only_theirs:
-        problem = f"the host showed {names[0]} and {names[1]} different manifests of one task"
+        problem = say("the host showed {one} and {other} different manifests of one task", one=names[0], other=names[1])
         differ = ", ".join(_differing(only_ours[0], only_theirs[0])) or "terms that are each party's own"
-        expected = f"one manifest for all, as in {only_theirs[0].file}; they differ in {differ}"
+        expected = say(
+            "one manifest for all, as in {file}; they differ in {differ}", file=only_theirs[0].file, differ=differ
+        )
         yield Finding.of(ManifestsDiffer(problem, expected), only_ours[0].file, _FILE_LINE)
         return
     seen, lacks = (only_ours[0], names[1]) if only_ours else (only_theirs[0], names[0])
-    problem = f"{lacks}'s transcripts lack a conversation that went on elsewhere"
+    problem = say("{lacks}'s transcripts lack a conversation that went on elsewhere", lacks=lacks)
     meaning = "A transcript was left out, or copied before the run went on; or the host showed another manifest."
     error = ManifestsDiffer(problem, "the same conversations", meaning=meaning, severity=Severity.WARNING)
     yield Finding.of(error, seen.file, _FILE_LINE)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.task.resumption import TranscriptPosition
 from protocols.transcript.compare_ends import LOST_BY_SENDER
 from protocols.transcript.errors import (
@@ -98,9 +99,12 @@ class ContinuationCheck:
         now = self._now
         own, peer = now.own_position, now.peer_position
         if own is not None:
-            self._missing(own, f"before {now.file.name}")
+            self._missing(own, say("before {now}", now=now.file.name))
         elif now.terms.resume_point is not None:
-            problem = f"the task goes on from {now.terms.resume_point}, but its beginning is not here"
+            problem = say(
+                "the task goes on from {resume_point}, but its beginning is not here",
+                resume_point=str(now.terms.resume_point),
+            )
             self._add(IncompleteTranscript(problem, "the conversations before", meaning=_REMOVED))
         elif peer is not None:
             self._check_unknown(None, peer)
@@ -116,16 +120,16 @@ class ContinuationCheck:
         own, peer = now.own_position, now.peer_position
         self._check_same(agreed)
         if own is None:
-            problem = f"it does not go on from {before.file.name}: its writer had no conversation before"
+            problem = say("it does not go on from {name}: its writer had no conversation before", name=before.file.name)
             self._add(IncompleteTranscript(problem, "transcripts of one run", meaning=_REMOVED))
             return
         if own.agreement != before.file.chains.agreement:
-            self._missing(own, f"between {before.file.name} and {now.file.name}")
+            self._missing(own, say("between {before} and {now}", before=before.file.name, now=now.file.name))
             return
         if before.file.is_finished:
             # Another collaborator of the same host may not have heard of it.
-            problem, severity = "the task goes on, although both had signed its end", Severity.NOTE
-            self._add(IllegalOrder(problem, meaning="The end was lost elsewhere.", severity=severity))
+            note, severity = "the task goes on, although both had signed its end", Severity.NOTE
+            self._add(IllegalOrder(note, meaning="The end was lost elsewhere.", severity=severity))
         if own != before.file.position:
             self._add_cut_off(before, own)
         if peer is not None and peer.agreement == own.agreement:
@@ -136,8 +140,12 @@ class ContinuationCheck:
             self._check_unknown(before, peer)
         else:
             role = now.peer.role
-            problem = f"the {role} does not know of {before.file.name}, in which it had taken part"
-            meaning = f"The {role}'s transcript of that conversation was lost or taken away."
+            problem = say(
+                "the {party} does not know of {name}, in which it had taken part",
+                party=say(role),
+                name=before.file.name,
+            )
+            meaning = say("The {party}'s transcript of that conversation was lost or taken away.", party=say(role))
             self._add(TranscriptsDisagree(problem, "its position in that conversation", meaning=meaning))
 
     def _add(self, error: TranscriptError) -> None:
@@ -147,15 +155,27 @@ class ContinuationCheck:
         self.findings.append(Finding.of(error, before.file.name, _WHOLE_FILE))
 
     def _missing(self, position: TranscriptPosition, where: str) -> None:
-        problem = f"a conversation {where} is missing: that of agreement {position.agreement.hex()[:16]}"
-        expected = f"its transcript, with {position.sent} messages sent and {position.received} received"
+        problem = say(
+            "a conversation {where} is missing: that of agreement {digest}",
+            where=where,
+            digest=position.agreement.hex()[:16],
+        )
+        expected = say(
+            "its transcript, with {sent} messages sent and {received} received",
+            sent=position.sent,
+            received=position.received,
+        )
         self._add(IncompleteTranscript(problem, expected, meaning=_REMOVED))
 
     def _add_cut_off(self, before: ReadTranscript, own: TranscriptPosition) -> None:
         has = before.file.position
-        counts = "nothing" if has is None else f"{has.sent} sent and {has.received} received"
-        problem = f"{counts}; {self._now.file.name} goes on from other messages"
-        expected = f"{own.sent} messages sent and {own.received} received, with their heads"
+        counts = say("nothing")
+        if has is not None:
+            counts = say("{sent} sent and {received} received", sent=has.sent, received=has.received)
+        problem = say("{counts}; {name} goes on from other messages", counts=counts, name=self._now.file.name)
+        expected = say(
+            "{sent} messages sent and {received} received, with their heads", sent=own.sent, received=own.received
+        )
         meaning = "The file was cut off or added to after the task had gone on."
         self._add_to(before, BrokenChain(problem, expected, meaning=meaning))
 
@@ -170,12 +190,22 @@ class ContinuationCheck:
         names = ", ".join(name.replace("_", " ") for name in changed)
         if changed and now.file.is_agreement_only:
             self.is_given_up = True
-            problem = f"an attempt to go on under other terms than in {before.file.name} ({names}), which was refused"
+            problem = say(
+                "an attempt to go on under other terms than in {name} ({names}), which was refused",
+                name=before.file.name,
+                names=names,
+            )
             meaning = "Nothing but the agreement was exchanged in it. What follows is held to the terms before."
             self._add(IllegalOrder(problem, meaning=meaning, severity=Severity.NOTE))
         elif changed:
             meaning = "These are not conversations of one run, or the parties went on under other terms."
-            self._add(IllegalOrder(f"other than in {before.file.name}: {names}", "the same", meaning=meaning))
+            self._add(
+                IllegalOrder(
+                    say("other than in {name}: {names}", name=before.file.name, names=names),
+                    "the same",
+                    meaning=meaning,
+                )
+            )
 
     def _check_unknown(self, before: ReadTranscript | None, peer: TranscriptPosition) -> None:
         """The peer names a conversation that this end does not have: its manifest may never have arrived here."""
@@ -186,12 +216,25 @@ class ContinuationCheck:
         if self._now.peer is Sender.HOST and peer.received <= 1:
             if before is None or all(_is_covered(before.file, sender) for sender in Sender):
                 return
-            problem = f"the {role} names a conversation whose manifest never arrived here, not {before.file.name}"
-            meaning = f"The network was cut at that moment. The {role}'s transcripts tell what it had received before."
+            problem: str = say(
+                "the {party} names a conversation whose manifest never arrived here, not {name}",
+                party=say(role),
+                name=before.file.name,
+            )
+            meaning: str = say(
+                "The network was cut at that moment. The {party}'s transcripts tell what it had received before.",
+                party=say(role),
+            )
         else:
-            problem = f"the {role} names a conversation that is missing here: agreement {peer.agreement.hex()[:16]}"
+            problem = say(
+                "the {party} names a conversation that is missing here: agreement {digest}",
+                party=say(role),
+                digest=peer.agreement.hex()[:16],
+            )
             meaning = _REMOVED
-        self._add(IncompleteTranscript(problem, f"the {role}'s transcripts as well", meaning=meaning))
+        self._add(
+            IncompleteTranscript(problem, say("the {party}'s transcripts as well", party=say(role)), meaning=meaning)
+        )
 
     def _check_peer(self, before: ReadTranscript, peer: TranscriptPosition) -> None:
         """The peer's position against the transcript before."""
@@ -215,18 +258,35 @@ class ContinuationCheck:
         has, known = before.chains.count(sender), before.chains.heads.get((sender, said))
         signed = before.signatures.signed_by[party][sender]
         if said < signed:
-            problem = f"{signed} messages of the {sender.role}, of which the {party.role} has signed for all"
-            meaning = f"The {party.role} lost the end of its transcript, or put an older one in its place."
+            problem: str = say(
+                "{signed} messages of the {sender}, of which the {party} has signed for all",
+                signed=signed,
+                sender=say(sender.role),
+                party=say(party.role),
+            )
+            meaning: str = say(
+                "The {party} lost the end of its transcript, or put an older one in its place.", party=say(party.role)
+            )
         elif sender is party and said < has:
-            problem, meaning = f"{has} messages of the {sender.role} were received", LOST_BY_SENDER
+            problem = say("{has} messages of the {sender} were received", has=has, sender=say(sender.role))
+            meaning = LOST_BY_SENDER
         elif sender is not party and said > has:
-            problem, meaning = f"{has} messages were sent", LOST_BY_SENDER
+            problem, meaning = say("{has} messages were sent", has=has), LOST_BY_SENDER
         elif said <= has and (known is None or not compare_digest(known, head)):
-            problem = f"of the {sender.role}'s first {said} messages the {party.role} has others than these"
+            problem = say(
+                "of the {sender}'s first {said} messages the {party} has others than these",
+                sender=say(sender.role),
+                said=said,
+                party=say(party.role),
+            )
             meaning = TranscriptsDisagree.meaning
         else:
             return None
-        return TranscriptsDisagree(problem, f"as the {party.role}'s transcript says, which has {said}", meaning=meaning)
+        return TranscriptsDisagree(
+            problem,
+            say("as the {party}'s transcript says, which has {said}", party=say(party.role), said=said),
+            meaning=meaning,
+        )
 
 
 def _is_covered(file: FileAuditor, sender: Sender) -> bool:

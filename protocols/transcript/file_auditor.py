@@ -14,6 +14,7 @@ from collections.abc import Collection
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.task.abort import Abort
 from protocols.task.history import History
 from protocols.task.resumption import TranscriptPosition
@@ -124,7 +125,7 @@ class FileAuditor:
                 self.writer = WriterInfo.parse(line.json)
                 self.signatures.writer_digests[self.writer.sender] = self.writer.digest()
         except InvalidInput as error:
-            raise MalformedTranscript(f"{wanted}: {error}", line=number) from error
+            raise MalformedTranscript(say("{wanted}: {error}", wanted=wanted, error=str(error)), line=number) from error
 
     def _begin_with(self, terms: AgreedTerms) -> None:
         self.terms = terms
@@ -217,12 +218,12 @@ class FileAuditor:
         if is_followed:
             return
         if not self.is_finished:
-            ended = "was aborted" if self.traffic.has_abort else "is not finished"
+            ended = say("was aborted") if self.traffic.has_abort else say("is not finished")
             left = sum(self.chains.count(sender) - self.signatures.covered[sender] for sender in Sender)
-            problem = f"the task {ended}; {left} messages are not yet signed by both"
+            problem = say("the task {ended}; {left} messages are not yet signed by both", ended=ended, left=left)
             self._log.report(IncompleteTranscript(problem, "TaskFinished, and the last signed heads"))
         if not self.is_sealed:
-            problem = f"{lines - sealed} lines follow the writer's last seal"
+            problem = say("{n} lines follow the writer's last seal", n=lines - sealed)
             self._log.report(IncompleteTranscript(problem, "a seal at the end"))
 
     def summary(self) -> FileSummary:

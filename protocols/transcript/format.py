@@ -20,6 +20,7 @@ from hmac import compare_digest
 from typing import NamedTuple
 
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.transcript.errors import MalformedTranscript
 
 HEADER = b"secure-hfl-transcript 2"
@@ -58,7 +59,8 @@ class Entry(NamedTuple):
     digest: bytes
 
     def __str__(self) -> str:
-        return f"{self.sender.role} message {self.sequence} ({self.type})"
+        sender = say(self.sender.role)
+        return say("{sender} message {sequence} ({type})", sender=sender, sequence=self.sequence, type=self.type)
 
 
 class SignedHead(NamedTuple):
@@ -197,13 +199,15 @@ class RunningHash:
         text, _, check = line[:-1].rpartition(b" ")
         if line[-1:] != b"\n" or len(line) > MAX_LINE:
             raise MalformedTranscript(
-                "a line that is too long, or has no end", f"{MAX_LINE} bytes at most", line=number
+                "a line that is too long, or has no end", say("{most} bytes at most", most=MAX_LINE), line=number
             )
         value = sha256(self.value + text).digest()
         expected = value.hex()[:CHECK_DIGITS].encode()
         if not compare_digest(check, expected):
             raise MalformedTranscript(
-                "the check value does not fit the lines up to here", f"{expected.decode()} at its end", line=number
+                "the check value does not fit the lines up to here",
+                say("{digits} at its end", digits=expected.decode()),
+                line=number,
             )
         self.value = value
         self.lines = number

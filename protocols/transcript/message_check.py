@@ -10,6 +10,7 @@ from protocols.core.errors import InvalidInput, MessageOutOfOrder
 from protocols.core.ledger import Content
 from protocols.core.message import Message
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.core.sizes import Bounds, Measure, TaskSizes
 from protocols.core.wire_format import wire_format
 from protocols.layer.messages import FeatureShape
@@ -95,7 +96,10 @@ class MessageCheck:
             self._may_be_plaintext = scheme.is_plaintext
             if terms.protocol_version < PROTOCOL_VERSION:
                 self._history.is_whole = False
-                problem = f"protocol version {terms.protocol_version}: order and sizes are not checked"
+                problem = say(
+                    "protocol version {protocol_version}: order and sizes are not checked",
+                    protocol_version=terms.protocol_version,
+                )
                 self._log.report(OlderVersion(problem))
                 return
             if terms.protocol_version != PROTOCOL_VERSION:
@@ -120,15 +124,18 @@ class MessageCheck:
         if rule is None:
             raise self._unknown(entry.type)
         if rule.recorded != len(entry.recorded) or rule.is_fresh == (entry.tag == NONE):
-            problem = f"{entry.type} with other fields than such a message has"
+            problem = say("{type} with other fields than such a message has", type=entry.type)
             raise MalformedTranscript(problem, line=self._log.line)
         return rule
 
     def _unknown(self, message_type: str) -> MalformedTranscript:
         meaning = None
         if self._scheme not in registered_names():
-            meaning = f"Audit where scheme {self._scheme!r} is installed: nothing from this line on was looked at here."
-        problem = f"{message_type} is no message that is known here"
+            meaning = say(
+                "Audit where scheme {scheme!r} is installed: nothing from this line on was looked at here.",
+                scheme=self._scheme,
+            )
+        problem = say("{message_type} is no message that is known here", message_type=message_type)
         return MalformedTranscript(problem, meaning=meaning, line=self._log.line)
 
     def check(self, entry: Entry, rule: TypeRule) -> None:
@@ -137,12 +144,12 @@ class MessageCheck:
             self._order.check(entry, rule.message_type)
         self._sizes.check(entry, rule)
         if rule.is_plaintext and not self._may_be_plaintext:
-            problem = f"{entry.type} in a task of scheme {self._scheme}"
+            problem = say("{type} in a task of scheme {scheme}", type=entry.type, scheme=self._scheme)
             self._log.report(PlaintextInSecureTask(problem, "ciphertexts", entry=str(entry)))
         if rule.is_fresh and self._fresh is not None:
             before = self._fresh.add(entry.tag, self._log.file, self._log.line)
             if before is not None:
-                problem = f"ends in the same bytes as line {before[1]} of {before[0]}"
+                problem = say("ends in the same bytes as line {line} of {file}", line=before[1], file=before[0])
                 self._log.report(RepeatedContent(problem, entry=str(entry)))
         if rule.message_type is FeatureShape:
             self._history.shape = entry.recorded[0], entry.recorded[1]
@@ -173,7 +180,7 @@ class OrderCheck:
         """The checkpoint of this tag and place, or with None the beginning of the task."""
         if point is not None:
             if self._history.is_whole and not self._history.has(point):
-                problem = f"the task goes on from {point}, which was not reached before"
+                problem = say("the task goes on from {point}, which was not reached before", point=str(point))
                 self._log.report(IllegalOrder(problem, "a place in one of the conversations before"))
             elif not self._history.names(tag, point):
                 expected = "the place that it was resumed from before"
@@ -234,7 +241,9 @@ class SizeCheck:
             bounds = None if rule.bounds is None else rule.bounds(self._sizes, sender, recorded)
             self._sizes.note(sender, rule.message_type, recorded)
         except InvalidInput as error:
-            self._log.report(ImpossibleSize(f"this task cannot have such a message: {error}", entry=str(entry)))
+            self._log.report(
+                ImpossibleSize(say("this task cannot have such a message: {error}", error=str(error)), entry=str(entry))
+            )
             return
         if bounds is None:
             return
@@ -242,5 +251,5 @@ class SizeCheck:
         low = head + body(bounds[0])
         high = low if bounds[0] == bounds[1] else head + body(bounds[1])
         if not low <= entry.length <= high:
-            wanted = f"{low} bytes" if low == high else f"{low} to {high} bytes"
-            self._log.report(ImpossibleSize(f"{entry.length} bytes", wanted, entry=str(entry)))
+            wanted = say("{low} bytes", low=low) if low == high else say("{low} to {high} bytes", low=low, high=high)
+            self._log.report(ImpossibleSize(say("{length} bytes", length=entry.length), wanted, entry=str(entry)))

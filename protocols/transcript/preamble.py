@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 from protocols.core.envelope import MAX_ROUND, Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.sender import Sender
+from protocols.core.sentence import Sentence, say
 from protocols.task.manifest import MAX_NAME, MAX_PARTIES, WITH_TERMS, Manifest
 from protocols.task.resumption import POSITION_BYTES, ResumePoint, TranscriptPosition
 from protocols.task.terms import Declared, PairTerms, RunLimits
@@ -73,6 +74,14 @@ class _PreambleText:
         """Raise `InvalidInput` unless `condition` holds."""
         if not condition:
             raise InvalidInput(problem)
+
+
+def _most(ours: float, theirs: float) -> Sentence:
+    """What the host says of a number, and what the collaborator allows; 0: nothing."""
+    said, allowed = say("the host says {n:g}", n=ours), say("at most {n:g} allowed", n=theirs)
+    if ours and theirs:
+        return say("{one}; {other}", one=said, other=allowed)
+    return said if ours else allowed
 
 
 def _is_text(value: object, most: int = MAX_NAME, may_be_empty: bool = False) -> bool:
@@ -258,7 +267,7 @@ class AgreedTerms(_PreambleText):
             "is_summed": str(self.is_summed),
         }
 
-    def for_pair(self) -> dict[str, str]:
+    def for_pair(self) -> dict[str, Sentence]:
         """What holds between host and collaborator for the whole run, where anything was said."""
         declared, limits = self.declared, self.limits
         most = {
@@ -271,24 +280,28 @@ class AgreedTerms(_PreambleText):
             "predictions of a sample": (0, limits.predictions),
             "ids asked for in a day": (0, limits.asked_a_day),
         }
-        said = {
-            name: "; ".join([f"the host says {ours:g}"] * bool(ours) + [f"at most {theirs:g} allowed"] * bool(theirs))
-            for name, (ours, theirs) in most.items()
-            if ours or theirs
-        }
+        said = {name: _most(ours, theirs) for name, (ours, theirs) in most.items() if ours or theirs}
         if self.trained:
-            said["prediction"] = f"with the result of the training whose last manifest has the digest {self.trained}"
+            text = "with the result of the training whose last manifest has the digest {digest}"
+            said["prediction"] = say(text, digest=self.trained)
         if self.is_online:
-            said["session"] = "on line: ids are looked up, and predicted, as they are asked for"
+            said["session"] = say("on line: ids are looked up, and predicted, as they are asked for")
         if self.is_overlap:
-            said["session"] = "overlap: how many ids both hold is counted; nothing is trained or predicted"
-        may = "may be shown to" if self.may_train else "are kept from"
-        summed = f"the host gets the sum of those of {', '.join(self.collaborators)} only"
-        asked = f"{self.collaborator} asks for a sum with at least {self.least_others} others"
-        sums = [summed] * self.is_summed + [asked] * bool(self.least_others)
-        if sums:
-            said["projections"] = "; ".join(sums)
-        return {**said, "gradients": f"{may} {self.collaborator}, as the host decided"}
+            said["session"] = say("overlap: how many ids both hold is counted; nothing is trained or predicted")
+        if self.is_summed or self.least_others:
+            said["projections"] = self._projections()
+        may = "may be shown to {name}, as the host decided"
+        kept = "are kept from {name}, as the host decided"
+        return {**said, "gradients": say(may if self.may_train else kept, name=self.collaborator)}
+
+    def _projections(self) -> Sentence:
+        names = ", ".join(self.collaborators)
+        summed = say("the host gets the sum of those of {names} only", names=names)
+        asks = "{name} asks for a sum with at least {n} others"
+        asked = say(asks, name=self.collaborator, n=self.least_others)
+        if self.is_summed and self.least_others:
+            return say("{one}; {other}", one=summed, other=asked)
+        return summed if self.is_summed else asked
 
     @property
     def resume_point(self) -> ResumePoint | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -135,7 +135,7 @@ class SeenManifest:
     went_on: bool
     collaborators: int
     says: dict[str, str]
-    terms: dict[str, str]
+    terms: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from hmac import compare_digest
 from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
 from protocols.core.sender import Sender
+from protocols.core.sentence import say
 from protocols.transcript.certificates import Certificate
 from protocols.transcript.chain import seal_data, statement
 from protocols.transcript.chain_check import ChainCheck
@@ -65,7 +66,11 @@ class SignatureCheck:
         try:
             self._certificates[party].verify(data, signature)
         except VerificationFailed:
-            self._log.report(InvalidTranscriptSignature(f"{what} does not hold", f"a signature of the {party.role}"))
+            self._log.report(
+                InvalidTranscriptSignature(
+                    say("{what} does not hold", what=what), say("a signature of the {party}", party=say(party.role))
+                )
+            )
             return False
         return True
 
@@ -74,24 +79,34 @@ class SignatureCheck:
         sender, digest = signed.sender, signed.writer_digest or b""
         self._signed_last[sender] = signed
         if head is None or not compare_digest(head, signed.head):
-            problem = f"the {sender.role}'s signed head over {signed.messages} messages is not about those listed here"
-            self._log.report(BrokenChain(problem, f"head {head.hex()}" if head else "the messages before it"))
+            problem = say(
+                "the {sender}'s signed head over {messages} messages is not about those listed here",
+                sender=say(sender.role),
+                messages=signed.messages,
+            )
+            self._log.report(
+                BrokenChain(problem, say("head {digits}", digits=head.hex()) if head else "the messages before it")
+            )
             return
         if not compare_digest(self.writer_digests.setdefault(sender, digest), digest):
-            problem = f"what the {sender.role}'s transcript says of its writer has changed"
+            problem = say("what the {sender}'s transcript says of its writer has changed", sender=say(sender.role))
             self._log.report(InvalidTranscriptSignature(problem, self.writer_digests[sender].hex()))
-        if self.verify(sender, self._statement(signed, digest), signed.signature, "a signed head's signature"):
+        if self.verify(sender, self._statement(signed, digest), signed.signature, say("a signed head's signature")):
             self.signed_by[sender][sender] = signed.messages
 
     def countersigned(self, signed: SignedHead) -> None:
         """The other party's signature of the head that the sender has signed last."""
         sender, own = signed.sender, self._signed_last.get(signed.sender)
         if own is None or own[:4] != signed[:4] or not compare_digest(own.head, signed.head):
-            problem = f"the {sender.other.role} countersigned other messages than the {sender.role} had signed"
+            problem = say(
+                "the {party} countersigned other messages than the {sender} had signed",
+                party=say(sender.other.role),
+                sender=say(sender.role),
+            )
             self._log.report(BrokenChain(problem, "the same count and head"))
             return
         data = self._statement(signed, own.writer_digest or b"")
-        if self.verify(sender.other, data, signed.signature, "a countersignature"):
+        if self.verify(sender.other, data, signed.signature, say("a countersignature")):
             self.signed_by[sender.other][sender] = signed.messages
             if self.signed_by[sender][sender] == signed.messages:
                 self.covered[sender] = signed.messages
@@ -128,7 +143,7 @@ class SignatureLines:
 
     def seal(self, writer: Sender, seal: Seal, running: bytes) -> None:
         """The writer's signature over all lines before, whose hash is `running`."""
-        self._signatures.verify(writer, seal_data(running), seal.signature, "the writer's seal")
+        self._signatures.verify(writer, seal_data(running), seal.signature, say("the writer's seal"))
         self.sealed = self._log.line
 
     def signed(self, signed: SignedHead, awaited: Entry) -> None:

@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit import report_text
 from secure_hfl.audit.audit_files import Audited
+from secure_hfl.audit.remarks import remarks
 from secure_hfl.audit.timeline_figure import HEIGHT, LEFT, MARGIN, WIDTH, timeline_figure
 from secure_hfl.pages import page as made_page
 
 
-def page(audited: Audited) -> str:
-    """The page."""
-    return made_page("audit.html.j2", **shown_values(audited))
+def page(audited: Audited, say: Callable[[str], str] = str, language: str = "en") -> str:
+    """The page.
+
+    Args:
+        audited: what was found.
+        say: what stands for a sentence of the report in the page's language.
+        language: its code.
+    """
+    return made_page("audit.html.j2", lang=language, **shown_values(audited, say))
 
 
-def shown_values(audited: Audited) -> dict[str, Any]:
+def shown_values(audited: Audited, say: Callable[[str], str] = str) -> dict[str, Any]:
     """What the templates of an audit show: this page's, and the console's."""
     report = audited.report
     findings = [*report.findings, *(finding for other in audited.others for finding in other.findings)]
-    rows = report_text.type_rows(report)
+    rows, resumed = report_text.type_rows(report), report_text.resume_rows(report)
     return {
         "audited": audited,
         "report": report,
         "said": report_text,
+        "say": say,
+        "spoken": lambda sentences: [say(each) for each in sentences],
+        "remarks": remarks(audited),
+        "resume_rows": [[each if isinstance(each, int) else say(each) for each in row] for row in resumed],
         "facts": _facts(audited),
         "findings": findings,
         "groups": [] if audited.timeline is None else timeline_figure(audited.timeline, report),
         "box": f"0 0 {LEFT + WIDTH + MARGIN:.0f} {HEIGHT:.0f}",
-        "rounds": list(_rounds(report)),
+        "rounds": [[say(phase), *cells] for phase, *cells in _rounds(report)],
         "type_rows": rows,
         "largest": max((row.bytes for row in rows), default=1) or 1,
     }

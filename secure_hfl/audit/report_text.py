@@ -1,4 +1,7 @@
-"""An audit in words and rows, the same for the terminal, the page and JSON."""
+"""An audit in words and rows, the same for the terminal, the page and JSON.
+
+What is said is a `Sentence`, so that the console can say it in Chinese.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,14 @@ from typing import Any, NamedTuple
 from rich.filesize import decimal
 
 from protocols.core.distance import RUN_BITS
+from protocols.core.sentence import Sentence, say
 from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import has_unbound_shares, is_plaintext, known_types, registered_names
 from protocols.transcript.compare_manifests import of_same_task
 from protocols.transcript.errors import Severity
-from protocols.transcript.finding_log import MAX_FINDINGS
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.audit_files import Audited, Verdict
-
-UNBOUND = (
-    "both parties are assumed to follow the protocol: nothing binds the share of the weights that a party computes with"
-)
+from secure_hfl.audit.remarks import remarks, unbound
 
 FORMAT = "secure-hfl-audit 1"
 
@@ -66,7 +66,7 @@ _CHECKS = (
     ("IllegalOrder", "Only messages that the protocol allows, in its order"),
     ("ImpossibleSize", "Every length is what the parameters imply"),
     ("RepeatedContent", "Nothing one-time was used twice"),
-    ("ShownTooMuch", f"The noise on all results together hides as much as a run must: 2^-{RUN_BITS}"),
+    ("ShownTooMuch", "The noise on all results together hides as much as a run must: 2^-{bits}"),
     ("PlaintextInSecureTask", "No data in the clear"),
     ("IncompleteTranscript", "The run has its end, signed by both"),
 )
@@ -82,44 +82,54 @@ def fingerprint(digits: str) -> str:
     return ":".join(digits[at : at + 2] for at in range(0, len(digits), 2)).upper()
 
 
-def headline(audited: Audited) -> str:
+def headline(audited: Audited) -> Sentence:
     """The verdict in one sentence."""
     report = audited.report
     errors = sum(finding.severity is Severity.ERROR for finding in report.findings)
     if audited.verdict is Verdict.HOLDS:
-        both = " at both ends" if report.has_both_ends else ""
+        what = _extent(report)
+        if report.has_both_ends:
+            what = say("{what} at both ends", what=what)
         if report.is_of_older_version:
-            return (
-                f"Holds as far as an older version can still be checked: {_extent(report)}{both}, signed by both "
-                "parties to the end. Order and sizes are not checked."
+            return say(
+                "Holds as far as an older version can still be checked: {what}, signed by both parties to the end. "
+                "Order and sizes are not checked.",
+                what=what,
             )
-        return f"Everything holds: {_extent(report)}{both}, signed by both parties to the end."
+        return say("Everything holds: {what}, signed by both parties to the end.", what=what)
     if audited.verdict is Verdict.INCOMPLETE:
-        return f"Incomplete: nothing contradicts anything in {_extent(report)}, but the run has no end signed by both."
+        return say(
+            "Incomplete: nothing contradicts anything in {what}, but the run has no end signed by both.",
+            what=_extent(report),
+        )
     if errors:
-        return f"DOES NOT HOLD: {_count(errors, 'error')} in {_extent(report)}."
-    return "DOES NOT HOLD: a transcript of another run, which this one was to be compared with, is in error."
+        return say("DOES NOT HOLD: {errors} in {what}.", errors=_errors(errors), what=_extent(report))
+    return say("DOES NOT HOLD: a transcript of another run, which this one was to be compared with, is in error.")
 
 
-def _extent(report: AuditReport) -> str:
+def _extent(report: AuditReport) -> Sentence:
     total = sum(each.bytes for each in report.traffic)
-    return f"{_count(report.messages, 'message')}, {size(total)}"
+    return say("{messages}, {bytes}", messages=_messages(report.messages), bytes=size(total))
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _messages(number: int) -> Sentence:
+    return say("1 message") if number == 1 else say("{n:,} messages", n=number)
+
+
+def _errors(number: int) -> Sentence:
+    return say("1 error") if number == 1 else say("{n:,} errors", n=number)
 
 
 def scheme_name(report: AuditReport) -> str:
     """The scheme, with a warning if it hides nothing."""
-    return report.scheme + (" (NOT ENCRYPTED)" if is_plaintext(report.scheme) else "")
+    return say("{scheme} (NOT ENCRYPTED)", scheme=report.scheme) if is_plaintext(report.scheme) else report.scheme
 
 
 def label_protection(report: AuditReport) -> str:
     """The bound for training labels; empty where none was declared."""
     if not report.label_epsilon:
         return ""
-    return f"epsilon {report.label_epsilon:g} for each, over the whole task, as the host declares"
+    return say("epsilon {epsilon:g} for each, over the whole task, as the host declares", epsilon=report.label_epsilon)
 
 
 def terms(report: AuditReport) -> list[tuple[str, str]]:
@@ -142,12 +152,13 @@ def checks(audited: Audited) -> list[Check]:
         errors = sum(finding.severity is Severity.ERROR for finding in found)
         state, remark = _without_findings(kind, audited)
         if errors:
-            state, remark = State.FAILS, _count(errors, "error")
+            state, remark = State.FAILS, _errors(errors)
         elif found and state is not State.SKIPPED:
             state, remark = State.PARTLY, found[0].problem
         elif broken and state is State.HOLDS and kind != "MalformedTranscript":
-            state, remark = State.PARTLY, f"up to line {broken[0].line - 1} of {broken[0].file}"
-        out.append(Check(name, state, remark))
+            remark = say("up to line {line} of {file}", line=broken[0].line - 1, file=broken[0].file)
+            state = State.PARTLY
+        out.append(Check(say(name, bits=RUN_BITS), state, remark))
     return out
 
 
@@ -157,98 +168,68 @@ def _without_findings(kind: str, audited: Audited) -> tuple[State, str]:
     if kind == "MalformedTranscript":
         return State.HOLDS, ""
     if not report.parties:
-        return State.SKIPPED, "the file ends too early"
+        return State.SKIPPED, say("the file ends too early")
     if kind == "TranscriptsDisagree" and not report.has_both_ends:
-        return State.SKIPPED, "give the other end's transcript as well"
+        return State.SKIPPED, say("give the other end's transcript as well")
     if kind == "ManifestsDiffer":
         return _manifests(audited)
     if kind == "PlaintextInSecureTask" and is_plaintext(report.scheme):
-        return State.SKIPPED, f"scheme {report.scheme} was agreed on: NOTHING IS ENCRYPTED"
+        return State.SKIPPED, say("scheme {scheme} was agreed on: NOTHING IS ENCRYPTED", scheme=report.scheme)
     if kind == "PlaintextInSecureTask" and report.scheme not in registered_names():
-        return State.SKIPPED, f"scheme {report.scheme} is not installed here"
+        return State.SKIPPED, say("scheme {scheme} is not installed here", scheme=report.scheme)
     is_known = not report.is_of_older_version and not any(
         f.kind == "IllegalOrder" and f.severity is Severity.WARNING for f in report.findings
     )
     if kind in ("IllegalOrder", "ImpossibleSize") and not is_known:
-        return State.SKIPPED, "this version does not know the protocol version, the scheme or its parameters"
+        return State.SKIPPED, say("this version does not know the protocol version, the scheme or its parameters")
     if kind == "ShownTooMuch":
         return _shown(report)
     if kind == "RepeatedContent":
-        return State.HOLDS, f"also compared with {_count(len(audited.others), 'other run')}" if audited.others else ""
+        return State.HOLDS, _compared_runs(len(audited.others))
     return State.HOLDS, ""
+
+
+def _compared_runs(others: int) -> str:
+    if others == 1:
+        return say("also compared with 1 other run")
+    return say("also compared with {n:,} other runs", n=others) if others else ""
 
 
 def _manifests(audited: Audited) -> tuple[State, str]:
     same = of_same_task(audited.report, audited.others)
     if not same and all(seen.collaborators == 1 for seen in audited.report.manifests):
-        return State.HOLDS, "it names one collaborator"
+        return State.HOLDS, say("it names one collaborator")
     if not same:
-        return State.SKIPPED, "give other collaborators' transcripts of this task with --other"
-    return State.HOLDS, f"compared with {_count(len(same), 'other collaborator')}"
+        return State.SKIPPED, say("give other collaborators' transcripts of this task with --other")
+    if len(same) == 1:
+        return State.HOLDS, say("compared with 1 other collaborator")
+    return State.HOLDS, say("compared with {n:,} other collaborators", n=len(same))
 
 
 def _shown(report: AuditReport) -> tuple[State, str]:
     if not report.shown:
-        return State.SKIPPED, "no noise that this version knows"
+        return State.SKIPPED, say("no noise that this version knows")
     return State.HOLDS, ", ".join(f"{role} {distance}" for role, distance in report.shown.items())
-
-
-def remarks(audited: Audited) -> list[str]:
-    """What a reader should know of what was not, or could not be, checked."""
-    report, out = audited.report, []
-    if audited.verdict is Verdict.FAILS and report.ledger is not None:
-        out.append("Since not everything holds, who learned what is no more than what these files say.")
-    if report.parties and not audited.is_trusted:
-        out.append(
-            "Certificates were taken from the file. Compare the fingerprints with the parties' by another channel, "
-            "or give them with --fingerprint."
-        )
-    if len(report.files) == 1 and report.parties:
-        host, collaborator = report.files[0].signed_by_both
-        out.append(
-            f"One end's transcript: both parties signed the host's first {host:,} messages and the collaborator's "
-            f"first {collaborator:,}. What follows is the writer's word, until the other end's transcript is compared."
-        )
-    if is_plaintext(report.scheme):
-        scheme = report.scheme
-        out.append(f"Both parties asked for scheme {scheme}: features and gradients crossed the wire in the clear.")
-    if has_unbound_shares(report.scheme):
-        out.append(f"Scheme {report.scheme}: {UNBOUND}.")
-    if any(len([f for f in report.findings if f.file == file.name]) >= MAX_FINDINGS for file in report.files):
-        out.append(f"Only the first {MAX_FINDINGS} findings of a file are kept; there may be more.")
-    if len(report.first_end) > 1 and not report.has_both_ends:
-        host, collaborator = (sum(file.signed_by_both[at] for file in report.first_end) for at in (0, 1))
-        out.append(
-            f"One end's transcripts: both parties signed {host:,} of the host's messages and {collaborator:,} of the "
-            "collaborator's. The rest is the writer's word, until the other end's transcripts are compared."
-        )
-    if audited.left_out:
-        out.append(
-            f"Left out: {', '.join(audited.left_out)}. The run went on twice from one conversation, as happens when a "
-            "copy of a party's files is put in place."
-        )
-    for other in audited.others:
-        errors = sum(finding.severity is Severity.ERROR for finding in other.findings)
-        state = "holds" if other.holds else f"is in error ({errors})" if errors else "is incomplete"
-        out.append(f"Compared with {other.files[0].name}, {other.messages:,} messages; it {state}.")
-    return out
 
 
 def interruptions(report: AuditReport) -> str:
     """One sentence, or nothing for a run that was not interrupted."""
-    count = len(report.resumes)
-    if not count:
+    places, conversations = ", ".join(resume.place for resume in report.resumes), len(report.first_end)
+    if not report.resumes:
         return ""
-    places = ", ".join(resume.place for resume in report.resumes)
-    times = "once" if count == 1 else f"{count} times"
-    return f"{_count(len(report.first_end), 'conversation')}, resumed {times}, from {places}."
+    if conversations == 1:
+        return say("1 conversation, resumed once, from {places}.", places=places)
+    if len(report.resumes) == 1:
+        return say("{n:,} conversations, resumed once, from {places}.", n=conversations, places=places)
+    text = "{n:,} conversations, resumed {times:,} times, from {places}."
+    return say(text, n=conversations, times=len(report.resumes), places=places)
 
 
 def resume_rows(report: AuditReport) -> list[tuple[int, str, str, str, str]]:
     """For each resume: conversation, transcript, place, and how many of the host's and the collaborator's were lost."""
 
     def lost(count: int | None) -> str:
-        return "unknown" if count is None else f"{count:,}"
+        return say("unknown") if count is None else f"{count:,}"
 
     return [
         (each.conversation, each.file, each.place, lost(each.lost_from_host), lost(each.lost_from_collaborator))
@@ -264,6 +245,11 @@ class PartyLedger(NamedTuple):
     learned: tuple[str, ...]
     may_infer: tuple[str, ...]
     never_sent: tuple[str, ...]
+
+    @property
+    def heading(self) -> Sentence:
+        """Of what it learned."""
+        return say("What {name} learned", name=self.name)
 
 
 def party_ledgers(report: AuditReport) -> list[PartyLedger]:
@@ -288,7 +274,7 @@ def type_rows(report: AuditReport) -> list[TypeRow]:
     host, collaborator = (party.name for party in report.parties) if report.parties else ("host", "collaborator")
 
     def said(text: str) -> str:
-        return text.format(host=host, collaborator=collaborator)
+        return say(text, host=host, collaborator=collaborator) if text else ""
 
     rows, is_summed = [], report.ledger is not None and bool(report.ledger.summed)
     types = known_types(report.scheme)
@@ -321,7 +307,7 @@ def summarise(report: AuditReport) -> list[str]:
     if report.holds:
         lines = [f"The transcripts hold: {checked}, signed by both parties."]
     elif wrong:
-        lines = [f"The transcripts DO NOT HOLD: {_count(len(wrong), 'error')} in {checked}.", str(wrong[0])]
+        lines = [f"The transcripts DO NOT HOLD: {_errors(len(wrong))} in {checked}.", str(wrong[0])]
     else:
         lines = [f"The transcripts are incomplete: {checked}; nothing contradicts anything."]
     for party in party_ledgers(report):
@@ -330,7 +316,7 @@ def summarise(report: AuditReport) -> list[str]:
         lines.append(f"{party.name} ({party.role}) learned: {known}{inferred}.")
         lines.append(f"  It was never sent: {'; '.join(party.never_sent)}.")
     if has_unbound_shares(report.scheme):
-        lines.append(f"Scheme {report.scheme}: {UNBOUND}.")
+        lines.append(unbound(report))
     return lines
 
 

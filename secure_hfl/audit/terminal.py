@@ -11,6 +11,7 @@ from rich.text import Text
 from protocols.transcript.errors import Severity
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.audit_files import Audited, Verdict
+from secure_hfl.audit.remarks import remarks
 from secure_hfl.audit.report_text import (
     State,
     checks,
@@ -19,7 +20,6 @@ from secure_hfl.audit.report_text import (
     interruptions,
     label_protection,
     party_ledgers,
-    remarks,
     resume_rows,
     round_rows,
     scheme_name,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from math import sqrt
 
 from protocols.core.envelope import Phase
+from protocols.core.sentence import Sentence, say
 from protocols.transcript.errors import Severity
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.report_text import size
@@ -39,10 +40,10 @@ class _File:
     end: int
     is_one_of_several: bool
 
-    def lines(self, first: int, last: int) -> str:
+    def lines(self, first: int, last: int) -> Sentence:
         """In words."""
-        numbers = f"lines {first - self.before:,} to {last - self.before:,}"
-        return f"{numbers} of {self.name}" if self.is_one_of_several else numbers
+        numbers = say("lines {first:,} to {last:,}", first=first - self.before, last=last - self.before)
+        return say("{lines} of {file}", lines=numbers, file=self.name) if self.is_one_of_several else numbers
 
 
 @dataclass
@@ -56,7 +57,7 @@ class _Span:
     file: _File
 
     @property
-    def shown(self) -> str:
+    def shown(self) -> Sentence:
         """Which lines of its file it is of."""
         return self.file.lines(self.segment.first, self.last)
 
@@ -149,16 +150,20 @@ def _lanes(has_offline: bool) -> Group:
     )
 
 
-def _name(segment: Segment) -> str:
-    name = Phase(segment.phase).name.lower()
-    return f"{name} {segment.round}" if segment.round else name
+def _name(segment: Segment) -> Sentence:
+    name = say(Phase(segment.phase).name.lower())
+    return say("{phase} {round}", phase=name, round=segment.round) if segment.round else name
 
 
 def _phase(span: _Span) -> Group:
     total, name = span.segment.total, _name(span.segment)
-    title = (
-        f"{name}: {total.messages:,} messages, {span.shown}; "
-        f"host {size(total.from_host)}, collaborator {size(total.from_collaborator)}"
+    title = say(
+        "{phase}: {n:,} messages, {lines}; host {host}, collaborator {collaborator}",
+        phase=name,
+        n=total.messages,
+        lines=span.shown,
+        host=size(total.from_host),
+        collaborator=size(total.from_collaborator),
     )
     group = Group(title, [_rect(f"p{span.segment.phase}", span.x, PHASES_AT, span.width, PHASE_HEIGHT, rx="4")])
     short = name if len(name) * _LETTER < span.width else str(span.segment.round or "")
@@ -187,9 +192,13 @@ def _bars(span: _Span, densest: float) -> Iterator[Group]:
         up, down = (
             BAR_HEIGHT * sqrt(min(count / step / densest, 1.0)) for count in (one.from_host, one.from_collaborator)
         )
-        title = (
-            f"{_name(span.segment)}, {span.file.lines(first, last)}: {one.messages:,} messages; "
-            f"host {size(one.from_host)}, collaborator {size(one.from_collaborator)}"
+        title = say(
+            "{phase}, {lines}: {n:,} messages; host {host}, collaborator {collaborator}",
+            phase=_name(span.segment),
+            lines=span.file.lines(first, last),
+            n=one.messages,
+            host=size(one.from_host),
+            collaborator=size(one.from_collaborator),
         )
         group = Group(title)
         for name, y, height in (("host", BASE - 1 - up, up), ("collaborator", BASE + 1, down)):
@@ -214,7 +223,11 @@ def _signed(spans: list[_Span], timeline: Timeline) -> Iterator[Group]:
     for line in [line for lines in by_file.values() for line in lines[1::2]]:
         span = _at(spans, line)
         x, number = span.at(line), line - span.file.before
-        title = f"line {number:,}: both parties have signed everything up to the end of {_name(span.segment)}"
+        title = say(
+            "line {n:,}: both parties have signed everything up to the end of {phase}",
+            n=number,
+            phase=_name(span.segment),
+        )
         seal = Shape("circle", {"class": "seal", "cx": f"{x:.1f}", "cy": MARKS_AT + 5, "r": 4})
         ticks = _upright("signed", x, PHASES_AT + PHASE_HEIGHT, **{"stroke-dasharray": "1 3"})
         yield Group(title, [seal, ticks])
@@ -225,7 +238,7 @@ def _resumes(spans: list[_Span], report: AuditReport) -> Iterator[Group]:
     for resume in report.resumes:
         x = next((span.x for span in spans if span.file.name == resume.file), None)
         if x is not None and resume.conversation > 1:
-            title = f"conversation {resume.conversation} goes on from {resume.place}"
+            title = say("conversation {n} goes on from {place}", n=resume.conversation, place=resume.place)
             yield Group(title, [_upright("resumed", x, PHASES_AT - 14)])
 
 
@@ -238,4 +251,4 @@ def _findings(spans: list[_Span], report: AuditReport) -> Iterator[Group]:
         x = _at(spans, line).at(line)
         name = "fault" if finding.severity is Severity.ERROR else "doubt"
         arrow = Shape("path", {"class": name, "d": f"M{x:.1f} {PHASES_AT - 3} l-6 -11 h12 z"})
-        yield Group(f"line {finding.line:,}: {finding.problem}", [arrow])
+        yield Group(say("line {n:,}: {problem}", n=finding.line, problem=finding.problem), [arrow])

@@ -8,6 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ParamSpec, TypeVar, cast
 
 from protocols.core.errors import SecureHflError
+from protocols.core.sentence import say, text_of
 
 SECONDS = 600.0
 
@@ -16,7 +17,15 @@ Result = TypeVar("Result")
 
 
 class ChildFailed(SecureHflError):
-    """The work failed, with this text, or took too long."""
+    """The work failed, with this text, or took too long.
+
+    Attributes:
+        kind: name of the class of the error that it raised; "": it raised none.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 def in_child(function: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -32,7 +41,7 @@ def in_child(function: Callable[Arguments, Result], /, *args: Arguments.args, **
     theirs.close()
     try:
         if not ours.poll(SECONDS):
-            raise ChildFailed(f"this took longer than {SECONDS:.0f} s and was stopped")
+            raise ChildFailed(say("this took longer than {seconds:.0f} s and was stopped", seconds=SECONDS))
         is_done, result = ours.recv()
     except EOFError:
         raise ChildFailed("the process that did this work has died; the console's terminal may say why") from None
@@ -41,7 +50,7 @@ def in_child(function: Callable[Arguments, Result], /, *args: Arguments.args, **
         child.kill()
         child.join()
     if not is_done:
-        raise ChildFailed(result)
+        raise ChildFailed(*result)
     return cast(Result, result)
 
 
@@ -49,4 +58,4 @@ def _work(answer: Connection, function: Callable[..., object], args: Any, kwargs
     try:
         answer.send((True, function(*args, **kwargs)))
     except SecureHflError as error:
-        answer.send((False, str(error) or type(error).__name__))
+        answer.send((False, (text_of(error), type(error).__name__)))

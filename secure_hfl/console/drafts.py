@@ -8,6 +8,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 from starlette.datastructures import FormData
 
+from protocols.core.sentence import say, text_of
 from secure_hfl.console.forms import bytes_of, count_in, files_in, rate_in, text_in
 from secure_hfl.errors import IdentityError, TaskError
 from secure_hfl.identity import MAX_CERTIFICATE_BYTES, check_certificate
@@ -49,7 +50,13 @@ def uploaded(form: FormData) -> list[Collaborator]:
             pem = bytes_of(file, MAX_CERTIFICATE_BYTES, "a certificate").decode("ascii", "replace")
             certificate = check_certificate(pem.encode("ascii", "replace"))
         except IdentityError as error:
-            raise TaskError(f"{file.filename}: {error}; ask that party for what its page Identity gives") from error
+            raise TaskError(
+                say(
+                    "{file}: {error}; ask that party for what its page Identity gives",
+                    file=file.filename,
+                    error=text_of(error),
+                )
+            ) from error
         found.append(Collaborator(certificate.name, certificate.name, pem, certificate.fingerprint, True))
     if not found:
         raise TaskError("a task has one collaborator or more: choose the certificate files that they have sent")
@@ -89,7 +96,7 @@ def planned_terms(form: FormData, collaborators: list[Collaborator]) -> PlannedT
             fusion=cast(Any, text_in(form, "fusion") or "separate"),  # checked there
         )
     except ValidationError as error:
-        raise TaskError(f"cannot create the task: {describe(error)}") from error
+        raise TaskError(say("cannot create the task: {why}", why=describe(error))) from error
 
 
 def accepted_limits(form: FormData) -> AcceptedLimits:
@@ -103,4 +110,4 @@ def accepted_limits(form: FormData) -> AcceptedLimits:
             projection_lr=rate_in(form, "projection_lr"), **{name: count_in(form, name) for name in LIMITS}
         )
     except ValidationError as error:
-        raise TaskError(f"cannot join so: {describe(error)}") from error
+        raise TaskError(say("cannot join so: {why}", why=describe(error))) from error

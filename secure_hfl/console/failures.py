@@ -14,15 +14,16 @@ from secure_hfl.errors import TaskNotFound
 
 def failure_page(request: Request, error: Exception) -> Response:
     """The page for an error of ours, or of HTTP; of any other it says no more than that there is one."""
+    problem: SecureHflError | None
     if isinstance(error, SecureHflError):
-        status, detail = (404 if isinstance(error, TaskNotFound) else 400), str(error) or type(error).__name__
+        status, problem = (404 if isinstance(error, TaskNotFound) else 400), error
     else:
-        status, detail = (error.status_code if isinstance(error, HTTPException) else 500), ""
+        status, problem = (error.status_code if isinstance(error, HTTPException) else 500), None
     if status == 401:
         return render(request, "sign_in.html.j2", status, was_refused=False)
     words = words_of(request)
     kind = str(status) if words.has(f"failure.{status}") else "other"
-    return render(request, "failure.html.j2", status, kind=kind, detail=detail)
+    return render(request, "failure.html.j2", status, kind=kind, problem=problem)
 
 
 async def shown(request: Request, error: Exception) -> Response:

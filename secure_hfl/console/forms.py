@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from protocols.core.sentence import say
 from secure_hfl.console.context import context_of, session_of
 from secure_hfl.console.sessions import is_own_form
 from secure_hfl.errors import ConfigurationError
@@ -110,7 +111,9 @@ def count_in(form: FormData, name: str) -> int:
     try:
         return int(text or 0)
     except ValueError:
-        raise ConfigurationError(f"{name.replace('_', ' ')}: {text!r} is no whole number; 0 or nothing: any") from None
+        raise ConfigurationError(
+            say("{field}: {text!r} is no whole number; 0 or nothing: any", field=name.replace("_", " "), text=text)
+        ) from None
 
 
 def rate_in(form: FormData, name: str) -> float:
@@ -119,7 +122,9 @@ def rate_in(form: FormData, name: str) -> float:
     try:
         return float(text or 0)
     except ValueError:
-        raise ConfigurationError(f"{name.replace('_', ' ')}: {text!r} is no number; 0 or nothing: any") from None
+        raise ConfigurationError(
+            say("{field}: {text!r} is no number; 0 or nothing: any", field=name.replace("_", " "), text=text)
+        ) from None
 
 
 def files_in(form: FormData, name: str) -> list[UploadFile]:
@@ -135,5 +140,7 @@ def bytes_of(file: UploadFile, most: int, what: str) -> bytes:
     """
     data = file.file.read(most + 1)
     if len(data) > most:
-        raise ConfigurationError(f"{file.filename}: {what} has at most {most:,} bytes, this has more")
+        raise ConfigurationError(
+            say("{file}: {what} has at most {most:,} bytes, this has more", file=file.filename, what=what, most=most)
+        )
     return data

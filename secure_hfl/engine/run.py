@@ -21,6 +21,7 @@ from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
 from secure_hfl import progress_file
 from secure_hfl.checkpoints.snapshot import Snapshot
+from secure_hfl.engine.abort_codes import code_of
 from secure_hfl.engine.failure import Failure, diagnose, one_line
 from secure_hfl.engine.id_forms import what_may_not_match
 from secure_hfl.engine.models import Models
@@ -259,7 +260,7 @@ class Run:
         where = bench.peers.place
         told, seconds = str(cause).rstrip("."), bench.user.schedule_timeout
         logger.warning(f"Interrupted in {where}: {told}. Waiting {seconds:g} s to go on from the last checkpoint.")
-        bench.progress.emit("interrupted", reason=one_line(str(cause)))
+        bench.progress.emit("interrupted", reason=one_line(str(cause)), code=str(code_of(cause)))
         reason = f"{party} was interrupted in {where} and waits for all to come back"
         bench.peers.abort(Failure(party, AbortCode.CONNECTION_LOST, reason))
         bench.close()
@@ -304,7 +305,7 @@ class Run:
         self._failed_test.keep(error, bench.peers.place.phase, takes_their_word=True)
         bench.peers.abort(failure)
         task.store.fail(task.record.task_id, failure.reason)
-        bench.progress.emit("end", ok=False, reason=failure.reason)
+        bench.progress.emit("end", ok=False, reason=failure.reason, code=str(failure.code))
         return failure
 
 

@@ -200,7 +200,7 @@ class _RunThread(threading.Thread):
         logger.warning(f"Task {task.record.task_id} failed: {failure.reason} ({LEFT_BEHIND})")
         bench.peers.abort(failure)
         self._task.close()
-        bench.progress.emit("end", ok=False, reason=failure.reason)
+        bench.progress.emit("end", ok=False, reason=failure.reason, code=str(failure.code))
         self._end(TaskFailed(failure.reason, LEFT_BEHIND))
 
 

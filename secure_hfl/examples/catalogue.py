@@ -76,13 +76,18 @@ class Example:
         """Of training, in a round."""
         return math.ceil(self.train_ids / self.batch_size)
 
+    @property
+    def has_library(self) -> bool:
+        """Whether what its scripts import is installed."""
+        return not self.library or find_spec(self.library) is not None
+
     def check_library(self) -> None:
         """Before a run.
 
         Raises:
             ConfigurationError: its library is not installed; says how to install it.
         """
-        if self.library and find_spec(self.library) is None:
+        if not self.has_library:
             raise ConfigurationError(
                 f"the example {self.name} needs {self.library}: pip install 'secure-hfl[{self.extra}]'"
             )

@@ -79,6 +79,7 @@ class RunStory:
         resumes: how often it has gone on.
         ended: None, "ok", or "failed".
         reason: of that.
+        code: the `AbortCode` of that, or of the interruption; "": unknown.
     """
 
     run: str = ""
@@ -104,6 +105,7 @@ class RunStory:
     resumes: int = 0
     ended: str | None = None
     reason: str = ""
+    code: str = ""
     _seconds_before: float = 0.0
     """Of processes that have ended."""
 
@@ -133,7 +135,7 @@ class RunStory:
             self._seconds_before += self.last_at - self._process_began_at
         self._process_began_at = float(event["at"])
         self.began_at = self.began_at or self._process_began_at
-        self.ended, self.reason, self.phase = None, "", ""
+        self.ended, self.reason, self.phase, self.code = None, "", "", ""
         self._begin_conversation()
 
     def _on_phase(self, event: Mapping[str, Any]) -> None:
@@ -198,7 +200,7 @@ class RunStory:
         self.work = {}
 
     def _on_interrupted(self, event: Mapping[str, Any]) -> None:
-        self.interrupted = str(event["reason"]) or "?"
+        self.interrupted, self.code = str(event["reason"]) or "?", str(event.get("code", ""))
         self._begin_conversation()
 
     def _on_resumed(self, event: Mapping[str, Any]) -> None:
@@ -208,7 +210,7 @@ class RunStory:
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.ended, self.reason = ("ok" if event["ok"] else "failed"), str(event["reason"])
-        self.interrupted = ""
+        self.interrupted, self.code = "", str(event.get("code", ""))
         self._begin_conversation()
 
     def _begin_conversation(self) -> None:

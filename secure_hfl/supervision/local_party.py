@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from protocols.core.sentence import say
 from secure_hfl.errors import DataCheckFailed, TaskStateError
 from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.supervision.script_folders import Choice
@@ -174,14 +175,18 @@ class LocalParty:
         record = self._store.get(self.task_id)
         status = self.status(record)
         if status.state is PartyState.FINISHED:
-            raise TaskStateError(f"task {record.name!r} is finished; create a new one to train again")
+            raise TaskStateError(say("task {name!r} is finished; create a new one to train again", name=record.name))
         if status.state.is_live:
-            raise TaskStateError(f"task {record.name!r} is running in process {status.pid}; stop that one first")
+            raise TaskStateError(
+                say("task {name!r} is running in process {pid}; stop that one first", name=record.name, pid=status.pid)
+            )
         if options.resume and not status.can_resume:
             raise TaskStateError("there is no checkpoint to go on from; start the task anew")
         check = record.data_check
         if check is not None and not check.passed:
-            raise DataCheckFailed(f"the data check failed: {check.message}; repair the data and check again")
+            raise DataCheckFailed(
+                say("the data check failed: {message}; repair the data and check again", message=check.message)
+            )
 
     def _ran_last(self, last: Started | None) -> tuple[Started | None, bool]:
         """The last process from here, unless another one from elsewhere ran later; and whether it began the task."""

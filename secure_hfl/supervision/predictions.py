@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 
+from protocols.core.sentence import say
 from secure_hfl.errors import ConfigurationError, TaskStateError
 from secure_hfl.files import write_private
 from secure_hfl.supervision.local_party import CONSOLE, party_environment
@@ -79,7 +80,9 @@ class _OfTask:
     def _check(self) -> None:
         record = self._store.get(self.task_id)
         if not record.finished:
-            raise TaskStateError(f"task {record.name!r} is not finished; predictions need a finished one")
+            raise TaskStateError(
+                say("task {name!r} is not finished; predictions need a finished one", name=record.name)
+            )
 
 
 class PredictionRun(_OfTask):
@@ -107,7 +110,13 @@ class PredictionRun(_OfTask):
             TaskStateError: a prediction is under way, or the task is not finished.
         """
         if kind not in KINDS:
-            raise ConfigurationError(f"ids come in files of kind {', '.join(KINDS)}, not {kind or 'without a name'!r}")
+            raise ConfigurationError(
+                say(
+                    "ids come in files of kind {kinds}, not {kind!r}",
+                    kinds=", ".join(KINDS),
+                    kind=kind or "without a name",
+                )
+            )
         if not ids.strip():
             raise ConfigurationError("there is no id: type some, one a line, or choose a file")
         if self.process.is_alive():

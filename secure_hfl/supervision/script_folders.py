@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from protocols.core.sentence import say
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.examples.catalogue import EXAMPLES, Script
 from secure_hfl.tasks import TaskRecord
@@ -53,7 +54,7 @@ class ScriptFolders:
         self._has_examples = has_examples
 
     def choices(self, record: TaskRecord) -> list[Choice]:
-        """What may be run as this party of this task: its own scripts by name, then examples that fit."""
+        """What may be run as this party of this task: its own scripts by name, then examples that fit and can run."""
         own = [Choice(str(path), self._label(path), path) for path in self._files(SCRIPT)]
         return [*own, *self._examples(record)]
 
@@ -72,9 +73,11 @@ class ScriptFolders:
         folder = self._folder_of(path)
         if folder is None:
             there = ", ".join(map(str, self.folders)) or "none was named: secure-hfl console --scripts FOLDER"
-            raise ConfigurationError(f"{key!r} is in no folder whose scripts may be run here ({there})")
+            raise ConfigurationError(
+                say("{key!r} is in no folder whose scripts may be run here ({there})", key=key, there=there)
+            )
         if path.suffix != SCRIPT or not path.is_file():
-            raise ConfigurationError(f"{path} is no Python script")
+            raise ConfigurationError(say("{path} is no Python script", path=path))
         return Choice(key, self._label(path), path)
 
     def tables(self) -> list[Choice]:
@@ -86,7 +89,9 @@ class ScriptFolders:
         for choice in self.tables():
             if choice.key == key:
                 return choice
-        raise ConfigurationError(f"{key!r} is no table in the folders {', '.join(map(str, self.folders))}")
+        raise ConfigurationError(
+            say("{key!r} is no table in the folders {folders}", key=key, folders=", ".join(map(str, self.folders)))
+        )
 
     def _folder_of(self, path: Path) -> Path | None:
         """The folder that a file is in, if neither dots nor links lead elsewhere."""
@@ -114,7 +119,7 @@ class ScriptFolders:
         if not self._has_examples:
             return
         for name, example in EXAMPLES.items():
-            if example.parties != len(record.participants):
+            if example.parties != len(record.participants) or not example.has_library:
                 continue
             for script in _of_role(example.host, example.collaborators, record):
                 yield Choice(f"{EXAMPLE}{name}", name, script.path, script.environment, True)

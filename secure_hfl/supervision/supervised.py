@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from protocols.core.sentence import say
 from secure_hfl.cli.output import one_line
 from secure_hfl.errors import TaskStateError
 from secure_hfl.files import write_private
@@ -111,7 +112,7 @@ class Supervised:
             try:
                 process = self._spawn(command, environment, working_directory)
             except OSError as error:
-                raise TaskStateError(f"it cannot be started: {error}") from error
+                raise TaskStateError(say("it cannot be started: {error}", error=str(error))) from error
             # It is there until it is waited for, however soon it ends.
             identity = ProcessIdentity.of(process.pid)
             if identity is None:

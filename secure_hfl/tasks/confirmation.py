@@ -14,6 +14,7 @@ import base64
 from hashlib import sha256
 from hmac import compare_digest
 
+from protocols.core.sentence import say
 from secure_hfl.errors import InvalidInvite
 from secure_hfl.tasks.invite import Invite
 
@@ -41,14 +42,24 @@ def check_fingerprint(invite: Invite, told: str) -> None:
     ours, theirs = _plain(invite.host.fingerprint), _plain(told)
     if len(theirs) != len(ours) or not set(theirs) <= _HEX:
         raise InvalidInvite(
-            f"--host-fingerprint: a fingerprint has {len(ours)} hexadecimal digits; ask {invite.host.name} for all of "
-            "what `secure-hfl identity` prints there"
+            say(
+                "--host-fingerprint: a fingerprint has {digits} hexadecimal digits; ask {name} for all of what "
+                "`secure-hfl identity` prints there",
+                digits=len(ours),
+                name=invite.host.name,
+            )
         )
     if not compare_digest(ours, theirs):
         raise InvalidInvite(
-            f"the invite to {invite.name!r} has another certificate of the host {invite.host.name!r} than you were "
-            f"told: {invite.host.fingerprint}, not {told}. Somebody may have swapped the file: do not join. Ask "
-            f"{invite.host.name}, by telephone, what `secure-hfl identity` prints there, and for the invite once more"
+            say(
+                "the invite to {name!r} has another certificate of the host {host!r} than you were told: "
+                "{fingerprint}, not {told}. Somebody may have swapped the file: do not join. Ask {host}, by "
+                "telephone, what `secure-hfl identity` prints there, and for the invite once more",
+                name=invite.name,
+                host=invite.host.name,
+                fingerprint=invite.host.fingerprint,
+                told=told,
+            )
         )
 
 
@@ -63,9 +74,14 @@ def check_pairing_code(invite: Invite, told: str) -> None:
     """
     if not compare_digest(_plain(pairing_code(invite)).encode(), _plain(told).encode("utf-8", "replace")):
         raise InvalidInvite(
-            f"the invite to {invite.name!r} does not have the pairing code {told}. Somebody may have changed the file, "
-            f"or it is of another task: do not join. Ask {invite.host.name}, by telephone, for the pairing code that "
-            "`secure-hfl task create` or `task invite` prints there, and the console's page Invite shows"
+            say(
+                "the invite to {name!r} does not have the pairing code {told}. Somebody may have changed the "
+                "file, or it is of another task: do not join. Ask {host}, by telephone, for the pairing code "
+                "that `secure-hfl task create` or `task invite` prints there, and the console's page Invite shows",
+                name=invite.name,
+                told=told,
+                host=invite.host.name,
+            )
         )
 
 

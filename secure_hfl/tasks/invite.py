@@ -18,6 +18,7 @@ from typing import Final, Literal
 from pydantic import ValidationError, model_validator
 
 from protocols.core.errors import WrongSession
+from protocols.core.sentence import say
 from protocols.task.terms import Declared
 from secure_hfl.errors import InvalidInvite, SchemeMismatch, TaskError, TermsMismatch
 from secure_hfl.identity import Identity
@@ -94,11 +95,18 @@ class Invite(Model):
             InvalidInvite: says what is wrong, and in which field of `source`.
         """
         if len(data) > MAX_INVITE_BYTES:
-            raise InvalidInvite(f"{source}: an invite has at most {MAX_INVITE_BYTES} bytes, this has {len(data)}")
+            raise InvalidInvite(
+                say(
+                    "{source}: an invite has at most {most} bytes, this has {n}",
+                    source=source,
+                    most=MAX_INVITE_BYTES,
+                    n=len(data),
+                )
+            )
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            raise InvalidInvite(f"{source}: {describe(error)}") from error
+            raise InvalidInvite(say("{source}: {why}", source=source, why=describe(error))) from error
 
     @classmethod
     def read(cls, path: Path) -> Invite:
@@ -111,9 +119,13 @@ class Invite(Model):
             with path.open("rb") as file:
                 data = file.read(MAX_INVITE_BYTES + 1)
         except OSError as error:
-            raise InvalidInvite(f"{path}: {error.strerror}; ask the host for the invite file") from error
+            raise InvalidInvite(
+                say("{path}: {error}; ask the host for the invite file", path=path, error=error.strerror)
+            ) from error
         if len(data) > MAX_INVITE_BYTES:
-            raise InvalidInvite(f"{path}: an invite has at most {MAX_INVITE_BYTES} bytes, this has more")
+            raise InvalidInvite(
+                say("{path}: an invite has at most {most} bytes, this has more", path=path, most=MAX_INVITE_BYTES)
+            )
         return cls.parse(data, str(path))
 
     def write(self, path: Path) -> None:
@@ -127,7 +139,7 @@ class Invite(Model):
             with open(descriptor, "wb") as file:
                 file.write(self.model_dump_json(indent=2).encode() + b"\n")
         except OSError as error:
-            raise TaskError(f"{path}: {error.strerror}; give a new file name") from error
+            raise TaskError(say("{path}: {error}; give a new file name", path=path, error=error.strerror)) from error
 
 
 def create_task(
@@ -171,7 +183,7 @@ def create_task(
             terms=terms or PlannedTerms(),
         )
     except ValidationError as error:
-        raise TaskError(f"cannot create the task: {describe(error)}") from error
+        raise TaskError(say("cannot create the task: {why}", why=describe(error))) from error
     return store.create(_record(invite, host)), invite
 
 
@@ -203,17 +215,29 @@ def join_task(
     if own is None:
         listed = ", ".join(f"{party.name!r} {party.fingerprint}" for party in invite.collaborators)
         raise InvalidInvite(
-            f"the invite to {invite.name!r} is not for this identity: its own certificate is {identity.fingerprint}, "
-            f"the invite is for {listed}; send the host this identity's certificate and ask for a new invite"
+            say(
+                "the invite to {name!r} is not for this identity: its own certificate is {fingerprint}, the "
+                "invite is for {listed}; send the host this identity's certificate and ask for a new invite",
+                name=invite.name,
+                fingerprint=identity.fingerprint,
+                listed=listed,
+            )
         )
     if own.role == "host":
-        raise InvalidInvite(f"this identity hosts {invite.name!r}: send the invite to the collaborators instead")
+        raise InvalidInvite(
+            say("this identity hosts {name!r}: send the invite to the collaborators instead", name=invite.name)
+        )
     if scheme is None:
         _require_encryption(invite)
     if scheme is not None and scheme != invite.scheme:
         raise SchemeMismatch(
-            f"the invite to {invite.name!r} asks for scheme {invite.scheme}, this side for {scheme}; agree with the "
-            "host on one, the task is created with it"
+            say(
+                "the invite to {name!r} asks for scheme {scheme}, this side for {ours}; agree with the host on "
+                "one, the task is created with it",
+                name=invite.name,
+                scheme=invite.scheme,
+                ours=scheme,
+            )
         )
     limits = limits or AcceptedLimits()
     _check_terms(invite, limits)
@@ -226,21 +250,34 @@ def _check_terms(invite: Invite, limits: AcceptedLimits) -> None:
     try:
         limits.limits.check("this side", declared, plan.max_width, is_final=False)
     except WrongSession as error:
-        raise TermsMismatch(f"the invite to {invite.name!r} is for more than this side allows: {error}") from error
+        raise TermsMismatch(
+            say("the invite to {name!r} is for more than this side allows: {error}", name=invite.name, error=str(error))
+        ) from error
 
 
 def _require_encryption(invite: Invite) -> None:
     """Raises `SchemeMismatch` for a scheme that must be asked for by name."""
-    asked, agree = invite.scheme, f"if you agree, say so with scheme {invite.scheme} (--scheme {invite.scheme})"
+    asked = invite.scheme
+    agree = say("if you agree, say so with scheme {scheme} (--scheme {scheme})", scheme=asked)
     if asked not in scheme_names():
         raise SchemeMismatch(
-            f"the invite to {invite.name!r} asks for scheme {asked}, which is not installed here; install its package "
-            f"first, or {agree}"
+            say(
+                "the invite to {name!r} asks for scheme {asked}, which is not installed here; install its "
+                "package first, or {agree}",
+                name=invite.name,
+                asked=asked,
+                agree=agree,
+            )
         )
     if is_plaintext(asked):
         raise SchemeMismatch(
-            f"the invite to {invite.name!r} asks for scheme {asked}: features and gradients would travel unencrypted "
-            f"for the host to read; {agree}"
+            say(
+                "the invite to {name!r} asks for scheme {asked}: features and gradients would travel unencrypted "
+                "for the host to read; {agree}",
+                name=invite.name,
+                asked=asked,
+                agree=agree,
+            )
         )
 
 
@@ -260,8 +297,13 @@ def resolve_task(store: TaskStore, reference: str, chosen: str | None = None) ->
         record = store.get(reference)
         if chosen is not None and store.get(chosen).task_id != record.task_id:
             raise TaskError(
-                f"the script is for task {record.task_id} ({record.name!r}), the run's options say {chosen!r}; "
-                "use the same one, or YOUR_TASK_ID in the script"
+                say(
+                    "the script is for task {task_id} ({name!r}), the run's options say {chosen!r}; use the same "
+                    "one, or YOUR_TASK_ID in the script",
+                    task_id=record.task_id,
+                    name=record.name,
+                    chosen=chosen,
+                )
             )
         return record
     if chosen is not None:

@@ -22,6 +22,7 @@ from pydantic import (
 
 from protocols.core.envelope import MAX_ROUND
 from protocols.core.randomness import OsRandomness
+from protocols.core.sentence import say, text_of
 from protocols.task.terms import MAX_COUNT, MAX_OTHERS, MAX_RATE, MAX_WIDTH_LIMIT, RunLimits
 from secure_hfl.errors import IdentityError
 from secure_hfl.identity import check_certificate, fingerprint_of, rewritten
@@ -52,7 +53,9 @@ def split_address(address: str) -> tuple[str, int]:
     """
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):([0-9]{1,5})", address)
     if match is None or not 1 <= int(match[3]) <= 65535:
-        raise ValueError(f"an address reads host:port with a port from 1 to 65535, not {address!r}")
+        raise ValueError(
+            say("an address reads host:port with a port from 1 to 65535, not {address!r}", address=address)
+        )
     return match[1] or match[2], int(match[3])
 
 
@@ -153,15 +156,19 @@ def check_participants(host: Participant, collaborators: tuple[Participant, ...]
     if wrong:
         raise ValueError(f"participant {wrong[0]!r} has the wrong role: a task has one host, the others collaborate")
     if not 1 <= len(collaborators) <= MAX_COLLABORATORS:
-        raise ValueError(f"a task has 1 to {MAX_COLLABORATORS} collaborators, not {len(collaborators)}")
+        raise ValueError(
+            say("a task has 1 to {most} collaborators, not {n}", most=MAX_COLLABORATORS, n=len(collaborators))
+        )
     names: set[str] = set()
     owners: dict[str, str] = {}
     for party in everyone:
         # Names that differ in case only would be told apart by the program and mixed up by people.
         if party.name.casefold() in names:
-            raise ValueError(f"two participants are called {party.name!r}; give each a name of its own")
+            raise ValueError(say("two participants are called {name!r}; give each a name of its own", name=party.name))
         if party.fingerprint in owners:
-            raise ValueError(f"{owners[party.fingerprint]!r} and {party.name!r} have the same certificate")
+            raise ValueError(
+                say("{one!r} and {other!r} have the same certificate", one=owners[party.fingerprint], other=party.name)
+            )
         names.add(party.name.casefold())
         owners[party.fingerprint] = party.name
 
@@ -175,7 +182,9 @@ def check_certificates(participants: Iterable[Participant]) -> None:
         try:
             check_certificate(party.certificate_pem)
         except IdentityError as error:
-            raise ValueError(f"the certificate of {party.name!r}: {error}") from error
+            raise ValueError(
+                say("the certificate of {name!r}: {error}", name=party.name, error=text_of(error))
+            ) from error
 
 
 class TaskRecord(Model):
@@ -230,11 +239,14 @@ class TaskRecord(Model):
 
 def describe(error: ValidationError) -> str:
     """One line for the first problems that pydantic found: where, and what."""
-    problems = []
-    for detail in error.errors(include_url=False, include_input=False, include_context=False)[:3]:
+    problems: list[str] = []
+    for detail in error.errors(include_url=False, include_input=False)[:3]:
         # A part may be an unknown field's name, which a stranger chose: control characters are shown escaped.
         where = ".".join(repr(str(part)[:MAX_SHOWN])[1:-1] for part in detail["loc"])
-        what = detail["msg"].removeprefix("Value error, ")
-        problems.append(f"{where}: {what}" if where else what)
+        raised = detail.get("ctx", {}).get("error")
+        what = text_of(raised) if isinstance(raised, ValueError) else detail["msg"]
+        problems.append(say("{where}: {what}", where=where, what=what) if where else what)
     more = error.error_count() - len(problems)
+    if len(problems) == 1 and not more:
+        return problems[0]
     return "; ".join(problems) + (f"; and {more} more" if more > 0 else "")

@@ -46,11 +46,11 @@ def test_what_is_disclosed_is_said_in_chinese(scheme: str, kind: str) -> None:
     sentences = [each for field in learned for each in getattr(ledger, field)]
     sentences += [*ledger.never_sent_to_host, *ledger.never_sent_to_collaborator]
     for sentence in sentences:
-        said = Words("zh").learned(sentence)
+        said = Words("zh").said(sentence)
         assert re.search("[\u4e00-\u9fff]", said), sentence
         assert (host in sentence, collaborator in sentence) == (host in said, collaborator in said)
         assert ("in 7 rounds" in sentence.replace(collaborator, "")) == ("7 轮" in said)
-        assert Words("en").learned(sentence) == sentence
+        assert Words("en").said(sentence) == sentence
 
 
 def test_what_an_audit_may_find_besides_is_said_in_chinese() -> None:
@@ -63,12 +63,12 @@ def test_what_an_audit_may_find_besides_is_said_in_chinese() -> None:
     )
     assert set(found.host_learned) > set(terms.host_learned)
     for sentence in (*found.host_learned, *found.host_may_infer, *found.collaborator_may_infer):
-        assert re.search("[\u4e00-\u9fff]", Words("zh").learned(sentence)), sentence
-    assert "0.5-差分隐私" in Words("zh").learned(found.collaborator_may_infer[0])
+        assert re.search("[\u4e00-\u9fff]", Words("zh").said(sentence)), sentence
+    assert "0.5-差分隐私" in Words("zh").said(found.collaborator_may_infer[0])
 
 
 def test_a_sentence_of_a_scheme_from_elsewhere_stays() -> None:
-    assert Words("zh").learned("the colour of b's eyes") == "the colour of b's eyes"
+    assert Words("zh").said("the colour of b's eyes") == "the colour of b's eyes"
 
 
 def gaps(sentence: str) -> list[str]:

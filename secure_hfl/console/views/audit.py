@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from protocols.core.sentence import say
 from secure_hfl.audit.audit_files import Audited, audit_files
 from secure_hfl.audit.page import page, shown_values
-from secure_hfl.console.context import context_of, task_of
+from secure_hfl.console.context import context_of, task_of, words_of
 from secure_hfl.console.downloads import attachment
 from secure_hfl.console.forms import files_in, form_of, takes, text_in
 from secure_hfl.console.page import render_task
@@ -46,7 +47,7 @@ class Found:
 def ask(request: Request) -> Response:
     """Which transcripts there are."""
     return render_task(
-        request, "audit.html.j2", found=found_in(context_of(request).store, task_of(request)), problem=""
+        request, "audit.html.j2", found=found_in(context_of(request).store, task_of(request)), problem=None
     )
 
 
@@ -57,18 +58,20 @@ def audit(request: Request) -> Response:
     known = {each.name for each in found_in(context.store, record)}
     name = text_in(form, "transcript")
     if name not in known:
-        raise ConfigurationError(f"there is no transcript {name!r} in this task; choose one of the list")
+        raise ConfigurationError(say("there is no transcript {name!r} in this task; choose one of the list", name=name))
     with TemporaryDirectory(prefix="secure-hfl-audit-") as directory:
         peer = _saved(files_in(form, "peer"), Path(directory))
         own = context.store.directory(record.task_id) / name
         audited = context.apart(audit_files, own, peer, (), _pinned(record), with_timeline=True)
     if text_in(form, "as") == "file":
-        return attachment(page(audited).encode(), f"audit-{record.name}.html", "text/html; charset=utf-8")
+        words = words_of(request)
+        report = page(audited, words.said, words.language)
+        return attachment(report.encode(), f"audit-{record.name}.html", "text/html; charset=utf-8")
     return _shown(request, audited, name)
 
 
 def _shown(request: Request, audited: Audited, name: str) -> Response:
-    values = shown_values(audited)
+    values = shown_values(audited, words_of(request).said)
     return render_task(request, "audit_report.html.j2", name=name, verdict=audited.verdict.name.lower(), **values)
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from protocols.core.sentence import say
 from secure_hfl.bench.model import PLAIN, Benchmark
 from secure_hfl.bench.numbers import against, measured, of_scheme, seconds, size, times
 from secure_hfl.console.context import context_of
@@ -67,7 +68,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; measure first, on the page before") from error
+        raise ConfigurationError(
+            say("{path}: {error}; measure first, on the page before", path=path, error=error.strerror)
+        ) from error
 
 
 def _rows(found: Benchmark) -> Iterator[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from protocols.core.errors import SecureHflError
+from protocols.core.sentence import say
 from secure_hfl.cli.identity import existing_identity
 from secure_hfl.console.context import context_of
 from secure_hfl.console.drafts import Collaborator, planned_terms, reviewed, uploaded
@@ -43,22 +44,26 @@ def create(request: Request) -> Response:
         try:
             return _second(request, values, uploaded(form), form)
         except SecureHflError as error:
-            return _first(request, values, str(error))
+            return _first(request, values, error)
     collaborators = reviewed(form)
     try:
         return _created(request, values, collaborators, form)
     except SecureHflError as error:
-        return _second(request, values, collaborators, form, str(error))
+        return _second(request, values, collaborators, form, error)
 
 
-def _first(request: Request, values: dict[str, str], problem: str = "") -> Response:
+def _first(request: Request, values: dict[str, str], problem: Exception | None = None) -> Response:
     status = 400 if problem else 200
     values = {name: values.get(name, "") for name in FIELDS}
     return render(request, "create.html.j2", status, values=values, schemes=offered(), problem=problem)
 
 
 def _second(
-    request: Request, values: dict[str, str], collaborators: list[Collaborator], form: FormData, problem: str = ""
+    request: Request,
+    values: dict[str, str],
+    collaborators: list[Collaborator],
+    form: FormData,
+    problem: Exception | None = None,
 ) -> Response:
     identity = existing_identity(context_of(request).home)
     names = [each.name for each in collaborators]
@@ -91,7 +96,7 @@ def _by_name(collaborators: Sequence[Collaborator]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for each in collaborators:
         if each.name in found:
-            raise TaskError(f"two collaborators are called {each.name!r}; give each a name of its own")
+            raise TaskError(say("two collaborators are called {name!r}; give each a name of its own", name=each.name))
         found[each.name] = each.pem.encode("ascii", "replace")
     return found
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from protocols.core.sentence import say
 from secure_hfl.console.context import context_of
 from secure_hfl.console.downloads import attachment
 from secure_hfl.console.forms import form_of, text_in
@@ -62,7 +63,9 @@ def certificate(request: Request) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise IdentityError(f"{path}: {error.strerror}; make an identity first, on the page Identity") from error
+        raise IdentityError(
+            say("{path}: {error}; make an identity first, on the page Identity", path=path, error=error.strerror)
+        ) from error
 
 
 def qr_code(text: str) -> Markup:

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from protocols.core.sentence import say
 from secure_hfl.console.context import task_of
 from secure_hfl.console.downloads import attachment
 from secure_hfl.console.page import render_task
@@ -27,7 +28,13 @@ def download(request: Request) -> Response:
 def _invite(request: Request) -> Invite:
     record = task_of(request)
     if record.role != "host":
-        raise TaskError(f"task {record.task_id} is hosted by {record.host.name!r}; only the host gives invites")
+        raise TaskError(
+            say(
+                "task {task_id} is hosted by {name!r}; only the host gives invites",
+                task_id=record.task_id,
+                name=record.host.name,
+            )
+        )
     return Invite.of(record)
 
 

@@ -27,7 +27,7 @@ _FINGERPRINT_DIGITS = 64
 
 def ask(request: Request) -> Response:
     """The first page, empty."""
-    return render(request, "join.html.j2", told="", problem="")
+    return render(request, "join.html.j2", told="", problem=None)
 
 
 @takes(2 * MAX_INVITE_BYTES)
@@ -40,14 +40,14 @@ def join(request: Request) -> Response:
         invite = _sent(form)
         check_told(invite, told)
     except SecureHflError as error:
-        return render(request, "join.html.j2", 400, told=told, problem=str(error))
+        return render(request, "join.html.j2", 400, told=told, problem=error)
     if text_in(form, "step") != "join":
         return _terms(request, invite, told, form)
     try:
         accepts = invite.scheme if text_in(form, "accepts_plain") == "yes" else None
         record = join_task(context_of(request).store, identity, invite, accepts, accepted_limits(form))
     except SecureHflError as error:
-        return _terms(request, invite, told, form, str(error))
+        return _terms(request, invite, told, form, error)
     return RedirectResponse(f"/tasks/{record.task_id}", 303)
 
 
@@ -77,7 +77,7 @@ def _sent(form: FormData) -> Invite:
     return Invite.parse(text.encode("utf-8", "replace"))
 
 
-def _terms(request: Request, invite: Invite, told: str, form: FormData, problem: str = "") -> Response:
+def _terms(request: Request, invite: Invite, told: str, form: FormData, problem: Exception | None = None) -> Response:
     own = existing_identity(context_of(request).home).fingerprint
     names = [each.name for each in invite.collaborators]
     about = [each.name for each in invite.collaborators if each.fingerprint == own]

@@ -72,7 +72,7 @@ def predict(request: Request) -> Response:
     return _page(request)
 
 
-def _page(request: Request, problem: str = "") -> Response:
+def _page(request: Request, problem: Exception | None = None) -> Response:
     parts = PredictParts(request)
     shown = parts.look()
     text, _ = parts.log.read()
@@ -143,7 +143,7 @@ def _then_back(request: Request, act: Callable[[], object]) -> Response:
     try:
         act()
     except SecureHflError as error:
-        return _page(request, str(error))
+        return _page(request, error)
     return RedirectResponse(f"/tasks/{record.task_id}/predict", 303)
 
 

@@ -30,7 +30,7 @@ def task(request: Request) -> Response:
     return _page(request)
 
 
-def _page(request: Request, problem: str = "") -> Response:
+def _page(request: Request, problem: Exception | None = None) -> Response:
     parts = TaskParts(request, task_of(request).task_id)
     seen = parts.look()
     log = log_of(request)
@@ -153,7 +153,7 @@ def _then_back(request: Request, act: Callable[[], object]) -> Response:
     try:
         act()
     except SecureHflError as error:
-        return _page(request, str(error))
+        return _page(request, error)
     return RedirectResponse(f"/tasks/{record.task_id}", 303)
 
 

@@ -1,17 +1,23 @@
-"""The console's words: a folder a language, a file a page. `{name}` in a sentence is filled in where it is shown."""
+"""The console's words: a folder a language, a file a page. `{name}` in a sentence is filled in where it is shown.
+
+en/, zh/        what the pages say, by page and name
+said/zh/        what the rest of the program says, by its English
+kinds/zh.json   what an error means, by its class
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from protocols.core.sentence import Sentence, text_of
 
 LANGUAGES: Mapping[str, str] = {"en": "English", "zh": "中文"}
 DEFAULT = "en"
 _HERE = Path(__file__).parent
-_GAPS = {"rounds": r"(?P<rounds>[0-9]+) rounds?", "epsilon": r"(?P<epsilon>[0-9.e+-]+)"}
 
 
 @cache
@@ -25,25 +31,25 @@ def catalogue(language: str) -> Mapping[str, str]:
 
 
 @cache
-def ledger_sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The sentences of the leakage ledger as they are found in English, with the names in them, and in a language."""
-    path = _HERE / f"ledger.{language}.json"
-    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return tuple((_filled(english), sentence) for english, sentence in known.items())
+def sentences(language: str) -> Mapping[str, str]:
+    """What the rest of the program says, by its English, gaps and all: ledger, report of an audit, checks, errors."""
+    paths = sorted((_HERE / "said" / language).glob("*.json"))
+    return {english: said for path in paths for english, said in json.loads(path.read_text("utf-8")).items()}
 
 
-def _filled(english: str) -> re.Pattern[str]:
-    """What a sentence with gaps may have become; every gap is the same wherever it comes again."""
-    seen: set[str] = set()
+@cache
+def kinds(language: str) -> Mapping[str, str]:
+    """What an error of a kind means and what to do, by the name of its class; for texts that nobody has translated."""
+    path = _HERE / "kinds" / f"{language}.json"
+    found: Mapping[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
 
-    def gap(match: re.Match[str]) -> str:
-        name = match[1]
-        if name in seen:
-            return f"(?P={name})"
-        seen.add(name)
-        return _GAPS.get(name, f"(?P<{name}>.+?)")
 
-    return re.compile(re.sub(r"\\\{(\w+)\\\}", gap, re.escape(english)), re.DOTALL)
+class Explained(NamedTuple):
+    """An error in the language of who reads it, and its English text where that one says more."""
+
+    text: str
+    english: str
 
 
 def chosen(*wishes: str | None) -> str:
@@ -71,9 +77,31 @@ class Words:
         """Whether there is such a sentence."""
         return key in catalogue(self.language)
 
-    def learned(self, sentence: str) -> str:
-        """A sentence of the leakage ledger. In English where nobody has translated it: of a scheme from elsewhere."""
-        for pattern, translated in ledger_sentences(self.language):
-            if match := pattern.fullmatch(sentence):
-                return translated.format(**match.groupdict())
-        return sentence
+    def said(self, text: str) -> str:
+        """A sentence of the program; as it is where nobody has translated it: of a scheme from elsewhere, or a name."""
+        known = sentences(self.language)
+        if not isinstance(text, Sentence):
+            return known.get(text, text)
+        translated = known.get(text.template)
+        if translated is None:
+            return str(text)
+        return translated.format(**{name: self._filled_in(value) for name, value in text.values.items()})
+
+    def _filled_in(self, value: object) -> object:
+        """What stands in a gap: a sentence is said, too; a single word is left, for it may be somebody's name."""
+        return self.said(value) if isinstance(value, str) and (isinstance(value, Sentence) or " " in value) else value
+
+    def explained(self, problem: Exception | str, kind: str = "") -> Explained:
+        """An error.
+
+        Args:
+            problem: it, or what it said.
+            kind: name of its class, where only its text is here.
+        """
+        text = problem if isinstance(problem, str) else text_of(problem)
+        said, known = self.said(text), kinds(self.language)
+        if self.language == DEFAULT or said != text:
+            return Explained(said, "")
+        names = [kind or getattr(problem, "kind", ""), *(each.__name__ for each in type(problem).__mro__)]
+        meaning = next((known[name] for name in names if name in known), "")
+        return Explained(meaning, text)
