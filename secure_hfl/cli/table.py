@@ -21,13 +21,18 @@ Data = Annotated[
 Sql = Annotated[
     str | None,
     typer.Option(
-        "--sql", metavar="URL", help="A database that SQLAlchemy knows. Its password: $SECURE_HFL_SQL_PASSWORD."
+        "--sql",
+        metavar="URL",
+        help="A database that SQLAlchemy knows, or adbc+DRIVER://... Its password: $SECURE_HFL_SQL_PASSWORD.",
     ),
 ]
 Query = Annotated[
     str | None, typer.Option("--query", metavar="SQL", help="What gives the table, in order; with --sql.")
 ]
 Id = Annotated[str, typer.Option("--id", metavar="COLUMN", help="The column of ids, kept as they are written.")]
+IdMaybe = Annotated[
+    str | None, typer.Option("--id", metavar="COLUMN", help="The column of ids. Without it, columns are listed.")
+]
 LabelColumn = Annotated[str, typer.Option("--label", metavar="COLUMN", help="The column to predict.")]
 LabelMaybe = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="The column to predict, if any.")]
 LabelKindOption = Annotated[
@@ -96,7 +101,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    id: Id,
+    id: IdMaybe = None,
     data: Data = None,
     sql: Sql = None,
     query: Query = None,
@@ -111,15 +116,19 @@ def show(
     encoding: Encoding = None,
 ) -> None:
     """Types, missing values, and what would be left out."""
+    from secure_hfl.tables.columns import look
     from secure_hfl.tables.inspection import inspect
-    from secure_hfl.tables.summary import print_summary
+    from secure_hfl.tables.summary import print_columns, print_summary
 
     wishes = _wishes(
-        id, label=label, label_kind=label_kind, with_unlabelled=with_unlabelled, types=types, drop=drop,
+        id or "", label=label, label_kind=label_kind, with_unlabelled=with_unlabelled, types=types, drop=drop,
         missing=missing, decimal=decimal, delimiter=delimiter, encoding=encoding,
     )  # fmt: skip
     source = _source(data, sql, query, wishes)
-    print_summary(console(), source.where, inspect(source, wishes))
+    if id is None:
+        print_columns(console(), source.where, look(source, wishes.missing))
+    else:
+        print_summary(console(), source.where, inspect(source, wishes))
 
 
 def host(

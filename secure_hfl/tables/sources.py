@@ -5,11 +5,14 @@ A CSV file's cells come as text, so that "007" stays that; all others have types
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from protocols.core.errors import MissingExtra
 from secure_hfl.errors import TableError
 from secure_hfl.tables.csv_format import check_names, find_format, wrong_encoding
 from secure_hfl.tables.problems import check_extra, rows
@@ -17,6 +20,9 @@ from secure_hfl.tables.problems import check_extra, rows
 BATCH_ROWS = 1 << 16
 MAX_COLUMNS = 4096
 """More are refused: a bottom model's first layer would have as many inputs, and each column is looked at."""
+
+ADBC = "adbc+"
+"""What the address of a database begins with that an ADBC driver reads."""
 
 SQL_PASSWORD = "SECURE_HFL_SQL_PASSWORD"  # noqa: S105 - the variable's name
 """The variable that has a database's password, which no script keeps."""
@@ -59,7 +65,7 @@ def open_source(
     check_extra("pyarrow", "data", "tables")
     source: Source
     if query is not None:
-        source = SqlSource(str(data), query)
+        source = AdbcSource(str(data), query) if str(data).startswith(ADBC) else SqlSource(str(data), query)
     elif isinstance(data, (str, os.PathLike)):
         path = Path(data)
         is_parquet = path.suffix.lower() in (".parquet", ".pq")
@@ -226,6 +232,13 @@ def mixed_column(where: str, name: str) -> TableError:
 
 def without_password(url: str) -> str:
     """A database's address as a script may hold it; a password in it goes into this process's environment."""
+    if url.startswith(ADBC):
+        split = urlsplit(url)
+        if split.password is None:
+            return url
+        os.environ[SQL_PASSWORD] = unquote(split.password)
+        user, at, place = split.netloc.rpartition("@")
+        return urlunsplit(split._replace(netloc=f"{user.partition(':')[0]}{at}{place}"))
     check_extra("sqlalchemy", "sql", "SQL queries")
     import sqlalchemy
 
@@ -301,6 +314,66 @@ class SqlSource:
         except sqlalchemy.exc.SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             raise TableError(f"the query failed: {type(cause).__name__}: {_without_values(cause)}") from None
+
+
+class AdbcSource:
+    """A query, by a database's ADBC driver: columns come as Arrow's, and no cell is an object of Python's.
+
+    Args:
+        url: "adbc+DRIVER://...", as `adbc+postgresql://user@host/database` or `adbc+sqlite:///directory/file`; its
+            password may be in $SECURE_HFL_SQL_PASSWORD. The driver is the package adbc-driver-DRIVER.
+        query: SQL.
+    """
+
+    encoding = "utf-8"
+    delimiter: str | None = None
+
+    def __init__(self, url: str, query: str) -> None:
+        self._uri = url.removeprefix(ADBC)
+        driver = self._uri.partition(":")[0]
+        check_extra("adbc_driver_manager", "adbc", "queries through ADBC")
+        try:
+            self._dbapi = importlib.import_module(f"adbc_driver_{driver}.dbapi")
+        except ImportError:
+            raise MissingExtra(f"{ADBC}{driver}: needs its driver: pip install adbc-driver-{driver}") from None
+        if driver == "sqlite":
+            self._uri = self._uri.removeprefix("sqlite://").removeprefix("/")
+        self.where, self._query = "the query", query
+        self._names: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Source`."""
+        if not self._names:
+            for _ in self._results():
+                break
+        return self._names
+
+    def batches(self) -> Iterator[Any]:
+        """See `Source`."""
+        yield from self._results()
+
+    def _results(self) -> Iterator[Any]:
+        import pyarrow
+
+        try:
+            with self._dbapi.connect(with_password(self._uri)) as connection, connection.cursor() as cursor:
+                cursor.execute(self._query)
+                reader = cursor.fetch_record_batch()
+                check_names(self.where, list(reader.schema.names))
+                self._names = tuple(reader.schema.names)
+                yield from reader
+        except (self._dbapi.Error, pyarrow.ArrowException, OSError) as error:
+            raise TableError(f"the query failed: {type(error).__name__}: {_without_values(error)}") from None
+
+
+def with_password(uri: str) -> str:
+    """A database's address with the password of the environment, if it names a user and has none."""
+    parts, password = urlsplit(uri), os.environ.get(SQL_PASSWORD)
+    if not password or parts.username is None or parts.password is not None:
+        return uri
+    user, at, place = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{place}"))
 
 
 def _without_values(error: BaseException) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 
 from secure_hfl.cli.output import plain, table
+from secure_hfl.tables.columns import Columns
 from secure_hfl.tables.inspection import Found
 from secure_hfl.tables.profile import ColumnProfile
 from secure_hfl.tables.spec import Column, Label, LabelKind
@@ -38,6 +39,30 @@ def print_summary(out: Console, where: str, found: Found) -> None:
     out.print(plain(f"Bottom model: {network.hidden} hidden units, {network.features} features."))
     for note in found.notes:
         out.print(plain(f"Note: {note}."))
+
+
+def print_columns(out: Console, where: str, columns: Columns) -> None:
+    """Those of a table whose id nobody has named yet, and which could be it."""
+    out.print(plain(f"{where}: {columns.rows:,} rows, {len(columns.seen):,} columns", "bold"))
+    grid = table("column", "read as", "missing", "different values", "note")
+    for each in columns.seen:
+        missing = f"{each.profile.missing:,}" if each.profile.missing else ""
+        note = "could be the id: no two rows are alike" if each.could_be_id else each.note
+        kind = plain(each.kind or ("ids" if each.could_be_id else "left out"), "" if each.kind else "yellow")
+        grid.add_row(plain(each.profile.name), kind, missing, _values(each.profile), plain(note))
+    out.print(grid)
+    if columns.ids:
+        names = " or ".join(repr(name) for name in columns.ids[:5])
+        out.print(
+            plain(f"Say which column has the ids: --id {names}. The Host's table has a label as well: --label COLUMN.")
+        )
+    else:
+        out.print(
+            plain(
+                "No column can be the id: text or whole numbers, in every row another. Add one that the other parties "
+                "have as well."
+            )
+        )
 
 
 def _kind(column: Column | Label | None) -> str:

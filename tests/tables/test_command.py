@@ -58,6 +58,17 @@ def test_show_says_what_is_found_and_no_value() -> None:
     assert "T-0001" not in done.stdout
 
 
+def test_show_without_an_id_lists_columns_and_which_could_be_it(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["table", "show", "--data", str(CLINIC)])
+    assert done.exit_code == 0, done.output
+    assert "--id 'tumour'" in done.stdout
+    assert "T-0001" not in done.stdout
+    path = tmp_path / "none.csv"
+    path.write_text("a,b\n1.5,x\n1.5,\n")
+    done = CliRunner().invoke(app, ["table", "show", "--data", str(path)])
+    assert "No column can be the id" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

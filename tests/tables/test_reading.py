@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from protocols.core.errors import MissingExtra
 from secure_hfl.errors import TableError
 from secure_hfl.tables import sources
 from secure_hfl.tables.cells import Dates
@@ -71,6 +72,36 @@ def in_sqlite(directory: Path) -> str:
         database.execute("create table lab (pid text, age real, sex text, smokes integer, seen text)")
         database.executemany("insert into lab values (?, ?, ?, ?, ?)", list(zip(IDS, AGE, SEX, SMOKES, SEEN)))
     return f"sqlite:///{path}"
+
+
+def in_adbc(directory: Path) -> str:
+    """The same for its ADBC driver."""
+    pytest.importorskip("adbc_driver_sqlite")
+    return f"{sources.ADBC}{in_sqlite(directory)}"
+
+
+def test_a_query_through_adbc_gives_the_rows_of_one_through_sqlalchemy(tmp_path: Path) -> None:
+    query = "select * from lab order by pid desc"
+    url = in_adbc(tmp_path)
+    of_adbc = rows_of(url, query, types={"smokes": "boolean"})
+    other = rows_of(url.removeprefix(sources.ADBC), query, types={"smokes": "boolean"})
+    assert of_adbc.ids == other.ids
+    assert of_adbc.spec == other.spec
+    for name, values in other.columns.items():
+        assert np.array_equal(of_adbc.columns[name], values, equal_nan=values.dtype.kind == "f"), name
+
+
+def test_what_adbc_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TableError, match="the query failed: ProgrammingError"):
+        rows_of(in_adbc(tmp_path), "select * from nothing")
+    with pytest.raises(MissingExtra, match="pip install adbc-driver-nowhere"):
+        rows_of("adbc+nowhere://me@db/x", "select 1")
+    monkeypatch.setenv(sources.SQL_PASSWORD, "before")
+    assert without_password("adbc+postgresql://me:geh%40im@db:5432/x?a=b") == "adbc+postgresql://me@db:5432/x?a=b"
+    assert sources.os.environ[sources.SQL_PASSWORD] == "geh@im"
+    assert without_password("adbc+sqlite:///lab.sqlite") == "adbc+sqlite:///lab.sqlite"
+    assert sources.with_password("postgresql://me@db:5432/x") == "postgresql://me:geh%40im@db:5432/x"
+    assert sources.with_password("lab.sqlite") == "lab.sqlite"
 
 
 def test_all_forms_give_the_same_rows(tmp_path: Path) -> None:
