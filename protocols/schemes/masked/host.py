@@ -36,10 +36,10 @@ For the collaborator: alpha is uniform, and the host's c is its own only if the 
 it put into this mu and U' what it put into the mu of z: nothing, if it asks for z r again. The theorem, for one guess a
 check, is that of protocols/schemes/encrypted/host.py; it holds whatever the host did to the triples.
 
-What is not covered: that the U in mu is the one before, moved by the last step. The host's part of a step, G^T alpha' +
-T_H, is computed by itself from masks of its own, and nothing that the collaborator holds says what it should be. So a
-host that sends another mu, or makes G or a triple's product wrong, projects by W + D and reads features, as with a lie
-in [U] under encryption (tests/attacks/test_lying_share.py); there the collaborator tests it, here nobody does.
+What is not covered: that the U in mu is the one before, moved by the last step. So a host that sends another mu, or a
+triple's [M]_H that holds more than a matrix, projects by W + D and reads features, as with a lie in [U] under
+encryption (tests/attacks/test_lying_share.py); there the collaborator tests it, here nobody does. What a test would be:
+tests/attacks/test_masked_other_share.py.
 
 **Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
 nothing. Every other tensor on the wire is uniform and independent of the rest, or follows from these. What z and da say
