@@ -1,7 +1,7 @@
 """Scheme "masked" step by step: a training batch (online), the triples it uses up (offline), and the masks themselves.
 
     python -m benchmarks.masked                                  128 samples; d = 20, 128 and 512; o = 20
-    python -m benchmarks.masked --batch 64 --inputs 40 --outputs 10 --frozen
+    python -m benchmarks.masked --batch 64 --inputs 40 --outputs 10
 
 Both parties run in this process, one after the other, and each one's own time is measured: over a network they work at
 once. Bytes are of the messages that the party sends, without frames; a note has them by type. z and da are checked
@@ -161,8 +161,7 @@ def verify(spec: LayerSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
     for a, dz, z, da in batches:
         exact = a.astype(np.float64), dz.astype(np.float64)
         check("z", z, reference.forward(exact[0]), 0.01)
-        if da is not None:
-            check("da", da, reference.backward(exact[1]), 1e-4)
+        check("da", da, reference.backward(exact[1]), 1e-4)
         reference.update(exact[1], exact[0], RATE)
 
 
@@ -187,14 +186,13 @@ def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     """All lines."""
     measure_masks(lines, options)
     backend = BfvBackend(TRIPLES)
-    for spec in specs(options, trainable=not options.frozen):
+    for spec in specs(options):
         measure_layer(lines, spec, backend)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Shapes."""
     add_shapes(parser, 20, 128, 512)
-    parser.add_argument("--frozen", action="store_true", help="the collaborator's bottom model is not trained")
 
 
 BENCHMARK = Benchmark("masked", __doc__, measure, arguments)

@@ -41,12 +41,12 @@ def add_shapes(parser: argparse.ArgumentParser, *inputs: int) -> None:
     parser.add_argument("--outputs", type=int, default=20, help="o, width of the projection")
 
 
-def specs(options: argparse.Namespace, trainable: bool = True) -> list[LayerSpec]:
+def specs(options: argparse.Namespace) -> list[LayerSpec]:
     """The layers that the options ask for."""
     widths, outputs, rows = options.inputs, options.outputs, options.batch
     if options.quick:
         widths, outputs, rows = [3], 2, 4
-    return [LayerSpec("benchmark", width, outputs, rows, trainable, bytes(32), seed=1) for width in widths]
+    return [LayerSpec("benchmark", width, outputs, rows, True, bytes(32), seed=1) for width in widths]
 
 
 def describe(spec: LayerSpec) -> str:

@@ -48,10 +48,10 @@ def samples_recovered(layer: Layer) -> int:
 
 def test_an_unmasked_check_gives_the_features_away() -> None:
     parameters = LayerParameters(check_every=1)
-    layer = Layer(D, O, ROWS, trainable=False, parameters=parameters, prepare=collaborator_masks(WeakMasks))
+    layer = Layer(D, O, ROWS, parameters=parameters, prepare=collaborator_masks(WeakMasks))
     assert samples_recovered(layer) == ROWS
 
 
 def test_a_masked_one_does_not() -> None:
-    layer = Layer(D, O, ROWS, trainable=False, parameters=LayerParameters(check_every=1))
+    layer = Layer(D, O, ROWS, parameters=LayerParameters(check_every=1))
     assert samples_recovered(layer) == 0

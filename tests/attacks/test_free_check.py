@@ -68,7 +68,7 @@ class EncryptedAttack:
     """Against schemes "bfv" and "paillier"."""
 
     def __init__(self, backend: str) -> None:
-        self.layer = Layer(D, O, ROWS, trainable=False, backend=backend, parameters=ALWAYS)
+        self.layer = Layer(D, O, ROWS, backend=backend, parameters=ALWAYS)
         self.halves: list[Ring] = []  # a q + s, as the host decrypts it; and own r - s, as the weak design sends it
 
     def ask(self, question: Question, guess: Ring) -> None:
@@ -103,7 +103,7 @@ class MaskedAttack:
     """Against scheme "masked"."""
 
     def __init__(self) -> None:
-        self.layer = masked.Layer(masked.layer_spec(ROWS, D, O, trainable=False), parameters=ALWAYS)
+        self.layer = masked.Layer(masked.layer_spec(ROWS, D, O), parameters=ALWAYS)
         self.layer.stock_up(ROWS)
         self.halves: list[Ring] = []  # what of a q the host has of its own; and the share that the weak design sends
 

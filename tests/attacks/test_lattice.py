@@ -56,7 +56,7 @@ def test_lll_on_z_and_on_da(parameters: LayerParameters, recovered: int) -> None
 
 @pytest.mark.parametrize(("parameters", "recovered"), [(NoNoise(check_every=0), True), (QUIET, False)])
 def test_with_the_basis_go_the_features(parameters: LayerParameters, recovered: bool) -> None:
-    layer, a = Layer(WIDTH, WIDTH, ROWS, trainable=False, parameters=parameters), normal(1, ROWS, WIDTH)
+    layer, a = Layer(WIDTH, WIDTH, ROWS, parameters=parameters), normal(1, ROWS, WIDTH)
     layer.forward(a)
     seen = layer.exact_projection()
     basis = short_basis(seen)[-WIDTH:]  # of full rank also with noise, where there are more rows than that
@@ -125,7 +125,7 @@ def test_noise_that_belongs_to_the_query_does_not() -> None:
 
 
 def test_the_protocol_answers_a_repeated_query_alike() -> None:
-    layer, a = Layer(3, 3, 4, trainable=False), normal(1, 4, 3)
+    layer, a = Layer(3, 3, 4), normal(1, 4, 3)
     answers = []
     for _ in range(5):
         layer.forward(a)

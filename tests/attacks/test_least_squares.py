@@ -39,17 +39,17 @@ def first_weights(view: list[Seen]) -> Matrix:
 
 
 def test_one_small_batch_is_not_enough() -> None:
-    view = train(Layer(D, O, ROWS, trainable=False, prepare=collaborator_masks(WeakMasks)), 1, ROWS)
+    view = train(Layer(D, O, ROWS, prepare=collaborator_masks(WeakMasks)), 1, ROWS)
     assert closeness(first_weights(view), view[0].weights) < 0.9
 
 
 def test_unmasked_weight_gradients_give_the_weights_over_many_batches() -> None:
-    view = train(Layer(D, O, ROWS, trainable=False, prepare=collaborator_masks(WeakMasks)), BATCHES, ROWS)
+    view = train(Layer(D, O, ROWS, prepare=collaborator_masks(WeakMasks)), BATCHES, ROWS)
     assert closeness(first_weights(view), view[0].weights) > 0.99
 
 
 def test_what_our_host_sees_does_not() -> None:
-    view = train(Layer(D, O, ROWS, trainable=False), BATCHES, ROWS)
+    view = train(Layer(D, O, ROWS), BATCHES, ROWS)
     assert closeness(first_weights(view), view[0].weights) < CHANCE
     for name in ("update", "z"):  # nor does anything else that it could take for features or weights
         rows = np.vstack([getattr(seen, name)[:ROWS] for seen in view])
@@ -59,7 +59,7 @@ def test_what_our_host_sees_does_not() -> None:
 
 def test_the_hosts_own_decryptions_are_uniform() -> None:
     """64 bins of all that message 4 tells it; chi-squared with 63 degrees of freedom, 200 is beyond 1e-15."""
-    view = train(Layer(D, O, ROWS, trainable=False), 12, ROWS)
+    view = train(Layer(D, O, ROWS), 12, ROWS)
     values = np.concatenate([seen.update.ravel() for seen in view]) / 2.0**27 + 0.5  # the ring as [0, 1)
     counts = np.histogram(values, bins=64, range=(0, 1))[0]
     assert counts.sum() == values.size == 12 * D * O
@@ -68,7 +68,7 @@ def test_the_hosts_own_decryptions_are_uniform() -> None:
 
 def known_samples(width_out: int, known: int) -> tuple[Matrix, Matrix]:
     """(the unknown samples' features by regression from one look, the truth)."""
-    layer, a = Layer(D, width_out, 40, trainable=False), normal(3, 40, D)
+    layer, a = Layer(D, width_out, 40), normal(3, 40, D)
     layer.forward(a)
     z = layer.exact_projection() * Z_STEP
     transposed = np.linalg.lstsq(a[:known].astype(float), z[:known], rcond=None)[0]
@@ -89,7 +89,7 @@ def test_one_look_through_fewer_outputs_than_features_leaves_the_rest_unknown() 
 
 
 def test_documented_leakage_fresh_weights_show_inner_products() -> None:
-    layer, a = Layer(D, D, 40, trainable=False), normal(3, 40, D)
+    layer, a = Layer(D, D, 40), normal(3, 40, D)
     layer.forward(a)
     z = layer.exact_projection() * Z_STEP
     assert np.abs(z @ z.T - a.astype(float) @ a.T).max() < 0.05

@@ -62,11 +62,10 @@ def masks_from_a_checkpoint(one: Layer, other: Layer) -> None:
         layer.collaborator._share.secrets._seed = seed
 
 
-@pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("is_weak", [True, False])
-def test_encrypted_rollback(is_weak: bool, trainable: bool) -> None:
+def test_encrypted_rollback(is_weak: bool) -> None:
     """The host's view of its own share U, after the same batch with two gradients."""
-    layer, a = Layer(D, O, ROWS, trainable, seed=None), normal(1, ROWS, D)
+    layer, a = Layer(D, O, ROWS, seed=None), normal(1, ROWS, D)
     again = layer.resumed()
     if is_weak:
         masks_from_a_checkpoint(layer, again)
@@ -220,7 +219,7 @@ def keep_the_noise(layer: Layer) -> None:
 @pytest.mark.parametrize("is_weak", [True, False])
 def test_two_weights_under_one_noise_give_exact_inner_products_away(is_weak: bool) -> None:
     """A step of 0, and one of 1/4 for each sample in an output of its own: W' - W is -a/4, and z' - z is -p a^T / 4."""
-    layer, a, probe = Layer(D, O, O, trainable=False, seed=None), normal(1, O, D), normal(2, 40, D)
+    layer, a, probe = Layer(D, O, O, seed=None), normal(1, O, D), normal(2, 40, D)
     again = layer.resumed()
     if is_weak:
         keep_the_noise(again)
@@ -249,7 +248,7 @@ RESUMES = 40
 
 def average_error(state_of: Callable[[dict[str, Any]], dict[str, Any]]) -> tuple[float, list[NDArray[np.int64]]]:
     """Deviation of the average answer to one batch, over many resumes from one state, in sigmas; and the answers."""
-    layer, a = Layer(D, O, ROWS, trainable=False, seed=None), normal(1, ROWS, D)
+    layer, a = Layer(D, O, ROWS, seed=None), normal(1, ROWS, D)
     host, collaborator = layer.states()
     answers = []
     for _ in range(RESUMES):

@@ -27,7 +27,7 @@ def strip_and_recover(seen: Seen) -> tuple[Matrix, Matrix]:
 
 
 def test_a_scalar_mask_is_stripped() -> None:
-    layer = Layer(D, O, ROWS, trainable=False, prepare=collaborator_masks(lambda: WeakMasks(OsRandomness())))
+    layer = Layer(D, O, ROWS, prepare=collaborator_masks(lambda: WeakMasks(OsRandomness())))
     for seen in train(layer, 2, ROWS):
         assert np.abs(seen.update).min() > 2.0**4  # masked: not one entry shows the update, of size 0.1 (2^-22 chance)
         weights, features = strip_and_recover(seen)
@@ -36,7 +36,7 @@ def test_a_scalar_mask_is_stripped() -> None:
 
 
 def test_a_mask_for_every_entry_is_not() -> None:
-    for seen in train(Layer(D, O, ROWS, trainable=False), 3, ROWS):
+    for seen in train(Layer(D, O, ROWS), 3, ROWS):
         weights, features = strip_and_recover(seen)
         assert closeness(weights, seen.weights) < CHANCE
         assert closeness(features, seen.a) < CHANCE
