@@ -32,8 +32,8 @@ LIE = np.uint64(1 << 22)
 class GreedyCollaborator(EncryptedCollaborator):
     """Makes message 4 from -30 a."""
 
-    def _step(self, features: Any, step: Any) -> Any:
-        return super()._step(-30 * features, step)
+    def _step(self, features: Any, *others: Any) -> Any:
+        return super()._step(-30 * features, *others)
 
 
 class ForgetfulCollaborator(EncryptedCollaborator):
@@ -48,10 +48,10 @@ class ForgetfulCollaborator(EncryptedCollaborator):
 class OtherMask(EncryptedCollaborator):
     """Masks message 4 by what is not its seed's, and moves its share by what is."""
 
-    def _step(self, features: Any, step: Any) -> Any:
+    def _step(self, features: Any, *others: Any) -> Any:
         share, honest = self._share, self._share.step_mask
         share.step_mask = lambda: add(honest(), LIE)  # type: ignore[method-assign]
-        reply = super()._step(features, step)
+        reply = super()._step(features, *others)
         share.values = add(share.values, LIE)
         return reply
 
@@ -83,9 +83,9 @@ class OtherHostShare(EncryptedHost):
 class OtherGradient(EncryptedHost):
     """Shows the collaborator another gradient than that of its step."""
 
-    def _feature_gradient(self, gradient: QuantisedGradient) -> Any:
+    def _feature_gradient(self, gradient: QuantisedGradient, *others: Any) -> Any:
         other = QuantisedGradient(-gradient.mantissas, gradient.exponent, gradient.step)
-        return super()._feature_gradient(other)
+        return super()._feature_gradient(other, *others)
 
 
 class OwnRounding(EncryptedHost):
@@ -160,9 +160,9 @@ def test_features_of_another_batch_are_found() -> None:
     class Swapped(EncryptedCollaborator):
         """Sends z of one batch and the weight gradient of another; opens the first."""
 
-        def _step(self, features: Any, step: Any) -> Any:
+        def _step(self, features: Any, *others: Any) -> Any:
             other = QuantisedFeatures.of("x", np.full(features.shape, 0.5, np.float32), self._parameters)
-            return super()._step(other.gradient, step)
+            return super()._step(other.gradient, *others)
 
     judgement = Run(CASE, {C: Swapped}).judged(1)
     assert judgement.convicted == {NAMES[C]}

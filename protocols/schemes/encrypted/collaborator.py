@@ -182,7 +182,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         if step is None:
             self._life.end_batch()
             return None
-        yield Send(self._step(batch, step))
+        yield Send(self._step(batch.features.gradient, step, batch.host_share))
         gradient_version = self._share.version
         self._share.next_version()
         self._host_share = None
@@ -206,16 +206,15 @@ class EncryptedCollaborator(CollaboratorLayer):
             reply = yield Receive(StepGradient, StepSkipped)
         return None if isinstance(reply, StepSkipped) else received(reply, StepGradient)
 
-    def _step(self, batch: _Batch, step: StepGradient) -> WeightGradient:
+    def _step(self, features: Integers, step: StepGradient, host_share: EncryptedOperand) -> WeightGradient:
         """[(lr dz)^T a - R]_H; V moves by R."""
         share = self._share
         share.check_version("StepGradient", step.version)
         mask = share.step_mask()
-        features = batch.features.gradient
         parts = self._products.weight_gradient(features, step.parts, mask)
         share.subtract(mask)
         self._moved_by = features
-        self._test.stepped(Move(batch.host_share, step.parts, features, mask))
+        self._test.stepped(Move(host_share, step.parts, features, mask))
         return WeightGradient(share.version, parts)
 
     def settle(self) -> Steps[None]:
