@@ -92,6 +92,16 @@ def test_a_collaborator_takes_either_packing_and_says_what_seal_loses(monkeypatc
     assert (scheme.caution() == "") == engines.is_built()
 
 
+def test_a_collaborator_makes_triples_with_either_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(engines.SWITCH, "1")
+    scheme = load_scheme("masked")
+    unpacked, packed = scheme.accepted_parameters()
+    assert unpacked == scheme.parameters()
+    assert "bfv-8192-188b" in packed
+    scheme.adopt(packed)
+    assert scheme.parameters() == packed
+
+
 def test_parameters_name_what_both_sides_must_share() -> None:
     texts = {name: load_scheme(name).parameters() for name in ("bfv", "masked", "paillier", "plain")}
     assert len(set(texts.values())) == 4

@@ -93,8 +93,8 @@ class BfvOpenedKey(OpenedKey):
 
     def _open_seeded(self, body: bytes) -> tuple[Ring, int]:
         parameters = self._parameters
-        halves = self._halves(body, parameters.data_primes)
-        return self._open(*halves, parameters.modulus, np.arange(parameters.degree))
+        halves = self._halves(body, parameters.operand_primes)
+        return self._open(*halves, math.prod(parameters.operand_primes), np.arange(parameters.degree))
 
     def _halves(self, body: bytes, primes: tuple[int, ...]) -> tuple[Integers, Integers]:
         """c0 and c1 of a part that has a seed, as coefficients."""

@@ -2,7 +2,7 @@
 
     part     = header | body
     header   = magic "SHBV" | version u8 | kind u8 | parameter set u16 | key id 16 | index u32 | k_tile u32 | n_tile u32
-    operand  : seed 32 | c0 mod each data prime
+    operand  : seed 32 | c0 mod each data prime, and modulo the special one if the set is raised
     reply    : c0 at the results only, sum by sum, W - D bits each | c1, N times W bits
     key      : as an operand, of zero                          (key id, index and tiles are zero)
                then, if the set packs sums, the key-switching keys: as operands, but modulo all primes (`packing`)
@@ -126,9 +126,9 @@ def read_operand(
 ) -> tuple[bytes, Residues]:
     """The seed, and c0 [primes, N], of an operand's or key's body; refuses residues not below their primes.
 
-    `parse` has checked its length. `primes`: what it is modulo; None: the data primes.
+    `parse` has checked its length. `primes`: what it is modulo; None: the operands' primes.
     """
-    moduli = parameters.data_primes if primes is None else primes
+    moduli = parameters.operand_primes if primes is None else primes
     c0 = np.empty((len(moduli), parameters.degree), np.uint64)
     at = SEED_BYTES
     for row, prime in zip(c0, moduli, strict=True):
@@ -171,13 +171,13 @@ _SPARE_DRAWS = 16
 
 
 def uniform(seed: bytes, parameters: BfvParameters, primes: tuple[int, ...] | None = None) -> Residues:
-    """a [primes, N] in transform form. `primes`: None for the data primes."""
+    """a [primes, N] in transform form. `primes`: None for the operands' primes."""
     return uniform_of(expand(seed), parameters, primes)
 
 
 def uniform_of(stream: Randomness, parameters: BfvParameters, primes: tuple[int, ...] | None = None) -> Residues:
     """The same from the stream of the seed."""
-    moduli = parameters.data_primes if primes is None else primes
+    moduli = parameters.operand_primes if primes is None else primes
     degree, count = parameters.degree, len(moduli) * parameters.degree
     out, draws, at = np.empty((len(moduli), degree), np.uint64), np.empty(0, np.uint64), 0
     for row, prime in zip(out, moduli, strict=True):

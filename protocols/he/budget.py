@@ -18,15 +18,16 @@ BFV, per result (protocols/he/parameters.py has the terms):
     e2 s - e u   s, u ternary: at most N times 21/2, twice
     rounding     1/2 for each coefficient of M, times X: at most |x_row|_1 / 2 in all; 1/2 for R, and 1/2 for what is no
                  integer in the ideal. Not random, so these add up
-    packing      its bound, squared, for every result: far below X e of a batch, and far above what its errors and its
-                 rounding come to, with the rounding above
+    raised       X e and the rounding of M are divided by P
+    packing      its errors are the owner's too: 21/2 (p - 1) N times the sum of p_l^2 over the data primes, over P^2;
+                 and its roundings with the one above, squared, for every result
     u            three values from 64-bit words: relative errors of 2^-63 and less
 
 Each is a term of the noise before a reply is scaled to 2^W and loses the lowest bits of c0. Both are done to the
 flooded ciphertext and use nothing else, and no function of what two runs show is further apart than the runs
 are: they do not count.
 
-    sum of E v^2   <=   n |X|^2 (21/2 rows + k/2)  +  m n (21 N + 2 + packing)
+    sum of E v^2   <=   n |X|^2 (21/2 rows + k/2) / P^2  +  m n (21 N + 2 + packing)           P^2 only if raised
 
     |X|^2          the sum of x^2 over the whole factor
 
@@ -71,7 +72,8 @@ def bfv_distance(layout: Layout, parameters: FloodedSet) -> Distance:
         shape.n * float(shape.largest_square_sum(largest_lifted(shape))) * (ERROR_VARIANCE * layout.rows + shape.k / 2)
     )
     zeros = shape.m * shape.n * (2 * ERROR_VARIANCE * parameters.degree + 2)
-    packing = shape.m * shape.n * float(parameters.switching_noise) ** 2
+    factor /= float(parameters.divisor) ** 2
+    packing = shape.m * shape.n * parameters.switching_squares
     ternary = layout.reply_parts * parameters.degree * TERNARY_SQUARES
     return Distance(smooth_squares(factor + zeros + packing, parameters.flood_bits) + ternary)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,14 @@ from protocols.he.parameters import SEED_BYTES, BfvParameters
 
 NAMES = {"ifma": "AVX-512 IFMA", "avx2": "AVX2", "neon": "NEON", "scalar": "no vector instructions"}
 """Of instruction sets, for people."""
+
+
+@dataclass(frozen=True, repr=False)
+class NativeSecret:
+    """A key modulo the primes of operands, and modulo those of replies."""
+
+    of_operands: KernelSecret
+    of_replies: KernelSecret
 
 
 class NativeEngine(BfvEngine):
@@ -35,6 +44,7 @@ class NativeEngine(BfvEngine):
         self.parameters = parameters
         self._switching = self._made(parameters.primes, instruction_set) if parameters.packing > 1 else None
         self._kernel = self._made(parameters.data_primes, instruction_set, self._switching)
+        self._operands = self._switching if self._switching is not None and parameters.raised else self._kernel
         self.description = f"native, {NAMES[self._kernel.instruction_set]}"
 
     def _made(self, primes: tuple[int, ...], instruction_set: str, switching: Kernel | None = None) -> Kernel:
@@ -45,17 +55,20 @@ class NativeEngine(BfvEngine):
             flood_bits=self.parameters.flood_bits,
             instruction_set=instruction_set,
             switching=switching,
+            raised=switching is not None and self.parameters.raised,
         )
 
-    def secret_key(self, ternary: bytes) -> KernelSecret:
-        return self._kernel.secret(np.frombuffer(ternary, np.int8))
+    def secret_key(self, ternary: bytes) -> NativeSecret:
+        key = np.frombuffer(ternary, np.int8)
+        own = self._kernel.secret(key)
+        return NativeSecret(own if self._operands is self._kernel else self._operands.secret(key), own)
 
-    def zeros(self, secret: KernelSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[KernelZero]:
+    def zeros(self, secret: NativeSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[KernelZero]:
         made = zip(seeds, map(self._kernel.error, errors), strict=True)
-        return [self._kernel.zero(secret, seed, error) for seed, error in made]
+        return [self._operands.zero(secret.of_operands, seed, error) for seed, error in made]
 
     def operand_body(self, seed: bytes, zero: KernelZero, message: Ring) -> bytes:
-        return seed + self._kernel.body(zero, message if len(message) else None)
+        return seed + self._operands.body(zero, message if len(message) else None)
 
     def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
         if self._switching is None:
@@ -75,7 +88,7 @@ class NativeEngine(BfvEngine):
         return self._switching.load([_cut(body) for body in bodies], "key-switching keys")
 
     def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> KernelOperand:
-        return self._kernel.load([_cut(body) for body in bodies], mapper=mapper)
+        return self._operands.load([_cut(body) for body in bodies], mapper=mapper)
 
     def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
         cut = self.parameters.degree * WORD_BYTES
@@ -87,8 +100,8 @@ class NativeEngine(BfvEngine):
         whole = product.layout, product.factor, product.operand, product.addend
         return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)
 
-    def decrypt(self, secret: KernelSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
-        return self._kernel.decrypt(secret, layout, bodies, mapper)
+    def decrypt(self, secret: NativeSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+        return self._kernel.decrypt(secret.of_replies, layout, bodies, mapper)
 
 
 def _cut(body: bytes) -> tuple[bytes, bytes]:

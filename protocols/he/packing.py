@@ -16,6 +16,12 @@ reply is only needed at the results, and there it has what the p_j[0] have at th
     switched       1/P sum over k > 0 and l of (d_k modulo prime l) times key {k, l}, rounded         `divided`
     reply          c1: 1/p d_0 + switched[1];  c0: p_j[0] at its results + switched[0] there
 
+Raised sums are modulo q P, and the reply has 1/P of them. With x_k = d_k / p modulo q P, digits are those of p times
+x_k / P, rounded (`lowered`), and there is one division by P for all:
+
+    reply          c1: 1/P (x_0 + sum[1]), rounded;  c0: 1/P (p_j[0] at its results + sum[0] there), rounded
+                   sum: over k > 0 and l of (digit modulo prime l) times key {k, l}
+
 u * key, flooding and the rest are added as without packing. Key-switching keys encrypt sigma_k(s) under s: that this is
 secure is an assumption of its own (circular security), made wherever automorphisms are used. A malicious owner's other
 keys add a function of the sums to its packed replies, and only to those: tests/attacks/test_more_than_a_matrix.py.
@@ -54,8 +60,8 @@ def switching_row(key: NDArray[np.int8], number: int, row: int, parameters: BfvP
 
 
 def folded(halves: Sequence[Residues], back: int, parameters: BfvParameters) -> list[Residues]:
-    """d_k for all k, [data primes, N] each, from c1 of up to p sums; `back` is r."""
-    packing, primes = parameters.packing, parameters.data_primes
+    """d_k for all k, [operand primes, N] each, from c1 of up to p sums; `back` is r."""
+    packing, primes = parameters.packing, parameters.operand_primes
     classes = [np.zeros_like(halves[0]) for _ in range(packing)]
     for number, half in enumerate(halves):
         moved = _times_power(half, number - back, primes)
@@ -70,6 +76,16 @@ def folded(halves: Sequence[Residues], back: int, parameters: BfvParameters) -> 
             total = add_residues(total, _times_power(classes[offset], number * offset * turn, primes), primes)
         out.append(total)
     return out
+
+
+def lowered(values: Residues, parameters: BfvParameters) -> Residues:
+    """p times (d_k / p) / P, rounded, modulo q [data primes, N], for d_k modulo q P [all primes, N]."""
+    packing = parameters.packing
+    whole = np.stack([
+        multiply_by(row, pow(packing, -1, prime), prime) for row, prime in zip(values, parameters.primes, strict=True)
+    ])  # fmt: skip
+    quotients = zip(divided(whole, parameters), parameters.data_primes, strict=True)
+    return np.stack([multiply_by(row, packing, prime) for row, prime in quotients])
 
 
 def divided(values: Residues, parameters: BfvParameters) -> Residues:

@@ -16,9 +16,12 @@ A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer po
     zero encryption   (b u, a u + e2) for the public key b = -(a s + e) and ternary u: the phase is e2 s - e u, so
                       |v| <= 2 * 21 N, as s and u are ternary. The error that textbooks add to b u is the flooding.
     addend            one more rounding, 1/2.
+    raised            operands are modulo q P, P the special prime. A sum's phase is (qP/t) X m + v; divided by P, and
+                      rounded, it is (q/t) X m + v/P and (N + 1) / 2 at most. What packing adds is divided with it.
     packing           up to `packing` = p sums become one ciphertext by p - 1 key switches (protocols/he/packing.py).
                       Each adds L products of a digit below a data prime with an error, over the special prime P, in
                       all (p - 1) N 21 (sum of data primes) / P; the division by P rounds both halves: (N + 1) / 2.
+                      Digits of raised sums are rounded as well: (p - 1) N / 2.
     flooding          the sum of three integers uniform in [0, 2^flood_bits), centred: at most 3/2 of 2^flood_bits, the
                       same for every product under one set. Why three: protocols/he/budget.py.
 
@@ -110,10 +113,20 @@ class FloodedSet(ABC):
         """q."""
         return math.prod(self.data_primes)
 
+    @property
+    def operand_primes(self) -> tuple[int, ...]:
+        """Those of operands and of the public key's encryption of zero."""
+        return self.data_primes
+
     @cached_property
     def operand_bits(self) -> int:
         """Bits of one coefficient of an operand's c0."""
-        return sum(prime.bit_length() for prime in self.data_primes)
+        return sum(prime.bit_length() for prime in self.operand_primes)
+
+    @property
+    def divisor(self) -> int:
+        """What sums are divided by before they become replies."""
+        return 1
 
     @property
     @abstractmethod
@@ -145,6 +158,11 @@ class FloodedSet(ABC):
         return 0
 
     @property
+    def switching_squares(self) -> float:
+        """Bound on the mean square of the noise of packing, over the errors in the owner's keys."""
+        return 0.0
+
+    @property
     def key_bytes(self) -> int:
         """Of a public key's body."""
         return self.operand_bytes
@@ -160,13 +178,14 @@ class FloodedSet(ABC):
         Args:
             norm: bound on the sum of |x| over the coefficients of the plaintext factors behind one reply.
         """
-        return -(-norm * (2 * ERROR_BOUND + 1) // 2) + self.zero_noise + self.switching_noise + 1
+        sums = -(-norm * (2 * ERROR_BOUND + 1) // (2 * self.divisor))
+        return sums + self.zero_noise + self.switching_noise + 1
 
     @cached_property
     def max_norm(self) -> int:
         """The largest `norm` that flooding still covers by `FLOODING_BITS`; 0 if none."""
         room = (1 << (self.flood_bits - FLOODING_BITS)) - self.zero_noise - self.switching_noise - 1
-        return max(0, 2 * room // (2 * ERROR_BOUND + 1))
+        return max(0, 2 * self.divisor * room // (2 * ERROR_BOUND + 1))
 
     @property
     def largest_flood(self) -> int:
@@ -182,11 +201,13 @@ class BfvParameters(FloodedSet):
         reply_bits: W, a reply is scaled to 2^W.
         dropped_bits: D, the lowest bits of c0 that a reply leaves out.
         packing: how many sums one reply holds, at most: 1 for no packing, or a power of two.
+        raised: operands, and so the sums of products, are modulo all primes; only with packing.
     """
 
     reply_bits: int
     dropped_bits: int
     packing: int = 1
+    raised: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.identifier < 1 << 16:
@@ -207,6 +228,8 @@ class BfvParameters(FloodedSet):
                 raise InvalidInput(f"{self.name}: {name} must be from {least} to {most}, not {value}")
         if self.packing not in (1, 2, 4, 8):
             raise InvalidInput(f"{self.name}: 1, 2, 4 or 8 sums are packed into a reply, not {self.packing}")
+        if self.raised and self.packing == 1:
+            raise InvalidInput(f"{self.name}: operands are modulo the special prime as well only where sums are packed")
         if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
             raise InvalidInput(f"{self.name}: flooding by {self.flood_bits} bits leaves no room to decrypt, or to hide")
 
@@ -239,6 +262,14 @@ class BfvParameters(FloodedSet):
         return self.packing
 
     @property
+    def operand_primes(self) -> tuple[int, ...]:
+        return self.primes if self.raised else self.data_primes
+
+    @property
+    def divisor(self) -> int:
+        return self.special_prime if self.raised else 1
+
+    @property
     def switching_parts(self) -> int:
         """Key-switching keys: one for each automorphism but the identity and each data prime, by automorphism first."""
         return (self.packing - 1) * len(self.data_primes)
@@ -257,7 +288,20 @@ class BfvParameters(FloodedSet):
         if self.packing == 1:
             return 0
         products = (self.packing - 1) * self.degree * ERROR_BOUND * sum(self.data_primes)
-        return -(-products // self.special_prime) + (self.degree + 2) // 2
+        return -(-products // self.special_prime) + self._switching_roundings
+
+    @property
+    def _switching_roundings(self) -> int:
+        return (self.degree + 2 + (self.packing - 1) * self.degree * self.raised) // 2
+
+    @cached_property
+    def switching_squares(self) -> float:
+        if self.packing == 1:
+            return 0.0
+        products = (
+            (self.packing - 1) * self.degree * sum((prime / self.special_prime) ** 2 for prime in self.data_primes)
+        )
+        return ERROR_BOUND / 2 * products + float(self._switching_roundings + 2) ** 2
 
     @property
     def reply_width(self) -> int:
@@ -270,7 +314,7 @@ class BfvParameters(FloodedSet):
 
     @cached_property
     def operand_bytes(self) -> int:
-        return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.data_primes)
+        return SEED_BYTES + sum(packed_size(self.degree, prime.bit_length()) for prime in self.operand_primes)
 
     def reply_bytes(self, places: int) -> int:
         return packed_size(places, self.sent_bits) + packed_size(self.degree, self.reply_bits)
@@ -312,15 +356,32 @@ UNPACKED = replace(TRAINING, name="bfv-8192-144b-unpacked", identifier=7, packin
 """The same with a reply for each sum. With SEAL packing takes longer than it saves (`engines.training_set`)."""
 
 TRIPLES = BfvParameters(
+    name="bfv-8192-188b",
+    identifier=8,
+    degree=8192,
+    primes=(140737488273409, 140737488125953, 140737488044033, 140737487306753),
+    flood_bits=78,
+    reply_bits=73,
+    dropped_bits=10,
+    packing=4,
+    raised=True,
+)
+"""Factors that fill the ring (offline triples): 59 bits. Operands have 4 x 47 bits, 30 inside the 128-bit limit.
+
+A sum's noise is 2^73, and flooding must be far above it. Divided by the fourth prime it is 2^26: so that prime is the
+special one as well, and replies are made modulo three. Flooding is 2^52 above the noise.
+"""
+
+UNPACKED_TRIPLES = BfvParameters(
     name="bfv-8192-188",
     identifier=6,
     degree=8192,
-    primes=(140737488273409, 140737488125953, 140737488044033, 140737487306753, 1073692673),
+    primes=(*TRIPLES.primes, 1073692673),
     flood_bits=124,
     reply_bits=73,
     dropped_bits=11,
 )
-"""Factors that fill the ring (offline triples): 59 bits. 4 x 47 bits of data, 218 in all with a special prime of 30."""
+"""The same with a reply for each sum, which is quicker with SEAL. 218 bits in all with a special prime of 30."""
 
-PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, UNPACKED, TRIPLES)}
+PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, UNPACKED, TRIPLES, UNPACKED_TRIPLES)}
 """Every set by its name."""

@@ -10,6 +10,8 @@ Harvey, Faster arithmetic for number-theoretic transforms (2014), section 3; Alk
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,16 +59,16 @@ def multiply_by(values: Residues, constant: int, prime: int) -> Residues:
     return multiply_words(values, np.uint64(constant), np.uint64((constant << 64) // prime), prime)
 
 
-def scaled_message(ring: Residues, parameters: BfvParameters) -> Residues:
-    """round(q m / t) for ring elements m [n]: what BFV encrypts them as.
+def scaled_message(ring: Residues, primes: tuple[int, ...]) -> Residues:
+    """round(q m / t) for ring elements m [n], q the product of the primes: what BFV encrypts them as.
 
     It is (q m - r) / t with r the centred remainder of q m mod t, and q is 0 modulo each prime: -r / t remains.
     """
-    modulus, half = parameters.modulus, 1 << (RING_BITS - 1)
+    modulus, half = math.prod(primes), 1 << (RING_BITS - 1)
     remainder = as_signed(ring * np.uint64(modulus % (1 << RING_BITS)))
     shifted = (half - remainder).view(np.uint64)  # of one sign
-    out = np.empty((len(parameters.data_primes), len(ring)), np.uint64)
-    for row, prime in zip(out, parameters.data_primes, strict=True):
+    out = np.empty((len(primes), len(ring)), np.uint64)
+    for row, prime in zip(out, primes, strict=True):
         inverse = pow(1 << RING_BITS, -1, prime)
         row[:] = reduce_once(multiply_by(shifted, inverse, prime) + np.uint64(-half * inverse % prime), prime)
     return out

@@ -20,7 +20,7 @@ from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
 from protocols.he.interface import RING_BITS, as_ring
 from protocols.he.layout import Layout, put_results
-from protocols.he.packing import divided, folded, switching_row
+from protocols.he.packing import divided, folded, lowered, switching_row
 from protocols.he.parameters import BfvParameters
 from protocols.he.residues import (
     DECRYPTION_PRIMES,
@@ -72,11 +72,12 @@ class SealEngine(BfvEngine):
 
     def __init__(self, parameters: BfvParameters) -> None:
         self.parameters = parameters
-        is_small = parameters.max_norm < 1 << (SMALL_FACTOR_BITS - 1)
-        self._context = SealContext(parameters, factor_bits=SMALL_FACTOR_BITS if is_small else RING_BITS)
-        self._evaluator = self._context.evaluator
         if parameters.packing > 1:
             self._switching = SealContext(parameters, parameters.primes, SPARE_PRIME)
+        is_small = parameters.max_norm < 1 << (SMALL_FACTOR_BITS - 1)
+        bits = SMALL_FACTOR_BITS if is_small else RING_BITS
+        self._context = self._switching if parameters.raised else SealContext(parameters, factor_bits=bits)
+        self._evaluator = self._context.evaluator
 
     def secret_key(self, ternary: bytes) -> SealSecret:
         ring = as_ring(np.frombuffer(ternary, np.int8))
@@ -86,14 +87,14 @@ class SealEngine(BfvEngine):
         uniform = [wire.uniform(seed, self.parameters) for seed in seeds]
         found = []
         for product, words in zip(self._times(uniform, secret.whole, ntt=True), errors, strict=True):
-            total = self._add(product, self._error(words))
-            found.append(subtract_residues(np.zeros_like(total), total, self.parameters.data_primes))
+            total = self._sum_modulo(product, self._error(words))
+            found.append(subtract_residues(np.zeros_like(total), total, self.parameters.operand_primes))
         return found
 
     def operand_body(self, seed: bytes, zero: Residues, message: Ring) -> bytes:
         there = zero[:, : len(message)]
-        there[:] = self._add(there, scaled_message(message, self.parameters))
-        return seed + wire.pack_residues(zero, self.parameters.data_primes)
+        there[:] = self._sum_modulo(there, scaled_message(message, self.parameters.operand_primes))
+        return seed + wire.pack_residues(zero, self.parameters.operand_primes)
 
     def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> list[Any]:
         return list(mapper(self._load, bodies))
@@ -103,9 +104,10 @@ class SealEngine(BfvEngine):
         factor = self._context.plaintext(as_ring(ternary(np.frombuffer(words[:cut], "<u8"))))
         product = seal.Ciphertext(self._context.context)
         self._evaluator.multiply_plain(key[0], factor, product)
-        if self.parameters.packing > 1:
-            product = self._coefficients(product)
-        return SealMask(product, self._error(words[cut:]))
+        if self.parameters.packing == 1:
+            return SealMask(product, self._error(words[cut:]))
+        kept = len(self.parameters.data_primes)
+        return SealMask(self._coefficients(product)[:, :kept], self._error(words[cut:])[:kept])
 
     def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
         parameters, context, primes = self.parameters, self._switching, self.parameters.primes
@@ -143,23 +145,30 @@ class SealEngine(BfvEngine):
         return self._reply_body(self._add(c0[:, places], message), self._add(c1, mask.error), places)
 
     def _packed_reply(self, source: _Sums, index: int, mask: SealMask) -> bytes:
-        layout, sums = source.layout, source.layout.part(index)
-        halves, own, messages = [], [], []
-        for each in sums:
+        layout, halves, own, messages = source.layout, [], [], []
+        for each in layout.part(index):
             total, message = source.take(*each)
             c0, c1 = self._nothing() if total is None else self._coefficients(total)
             halves.append(c1)
             own.append(c0[:, layout.places(*each)])
             messages.append(message)
         mask_c0, mask_c1 = mask.product
-        c1 = halves[0]
-        if len(sums) > 1:
-            c1, switched = self._packed(halves, layout, source.switching)
-            mask_c0 = self._add(mask_c0, switched)
         places = np.concatenate(layout.part_places(index))
-        c0 = self._add(np.concatenate(own, axis=1), mask_c0[:, places])
-        c1 = self._add(self._add(c1, mask_c1), mask.error)
-        return self._reply_body(self._add(c0, np.concatenate(messages, axis=1)), c1, places)
+        c0, c1 = self._joined(np.concatenate(own, axis=1), halves, places, source)
+        c0 = self._add(self._add(c0, mask_c0[:, places]), np.concatenate(messages, axis=1))
+        return self._reply_body(c0, self._add(self._add(c1, mask_c1), mask.error), places)
+
+    def _joined(
+        self, c0: Residues, halves: list[Residues], places: NDArray[np.int64], source: _Sums
+    ) -> tuple[Residues, Residues]:
+        """c0 at the results, and c1, of one reply before it is masked, from those of its sums."""
+        parameters, c1 = self.parameters, halves[0]
+        if len(halves) > 1:
+            c1, switched = self._packed(halves, source.layout, source.switching)
+            if not parameters.raised:
+                switched = np.stack([divided(half, parameters) for half in switched])
+            c0, c1 = self._sum_modulo(c0, switched[0][:, places]), self._sum_modulo(c1, switched[1])
+        return (divided(c0, parameters), divided(c1, parameters)) if parameters.raised else (c0, c1)
 
     def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
         parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
@@ -223,18 +232,20 @@ class SealEngine(BfvEngine):
         return total
 
     def _coefficients(self, ciphertext: Any) -> Residues:
-        """[2, data primes, N] of a ciphertext in transform form, which is used up."""
+        """[2, operand primes, N] of a ciphertext in transform form, which is used up."""
         self._evaluator.transform_from_ntt_inplace(ciphertext)
         return self._context.polynomials(ciphertext)
 
     def _nothing(self) -> tuple[Residues, Residues]:
-        nothing = np.zeros((len(self.parameters.data_primes), self.parameters.degree), np.uint64)
+        nothing = np.zeros((len(self.parameters.operand_primes), self.parameters.degree), np.uint64)
         return nothing, nothing
 
     def _packed(self, halves: list[Residues], layout: Layout, keys: list[Any]) -> tuple[Residues, Residues]:
-        """c1 of several sums in one, and what is added to c0 for it."""
+        """c1 of several sums in one, and what the keys add to c0 and c1, times P: [2, all primes, N]."""
         parameters, context = self.parameters, self._switching
         own, *others = folded(halves, (layout.k_tile - 1) % layout.packed, parameters)
+        if parameters.raised:
+            others = [lowered(each, parameters) for each in others]
         total = None
         for key, digit in zip(keys, (row for other in others for row in other), strict=True):
             if digit.any():
@@ -246,13 +257,15 @@ class SealEngine(BfvEngine):
                     context.evaluator.add_inplace(total, product)
         scaled = np.stack([
             multiply_by(row, pow(parameters.packing, -1, prime), prime)
-            for row, prime in zip(own, parameters.data_primes, strict=True)
+            for row, prime in zip(own, parameters.operand_primes, strict=True)
         ])  # fmt: skip
         if total is None:
-            return scaled, np.zeros_like(scaled)
+            return scaled, np.zeros((2, len(parameters.primes), parameters.degree), np.uint64)
         context.evaluator.transform_from_ntt_inplace(total)
-        c0, c1 = (divided(half, parameters) for half in context.polynomials(total))
-        return self._add(scaled, c1), c0
+        return scaled, context.polynomials(total)
+
+    def _sum_modulo(self, left: Residues, right: Residues) -> Residues:
+        return add_residues(left, right, self.parameters.operand_primes)
 
     def _add(self, left: Residues, right: Residues) -> Residues:
         return add_residues(left, right, self.parameters.data_primes)
@@ -266,7 +279,7 @@ class SealEngine(BfvEngine):
         return flooding_noise(np.frombuffer(words, "<u8").reshape(2, 3, -1), self.parameters)
 
     def _error(self, words: bytes) -> Residues:
-        return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.data_primes)
+        return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.operand_primes)
 
 
 class _Sums:
@@ -286,5 +299,6 @@ class _Sums:
             self._factors = [engine._factor(each) for each in layout.factor(self._product.factor, group)]
         operands = self._product.operand[n_index * layout.k_tiles : (n_index + 1) * layout.k_tiles]
         addend = self._product.addend[layout.window(group, n_index)].reshape(-1)
-        message = engine._add(scaled_message(addend, engine.parameters), engine._flooding(next(self._flooding)))
+        message = scaled_message(addend, engine.parameters.data_primes)
+        message = engine._add(message, engine._flooding(next(self._flooding)))
         return engine._sum(self._factors, operands), message

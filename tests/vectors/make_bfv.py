@@ -28,6 +28,7 @@ CASES = {
     "training": ("bfv-8192-144b", MatrixShape(128, 20, 20, 18)),
     "several tiles of columns": ("bfv-8192-144b", MatrixShape(2, 1, 9000, 26)),
     "triples": ("bfv-8192-188", MatrixShape(20, 128, 20, RING_BITS)),
+    "triples, several sums in a reply": ("bfv-8192-188b", MatrixShape(20, 128, 20, RING_BITS)),
 }
 
 

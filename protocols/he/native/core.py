@@ -43,12 +43,14 @@ class Core:
         flood_bits: int,
         instruction_set: str = "",
         switching: Core | None = None,
+        raised: bool = False,
     ) -> None:
         if library is None:
             raise InvalidInput("the native kernel is not built here")
         self._ffi, self._lib = library.ffi, library.lib
         self.primes = primes
         self.switching = switching
+        self.raised = raised
         made = self._ffi.new("kernel_context **")
         numbers = (scale_bits, drop_bits, flood_bits)
         if not all(0 <= prime < 1 << 64 for prime in primes) or not all(0 <= number < 1 << 32 for number in numbers):

@@ -61,8 +61,8 @@ class EvaluatorHalf(Core):
 
     def mask(self, ternary: Small, key: KernelOperand, error: Small) -> KernelMask:
         """u * key, and e2 for c1, for one reply."""
-        if key.kernel is not self or key.parts != 1:
-            raise InvalidInput("the key was not loaded by this kernel")
+        if key.kernel is not self._of_operands or key.parts != 1:
+            raise InvalidInput("the key was not loaded by the kernel that loads operands")
         check_array("an error", error, np.int8, 1, (DEGREE,))
         factor, out = self._small("a mask's factor", ternary), self._pool.take(self._mask_words)
         workspace = self._pool.take(self._workspace_words)
@@ -96,7 +96,8 @@ class EvaluatorHalf(Core):
             keys: the owner's key-switching keys, loaded by `switching`, where sums are packed.
         """
         end = layout.groups if end_group is None else end_group
-        if operand.kernel is not self or operand.parts != layout.operand_parts:
+        maker = self._of_operands
+        if operand.kernel is not maker or operand.parts != layout.operand_parts:
             raise InvalidInput("the operand is not of this kernel and layout")
         first, count = first_group * layout.n_tiles, (end - first_group) * layout.n_tiles
         replies = -(-count // layout.packed)
@@ -106,8 +107,8 @@ class EvaluatorHalf(Core):
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
         taken = [mask.take() for mask in masks]
-        sums = taken if layout.packed == 1 else [self._pool.take(self._mask_words) for _ in range(count)]
-        self._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
+        sums = taken if layout.packed == 1 else [self._pool.take(maker._mask_words) for _ in range(count)]
+        maker._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
         out, addend = [], np.ascontiguousarray(addend)
         for index, mask in enumerate(masks):
             own = slice(index * layout.packed, (index + 1) * layout.packed)
@@ -120,6 +121,11 @@ class EvaluatorHalf(Core):
         for words in sums if layout.packed == 1 else [*sums, *taken]:
             self._pool.give(words)
         return out
+
+    @property
+    def _of_operands(self) -> EvaluatorHalf:
+        """What loads operands and the public key. The first rows of a key are those of this kernel."""
+        return self.switching if self.raised and isinstance(self.switching, EvaluatorHalf) else self
 
     def _check_packing(self, layout: Layout, sums: range, keys: KernelOperand | None) -> None:
         """That these are all sums of some replies, and that there are as many keys as C will read."""
@@ -162,13 +168,13 @@ class EvaluatorHalf(Core):
         if self.switching is None:
             raise InvalidInput("this kernel packs no sums")
         switching = self.switching._context
-        needed = int(self._lib.kernel_packed_workspace_words(self._context, self._layout(reply.layout)))
+        needed = int(self._lib.kernel_packed_workspace_words(self._context, self._layout(reply.layout), self.raised))
         pointers = [self._new_words(words) for words in reply.sums]
         return self._written(
             reply,
             needed,
             lambda numbers, body, workspace: self._lib.kernel_packed_reply(
-                self._context, switching, self._words(keys.words), numbers, reply.index,
+                self._context, switching, self.raised, self._words(keys.words), numbers, reply.index,
                 self._ffi.new("uint64_t *[]", pointers), self._words(mask), self._small("an error", error),
                 *self._flooding(reply), self._words(reply.addend), *body, *workspace,
             ),

@@ -82,18 +82,19 @@ struct kernel_secret {
     u64 *key; /* internal [L][N] */
 };
 
-/* What one packed reply is made from and in, p sums of L primes each at most; D = (p - 1) L. */
+/* What one packed reply is made from and in, p sums of R primes each at most; D = (p - 1) L. */
 typedef struct {
     const kernel_context *c, *switching;
     u32 packed, count; /* sums: as many as a reply may hold, and as there are */
+    u32 rows;          /* R: L, or one more where P divides what the sums become */
     u64 *const *sums;
     const u64 *keys, *mask;
     const int8_t *error;
     u64 divisors[KERNEL_MAX_PRIMES]; /* 1 / P modulo each data prime */
-    u64 *digits;  /* [D][N], residues */
-    u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times p; internal */
+    u64 *digits;  /* [p - 1][R][N], residues */
+    u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times p; internal. Not where R > L */
     u64 *started; /* [D][N]: transforms modulo one other prime, under way */
-    u64 *parts;   /* [2][L][N]: what is added to c0 and c1, log p stages before the transform ends; internal */
+    u64 *parts;   /* [2][R][N]: what is added to c0 and c1, log p stages before the transform ends; internal */
     u64 *total;   /* [2][L + 1][N]: residues in the end */
 } packing;
 
@@ -118,6 +119,8 @@ typedef struct operations {
                      const u64 *operand, u64 *const *masks, u64 *workspace);
     /* The steps of a packed reply that go over polynomials: see switching.inc. */
     void (*fold)(const packing *task, u32 prime);
+    void (*lower)(const packing *task, u32 prime);
+    void (*settle)(const packing *task, u32 prime);
     void (*switch_keys)(const packing *task, u32 prime);
     void (*divide)(const packing *task, u32 prime);
 } operations;

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cffi reads from here */
-#define KERNEL_INTERFACE 3 /* changes with every function below: kernel.py takes a module of its own number only */
+#define KERNEL_INTERFACE 4 /* changes with every function below: kernel.py takes a module of its own number only */
 #define KERNEL_DEGREE 8192
 #define KERNEL_MAX_PRIMES 7
 #define KERNEL_RING_BITS 59
@@ -68,7 +68,7 @@ uint64_t kernel_stream_bytes(const kernel_context *context);                   /
 uint64_t kernel_workspace_words(const kernel_context *context);                /* for all but kernel_products */
 uint64_t kernel_products_workspace_words(const kernel_context *context, const kernel_layout *layout,
                                          uint32_t first_group, uint32_t end_group);
-uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout); /* packed replies */
+uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout, uint32_t raised);
 uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, uint32_t part);
 
 /* From uniform words (little-endian bytes). ternary: word mod 3 as 0, 1, -1. error: ones of bits 0..20 less those of
@@ -120,9 +120,10 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, uin
                  const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
                  uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
 /* The same for layouts with packed > 1: from the reply's sums and its mask. switching: a context of the same instruction
- * set, with one more prime, all of one length; keys: an operand of it with packed - 1 times L parts, the key-switching keys.
+ * set, with one more prime P, all of one length; keys: an operand of it with packed - 1 times L parts, the key-switching
+ * keys. raised: 1 where the sums are those of `switching`, of which the reply then has 1/P; else 0.
  * flooding: the words of each sum, one sum after the other. */
-int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, const uint64_t *keys,
+int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, uint32_t raised, const uint64_t *keys,
                         const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
                         const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
                         uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);

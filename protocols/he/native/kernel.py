@@ -31,7 +31,8 @@ class Kernel(OwnerHalf, EvaluatorHalf):
         drop_bits: D, how many low bits of c0 a reply leaves out.
         flood_bits: flooding is the centred sum of three integers below 2^flood_bits.
         instruction_set: one of `instruction_sets()`, or empty for the best.
-        switching: a kernel with one more prime, for key switching; None: no sums are packed.
+        switching: a kernel with one more prime P, for key switching; None: no sums are packed.
+        raised: operands and keys are modulo P as well, loaded by `switching`, and a reply has 1/P of their sums.
 
     Raises:
         InvalidInput: the module was not built, this machine lacks the set, or a number is out of range.

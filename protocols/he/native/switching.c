@@ -2,12 +2,10 @@
  * polynomials. Here p is y->packed, P the last prime of `switching`, whose others are those of `context`. */
 #include "internal.h"
 
-static u64 digits_of(const kernel_context *c, u32 packed) { return (packed - 1) * (u64)c->count; }
-
-uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout) {
-    if (!layout_is_valid(layout)) return 0;
-    u64 primes = context->count, digits = digits_of(context, layout->packed);
-    return (3 * digits + 2 * primes + 2 * (primes + 1) + primes + 2) * N;
+uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout, uint32_t raised) {
+    if (!layout_is_valid(layout) || raised > 1) return 0;
+    u64 primes = context->count, rows = primes + raised, others = layout->packed - 1;
+    return (others * (rows + (raised ? 1 : 2) * primes) + 2 * rows + 2 * (primes + 1) + primes + 2) * N;
 }
 
 static int is_extension(const kernel_context *context, const kernel_context *switching) {
@@ -20,53 +18,50 @@ static int is_extension(const kernel_context *context, const kernel_context *swi
 }
 
 /* The whole reply, modulo q, into task->total. */
-static void pack_sums(packing *task, const u64 *mask, const int8_t *error) {
+static void pack_sums(packing *task) {
     const kernel_context *c = task->c;
     u32 primes = c->count;
-    u64 special = task->switching->moduli[primes].p;
-    task->mask = mask;
-    task->error = error;
-    for (u32 l = 0; l < primes; l++) {
-        u64 p = c->moduli[l].p;
-        task->divisors[l] = power_mod(special % p, p - 2, p);
-        c->set->fold(task, l);
-    }
+    for (u32 l = 0; l < task->rows; l++) c->set->fold(task, l);
+    for (u32 l = 0; l < primes && task->rows > primes; l++) c->set->lower(task, l);
     for (u32 l = 0; l <= primes; l++) c->set->switch_keys(task, l);
     for (u32 l = 0; l < primes; l++) c->set->divide(task, l);
 }
 
 /* The same of one sum: nothing is moved. */
-static void settle_sum(packing *task, const u64 *mask, const int8_t *error) {
-    u32 primes = task->c->count;
-    for (u32 row = 0; row < 2 * primes; row++) {
-        const modulus *m = &task->c->moduli[row % primes];
-        u64 *out = task->total + (row + row / primes) * (u64)N;
-        memcpy(out, task->sums[0] + (u64)row * N, 8 * N);
-        task->c->set->add(m, mask + (u64)row * N, out, N);
-        task->c->set->inverse(m, out);
-        if (row >= primes) add_error(m, error, out);
+static void settle_sum(packing *task) {
+    const kernel_context *c = task->c;
+    u32 primes = c->count;
+    for (u32 l = 0; l < task->rows; l++) c->set->settle(task, l);
+    for (u32 l = 0; l < primes; l++) {
+        if (task->rows > primes) c->set->divide(task, l);
+        else add_error(&c->moduli[l], task->error, task->total + (primes + 1ull + l) * N);
     }
 }
 
-int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, const u64 *keys,
+int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, u32 raised, const u64 *keys,
                         const kernel_layout *layout, u32 part, u64 *const *sums, const u64 *mask, const int8_t *error,
                         const u64 *flooding, u64 flooding_words, const u64 *addend, u8 *body, u64 body_bytes, u64 *workspace,
                         u64 workspace_words) {
     u32 count = sums_of(layout, part), results = results_of(layout, part);
     if (!count || layout->packed < 2 || !is_extension(context, switching) || flooding_words != 6ull * results ||
-        workspace_words < kernel_packed_workspace_words(context, layout) ||
+        raised > 1 || workspace_words < kernel_packed_workspace_words(context, layout, raised) ||
         body_bytes != kernel_reply_bytes(context, layout, part))
         return KERNEL_BAD_ARGUMENT;
     u32 primes = context->count, first = part * layout->packed, columns = n_tiles(layout);
-    u64 digits = digits_of(context, layout->packed) * N;
-    packing task = {.c = context, .switching = switching, .packed = layout->packed, .count = count, .sums = sums, .keys = keys};
+    u32 others = layout->packed - 1;
+    packing task = {.c = context, .switching = switching, .packed = layout->packed, .count = count, .rows = primes + raised,
+                    .sums = sums, .keys = keys, .mask = mask, .error = error};
+    for (u32 l = 0; l < primes; l++) {
+        u64 p = context->moduli[l].p;
+        task.divisors[l] = power_mod(switching->moduli[primes].p % p, p - 2, p);
+    }
     task.digits = workspace;
-    task.own = task.digits + digits;
-    task.started = task.own + digits;
-    task.parts = task.started + digits;
-    task.total = task.parts + 2ull * primes * N;
+    task.own = task.digits + (u64)others * task.rows * N;
+    task.started = task.own + (raised ? 0 : (u64)others * primes * N);
+    task.parts = task.started + (u64)others * primes * N;
+    task.total = task.parts + 2ull * task.rows * N;
     u64 *halves = task.total + 2 * (primes + 1ull) * N, *gathered = halves + 2 * N;
-    (count > 1 ? pack_sums : settle_sum)(&task, mask, error);
+    (count > 1 ? pack_sums : settle_sum)(&task);
     for (u32 j = 0, taken = 0; j < count; j++) {
         window at;
         window_of(layout, (first + j) / columns, (first + j) % columns, &at);

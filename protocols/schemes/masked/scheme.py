@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import cached_property
 
 from protocols.core.message import Message
 from protocols.he.interface import Backend
@@ -35,6 +34,9 @@ from protocols.schemes.masked.messages import (
 from protocols.schemes.masked.order import masked_order
 from protocols.task.scheme_order import SchemeOrder
 
+ENCRYPTION = "triples"
+"""Names the parameter set in a manifest's text."""
+
 
 class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
@@ -45,13 +47,26 @@ class Masked(Scheme):
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
         self._parameters = parameters or LayerParameters()
+        self._adopted = ""
+        self._backends: dict[str, Backend] = {}
 
-    @cached_property
+    @property
     def _backend(self) -> Backend:
+        """What makes triples, one for all layers of a task."""
         from protocols.he.bfv import BfvBackend
-        from protocols.he.parameters import TRIPLES
+        from protocols.he.parameters import PARAMETER_SETS
 
-        return BfvBackend(TRIPLES)
+        name = self.parameter_set
+        if name not in self._backends:
+            self._backends[name] = BfvBackend(PARAMETER_SETS[name])
+        return self._backends[name]
+
+    @property
+    def parameter_set(self) -> str:
+        """The name of the one in force: adopted from a manifest, or what a host here asks for."""
+        from protocols.he.engines import triples_set
+
+        return self._adopted or triples_set().name
 
     def arithmetic(self) -> str:
         from protocols.he.engines import description
@@ -59,9 +74,20 @@ class Masked(Scheme):
         return description()
 
     def parameters(self) -> str:
-        from protocols.he.parameters import TRIPLES
+        return self._text(self.parameter_set)
 
-        return json.dumps({"triples": TRIPLES.name, "layer": json.loads(self._parameters.canonical())})
+    def accepted_parameters(self) -> tuple[str, ...]:
+        from protocols.he.parameters import TRIPLES, UNPACKED_TRIPLES
+
+        names = (self.parameter_set, TRIPLES.name, UNPACKED_TRIPLES.name)
+        return tuple(self._text(name) for name in dict.fromkeys(names))
+
+    def adopt(self, parameters: str) -> None:
+        super().adopt(parameters)
+        self._adopted = str(json.loads(parameters)[ENCRYPTION])
+
+    def _text(self, parameter_set: str) -> str:
+        return json.dumps({ENCRYPTION: parameter_set, "layer": json.loads(self._parameters.canonical())})
 
     def host(self, spec: LayerSpec) -> HostLayer:
         return MaskedHost(spec, self._backend, self._parameters)
@@ -73,7 +99,7 @@ class Masked(Scheme):
         return masked_order(trainable)
 
     def sizes(self, parameters: str) -> LayerSizes | None:
-        return LayerSizes.read(parameters, "triples")
+        return LayerSizes.read(parameters, ENCRYPTION)
 
     def messages(self) -> tuple[type[Message], ...]:
         return (

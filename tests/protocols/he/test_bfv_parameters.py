@@ -13,7 +13,7 @@ from protocols.core.randomness import OsRandomness
 from protocols.he.bit_packing import LIMB
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
-from protocols.he.parameters import FLOODING_BITS, MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
+from protocols.he.parameters import ERROR_BOUND, FLOODING_BITS, MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
 from protocols.he.residues import drop_bits, scale_down
 from protocols.he.retired_parameters import RETIRED_SETS
 from tests.protocols.he.bfv_helpers import (
@@ -96,6 +96,17 @@ def test_product_noise_is_below_its_bound_and_not_far(parameters, factor_bits, m
     noise, layout = worst_product(WithoutFlooding(parameters), parameters, shape)
     bound = parameters.product_noise(layout.norm)
     assert bound >> 12 < noise.max() <= bound
+
+
+def test_noise_of_packing_is_within_the_mean_square_that_runs_are_counted_with():
+    """Of factors so small that little else is left of a product's noise. Roundings are counted at their worst."""
+    shape, owner, evaluator = MatrixShape(40, 20, 20, 1), secret(TRIPLES), WithoutFlooding(TRIPLES)
+    operand = evaluator.load_operand(owner.encrypt(np.zeros((20, 20), np.uint64), shape), shape)
+    evaluator.multiply_add(np.ones((40, 20), np.int64), operand, np.zeros((40, 20), np.uint64), shape)
+    noise = (scaled_noise(owner, evaluator.seen[0])[evaluator.places[0]] // T).astype(float)
+    errors = ERROR_BOUND / 2 * TRIPLES.degree * (TRIPLES.switching_parts + 2)  # two of the encryption of zero
+    assert errors / 8 < np.square(noise).mean() < errors < TRIPLES.switching_squares
+    assert TRIPLES.switching_squares < TRIPLES.switching_noise**2 / 2**10
 
 
 def test_flooding_fills_its_range_and_no_more():

@@ -56,7 +56,7 @@ def test_draws_that_are_no_residues_are_skipped_and_the_next_prime_goes_on_where
     degree, after = parameters.degree, skipped + 3
     assert found[0, 2:].tolist() == list(range(after, after + degree - 2))
     assert found[1].tolist() == list(range(after + degree - 2, after + 2 * degree - 2))
-    assert found.shape == (len(parameters.data_primes), degree)
+    assert found.shape == (len(parameters.operand_primes), degree)
 
 
 def test_bits_of_a_draw_beyond_the_prime_s_do_not_count():

@@ -25,7 +25,7 @@ from protocols.he.bfv_engine import BfvEngine
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.native.kernel import instruction_sets
-from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES, UNPACKED, BfvParameters
+from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES, UNPACKED, UNPACKED_TRIPLES, BfvParameters
 from tests.protocols.he.bfv_helpers import T
 
 NATIVE = instruction_sets()
@@ -189,12 +189,13 @@ def test_the_best_is_chosen_or_what_the_environment_asks_for(monkeypatch: pytest
 def test_a_host_asks_for_packed_replies_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (engines.SWITCH, engines.CHOICE, engines.PACKING):
         monkeypatch.delenv(variable, raising=False)
-    for sets, fitting in ((("avx2",), TRAINING), ((), UNPACKED)):
+    packed, unpacked = (TRAINING, TRIPLES), (UNPACKED, UNPACKED_TRIPLES)
+    for sets, fitting in ((("avx2",), packed), ((), unpacked)):
         monkeypatch.setattr(engines, "instruction_sets", lambda sets=sets: sets)
-        assert engines.training_set() is fitting
-    for wanted, named in (("1", TRAINING), ("0", UNPACKED)):
+        assert (engines.training_set(), engines.triples_set()) == fitting
+    for wanted, named in (("1", packed), ("0", unpacked)):
         monkeypatch.setenv(engines.PACKING, wanted)
-        assert engines.training_set() is named
+        assert (engines.training_set(), engines.triples_set()) == named
     monkeypatch.setenv(engines.PACKING, "yes")
     with pytest.raises(InvalidInput, match="SECURE_HFL_PACKING must be 1 or 0, not 'yes'"):
         engines.training_set()

@@ -56,7 +56,7 @@ def test_messages_are_scaled_and_rounded(parameters):
     edges = np.array([0, 1, 2, T // 2 - 1, T // 2, T // 2 + 1, T - 2, T - 1], np.uint64)
     ring = np.concatenate((edges, SeededRandomness(1, "scale").ring((200,), RING_BITS)))
     modulus = math.prod(parameters.data_primes)
-    scaled = compose(scaled_message(ring, parameters), parameters.data_primes)
+    scaled = compose(scaled_message(ring, parameters.data_primes), parameters.data_primes)
     for found, message in zip(scaled, ring.tolist(), strict=True):
         assert abs(2 * (found * T - modulus * message)) <= T
 

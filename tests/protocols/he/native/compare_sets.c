@@ -64,20 +64,22 @@ static uint64_t *switching_keys(const kernel_context *c, uint32_t parts) {
     return keys;
 }
 
-/* All bytes that one run makes, [replies of the layout | results]; from the same inputs for every set. */
-static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint64_t *length) {
+/* All bytes that one run makes, [replies of the layout | results]; from the same inputs for every set. raised: operands are
+ * modulo all primes. */
+static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint32_t raised, uint64_t *length) {
     kernel_context *c, *switching;
-    kernel_secret *secret;
+    kernel_secret *secret, *of_operands;
     must(kernel_new(primes, PRIMES, 76, 11, 83, set, &c), "kernel_new");
     must(kernel_new(primes, PRIMES + 1, 76, 11, 83, set, &switching), "kernel_new");
+    kernel_context *maker = raised ? switching : c; /* of operands */
     state = 7;
     uint32_t tiles = (y->k + y->k_tile - 1) / y->k_tile, columns = (y->n + y->n_tile - 1) / y->n_tile;
     uint32_t groups = (y->m + y->rows - 1) / y->rows, parts = tiles * columns, sums = groups * columns;
     uint32_t replies = (sums + y->packed - 1) / y->packed;
-    uint64_t room = kernel_workspace_words(c), more = kernel_products_workspace_words(c, y, 0, groups);
-    uint64_t packing = kernel_packed_workspace_words(c, y), most = room > more ? room : more;
-    uint64_t *workspace = fresh(8 * (most > packing ? most : packing)), *c0 = fresh(8 * PRIMES * N);
-    uint64_t stream_bytes = kernel_stream_bytes(c), packed_bytes = kernel_packed_bytes(c);
+    uint64_t room = kernel_workspace_words(maker), more = kernel_products_workspace_words(maker, y, 0, groups);
+    uint64_t packing = kernel_packed_workspace_words(c, y, raised), most = room > more ? room : more;
+    uint64_t *workspace = fresh(8 * (most > packing ? most : packing)), *c0 = fresh(8 * (PRIMES + 1) * N);
+    uint64_t stream_bytes = kernel_stream_bytes(maker), packed_bytes = kernel_packed_bytes(maker);
     uint8_t *packed = fresh(packed_bytes), *words = fresh(8 * N);
     int8_t *ternary = fresh(N), *error = fresh(N);
     state = 8;
@@ -85,16 +87,17 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     must(kernel_ternary(first, 8 * N, ternary), "kernel_ternary");
     must(kernel_error(second, 8 * N, error), "kernel_error");
     must(kernel_secret_new(c, ternary, &secret), "kernel_secret_new");
-    uint64_t *key = fresh(8 * kernel_operand_words(c, 1)), *operand = fresh(8 * kernel_operand_words(c, parts));
+    must(kernel_secret_new(maker, ternary, &of_operands), "kernel_secret_new");
+    uint64_t *key = fresh(8 * kernel_operand_words(maker, 1)), *operand = fresh(8 * kernel_operand_words(maker, parts));
     for (uint32_t i = 0; i <= parts; i++) { /* the first is the public key */
         state = 100 + i;
         uint8_t *stream = fresh(stream_bytes);
         uint64_t *message = fresh(8 * N);
-        must(kernel_zero(c, secret, stream, stream_bytes, error, c0), "kernel_zero");
-        if (i) must(kernel_add_message(c, message, N, c0), "kernel_add_message");
-        must(kernel_pack(c, c0, packed, packed_bytes), "kernel_pack");
-        must(i ? kernel_load(c, packed, packed_bytes, stream, stream_bytes, operand, parts, i - 1, workspace, room)
-               : kernel_load(c, packed, packed_bytes, stream, stream_bytes, key, 1, 0, workspace, room), "kernel_load");
+        must(kernel_zero(maker, of_operands, stream, stream_bytes, error, c0), "kernel_zero");
+        if (i) must(kernel_add_message(maker, message, N, c0), "kernel_add_message");
+        must(kernel_pack(maker, c0, packed, packed_bytes), "kernel_pack");
+        must(i ? kernel_load(maker, packed, packed_bytes, stream, stream_bytes, operand, parts, i - 1, workspace, room)
+               : kernel_load(maker, packed, packed_bytes, stream, stream_bytes, key, 1, 0, workspace, room), "kernel_load");
         free(stream);
         free(message);
     }
@@ -107,9 +110,9 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
         masks[i] = fresh(8 * kernel_mask_words(c));
         must(kernel_mask(c, ternary, key, masks[i], workspace, room), "kernel_mask");
     }
-    for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? fresh(8 * kernel_mask_words(c)) : masks[i];
+    for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? fresh(8 * kernel_mask_words(maker)) : masks[i];
     uint64_t *keys = y->packed > 1 ? switching_keys(switching, (y->packed - 1) * PRIMES) : NULL;
-    must(kernel_products(c, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
+    must(kernel_products(maker, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
     uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
     *length = 0;
     for (uint32_t i = 0; i < replies; i++) {
@@ -121,8 +124,8 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
         }
         state = 500 + i;
         uint64_t *flooding = fresh(8 * noise);
-        must(keys ? kernel_packed_reply(c, switching, keys, y, i, summed + i * y->packed, masks[i], error, flooding, noise,
-                                        addend, out + *length, bytes, workspace, packing)
+        must(keys ? kernel_packed_reply(c, switching, raised, keys, y, i, summed + i * y->packed, masks[i], error, flooding,
+                                        noise, addend, out + *length, bytes, workspace, packing)
                   : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, out + *length, bytes, workspace, room),
              "kernel_reply");
         must(kernel_decrypt(c, secret, y, i, out + *length, bytes, results, workspace, room), "kernel_decrypt");
@@ -134,6 +137,7 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     memcpy(out + *length, results, 8ull * y->m * y->n);
     *length += 8ull * y->m * y->n;
     kernel_secret_free(secret);
+    kernel_secret_free(of_operands);
     kernel_free(c);
     kernel_free(switching);
     void *all[] = {workspace, c0,     packed,  words, ternary, error,  first, second, key,
@@ -146,15 +150,17 @@ int main(void) {
     char names[64];
     snprintf(names, sizeof names, "%s", kernel_instruction_sets());
     for (unsigned size = 0; size < sizeof SIZES / sizeof *SIZES; size++) {
-        for (unsigned i = 0; i < sizeof LAYOUTS / sizeof *LAYOUTS; i++) {
+        for (unsigned at = 0; at < 2 * sizeof LAYOUTS / sizeof *LAYOUTS; at++) {
+            unsigned i = at / 2, raised = at % 2;
+            if (raised && LAYOUTS[i].packed == 1) continue;
             uint64_t length, other;
-            uint8_t *expected = run("scalar", SIZES[size], &LAYOUTS[i], &length);
+            uint8_t *expected = run("scalar", SIZES[size], &LAYOUTS[i], raised, &length);
             char list[64];
             memcpy(list, names, sizeof list);
             for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
-                uint8_t *found = run(name, SIZES[size], &LAYOUTS[i], &other);
+                uint8_t *found = run(name, SIZES[size], &LAYOUTS[i], raised, &other);
                 int same = length == other && !memcmp(expected, found, length);
-                printf("primes %u layout %u %s: %s\n", size, i, name, same ? "same" : "DIFFERENT");
+                printf("primes %u layout %u%s %s: %s\n", size, i, raised ? " raised" : "", name, same ? "same" : "DIFFERENT");
                 free(found);
                 if (!same) return 1;
             }
