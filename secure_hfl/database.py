@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from secure_hfl.errors import TaskError
@@ -14,6 +14,24 @@ Database = sqlite3.Connection
 Damaged = sqlite3.DatabaseError
 
 BUSY_SECONDS = 30.0
+
+
+@contextmanager
+def reading(path: Path, consequence: str) -> Iterator[Database]:
+    """Only to look: waits for nobody for long, and makes no file.
+
+    Args:
+        path: of the file, which is there.
+        consequence: what follows if it cannot be read, for the error.
+
+    Raises:
+        TaskError: it cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=1.0, uri=True)) as db:
+            yield db
+    except Damaged as error:
+        raise TaskError(f"{path}: {error}; {consequence}") from error
 
 
 @contextmanager

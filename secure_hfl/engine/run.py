@@ -8,7 +8,9 @@ join ─▶ agree ─▶ intersect ─▶ split and compare ─▶ set up the pr
 from __future__ import annotations
 
 import gc
+import os
 import shutil
+import sys
 from typing import Protocol
 
 import torch
@@ -141,6 +143,7 @@ class Run:
         """From now on, also in the task's directory."""
         bench, task = self.bench, self.bench.assignment
         about = {"party": task.party, "role": task.role, "scheme": task.scheme.name}
+        about["script"] = os.path.abspath(sys.argv[0]) if sys.argv[0] else ""
         record = ProgressFile(task.directory / progress_file.NAME, bench.recovery.is_resuming, about)
         bench.progress.listener = Both(bench.progress.listener, record)
         return record

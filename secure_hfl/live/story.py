@@ -63,7 +63,7 @@ class RunStory:
 
     Attributes:
         run: of the file's first line.
-        party, role, scheme: of it.
+        party, role, scheme, script: of it; the script is "" where nobody knows.
         began_at, last_at: seconds since 1970.
         phase: the engine's; "" before the first.
         round, batch: the latest of training; 0 before there is one.
@@ -86,6 +86,7 @@ class RunStory:
     party: str = ""
     role: str = ""
     scheme: str = ""
+    script: str = ""
     began_at: float = 0.0
     last_at: float = 0.0
     phase: str = ""
@@ -131,6 +132,7 @@ class RunStory:
     def _on_start(self, event: Mapping[str, Any]) -> None:
         self.run = self.run or str(event["run"])
         self.party, self.role, self.scheme = str(event["party"]), str(event["role"]), str(event["scheme"])
+        self.script = str(event.get("script", ""))
         if self._process_began_at:
             self._seconds_before += self.last_at - self._process_began_at
         self._process_began_at = float(event["at"])

@@ -11,19 +11,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
-from secure_hfl.database import Database, transaction
+from secure_hfl.database import Database, reading, transaction
 from secure_hfl.tasks.record import utc_now
 
 COUNTS = "counts.sqlite"
+PLACE = Path("predictions", COUNTS)
+"""In the task's directory."""
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS predicted (id TEXT PRIMARY KEY, times INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS asked (day TEXT PRIMARY KEY, ids INTEGER NOT NULL) WITHOUT ROWID",
 )
+
+
+@dataclass(frozen=True)
+class BudgetUse:
+    """What was used so far of what a Collaborator allows.
+
+    Attributes:
+        asked: ids that were asked about today.
+        samples: how many were predicted, once or more.
+        spent: how many of those may not be predicted again; 0 where that is not limited.
+        most: how often the one was predicted that was predicted most.
+    """
+
+    asked: int = 0
+    samples: int = 0
+    spent: int = 0
+    most: int = 0
 
 
 class PredictionBudget:
@@ -84,6 +105,21 @@ class PredictionBudget:
         except WrongSession:
             return [self.times(each) >= self._limits.predictions for each in ids]
         return [False] * len(ids)
+
+    def use(self) -> BudgetUse:
+        """What was used so far. Waits for nobody and makes no file.
+
+        Raises:
+            TaskError: the counts cannot be read.
+        """
+        if not self._path.exists():
+            return BudgetUse()
+        limit = self._limits.predictions
+        with reading(self._path, "how much of what is allowed was used is not known") as db:
+            asked = db.execute("SELECT ids FROM asked WHERE day = ?", (self._today().isoformat(),)).fetchone()
+            sums = "SELECT COUNT(*), COALESCE(SUM(times >= ?), 0), COALESCE(MAX(times), 0) FROM predicted"
+            samples, spent, most = db.execute(sums, (limit,)).fetchone()
+        return BudgetUse(asked[0] if asked is not None else 0, samples, spent if limit else 0, most)
 
     def asked_today(self) -> int:
         """How many ids were asked about today."""

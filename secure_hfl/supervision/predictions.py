@@ -16,7 +16,9 @@ from enum import Enum
 from protocols.core.sentence import say
 from secure_hfl.errors import ConfigurationError, TaskStateError
 from secure_hfl.files import write_private
-from secure_hfl.supervision.local_party import CONSOLE, party_environment
+from secure_hfl.live.reader import story_of
+from secure_hfl.progress_file import NAME
+from secure_hfl.supervision.local_party import CONSOLE, PARTY, party_environment
 from secure_hfl.supervision.script_folders import Choice
 from secure_hfl.supervision.supervised import Started, Supervised
 from secure_hfl.tasks import TaskStore
@@ -168,10 +170,10 @@ class ServingRun(_OfTask):
 
 
 def last_script(store: TaskStore, task_id: str, *processes: Supervised) -> str:
-    """The key of the script that was used last, by one of these or by the training."""
-    directory = store.directory(task_id) / CONSOLE
-    for process in (*processes, Supervised(directory, "party")):
+    """The key of the script that was used last: by one of these, or by the training, from here or from elsewhere."""
+    directory = store.directory(task_id)
+    for process in (*processes, Supervised(directory / CONSOLE, PARTY)):
         last = process.last()
         if last is not None:
             return last.what.get("key", "")
-    return ""
+    return story_of(directory / NAME).script

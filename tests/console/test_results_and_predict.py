@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from secure_hfl.console.views import predict as predict_view
 from secure_hfl.console.views import results as results_view
 from secure_hfl.identity import Identity
 from secure_hfl.metrics import PsiMetrics, RoundMetrics, RunMetrics
+from secure_hfl.prediction.budget import PLACE, PredictionBudget
 from secure_hfl.progress_file import NAME
 from secure_hfl.supervision.predictions import TABLE, Work
-from secure_hfl.tasks import Invite, TaskStore, create_task, join_task
+from secure_hfl.tasks import AcceptedLimits, Invite, TaskStore, create_task, join_task
 
 RECORDED = Path(__file__).parent.parent / "live" / "recorded"
 HOSTILE = "<script>alert(1)</script>"
@@ -157,6 +160,45 @@ def test_what_was_typed_or_uploaded_is_asked_for(
     refused = browser.post(f"/tasks/{hosted}/predict/ask", data={"script": "/etc/passwd", "ids": "1"})
     assert refused.status_code == 400
     assert "is in no folder" in refused.text
+
+
+def test_what_a_host_has_used_and_what_is_left(
+    browser: TestClient, store: TaskStore, parties: dict[str, Identity], invite: Invite
+) -> None:
+    limits = AcceptedLimits(predictions=3, asked_a_day=1000)
+    task = join_task(store, parties["hospital"], invite, limits=limits).task_id
+    finish(store, task)
+    budget = PredictionBudget(store.directory(task) / PLACE, "hospital", limits.limits)
+    path = f"/tasks/{task}/predict"
+    assert "0 of 1,000" in browser.get(path).text
+    counts = store.directory(task) / PLACE
+    counts.parent.mkdir(mode=0o700)
+    budget.ask(120)
+    budget.predict(["ann", "bob"])
+    budget.predict(["bob"])
+    page = browser.get(path).text
+    for text in ("120 of 1,000", "880 left", "2 of 3", "1 left", "0 of them as often as allowed"):
+        assert text in page, text
+    assert "ann" not in page
+    counts.write_bytes(b"none" * 100)
+    assert "The counts cannot be read" in browser.get(path).text
+
+
+def test_the_task_s_own_script_is_chosen(browser: TestClient, store: TaskStore, hosted: str, app: Console) -> None:
+    finish(store, hosted)
+    path = f"/tasks/{hosted}/predict"
+    assert "Choose a script" in browser.get(path).text, "there are examples, and nobody knows which it was"
+    scripts = store.home / "scripts"
+    scripts.mkdir(mode=0o700)
+    (scripts / "a.py").write_text("")
+    (scripts / "z.py").write_text("")
+    app.state.context = replace(app.state.context, scripts=(scripts,))
+    progress = store.directory(hosted) / NAME
+    first, _, rest = progress.read_text().partition("\n")
+    progress.write_text(json.dumps({**json.loads(first), "script": str(scripts / "z.py")}) + "\n" + rest)
+    page = browser.get(path).text
+    assert f'<option value="{scripts / "z.py"}" selected>' in page
+    assert "Choose a script" not in page
 
 
 def test_a_collaborator_serves(

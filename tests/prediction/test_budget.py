@@ -11,7 +11,7 @@ import pytest
 from protocols.core.errors import WrongSession
 from protocols.task.terms import RunLimits
 from secure_hfl.errors import TaskError
-from secure_hfl.prediction.budget import COUNTS, PredictionBudget
+from secure_hfl.prediction.budget import COUNTS, BudgetUse, PredictionBudget
 
 
 def test_predictions_of_a_sample_are_counted_over_processes(tmp_path: Path) -> None:
@@ -64,3 +64,17 @@ def test_damaged_counts_allow_nothing(tmp_path: Path) -> None:
     (tmp_path / COUNTS).write_bytes(b"no database at all" * 100)
     with pytest.raises(TaskError, match="is not known, so none is"):
         PredictionBudget(tmp_path / COUNTS, "bank", RunLimits()).predict(["a"])
+
+
+def test_what_was_used_is_told_without_making_a_file(tmp_path: Path) -> None:
+    path, limits = tmp_path / COUNTS, RunLimits(predictions=2, asked_a_day=10)
+    budget = PredictionBudget(path, "bank", limits)
+    assert budget.use() == BudgetUse()
+    assert not path.exists()
+    budget.ask(7)
+    for ids in ("ab", "bc", "b"):
+        PredictionBudget(path, "bank", RunLimits()).predict(list(ids))
+    assert budget.use() == BudgetUse(asked=7, samples=3, spent=1, most=3)
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(TaskError, match="is not known"):
+        budget.use()

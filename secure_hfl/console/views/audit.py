@@ -25,6 +25,8 @@ from secure_hfl.tasks.view import transcripts_of
 
 MAX_TRANSCRIPTS = 256 << 20
 _COPY = 1 << 20
+_KINDS = {"predictions": "prediction", "overlap": "overlap"}
+"""Of transcripts, by the folder that they are in."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ class Found:
         name: below the task's directory.
         size: in bytes.
         changed: when it was last written to.
-        of_prediction: of a prediction, not of training.
+        kind: what was done: "training", "prediction" or "overlap".
     """
 
     name: str
     size: int
     changed: datetime
-    of_prediction: bool
+    kind: str
 
 
 def ask(request: Request) -> Response:
@@ -87,7 +89,7 @@ def found_in(store: TaskStore, record: TaskRecord) -> list[Found]:
     for path in map(Path, transcripts_of(store, record)):
         status, name = path.stat(), str(path.relative_to(directory))
         changed = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-        found.append(Found(name, status.st_size, changed, name.startswith("predictions/")))
+        found.append(Found(name, status.st_size, changed, _KINDS.get(name.partition("/")[0], "training")))
     return sorted(found, key=lambda each: each.changed, reverse=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from markupsafe import Markup, escape
 from starlette.concurrency import run_in_threadpool
@@ -18,8 +18,12 @@ from secure_hfl.console.feed import Look, Shown, follow, position
 from secure_hfl.console.forms import bytes_of, files_in, form_of, lines_in, takes, text_in
 from secure_hfl.console.log_tail import LogTail
 from secure_hfl.console.page import fragment, render_task
+from secure_hfl.errors import TaskError
+from secure_hfl.prediction.budget import PLACE, BudgetUse, PredictionBudget
 from secure_hfl.supervision.predictions import PredictionRun, ServingRun, Work, last_script
 from secure_hfl.supervision.script_folders import Choice, ScriptFolders
+from secure_hfl.tasks import TaskRecord
+from secure_hfl.tasks.record import utc_now
 
 MAX_IDS = 64 << 20
 SHOWN_ROWS = 200
@@ -42,6 +46,7 @@ class PredictParts:
         process = self._predicting.process if self._is_host else self._serving.process
         self.log = LogTail((process.log,))
         self._last = process
+        self._counted = _Counted(self._store.directory(self._record.task_id), self._record)
         self._drawn: tuple[object, Markup] | None = None
 
     def look(self) -> Shown:
@@ -49,13 +54,15 @@ class PredictParts:
         run = self._predicting if self._is_host else self._serving
         state, reason = run.state()
         last = self._last.last()
-        key = state, reason, last
+        use = None if self._is_host else self._counted.use()
+        key = state, reason, last, use
         if self._drawn is None or self._drawn[0] != key:
             table = self._predicting.table(SHOWN_ROWS) if self._is_host and state is Work.DONE else None
             values = {
                 "record": self._record,
                 "state": state.value,
                 "reason": reason,
+                "use": use,
                 "last": last,
                 "table": table,
                 "choices": self._scripts.choices(self._record),
@@ -65,6 +72,26 @@ class PredictParts:
             template = "part_prediction.html.j2" if self._is_host else "part_serving.html.j2"
             self._drawn = key, fragment(self._request, template, **values)
         return Shown({"predict": self._drawn[1]}, state.value, state is not Work.RUNNING)
+
+
+class _Counted:
+    """A collaborator's counts, read again when they have changed or another day has begun."""
+
+    def __init__(self, directory: Path, record: TaskRecord) -> None:
+        self._path = directory / PLACE
+        self._budget = PredictionBudget(self._path, record.party, record.limits.limits)
+        self._read: tuple[object, BudgetUse | None] | None = None
+
+    def use(self) -> BudgetUse | None:
+        """What was used; None: nobody can say."""
+        status = self._path.stat() if self._path.exists() else None
+        key = utc_now().date(), status and (status.st_mtime_ns, status.st_size)
+        if self._read is None or self._read[0] != key:
+            try:
+                self._read = key, self._budget.use()
+            except TaskError:
+                self._read = key, None
+        return self._read[1]
 
 
 def predict(request: Request) -> Response:
