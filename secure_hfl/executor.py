@@ -106,3 +106,17 @@ def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> 
     """
     pieces = list(items)
     return map(function, pieces) if len(pieces) < 2 else _threads(usable_cores()).map(function, pieces)
+
+
+def thread_beside(work: Callable[[], Result], /) -> Callable[[], Result]:
+    """Begins work in a thread of its own pool: what it does may use `thread_map`, whose threads wait for nothing."""
+    return _beside_threads(usable_cores()).submit(work).result
+
+
+@cache
+def _beside_threads(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="beside")
+
+
+for _pool in (_threads, _beside_threads):  # a fork has the pools, but not their threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)

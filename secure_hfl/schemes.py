@@ -16,7 +16,7 @@ from protocols.schemes import registry
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.registry import register_scheme, registered_names, registered_scheme
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.executor import thread_map
+from secure_hfl.executor import thread_beside, thread_map
 from secure_hfl.timed_backend import TimedBackend
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 GROUP = "secure_hfl.schemes"
-_ENGINE = Engine(mapper=thread_map, measured=TimedBackend)
+_ENGINE = Engine(mapper=thread_map, beside=thread_beside, measured=TimedBackend)
 
 
 def scheme_names() -> list[str]:

@@ -64,7 +64,7 @@ class TimedBackend(Backend):
     """A backend whose keys are timed."""
 
     def __init__(self, backend: Backend) -> None:
-        self.name, self._backend = backend.name, backend
+        self.name, self.releases_lock, self._backend = backend.name, backend.releases_lock, backend
 
     def generate(self, randomness_label: str = "") -> TimedSecret:
         return TimedSecret(self._backend.generate(randomness_label))

@@ -16,8 +16,9 @@ import pytest
 
 from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidPoint
+from protocols.core.mapper import Beside, at_once
 from protocols.psi import hash_ids
-from secure_hfl.executor import LocalExecutor
+from secure_hfl.executor import LocalExecutor, thread_beside, thread_map
 
 ROOT = Path(__file__).parent.parent
 
@@ -192,3 +193,29 @@ def test_workers_end_with_their_party(tmp_path: Path) -> None:
         """,
     )
     assert printed.split()[-1] == "-49"
+
+
+@pytest.mark.parametrize("begin", [at_once, thread_beside])
+def test_what_is_begun_is_done_once_and_asked_for_at_will(begin: Beside) -> None:
+    calls: list[int] = []
+    result = begin(lambda: calls.append(threading.get_ident()) or list(thread_map(square, range(9))))
+    assert result() == result() == [number * number for number in range(9)]
+    assert len(calls) == 1
+    assert (calls[0] == threading.get_ident()) is (begin is at_once)
+
+
+def test_an_error_beside_is_raised_where_the_result_is_asked_for() -> None:
+    result = thread_beside(lambda: refuse(3))
+    for _ in range(2):
+        with pytest.raises(InvalidPoint, match="point 3 is bad"):
+            result()
+
+
+def test_a_fork_has_threads_of_its_own() -> None:
+    """Pools of the process that forked it have none there, and would be waited for in vain."""
+    assert thread_beside(lambda: list(thread_map(square, range(3))))() == [0, 1, 4]
+    child = os.fork()
+    if not child:
+        signal.alarm(10)
+        os._exit(0 if thread_beside(lambda: list(thread_map(square, range(3))))() == [0, 1, 4] else 1)
+    assert os.waitpid(child, 0)[1] == 0

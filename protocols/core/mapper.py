@@ -1,4 +1,4 @@
-"""The seam for heavy work: pure code hands functions and arguments to a mapper, and does not know where they run."""
+"""The seams for heavy work: pure code hands functions to a mapper, or begins one, and does not know where they run."""
 
 from __future__ import annotations
 
@@ -13,3 +13,16 @@ class Mapper(Protocol):
     """The builtin `map`, or anything that gives the same results in the same order."""
 
     def __call__(self, function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]: ...
+
+
+class Beside(Protocol):
+    """Begins work whose result is needed later. What it returns may be called again and again: it waits for the result,
+    or raises what the work has raised."""
+
+    def __call__(self, work: Callable[[], Result], /) -> Callable[[], Result]: ...
+
+
+def at_once(work: Callable[[], Result], /) -> Callable[[], Result]:
+    """Nothing runs beside: the work is done now, and what it raises is raised now."""
+    result = work()
+    return lambda: result

@@ -315,7 +315,8 @@ class BfvBackend(Backend):
         self.parameters = parameters
         self._engine = make_engine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
-        self._mapper = mapper if self._engine.releases_lock else map
+        self.releases_lock = self._engine.releases_lock
+        self._mapper = mapper if self.releases_lock else map
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
         """A fresh key pair. Secrets come from this backend's randomness, so the label changes nothing."""

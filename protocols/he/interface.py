@@ -182,9 +182,14 @@ class OpenedKey(ABC):
 
 
 class Backend(ABC):
-    """One encryption scheme with one frozen, named parameter set."""
+    """One encryption scheme with one frozen, named parameter set.
+
+    Attributes:
+        releases_lock: whether other threads of the process run while it computes.
+    """
 
     name: str
+    releases_lock: bool = False
 
     @abstractmethod
     def generate(self, randomness_label: str = "") -> SecretSide:

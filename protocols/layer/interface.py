@@ -251,7 +251,8 @@ class CollaboratorLayer(LayerSide):
         """da [rows, d] float32; None when the bottom model is frozen or the host skipped the batch."""
 
     def settle(self) -> Steps[None]:
-        """What remains of the batch once the bottom model has been stepped. Run after every `backward`."""
+        """What remains of the batch once the bottom model has been stepped. Run after every `backward`, and before the
+        next `forward`; the bottom model may have been run for that by then."""
         yield from ()
 
 

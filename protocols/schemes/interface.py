@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from protocols.core.errors import InvalidInput
-from protocols.core.mapper import Mapper
+from protocols.core.mapper import Beside, Mapper, at_once
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.frozen import FrozenCollaborator, FrozenHost
@@ -39,10 +39,12 @@ class Engine:
 
     Attributes:
         mapper: where heavy work of a product runs.
+        beside: where work runs whose result is needed later, if it lets other threads run meanwhile.
         measured: wraps an encryption backend in one that measures what it does.
     """
 
     mapper: Mapper = map
+    beside: Beside = at_once
     measured: Callable[[Backend], Backend] = _as_it_is
 
 

@@ -335,6 +335,16 @@ class CollaboratorRounds(_Rounds):
         """Whether the host wants one more batch in this round."""
         return not self._max_batches or self.batches < self._max_batches
 
+    @property
+    def place_drawn(self) -> Place:
+        """Where the next batch belongs that is behind those that are done, and the one that is open."""
+        return Place(self.place.phase, self.place.round, self.batches + (self._state is State.ALIGNED))
+
+    @property
+    def may_draw(self) -> bool:
+        """Whether the host wants that batch."""
+        return not self._max_batches or self.place_drawn.batch < self._max_batches
+
     def open_batch(self, rows: int, ids: bytes = b"") -> Steps[None]:
         """Say what our next batch is; `ids`: digest of its ids, or empty."""
         self._require("open_batch", State.STARTED)

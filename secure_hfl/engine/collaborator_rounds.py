@@ -110,24 +110,48 @@ class CollaboratorTraining:
             bench.user_state.begin_round()
             iterator = self._features.iterate(training)
         with bench.recovery.shutdown.training() if training else nullcontext():
-            while rounds.may_open:
-                self._follow()
-                with span("bottom forward"):
-                    features = next(iterator, None)
-                if features is None:
-                    break
+            features = self._next(iterator)
+            while features is not None:
                 self._batch(features, training)
-                count = rounds.batches + 1
-                sent, got = bench.peers.bytes_now()
-                bench.progress.emit(
-                    "batch", round=wanted.number, batch=count, sent=sent, received=got, work=pass_.clock.seconds
-                )
-                if training:
-                    if is_due(count, wanted.checkpoint_every):
-                        self._link.run(self._layer.before_checkpoint())
-                    bench.batch_done(wanted.number, count, wanted.checkpoint_every)
-                rounds.batch_done()
+                self._tell(wanted.number, pass_)
+                # The host refreshes its share meanwhile. A checkpoint is of before the next batch is drawn.
+                is_ahead = training and not is_due(rounds.batches + 1, wanted.checkpoint_every)
+                features = self._next(iterator) if is_ahead else None
+                self._conclude(wanted)
+                if not is_ahead:
+                    features = self._next(iterator)
         self._follow()
+
+    def _next(self, iterator: Iterator[torch.Tensor]) -> torch.Tensor | None:
+        """Our next batch's features; None behind the last one that there is, or that the host wants."""
+        rounds, peers = self._rounds, self._bench.peers
+        if not rounds.may_draw:
+            return None
+        place, peers.place = (
+            peers.place,
+            rounds.place_drawn,
+        )  # of what goes wrong in it; messages are of the batch before
+        with span("bottom forward"):
+            features = next(iterator, None)
+        peers.place = place
+        return features
+
+    def _tell(self, number: int, pass_: Pass) -> None:
+        sent, got = self._bench.peers.bytes_now()
+        crossed = {"sent": sent, "received": got, "work": pass_.clock.seconds}
+        self._bench.progress.emit("batch", round=number, batch=self._rounds.batches + 1, **crossed)
+
+    def _conclude(self, wanted: Round) -> None:
+        """What remains of a batch once the bottom model has been stepped."""
+        bench, rounds = self._bench, self._rounds
+        if wanted.phase is Phase.TRAIN:
+            with span("scheme, other"):
+                self._link.run(self._layer.settle())
+            count = rounds.batches + 1
+            if is_due(count, wanted.checkpoint_every):
+                self._link.run(self._layer.before_checkpoint())
+            bench.batch_done(wanted.number, count, wanted.checkpoint_every)
+        rounds.batch_done()
 
     def _follow(self) -> None:
         """Messages are of the place where the rounds are."""
@@ -135,6 +159,7 @@ class CollaboratorTraining:
         self._bench.peers.go_to(place.phase, place.round, place.batch)
 
     def _batch(self, features: torch.Tensor, training: bool) -> None:
+        self._follow()
         link, layer, optimizer = self._link, self._layer, self._models.optimizer
         with span("scheme, other"):
             values = features.detach().to("cpu", torch.float32).contiguous().numpy()
@@ -148,8 +173,6 @@ class CollaboratorTraining:
         if optimizer is not None:
             with span("backward and step"):
                 step_bottom_model(features, gradient, optimizer)
-        with span("scheme, other"):
-            link.run(layer.settle())
 
     def _say_goodbye(self) -> None:
         bench = self._bench

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,8 @@ from secure_hfl.engine.host_rounds import HostTraining, OwnBatches
 from secure_hfl.engine.offline_phase import Outlook
 from secure_hfl.errors import UserCodeError
 from secure_hfl.limits import OperatorLimits
+from secure_hfl.run_options import RunOptions
+from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 
 FEATURES = torch.ones(3, 2)
 MANIFEST = SimpleNamespace(feature_keys=(), max_rounds=0, is_summed=False)
@@ -98,3 +101,33 @@ def test_what_is_left_of_a_task() -> None:
 
 def test_a_user_who_decides_on_the_way_may_go_on_for_ever() -> None:
     assert outlook(scheduler={"decides_when_finished": True}) == Outlook(16, (4, 3), (None, None))
+
+
+class Counted:
+    """A collaborator's iterator that notes how many shares of the host have come whenever it is asked for a batch."""
+
+    def __init__(self, parties: MemoryParties) -> None:
+        scheduler: Any = parties.schedulers[COLLABORATOR]
+        self._bench = parties.runs[COLLABORATOR].bench
+        self._original, self.shares = scheduler.iterate_train_feature, list[int]()
+        scheduler.iterate_train_feature = self.iterate
+
+    def iterate(self, model: Any, ids: Any) -> Iterator[Any]:
+        """The task's batches."""
+        for batch in self._original(model, ids):
+            messages = self._bench.metrics_so_far().messages
+            self.shares.append(messages.get("HostShare", {}).get("received_messages", 0))
+            yield batch
+
+
+@pytest.mark.parametrize(("every", "shares"), [(9, [0, 1]), (1, [0, 2])], ids=["ahead", "checkpoints"])
+def test_the_next_batch_is_drawn_while_the_host_refreshes_its_share(
+    tmp_path: Path, every: int, shares: list[int]
+) -> None:
+    """Not before a checkpoint, which is of before that. The first batch of a task is drawn before the set-up."""
+    options = RunOptions(rounds=1, checkpoint_every=every)
+    parties = MemoryParties(tmp_path, "bfv", options, {HOST: {"arguments": {"log_rounds": 0}}})
+    counted = Counted(parties)
+    parties.execute()
+    assert not parties.errors
+    assert counted.shares == shares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder
+from protocols.core.mapper import Beside, at_once
 from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.sender import Sender
@@ -38,7 +39,7 @@ from protocols.schemes.encrypted.messages import (
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
+from protocols.schemes.encrypted.products import CollaboratorProducts, Parts, check_products
 from protocols.schemes.encrypted.relation_test import Relation, RelationTest
 from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import Move, ShareTest
@@ -59,8 +60,10 @@ class EncryptedCollaborator(CollaboratorLayer):
     _products: CollaboratorProducts
     """Once keys are exchanged."""
 
-    def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        self._spec, self._parameters = spec, parameters
+    def __init__(
+        self, spec: LayerSpec, backend: Backend, parameters: LayerParameters, beside: Beside = at_once
+    ) -> None:
+        self._spec, self._parameters, self._beside = spec, parameters, beside
         self._share = WeightShare(spec, parameters, "collaborator")
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
@@ -68,7 +71,8 @@ class EncryptedCollaborator(CollaboratorLayer):
         first_share = partial(collaborator_initial_share, self._share)
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
-        self._host_share: EncryptedOperand | None = None
+        self._reading: Callable[[], EncryptedOperand] | None = None  # [U]
+        self._making: Callable[[], tuple[Ring, Parts]] | None = None  # V behind the next step, and [V]
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
         self._form = FormTest(Sender.COLLABORATOR, self._share, parameters.test_shares_every, self._masks)
         self._relation_test = RelationTest(Sender.COLLABORATOR, self._share, self._masks)
@@ -118,13 +122,31 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._marks.keep(mark, result)
 
     def _send_share(self) -> Steps[None]:
-        if self._spec.trainable:
-            yield Send(CollaboratorShare(self._share.version, self._products.encrypt_share(self._share.values)))
+        if not self._spec.trainable:
+            return
+        making, self._making = self._making, None
+        values, parts = self._encrypted(self._share.values) if making is None else making()
+        if not np.array_equal(values, self._share.values):  # it was made for another step
+            values, parts = self._encrypted(self._share.values)
+        yield Send(CollaboratorShare(self._share.version, parts))
+
+    def _encrypted(self, values: Ring) -> tuple[Ring, Parts]:
+        """A share, and [V]_C of it."""
+        return values, self._products.encrypt_share(values)
+
+    def _next_share(self) -> tuple[Ring, Parts]:
+        """V behind the step from the version in force, which does not depend on what the host sends; and [V]_C."""
+        return self._encrypted(subtract(self._share.values, self._share.step_mask()))
 
     def _receive_share(self) -> Steps[None]:
         share = received((yield Receive(HostShare)), HostShare)
         self._share.check_version("HostShare", share.version)
-        self._host_share = self._products.load_share(share.parts)
+        self._reading = self._beside(partial(self._products.load_share, share.parts))
+
+    @property
+    def _host_share(self) -> EncryptedOperand | None:
+        """[U^T]_H, read. Raises `InvalidCiphertext`."""
+        return None if self._reading is None else self._reading()
 
     def begin_round(self, number: int) -> None:
         """See the interface."""
@@ -145,8 +167,7 @@ class EncryptedCollaborator(CollaboratorLayer):
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()
         yield from self._share.commit()
-        host_share = self._host_share
-        if host_share is None:
+        if self._reading is None:
             raise CallOutOfOrder(f"the last batch of {self._spec.feature_key} must be settled before the next")
         key = self._spec.feature_key
         check_rows(f"features of {key}", features, len(features), self._spec.width_in)
@@ -154,12 +175,14 @@ class EncryptedCollaborator(CollaboratorLayer):
         own = self._share.project(quantised.forward)
         if self._spec.witness.is_keeping:
             self._spec.witness.note("features", features=features)
+        host_share = self._reading()
         yield from self._test.run(self._products, host_share)
         yield from self._form.run(self._products.projection, host_share, len(features))
         yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
         self._pending.drop()
         if training:
             self._pending.keep(len(features), _Batch(quantised, host_share))
+            self._making = self._beside(self._next_share)  # while the host works on z
         if self._share.checks.count():
             yield from self._answer_check(quantised.forward, own)
         if not training:
@@ -185,7 +208,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         yield Send(self._step(batch.features.gradient, step, batch.host_share))
         gradient_version = self._share.version
         self._share.next_version()
-        self._host_share = None
+        self._reading = None
         yield from self._send_share()
         gradient = received((yield Receive(FeatureGradient)), FeatureGradient)
         self._share.check_version("FeatureGradient", gradient.version, gradient_version)
@@ -219,6 +242,6 @@ class EncryptedCollaborator(CollaboratorLayer):
 
     def settle(self) -> Steps[None]:
         """Take the host's refreshed share, which it made while our bottom model was stepped."""
-        if self._life.is_set_up and self._host_share is None:
+        if self._life.is_set_up and self._reading is None:
             yield from self._receive_share()
             self._life.end_batch()

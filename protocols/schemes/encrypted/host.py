@@ -28,8 +28,9 @@
             ShareMark, from both, before a checkpoint: share_marks.py
 
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
-Both sides work at once: the collaborator on the weight gradient while the host makes the feature gradient, and on its
-bottom model while the host refreshes its share. Evaluation is `Projection` alone.
+Both sides work at once: the collaborator on its next [V] while the host works on z, on the weight gradient while the
+host makes the feature gradient, and on its bottom model, for the next batch too, while the host refreshes its share.
+Evaluation is `Projection` alone.
 
 One batch in `check_every`, the first included, the host checks a random linear combination of z, and shows that it does
 not ask for anything else. Both compute c, s being fresh and uniform and own the collaborator's part of z:
@@ -66,13 +67,14 @@ Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import CallOutOfOrder, MalformedMessage
+from protocols.core.mapper import Beside, at_once
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.sender import Sender
@@ -114,6 +116,7 @@ class EncryptedHost(HostLayer):
         spec: the layer.
         backend: the encryption scheme.
         parameters: the bounds that both sides agreed on.
+        beside: where ciphertexts are read, or made, that are needed later.
 
     Raises:
         InvalidInput: the layer does not fit the ring or the encryption's noise budget.
@@ -122,8 +125,10 @@ class EncryptedHost(HostLayer):
     _products: HostProducts
     """Once keys are exchanged."""
 
-    def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
-        self._spec, self._parameters = spec, parameters
+    def __init__(
+        self, spec: LayerSpec, backend: Backend, parameters: LayerParameters, beside: Beside = at_once
+    ) -> None:
+        self._spec, self._parameters, self._beside = spec, parameters, beside
         self._share = WeightShare(spec, parameters, "host")
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
@@ -131,7 +136,7 @@ class EncryptedHost(HostLayer):
         first_share = partial(host_initial_share, self._share, self._share.secrets.secret("share"))
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[None] = PendingBatch(spec.feature_key)
-        self._peer_share: EncryptedOperand | None = None
+        self._reading: Callable[[], EncryptedOperand] | None = None  # [V]
         self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
         self._test = RelationTest(Sender.HOST, self._share, self._masks)
         self._form = FormTest(Sender.HOST, self._share, parameters.test_shares_every, self._masks)
@@ -174,13 +179,18 @@ class EncryptedHost(HostLayer):
             mark = yield from self._test.ask(self._products, relation)
         self._marks.keep(mark, result)
 
+    @property
+    def _peer_share(self) -> EncryptedOperand | None:
+        """[V]_C, read. Raises `InvalidCiphertext`."""
+        return None if self._reading is None else self._reading()
+
     def _exchange_shares(self) -> Steps[None]:
         """[V] for our next gradient, [U] for the next projection."""
         yield Send(HostShare(self._share.version, self._products.encrypt_share(self._share.values)))
         if self._spec.trainable:
             peer = received((yield Receive(CollaboratorShare)), CollaboratorShare)
             self._share.check_version("CollaboratorShare", peer.version)
-            self._peer_share = self._products.load_share(peer.parts)
+            self._reading = self._beside(partial(self._products.load_share, peer.parts))
 
     def begin_round(self, number: int) -> None:
         """See the interface."""
@@ -290,8 +300,8 @@ class EncryptedHost(HostLayer):
         share.next_version()
         self._stepped = len(dz)
         yield from self._exchange_shares()
-        now = self._peer_share
-        if now is not None and is_drawn(self._masks, self._parameters.test_shares_every):
+        now = self._peer_share if is_drawn(self._masks, self._parameters.test_shares_every) else None
+        if now is not None:
             self._moved = Relation(now, peer, as_ring(-gradient.step.T), moved, len(dz))
         self._life.end_batch()
 

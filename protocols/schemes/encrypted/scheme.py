@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 
 from protocols.core.errors import InvalidInput
+from protocols.core.mapper import Beside, at_once
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.interface import CollaboratorLayer, HostLayer, LayerSpec
@@ -94,10 +95,10 @@ class EncryptedScheme(Scheme):
         return json.dumps({ENCRYPTION: parameter_set, "layer": json.loads(self._parameters.canonical())})
 
     def host(self, spec: LayerSpec) -> HostLayer:
-        return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters)
+        return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters, self._beside)
 
     def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
-        return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters)
+        return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters, self._beside)
 
     def encryption(self, parameters: str) -> str:
         if self.sizes(parameters) is None:  # reads all of them, or says what is wrong
@@ -106,6 +107,10 @@ class EncryptedScheme(Scheme):
 
     def order(self, trainable: bool) -> SchemeOrder:
         return encrypted_order(trainable)
+
+    @property
+    def _beside(self) -> Beside:
+        return self.engine.beside if self._shared.releases_lock else at_once
 
     @property
     def _shared(self) -> Backend:

@@ -260,8 +260,11 @@ def test_the_collaborator_does_what_the_host_says() -> None:
     assert wanted == Round(Phase.TRAIN, 1, 0, 2, 7)
     for number in range(2):
         assert collaborator.may_open
-        assert collaborator.place == Place(Phase.TRAIN, 1, number)
+        assert collaborator.place == collaborator.place_drawn == Place(Phase.TRAIN, 1, number)
+        assert collaborator.may_draw
         assert sent(collaborator.open_batch(4, IDS)) == [BatchOpen(4, IDS)]
+        assert collaborator.place_drawn == Place(Phase.TRAIN, 1, number + 1), "the next one, while this one is open"
+        assert collaborator.may_draw is (number == 0)
         collaborator.batch_done()
     assert not collaborator.may_open
     assert sent(collaborator.end_round()) == [EpochEnd(2)]
