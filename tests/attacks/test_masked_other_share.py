@@ -13,10 +13,10 @@ its G, the host's G in place of its F, and T_C^T in place of its K: the same tes
 it took from U. The rest is as under encryption: shares encrypted once at the set-up, behind a resumption and before a
 checkpoint, for the first test and the marks; and form_test.py of each opening that is tested, by factors that fill the
 ring, as A does: a fraction of an entry in [M]_H shows features too. In a sketch with keys of the parameter set
-TRIPLES, at 128 x 20 x 20, honest openings passed and those that were off by 1 or by 2^58 did not; a test takes 6 ms of
-both parties' processors, its form 3, for U, where a triple takes 12. So for both shares, one in 16, about 1.2 ms a
-batch, 2 % of the 57 that a batch takes, and 0.4 MB of memory more for each mask [M] or [N] in stock. That is not
-built.
+TRIPLES, at 128 x 20 x 20, honest openings passed and those that were off by 1 or by 2^58 did not; a test of U takes 6
+ms of both parties' processors, and that of its form 4, where a triple takes 13. So for both shares, one in 16, about
+1.3 ms a batch, 2 to 3 % of the 57 that a batch takes, and 0.2 MB of memory more for each mask [M] or [N] in stock.
+That is not built.
 """
 
 from __future__ import annotations
