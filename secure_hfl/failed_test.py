@@ -48,6 +48,16 @@ class FailedTest:
         if phase is not Phase.JOIN and (_is_failed_test(error) or (takes_their_word and _is_said_to_be(error))):
             write_private(self._path, f"{utc_now().isoformat()} {error}\n".encode())
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a test has failed."""
+        return self._path.exists()
+
     def check_training(self) -> None:
         """Raise `TaskStateError` if a test has failed in this task."""
         self._check(
@@ -65,7 +75,7 @@ class FailedTest:
         )
 
     def _check(self, what: str, what_to_do: str) -> None:
-        if self._path.exists():
+        if self.is_kept:
             why = "each failure may tell a cheating party something"
             raise TaskStateError(f"{what}, which is in {self._path}. {what_to_do}: {why}")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from protocols.core.sentence import say
 from secure_hfl.errors import DataCheckFailed, TaskStateError
+from secure_hfl.failed_test import FailedTest
 from secure_hfl.home import HOME_VARIABLE
 from secure_hfl.supervision.script_folders import Choice
 from secure_hfl.supervision.supervised import Started, Supervised
@@ -69,6 +70,7 @@ class PartyStatus:
         pid: of the process, where there is one.
         started: the last process from here, if any.
         can_resume: there is a checkpoint to go on from.
+        failed_test: the file that says that a test of what the parties send has failed, if one has: nothing is started.
     """
 
     state: PartyState
@@ -76,11 +78,12 @@ class PartyStatus:
     pid: int | None = None
     started: Started | None = None
     can_resume: bool = False
+    failed_test: Path | None = None
 
     @property
     def can_start(self) -> bool:
         """Whether a process may be started."""
-        return not self.state.is_live and self.state is not PartyState.FINISHED
+        return not self.state.is_live and self.state is not PartyState.FINISHED and self.failed_test is None
 
     @property
     def can_stop(self) -> bool:
@@ -136,7 +139,8 @@ class LocalParty:
             pid = int(holder) if holder.isdecimal() else None
             return PartyStatus(PartyState.ELSEWHERE, "", pid, last, can_resume)
         state, reason = self._ended(record, last)
-        return PartyStatus(state, reason, None, last, can_resume)
+        failed = FailedTest(self._directory)
+        return PartyStatus(state, reason, None, last, can_resume, failed.path if failed.is_kept else None)
 
     def start(self, script: Choice, options: StartOptions) -> Started:
         """Start it.

@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from benchmarks.harness.limits import Limit
+from protocols.core.envelope import Phase
+from protocols.core.errors import VerificationFailed
 from secure_hfl.console import feed as feeds
 from secure_hfl.console.app import Console, create_app
 from secure_hfl.console.feed import Feed
@@ -25,6 +27,7 @@ from secure_hfl.console.figures import MAX_LISTED
 from secure_hfl.console.log_tail import TAIL, LogTail
 from secure_hfl.console.views import task as view
 from secure_hfl.console.words import Words
+from secure_hfl.failed_test import FailedTest
 from secure_hfl.identity import Identity
 from secure_hfl.progress_file import NAME, ProgressFile
 from secure_hfl.supervision import table_script
@@ -291,6 +294,22 @@ def test_a_party_whose_process_is_gone_is_called_killed(browser: TestClient, sto
     text = browser.get(f"/tasks/{task_id}").text
     assert "it was killed" in text
     assert "There is no checkpoint yet" in text
+
+
+def test_a_task_in_which_a_test_has_failed_is_not_started_from_the_page(
+    browser: TestClient, store: TaskStore, task_id: str, folder: Path
+) -> None:
+    store.start(task_id)
+    run_lock.release(store.directory(task_id) / "run.lock")
+    kept = FailedTest(store.directory(task_id))
+    kept.keep(VerificationFailed("the share"), Phase.TRAIN)
+    text = browser.get(f"/tasks/{task_id}").text
+    assert "This task does not go on." in text
+    assert str(kept.path) in text
+    assert "/start" not in text
+    assert "it was killed" not in text
+    kept.path.unlink()
+    assert f'action="/tasks/{task_id}/start"' in browser.get(f"/tasks/{task_id}").text
 
 
 def test_nothing_else_is_run(browser: TestClient, task_id: str, folder: Path, party: LocalParty) -> None:
