@@ -1,14 +1,11 @@
 """Makes precomputed randomness in the background while a party waits for its peers.
 
 One thread per run. It works in small units and only while there is something to make, so that it is stopped within a
-unit and holds no more than what the roles ask for. It gives way to all threads that somebody waits for, also those of
-other processes: two parties on one machine wait for each other.
+unit and holds no more than what the roles ask for.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,9 +13,6 @@ from collections.abc import Callable, Iterable
 from protocols.core.errors import SecureHflError
 from secure_hfl.errors import BackgroundFailed
 from secure_hfl.log import logger, of_this_task
-
-NICE = 5
-"""How much less is given to this thread where others want its core: a third. With much less the stock would run out."""
 
 
 class Precomputation:
@@ -58,7 +52,6 @@ class Precomputation:
             self._thread.join()
 
     def _run(self) -> None:
-        _give_way()
         while True:
             self._wanted.wait()
             self._wanted.clear()
@@ -71,10 +64,3 @@ class Precomputation:
                 return
             if self._stopping:
                 return
-
-
-def _give_way() -> None:
-    """Lower this thread's own priority, where threads have one."""
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)

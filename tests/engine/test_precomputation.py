@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 
 import pytest
 
 from protocols.core.errors import InvalidInput
-from secure_hfl.engine.precomputation import NICE, Precomputation
+from secure_hfl.engine.precomputation import Precomputation
 from secure_hfl.errors import BackgroundFailed
 
 
@@ -37,26 +35,6 @@ def test_it_fills_every_shelf_and_stops_there() -> None:
     assert all(shelf.full.wait(10) for shelf in shelves)
     precomputation.stop()
     assert [shelf.made for shelf in shelves] == [3, 5]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_it_gives_way_and_nobody_else_does() -> None:
-    def priority() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    own, seen, has_run = priority(), list[int](), threading.Event()
-
-    def prepare() -> bool:
-        seen.append(priority())
-        has_run.set()
-        return False
-
-    precomputation = Precomputation([prepare])
-    precomputation.start()
-    assert has_run.wait(10)
-    precomputation.stop()
-    assert seen == [min(own + NICE, 19)]
-    assert priority() == own
 
 
 def test_it_goes_on_when_something_was_used() -> None:
