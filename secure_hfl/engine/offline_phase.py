@@ -24,6 +24,11 @@ from protocols.layer.interface import (
 from secure_hfl.engine.link import Link
 from secure_hfl.errors import BackgroundFailed, PeerTimeout
 from secure_hfl.log import logger, of_this_task
+from secure_hfl.priority import give_way
+
+NICE = 10
+"""How much less the thread gets that makes units, where training wants its core: a tenth. Without units training waits,
+and leaves it all."""
 
 
 @dataclass
@@ -55,7 +60,8 @@ class Demand:
 
 
 class OfflineWorker(ABC):
-    """A party's thread for the offline phase. It ends with the task, and keeps the error that ended it early.
+    """A party's thread for the offline phase. It gives way to training, and ends with the task; it keeps the error that
+    ended it early.
 
     Attributes:
         seconds: spent on making things so far.
@@ -73,6 +79,7 @@ class OfflineWorker(ABC):
         self._thread.start()
 
     def _run(self) -> None:
+        give_way(NICE)
         try:
             self._work()
         except Exception as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,9 +20,11 @@ from protocols.layer.interface import STOCK_BYTES, UNITS_AT_ONCE
 from protocols.task.alignment import EpochEnd
 from secure_hfl.engine.link import Link
 from secure_hfl.engine.offline_phase import (
+    NICE,
     CollaboratorOfflineWork,
     Demand,
     HostOfflineWork,
+    OfflineWorker,
     Outlook,
     host_offline_work,
     wait_for_units,
@@ -257,3 +261,20 @@ def test_where_it_gives_more_rows_more_units_are_made(pairs: list[Pair]) -> None
     assert pair.phase.made["test"] == 0
     pair.host.wait_for(0, "test", 2)
     assert pair.phase.made["test"] == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_what_is_made_ahead_gives_way_to_training() -> None:
+    seen: list[int] = []
+
+    class Worker(OfflineWorker):
+        def _work(self) -> None:
+            seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+        def stop(self) -> None:
+            self._thread.join()
+
+    own, worker = os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), Worker()
+    worker.start()
+    worker.stop()
+    assert seen == [min(own + NICE, 19)]
