@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -79,6 +80,11 @@ class RayExecutor:
         self._connect()
         return self._map
 
+    @property
+    def workers(self) -> int:
+        """How many pieces are worked on at once; 1 before the first work."""
+        return self._workers
+
     def _connect(self) -> None:
         global _users
         options = self._options()
@@ -102,6 +108,7 @@ class RayExecutor:
                 _users += 1  # the user's own, which we never stop
             _users += 1
             self._is_using = True
+            warnings.filterwarnings("ignore", message="More than 10MB of messages")  # pieces of work are large
             with self._reporting():
                 self._workers = max(
                     1,

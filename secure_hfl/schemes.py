@@ -8,9 +8,11 @@ A scheme is a folder: protocols/schemes/interface.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import entry_points
 
 from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.core.mapper import Distant, nowhere
 from protocols.core.wire_format import check_distinct, wire_format
 from protocols.schemes import registry
 from protocols.schemes.interface import Engine, Scheme
@@ -39,8 +41,12 @@ def scheme_names() -> list[str]:
     return sorted({*registered_names(), *(point.name for point in entry_points(group=GROUP))})
 
 
-def load_scheme(name: str) -> Scheme:
+def load_scheme(name: str, distant: Distant = nowhere) -> Scheme:
     """Make the scheme of this name, importing the module that registers it.
+
+    Args:
+        name: as users write it.
+        distant: takes large work of its products.
 
     Raises:
         ConfigurationError: there is none, its module does not register it, or two of its messages cannot be told
@@ -49,7 +55,7 @@ def load_scheme(name: str) -> Scheme:
     find_scheme(name)
     if name not in registered_names():
         raise ConfigurationError(f"there is no scheme {name!r}; known: {', '.join(scheme_names())}")
-    scheme = registered_scheme(name, _ENGINE)
+    scheme = registered_scheme(name, replace(_ENGINE, distant=distant))
     try:
         check_distinct(scheme.all_messages())
     except InvalidInput as error:

@@ -16,21 +16,33 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from protocols.core.mapper import Mapper
-from protocols.core.randomness import ChaCha20Randomness
+from benchmarks.harness.limits import seconds
+from benchmarks.harness.ray_nodes import RayNodes
+from protocols.core.mapper import Distant, Mapper, nowhere
+from protocols.core.randomness import ChaCha20Randomness, Randomness
+from protocols.he import bfv_distant
+from protocols.he.bfv import BfvBackend
+from protocols.he.interface import Backend, MatrixShape, as_signed
+from protocols.he.paillier import PaillierBackend
+from protocols.he.paillier_parameters import PAILLIER_2048
+from protocols.he.parameters import TRAINING, TRIPLES, BfvParameters
 from protocols.psi import PsiReceiver, PsiSender, hash_ids
+from protocols.schemes.masked.triples import mask_product
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.ray_address import CERTIFICATES
 from secure_hfl.ray_executor import RayExecutor
+from tests.protocols.he.elsewhere import inputs
 from tests.protocols.psi.helpers import PsiRun, run_psi
 from tests.secrets.search import Search, Secret
 
@@ -38,48 +50,23 @@ pytestmark = pytest.mark.skipif(
     "SECURE_HFL_TEST_RAY" not in os.environ or importlib.util.find_spec("ray") is None, reason="make ray"
 )
 STORE_BYTES = 80 << 20
+SEED = b"s" * 32
+
+
+def bfv(parameters: BfvParameters, randomness: Randomness | None = None, distant: Distant = nowhere) -> Backend:
+    return BfvBackend(parameters, randomness, distant=distant)
+
+
+def paillier(randomness: Randomness | None = None, distant: Distant = nowhere) -> Backend:
+    return PaillierBackend(PAILLIER_2048, randomness, distant=distant)
+
+
+PRODUCTS: dict[str, tuple[Callable[..., Backend], MatrixShape]] = {
+    "bfv": (partial(bfv, TRAINING), MatrixShape(128, 512, 256, 26)),
+    "triples": (partial(bfv, TRIPLES), mask_product(128, 256, 128)),
+    "paillier": (paillier, MatrixShape(140, 24, 60, 17)),
+}
 GRACE_SECONDS = 2
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-class TwoNodes:
-    """A head and another node, with one worker each."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self._cluster = Cluster()
-        self.port = free_port()
-        quickly = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
-        self.head = self._joined(
-            include_dashboard=False,
-            ray_client_server_port=self.port,
-            _system_config={**quickly, "health_check_failure_threshold": 3},
-        )
-        self._other = self._joined()
-
-    def _joined(self, **more: Any) -> Any:
-        return self._cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **more)
-
-    def kill_a_raylet(self) -> None:
-        """SIGKILL: whatever it is doing."""
-        self._cluster.remove_node(self._other, allow_graceful=False)
-
-    def be_two_again(self) -> None:
-        self._other = self._joined()
-
-    def files(self) -> dict[str, bytes]:
-        """All that Ray has written for this cluster, by name."""
-        session = Path(self.head.get_session_dir_path())
-        return {str(path): path.read_bytes() for path in session.rglob("*") if path.is_file()}
-
-    def end(self) -> None:
-        self._cluster.shutdown()
 
 
 class Tap:
@@ -156,7 +143,7 @@ def written_certificates(directory: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     """They talk by TLS."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_USE_TLS", "1")
@@ -166,13 +153,14 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoNodes]:
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         environment.setenv("RAY_CLIENT_RECONNECT_GRACE_PERIOD", str(GRACE_SECONDS))
-        nodes = TwoNodes()
+        nodes = RayNodes(STORE_BYTES)
+        nodes.join()
         yield nodes
         nodes.end()
 
 
 @pytest.fixture(scope="module")
-def tap(nodes: TwoNodes) -> Iterator[Tap]:
+def tap(nodes: RayNodes) -> Iterator[Tap]:
     tap = Tap(nodes.port)
     yield tap
     tap.close()
@@ -217,46 +205,78 @@ def interrupted(mapper: Mapper, after: int, interrupt: Callable[[], None]) -> Ma
     return mapped
 
 
+def wait_for_two(executor: RayExecutor) -> None:
+    """Until both nodes take work: one that has just joined starts a worker first."""
+    end = time.monotonic() + seconds(60)
+    while len(set(executor.mapper(4)(where, range(4)))) < 2:
+        assert time.monotonic() < end
+
+
 def test_both_nodes_work(executor: RayExecutor) -> None:
-    assert len(set(executor.mapper(8)(where, range(8)))) == 2
+    wait_for_two(executor)
 
 
 def test_a_whole_psi_is_the_same_byte_for_byte(executor: RayExecutor) -> None:
     assert whole_psi(executor.mapper(2)) == whole_psi(map)
 
 
-def test_a_raylet_killed_in_the_middle_of_a_psi_changes_nothing(nodes: TwoNodes, executor: RayExecutor) -> None:
+def test_a_raylet_killed_in_the_middle_of_a_psi_changes_nothing(nodes: RayNodes, executor: RayExecutor) -> None:
     killed: list[float] = []
 
     def kill() -> None:
-        nodes.kill_a_raylet()
+        nodes.kill()
         killed.append(time.monotonic())
 
     run = whole_psi(interrupted(executor.mapper(2), 20, kill))
     assert killed
     assert run == whole_psi(map)
     assert len(set(executor.mapper(4)(where, range(4)))) == 1
-    nodes.be_two_again()
-    assert len(set(executor.mapper(8)(where, range(8)))) == 2
+    nodes.join()
+    wait_for_two(executor)
 
 
-def test_no_secret_is_in_ray_s_files_or_on_the_network(nodes: TwoNodes, tap: Tap) -> None:
-    """After the runs above: none of a scalar, of ids, and of the token that both nodes were given."""
+@pytest.mark.parametrize("is_killed", [False, True], ids=["two nodes", "one killed in the middle"])
+@pytest.mark.parametrize("name", list(PRODUCTS))
+def test_a_wide_product_is_the_same_byte_for_byte(
+    name: str, is_killed: bool, nodes: RayNodes, executor: RayExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the results are right: of a layer's product, of a triple's, and of Paillier's."""
+    monkeypatch.setattr(bfv_distant, "PORTION_SECONDS", 0.004)  # many pieces
+    wait_for_two(executor)
+    make, shape = PRODUCTS[name]
+    owner, mapper = make().generate(), executor.mapper(2)
+    if is_killed:
+        mapper = interrupted(mapper, 2, nodes.kill)
+    factor, matrix, addend = inputs(shape)
+    operand, replies = owner.encrypt(matrix, shape), []
+    for distant in (nowhere, lambda work: mapper):
+        public = make(ChaCha20Randomness(SEED), distant).load_public(owner.public_key())
+        replies.append(public.multiply_add(factor, public.load_operand(operand, shape), addend, shape))
+    if is_killed:
+        nodes.join()
+    assert replies[0] == replies[1]
+    assert (as_signed(owner.decrypt(replies[0], shape)) == as_signed(factor.view(np.uint64) @ matrix + addend)).all()
+
+
+def test_no_secret_is_in_ray_s_files_or_on_the_network(nodes: RayNodes, tap: Tap) -> None:
+    """After the runs above: none of a scalar, of ids, of factors, and of the token that both nodes were given."""
     scalar = psi_role(PsiReceiver, b"h", range(1), map)._own.scalar.value
     token = os.environ["RAY_AUTH_TOKEN"].encode()
     known = [Secret("scalar", "int", scalar), Secret("ids", "text", b"patient-"), Secret("token", "text", token)]
+    factor = inputs(PRODUCTS["triples"][1])[0].tobytes()
+    known.append(Secret("factor", "ring", factor))
     search, files = Search(known), nodes.files() | {"network": bytes(tap.seen)}
     assert len(tap.seen) > 100_000
     assert sum(map(len, files.values())) > len(tap.seen) + 10_000
-    assert {each.label for each in search.in_bytes("control", scalar + b"patient-7" + token)} == search.labels
+    assert {each.label for each in search.in_bytes("control", scalar + b"patient-7" + token + factor)} == search.labels
     assert not [found for name, data in files.items() for found in search.in_bytes(name, data)]
 
 
-def test_there_is_no_dashboard(nodes: TwoNodes) -> None:
-    assert not nodes.head.webui_url
+def test_there_is_no_dashboard(nodes: RayNodes) -> None:
+    assert not nodes.dashboard
 
 
-def test_a_cluster_that_is_gone_is_said_to_be(nodes: TwoNodes, executor: RayExecutor) -> None:
+def test_a_cluster_that_is_gone_is_said_to_be(nodes: RayNodes, executor: RayExecutor) -> None:
     results = executor.mapper(8)(where, range(8))
     next(results)
     nodes.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -26,3 +27,31 @@ def at_once(work: Callable[[], Result], /) -> Callable[[], Result]:
     """Nothing runs beside: the work is done now, and what it raises is raised now."""
     result = work()
     return lambda: result
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to do, for whoever decides where.
+
+    Args:
+        seconds: of one core, about.
+        size: bytes that it takes there and back.
+        is_threaded: whether it is done by all cores here, if it stays.
+    """
+
+    seconds: float
+    size: int
+    is_threaded: bool = False
+
+
+class Distant(Protocol):
+    """Takes work to other processes and machines."""
+
+    def __call__(self, work: Work, /) -> Mapper | None:
+        """A mapper for it, whose functions and items are pickled; None: it is done sooner here."""
+
+
+def nowhere(work: Work, /) -> Mapper | None:
+    """A `Distant` that takes nothing."""
+    del work
+    return None

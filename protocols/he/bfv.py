@@ -40,10 +40,11 @@ from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput, OutOfRange
-from protocols.core.mapper import Mapper
+from protocols.core.mapper import Distant, Mapper, Work, nowhere
 from protocols.core.message import check_array
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.he import bfv_wire as wire
+from protocols.he.bfv_distant import Piece, Portion, Sent, portions, work_of
 from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product
 from protocols.he.bfv_opened import BfvOpenedKey
 from protocols.he.bfv_parts import read_parts
@@ -60,8 +61,9 @@ from protocols.he.interface import (
     PublicSide,
     SecretSide,
 )
+from protocols.he.kept import Kept
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
-from protocols.he.parameters import TRAINING, BfvParameters
+from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
 from protocols.he.residues import ternary
 from protocols.he.stock import Stock
 
@@ -197,23 +199,37 @@ class BfvSecret(_Private, SecretSide):
 
 
 class BfvOperand(EncryptedOperand):
-    """A peer's [M], checked, in the engine's form. `layout` holds the tiles its owner chose; other m may use it too."""
+    """A peer's [M], checked, in the engine's form. `layout` holds the tiles its owner chose; other m may use it too.
 
-    def __init__(self, loaded: Any, layout: Layout, key_id: bytes, engine: BfvEngine) -> None:
+    `parts`: as it came, for products that are made elsewhere.
+    """
+
+    def __init__(
+        self, loaded: Any, layout: Layout, key_id: bytes, engine: BfvEngine, parts: tuple[bytes, ...] = ()
+    ) -> None:
         self.loaded = loaded
         self.layout = layout
         self.key_id = key_id
         self.engine = engine
+        self.parts = parts
 
 
 class BfvPublic(_Private, PublicSide):
     """A peer's public key, the evaluator's half of the protocol, and its stock of masks."""
 
-    def __init__(self, engine: BfvEngine, public_key: bytes, randomness: Randomness, mapper: Mapper = map) -> None:
+    def __init__(
+        self,
+        engine: BfvEngine,
+        public_key: bytes,
+        randomness: Randomness,
+        mapper: Mapper = map,
+        distant: Distant = nowhere,
+    ) -> None:
         parameters = engine.parameters
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
         zero, switching = wire.key_bodies(body, parameters)
-        self._engine, self._mapper = engine, mapper
+        self._engine, self._mapper, self._distant = engine, mapper, distant
+        self._sent_key = public_key
         self._key = engine.load([zero])
         self._switching = engine.load_switching_keys(switching) if switching else None
         self._randomness = randomness
@@ -223,14 +239,18 @@ class BfvPublic(_Private, PublicSide):
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> BfvOperand:
         layout, bodies = read_parts(bundle, Kind.OPERAND, shape, self._engine.parameters, self._key_id)
-        return BfvOperand(self._engine.load(bodies, self._mapper), layout, self._key_id, self._engine)
+        parts = () if self._distant is nowhere else bundle.parts
+        return BfvOperand(self._engine.load(bodies, self._mapper), layout, self._key_id, self._engine, parts)
 
     def prepare(self, shape: MatrixShape) -> int:
         """Make the masks of one product. They fit every shape: the count is of products of *this* shape in stock.
 
-        It may be 0 when another thread has taken the masks already.
+        It may be 0 when another thread has taken the masks already, or when such products are made elsewhere.
         """
-        replies = best_layout(shape, self._engine.parameters).reply_parts
+        layout = best_layout(shape, self._engine.parameters)
+        if self._distant(self._work(layout)) is not None:
+            return 0
+        replies = layout.reply_parts
         for mask in self._make_masks(replies, self._randomness.seed()):
             self._stock.put(mask)
         return len(self._stock) // replies
@@ -244,7 +264,7 @@ class BfvPublic(_Private, PublicSide):
         _check_ring("the addend", addend, (shape.m, shape.n))
         numbers = np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend)
         product = Product(layout, *numbers, self._switching)
-        bodies = chain.from_iterable(self._mapper(partial(self._bodies, product), self._pieces(layout)))
+        bodies = chain.from_iterable(self._made_elsewhere(product, loaded) or self._made_here(product))
         named = (self._key_id, layout.k_tile, layout.n_tile)
         return CiphertextBundle(_parts(Kind.REPLY, self._engine.parameters, named, bodies))
 
@@ -265,21 +285,41 @@ class BfvPublic(_Private, PublicSide):
             )
         return layout_with_tiles(shape, self._engine.parameters, loaded.k_tile, loaded.n_tile)
 
-    def _pieces(self, layout: Layout) -> Iterator[tuple[range, list[Any], bytes, bytes]]:
-        """Some groups of rows, what the stock has for their replies, a seed for other masks, and one for flooding."""
+    def _made_here(self, product: Product) -> Iterable[list[bytes]]:
+        return self._mapper(partial(self.bodies, product), self._pieces(product.layout, self._stock))
+
+    def _made_elsewhere(self, product: Product, operand: BfvOperand) -> Iterable[list[bytes]] | None:
+        """None if it is not worth it."""
+        mapper = self._distant(self._work(product.layout)) if operand.parts else None
+        if mapper is None:
+            return None
+        name, key, layout = OsRandomness().bytes(16), self._sent_key, product.layout
+        sent = Sent.of(name, self._engine.parameters.name, key, operand.parts, operand.layout.shape)
+        return mapper(partial(bodies_of, sent, layout), portions(product, self._pieces(layout, Stock()), self._engine))
+
+    def _work(self, layout: Layout) -> Work:
+        return work_of(layout, self._engine, is_threaded=self._mapper is not map)
+
+    def _pieces(self, layout: Layout, stock: Stock[Any]) -> Iterator[Piece]:
         step = max(1, PIECE // (layout.n_tiles * layout.packed)) * layout.packed
         for first in range(0, layout.groups, step):
             groups = range(first, min(first + step, layout.groups))
-            masks = self._stock.take_up_to(_replies(layout, groups))
-            yield groups, masks, self._randomness.seed(), self._randomness.seed()
+            masks = stock.take_up_to(_replies(layout, groups))
+            yield Piece(groups, masks, self._randomness.seed(), self._randomness.seed())
 
-    def _bodies(self, product: Product, piece: tuple[range, list[Any], bytes, bytes]) -> list[bytes]:
-        layout, (groups, masks, seed, flooding_seed) = product.layout, piece
+    def bodies(self, product: Product, piece: Piece) -> list[bytes]:
+        """Of the replies of a piece."""
+        layout, groups = product.layout, piece.groups
         at = [(group, n_index) for group in groups for n_index in range(layout.n_tiles)]
-        masks = masks + self._make_masks(_replies(layout, groups) - len(masks), seed)
-        stream = expand(flooding_seed)
+        masks = piece.masks + self._make_masks(_replies(layout, groups) - len(piece.masks), piece.seed)
+        stream = expand(piece.flooding_seed)
         flooding = [stream.bytes(len(layout.places(*each)) * FLOODING_BYTES) for each in at]
         return self._engine.replies(product, groups, masks, flooding)
+
+    def portion_bodies(self, portion: Portion, layout: Layout, operand: BfvOperand) -> list[bytes]:
+        """Of the replies of a portion of a product; `layout` of the whole one."""
+        product = portion.product(layout, operand.loaded, self._switching)
+        return list(chain.from_iterable(self.bodies(product, piece) for piece in portion.pieces))
 
     def _make_masks(self, count: int, seed: bytes) -> list[Any]:
         """Fresh public-key encryptions of zero, but for the flooding."""
@@ -292,6 +332,22 @@ def _replies(layout: Layout, groups: range) -> int:
     return -(-len(groups) * layout.n_tiles // layout.packed)
 
 
+_evaluators: Kept[BfvPublic] = Kept(4)
+_operands: Kept[BfvOperand] = Kept(4)
+
+
+def bodies_of(sent: Sent, layout: Layout, portion: Portion) -> list[bytes]:
+    """What a worker does: the bodies of a portion's replies. It keeps keys and operands for what comes next."""
+    key = sent.public_key.tobytes()
+    key_id, parameters = wire.key_id_of(key), PARAMETER_SETS[sent.parameters]
+    public = _evaluators.get(key_id) or _evaluators.put(key_id, BfvPublic(make_engine(parameters), key, OsRandomness()))
+    operand = _operands.get(sent.name)
+    if operand is None or operand.engine is not public._engine:
+        bundle = CiphertextBundle(tuple(part.tobytes() for part in sent.parts))
+        operand = _operands.put(sent.name, public.load_operand(bundle, sent.shape))
+    return public.portion_bodies(portion, layout, operand)
+
+
 class BfvBackend(Backend):
     """BFV under one named parameter set. Making one takes up to 50 ms; share it between key pairs.
 
@@ -301,6 +357,7 @@ class BfvBackend(Backend):
         engine: the arithmetic, for these parameters; None: what is chosen here (`engines`).
         mapper: where pieces of large operands and products are made, if the engine releases the interpreter's lock;
             threads of this process, or the builtin `map`.
+        distant: takes large products elsewhere.
     """
 
     name = "bfv"
@@ -311,8 +368,9 @@ class BfvBackend(Backend):
         randomness: Randomness | None = None,
         engine: BfvEngine | None = None,
         mapper: Mapper = map,
+        distant: Distant = nowhere,
     ) -> None:
-        self.parameters = parameters
+        self.parameters, self._distant = parameters, distant
         self._engine = make_engine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
         self.releases_lock = self._engine.releases_lock
@@ -326,7 +384,7 @@ class BfvBackend(Backend):
         return BfvOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> BfvPublic:
-        return BfvPublic(self._engine, public_key, self._randomness, self._mapper)
+        return BfvPublic(self._engine, public_key, self._randomness, self._mapper, self._distant)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return bfv_product(shape, loaded, self.parameters)

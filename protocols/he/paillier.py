@@ -39,6 +39,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property, partial
 
 import gmpy2
 import numpy as np
@@ -47,7 +48,7 @@ from numpy.typing import NDArray
 
 from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput, MissingExtra, OutOfRange
-from protocols.core.mapper import Mapper
+from protocols.core.mapper import Distant, Mapper, nowhere
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, Randomness
 from protocols.he.budget import paillier_distance
@@ -61,6 +62,17 @@ from protocols.he.interface import (
     SecretSide,
 )
 from protocols.he.multi_exponentiation import DIGIT_BITS, FixedBase, SharedBases
+from protocols.he.paillier_distant import (
+    POWERS,
+    Bases,
+    PublicBase,
+    Rows,
+    distant_powers,
+    distant_replies,
+    powers_work,
+    product_work,
+    replies_of,
+)
 from protocols.he.paillier_math import (
     OPERAND,
     REPLY,
@@ -84,6 +96,7 @@ class PaillierBackend(Backend):
         parameters: from `paillier_parameters.PARAMETER_SETS`.
         randomness: the operating system's, except for vectors and tests.
         mapper: where the halves of decryptions run; threads of this process, or the builtin `map`.
+        distant: takes large products, and the evaluator's randomisers, elsewhere.
     """
 
     def __init__(
@@ -91,8 +104,9 @@ class PaillierBackend(Backend):
         parameters: PaillierParameters = PAILLIER_3072,
         randomness: Randomness | None = None,
         mapper: Mapper = map,
+        distant: Distant = nowhere,
     ) -> None:
-        self.parameters = parameters
+        self.parameters, self._distant = parameters, distant
         self.name = parameters.name
         self._randomness = randomness or OsRandomness()
         self._mapper = mapper
@@ -115,7 +129,7 @@ class PaillierBackend(Backend):
         return PaillierOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> PaillierPublicSide:
-        return PaillierPublicSide(PublicKey(self.parameters, public_key), self._randomness)
+        return PaillierPublicSide(PublicKey(self.parameters, public_key), self._randomness, self._distant)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return paillier_distance(self.parameters.layout(shape), self.parameters)
@@ -238,20 +252,25 @@ class PaillierSecretSide(Guarded, SecretSide):
 
 
 class PaillierOperand(EncryptedOperand):
-    """A peer's [M] as window tables, one set a chunk of columns. Serves products of any m."""
+    """A peer's [M], chunk of columns by chunk. Serves products of any m."""
 
-    def __init__(self, key_id: bytes, layout: PaillierLayout, tables: tuple[SharedBases, ...]) -> None:
+    def __init__(self, key_id: bytes, layout: PaillierLayout, bases: tuple[Bases, ...]) -> None:
         self.key_id = key_id
         self.layout = layout
-        self.tables = tables
+        self.bases = bases
+
+    @cached_property
+    def tables(self) -> tuple[SharedBases, ...]:
+        """Window tables, one set a chunk."""
+        return tuple(each.tables() for each in self.bases)
 
 
 class PaillierPublicSide(Guarded, PublicSide):
     """The evaluator. Holds no key, but its stock of randomisers is secret from the key owner."""
 
-    def __init__(self, key: PublicKey, randomness: Randomness) -> None:
+    def __init__(self, key: PublicKey, randomness: Randomness, distant: Distant = nowhere) -> None:
         self._key = key
-        self._randomness = randomness
+        self._randomness, self._distant = randomness, distant
         self._pool = _Pool(self._evaluator_randomizers())
 
     def _evaluator_randomizers(self) -> Callable[[int], list[mpz]]:
@@ -262,8 +281,18 @@ class PaillierPublicSide(Guarded, PublicSide):
                 [below(randomness, key.n) for _ in range(count)], key.n, key.square
             )
         digits = _exponent_digits(key.parameters.key_bits) + COVER_DIGITS
-        base = FixedBase(gmpy2.powmod(key.h, key.n, key.square), key.n, digits)
-        return lambda count: [base.power(_random_digits(randomness, digits)) for _ in range(count)]
+        base = PublicBase(key.h, key.n, digits)
+        table = base.table()
+
+        def powers(count: int) -> list[mpz]:
+            exponents = [_random_digits(randomness, digits) for _ in range(count)]
+            mapper = self._distant(powers_work(count, key.parameters.ciphertext_bytes))
+            if mapper is None:
+                return [table.power(each) for each in exponents]
+            pieces = (exponents[at : at + POWERS] for at in range(0, count, POWERS))
+            return list(itertools.chain.from_iterable(mapper(partial(distant_powers, base), pieces)))
+
+        return powers
 
     def load_operand(self, bundle: CiphertextBundle, shape: MatrixShape) -> PaillierOperand:
         """Check [M] and make its window tables. Their size suits `shape.m`; they serve products of any m.
@@ -274,14 +303,25 @@ class PaillierPublicSide(Guarded, PublicSide):
         layout = self._key.parameters.layout(shape)
         ciphertexts = self._key.read(bundle, OPERAND, layout)
         count = len(layout.chunks)
-        tables = tuple(
-            SharedBases(ciphertexts[index::count], self._key.n, shape.factor_bits, shape.m) for index in range(count)
+        name = OsRandomness().bytes(16)
+        bases = tuple(
+            Bases(
+                name + index.to_bytes(4, "big"),
+                self._key.n,
+                tuple(ciphertexts[index::count]),
+                shape.factor_bits,
+                shape.m,
+            )
+            for index in range(count)
         )
-        return PaillierOperand(self._key.id, layout, tables)
+        operand = PaillierOperand(self._key.id, layout, bases)
+        if self._distant(product_work(layout, self._key.parameters.ciphertext_bytes)) is None:
+            operand.tables  # noqa: B018 - made now
+        return operand
 
     def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
         layout = self._key.parameters.layout(shape)
-        self._tables(operand, layout)
+        self._checked(operand, layout)
         return paillier_distance(layout, self._key.parameters)
 
     def prepare(self, shape: MatrixShape) -> int:
@@ -303,15 +343,21 @@ class PaillierPublicSide(Guarded, PublicSide):
             OutOfRange: X or R is larger than it may be.
         """
         layout = self._key.parameters.layout(shape)
-        tables = self._tables(operand, layout)
+        checked = self._checked(operand, layout)
         shape.check_factor(factor)
         _check_ring("addend", addend, (shape.m, shape.n))
-        replies = [
-            self._chunk(factor, table, addend[:, columns], layout) for table, columns in zip(tables, layout.chunks)
-        ]
+        chunks = (self._rows(factor, addend[:, columns], layout) for columns in layout.chunks)
+        mapper = self._distant(product_work(layout, self._key.parameters.ciphertext_bytes))
+        if mapper is None:
+            replies = [replies_of(each, self._key.n, rows) for each, rows in zip(checked.tables, chunks)]
+        else:
+            portions = [list(rows.split()) for rows in chunks]
+            pieces = [(bases, rows) for bases, own in zip(checked.bases, portions, strict=True) for rows in own]
+            made = mapper(distant_replies, pieces)
+            replies = [list(itertools.chain.from_iterable(itertools.islice(made, len(own)))) for own in portions]
         return self._key.write([c for group in zip(*replies) for c in group], REPLY, layout)
 
-    def _tables(self, operand: EncryptedOperand, layout: PaillierLayout) -> tuple[SharedBases, ...]:
+    def _checked(self, operand: EncryptedOperand, layout: PaillierLayout) -> PaillierOperand:
         if not isinstance(operand, PaillierOperand) or operand.key_id != self._key.id:
             raise InvalidInput("the operand was not loaded with this public key")
         loaded, wanted = operand.layout.shape, layout.shape
@@ -319,27 +365,17 @@ class PaillierPublicSide(Guarded, PublicSide):
             raise InvalidInput("the operand was loaded for another k, n or factor_bits than this product's")
         if operand.layout.slot_bytes != layout.slot_bytes:
             raise InvalidInput("the operand was loaded for another row_sum than this product's: its slots are others")
-        return operand.tables
+        return operand
 
-    def _chunk(
-        self, factor: NDArray[np.int64], table: SharedBases, addend: NDArray[np.uint64], layout: PaillierLayout
-    ) -> list[mpz]:
-        """The reply's ciphertexts for one chunk of columns."""
-        n, square, fold = self._key.n, self._key.square, layout.fold
+    def _rows(self, factor: NDArray[np.int64], addend: NDArray[np.uint64], layout: PaillierLayout) -> Rows:
+        """All of X, with what hides its products with one chunk of columns."""
+        fold = layout.fold
         rows, width = addend.shape
-        products = table.products(factor)
-        products = [row * s % square for row, s in zip(products, self._pool.take(rows))]
+        randomizers = self._pool.take(rows)
         padded = np.zeros((-(-rows // fold) * fold, width), dtype=np.uint64)
         padded[:rows] = addend
         plaintexts = pack_masked(padded.reshape(-1, fold * width), layout, self._randomness)
-        shift = mpz(1) << (8 * layout.slot_bytes * width)
-        replies = []
-        for group, plaintext in enumerate(plaintexts):
-            folded, *others = reversed(products[group * fold : (group + 1) * fold])
-            for row in others:
-                folded = gmpy2.powmod(folded, shift, square) * row % square
-            replies.append(folded * (1 + n * plaintext) % square)
-        return replies
+        return Rows(factor, randomizers, plaintexts, fold, 8 * layout.slot_bytes * width)
 
 
 def _check_ring(where: str, matrix: Array, shape: tuple[int, int]) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from protocols.core.errors import InvalidInput
-from protocols.core.mapper import Beside, Mapper, at_once
+from protocols.core.mapper import Beside, Distant, Mapper, at_once, nowhere
 from protocols.core.message import Message
 from protocols.he.interface import Backend
 from protocols.layer.frozen import FrozenCollaborator, FrozenHost
@@ -41,11 +41,13 @@ class Engine:
         mapper: where heavy work of a product runs.
         beside: where work runs whose result is needed later, if it lets other threads run meanwhile.
         measured: wraps an encryption backend in one that measures what it does.
+        distant: takes large work of products to other machines.
     """
 
     mapper: Mapper = map
     beside: Beside = at_once
     measured: Callable[[Backend], Backend] = _as_it_is
+    distant: Distant = nowhere
 
 
 class Scheme(ABC):

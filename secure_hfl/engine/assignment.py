@@ -7,12 +7,12 @@ from pathlib import Path
 
 from protocols.schemes.interface import Scheme
 from secure_hfl import run_options
+from secure_hfl.distant_work import DistantWork, as_distant, distant_work
 from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.errors import ConfigurationError, SchemeMismatch
 from secure_hfl.home import home_directory
 from secure_hfl.identity import Identity
 from secure_hfl.limits import DEFAULT_LIMITS, OperatorLimits
-from secure_hfl.ray_executor import check_engine
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
@@ -29,6 +29,7 @@ class Assignment:
         role: "host" or "collaborator".
         party: this party's feature key.
         limits: what its operator lets a peer ask of it.
+        distant: where large work of the scheme's products goes; None: nowhere.
     """
 
     role: str
@@ -39,6 +40,7 @@ class Assignment:
     scheme: Scheme
     options: RunOptions
     limits: OperatorLimits = DEFAULT_LIMITS
+    distant: DistantWork | None = field(default=None, repr=False)
 
     @property
     def directory(self) -> Path:
@@ -88,7 +90,8 @@ def find_assignment(scheduler: PartyScheduler, role: str, reference: str) -> Ass
             f"task {record.name!r} makes this party the {record.role}, but the script runs a {role}"
         )
     identity = Identity.load_or_create(home)
-    scheme = load_scheme(options.scheme or scheduler.scheme or record.scheme)
+    distant = distant_work(options.engine)
+    scheme = load_scheme(options.scheme or scheduler.scheme or record.scheme, as_distant(distant))
     if scheme.is_plaintext and scheme.name != record.scheme:
         raise SchemeMismatch(
             f"task {record.name!r} was agreed on with scheme {record.scheme!r}: a run cannot make it "
@@ -98,8 +101,7 @@ def find_assignment(scheduler: PartyScheduler, role: str, reference: str) -> Ass
         raise ConfigurationError(
             "--keep-for-judge: rounds of schemes bfv and paillier can be judged, in runs without a seed; leave it out"
         )
-    check_engine(options.engine)
     limits = scheduler.limits or DEFAULT_LIMITS
     if options.limits is not None:
         limits = limits.changed(options.limits)
-    return Assignment(role, scheduler.feature_key, record, store, identity, scheme, options, limits)
+    return Assignment(role, scheduler.feature_key, record, store, identity, scheme, options, limits, distant)

@@ -210,6 +210,8 @@ class Workbench:
         """Let go of everything that belongs to this conversation. May be called again."""
         seconds = self.background.reset()
         self.measurements.conversation_over(self.peers.close(), seconds)
+        if self.assignment.distant is not None:
+            self.assignment.distant.close()
 
 
 def is_due(count: int, every: int) -> bool:

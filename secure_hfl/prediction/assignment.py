@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_hfl import run_options
+from secure_hfl.distant_work import as_distant, distant_work
 from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.errors import ConfigurationError, TaskNotFound, TaskStateError
@@ -21,7 +22,6 @@ from secure_hfl.home import home_directory, make_private_directory
 from secure_hfl.identity import Identity
 from secure_hfl.limits import DEFAULT_LIMITS
 from secure_hfl.prediction.trained import Training
-from secure_hfl.ray_executor import check_engine
 from secure_hfl.run_options import RunOptions
 from secure_hfl.schemes import load_scheme
 from secure_hfl.tasks import TaskRecord, TaskStore, resolve_task
@@ -99,7 +99,7 @@ def find_prediction(scheduler: PartyScheduler, role: str, reference: str) -> tup
     limits = scheduler.limits or DEFAULT_LIMITS
     if options.limits is not None:
         limits = limits.changed(options.limits)
-    check_engine(options.engine)
+    distant = distant_work(options.engine)
     own = RunOptions(task=options.task, progress=options.progress, limits=options.limits, engine=options.engine)
-    scheme = load_scheme(training.terms.scheme)
-    return PredictionAssignment(role, trained_as, record, store, identity, scheme, own, limits), training
+    scheme = load_scheme(training.terms.scheme, as_distant(distant))
+    return PredictionAssignment(role, trained_as, record, store, identity, scheme, own, limits, distant), training

@@ -159,7 +159,7 @@ class Bfv(EncryptedScheme):
         from protocols.he.bfv import BfvBackend
         from protocols.he.parameters import PARAMETER_SETS
 
-        return BfvBackend(PARAMETER_SETS[self.parameter_set], mapper=self.engine.mapper)
+        return BfvBackend(PARAMETER_SETS[self.parameter_set], mapper=self.engine.mapper, distant=self.engine.distant)
 
     @property
     def parameter_set(self) -> str:
@@ -200,7 +200,7 @@ class Paillier(EncryptedScheme):
     def backend(self) -> Backend:
         from protocols.he.paillier import PaillierBackend
 
-        return PaillierBackend(mapper=self.engine.mapper)
+        return PaillierBackend(mapper=self.engine.mapper, distant=self.engine.distant)
 
     @property
     def parameter_set(self) -> str:

@@ -58,7 +58,7 @@ class Masked(Scheme):
 
         name = self.parameter_set
         if name not in self._backends:
-            self._backends[name] = BfvBackend(PARAMETER_SETS[name])
+            self._backends[name] = BfvBackend(PARAMETER_SETS[name], distant=self.engine.distant)
         return self._backends[name]
 
     @property

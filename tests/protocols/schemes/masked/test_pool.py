@@ -13,13 +13,15 @@ import pytest
 from benchmarks.harness.pump import pump
 from protocols.core.errors import InvalidCiphertext, InvalidInput, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
+from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS
-from protocols.he.parameters import TRAINING
+from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import add
 from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
-from tests.protocols.he.bfv_helpers import backend
+from tests.protocols.he.bfv_helpers import backend, secret
+from tests.protocols.he.elsewhere import Elsewhere
 from tests.protocols.schemes.masked.helpers import altered, answering, layer_spec, pools, product_of
 
 SHAPES = [(1, 1, 1), (5, 3, 2), (7, 2, 9), (40, 6, 1), (13, 1, 4)]
@@ -45,6 +47,17 @@ def test_triples_are_right_in_the_ring(rows: int, d: int, o: int) -> None:
             ours = host.take(kind)
             assert (ours.index, len(ours.halves)) == (index, products)
             check(ours, collaborator.take(kind))
+
+
+def test_triples_whose_products_are_made_elsewhere_are_right() -> None:
+    elsewhere = Elsewhere()
+    multiplying = BfvBackend(TRIPLES, distant=elsewhere)
+    host, collaborator = pools(layer_spec(5, 3, 2))
+    for pool, number in ((host, 1), (collaborator, 0)):
+        pool._public = multiplying.load_public(secret(TRIPLES, number).public_key())
+    pump(host.generate(TRAIN), answering(collaborator))
+    check(host.take(TRAIN), collaborator.take(TRAIN))
+    assert len(elsewhere.asked) == 3
 
 
 def test_a_frozen_model_has_no_triples_for_its_gradient() -> None:
