@@ -184,11 +184,14 @@ def _median(values: Iterable[float]) -> float:
 
 
 def joined(by_workers: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    """One case with its model. Two terms are fitted to two measurements; neither may be below nothing."""
+    """One case with its model: two terms, fitted to two measurements.
+
+    What the party does itself is not less than its own processor time, and not more than all.
+    """
     one, two = (by_workers[workers] for workers in WORKERS)
-    shared = max(0.0, 2 * (one["seconds"] - two["seconds"]))
-    own = max(0.0, one["seconds"] - shared)
-    own, shared = (own, shared) if own else (0.0, one["seconds"])
+    fitted = 2 * two["seconds"] - one["seconds"]
+    own = min(max(fitted, two["own_processor_seconds"]), one["seconds"])
+    shared = one["seconds"] - own
     here = statistics.median(each["here_seconds"] for each in (one, two))
     modelled = {str(workers): round(own + shared / workers, 4) for workers in MODELLED}
     return {
@@ -223,10 +226,10 @@ def main() -> None:
     finally:
         nodes.end()
     lines = [joined(dict(zip(WORKERS, both, strict=True))) for both in zip(*found, strict=True)]
-    result = {"machine": about, "repeats": options.repeats, "links": links, "cases": lines}
+    result = {"repeats": options.repeats, "links": links, "cases": lines}
     print(scale_markdown(result))
     if options.json:
-        write_json(options.json, result)
+        write_json(options.json, "python -m benchmarks.ray_scale", about, result)
 
 
 if __name__ == "__main__":
