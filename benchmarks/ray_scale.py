@@ -43,7 +43,21 @@ from secure_hfl.ray_executor import RayExecutor
 STORE_BYTES = 512 << 20
 WORKERS = (1, 2)
 MODELLED = (4, 8, 16, 32)
-IDS, CHUNK = 1 << 17, 1 << 12
+CHUNK = 1 << 12
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the cases: ids, and the products of paillier, of a layer in bfv, and of a triple."""
+
+    ids: int
+    paillier: MatrixShape
+    bfv: MatrixShape
+    triples: MatrixShape
+
+
+FULL = Sizes(1 << 17, MatrixShape(128, 64, 128, 17), MatrixShape(128, 2048, 512, 17), mask_product(128, 1024, 256))
+QUICK = Sizes(1 << 15, MatrixShape(64, 32, 40, 17), MatrixShape(128, 512, 256, 17), mask_product(128, 256, 128))
 
 Run = Callable[[Mapper | None], Any]
 """Does the work of a case by a mapper, or here where there is none; what comes out is compared."""
@@ -57,9 +71,9 @@ class Case:
     run: Run
 
 
-def psi_points() -> Case:
+def psi_points(count: int) -> Case:
     """Ids hashed to the curve, and masked."""
-    ids, scalar = [f"patient-{number}" for number in range(IDS)], Scalar(SeededRandomness(0, "scalar"))
+    ids, scalar = [f"patient-{number}" for number in range(count)], Scalar(SeededRandomness(0, "scalar"))
 
     def run(mapper: Mapper | None) -> list[bytes]:
         hashed = hash_ids(bytes(32), ids, mapper or map, CHUNK).points
@@ -67,7 +81,7 @@ def psi_points() -> Case:
         pieces = [hashed[at : at + size] for at in range(0, len(hashed), size)]
         return list((mapper or map)(partial(multiply, scalar), pieces))
 
-    return Case(f"PSI, {IDS:,} ids hashed and masked", run)
+    return Case(f"PSI, {count:,} ids hashed and masked", run)
 
 
 def product(name: str, make: Callable[..., Backend], shape: MatrixShape) -> Case:
@@ -86,19 +100,14 @@ def product(name: str, make: Callable[..., Backend], shape: MatrixShape) -> Case
     return Case(f"{name}, {shape.m} x {shape.k} x {shape.n}", run)
 
 
-def cases() -> list[Case]:
+def cases(sizes: Sizes) -> list[Case]:
     """What is sent to a cluster, if it pays."""
     return [
-        psi_points(),
-        product("paillier", lambda random, away: PaillierBackend(randomness=random, distant=away), PAILLIER),
-        product("bfv", lambda random, away: BfvBackend(TRAINING, random, distant=away), BFV),
-        product("triples", lambda random, away: BfvBackend(TRIPLES, random, distant=away), MASKS),
+        psi_points(sizes.ids),
+        product("paillier", lambda random, away: PaillierBackend(randomness=random, distant=away), sizes.paillier),
+        product("bfv", lambda random, away: BfvBackend(TRAINING, random, distant=away), sizes.bfv),
+        product("triples", lambda random, away: BfvBackend(TRIPLES, random, distant=away), sizes.triples),
     ]
-
-
-PAILLIER = MatrixShape(128, 64, 128, 17)
-BFV = MatrixShape(128, 2048, 512, 17)
-MASKS = mask_product(128, 1024, 256)
 
 
 class Counted:
@@ -210,11 +219,12 @@ def main() -> None:
     """All cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--quick", action="store_true", help="less work, to see that it runs")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     about = machine()
     os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32), RAY_USAGE_STATS_ENABLED="0")
-    all_cases, nodes = cases(), RayNodes(STORE_BYTES)
+    all_cases, nodes = cases(QUICK if options.quick else FULL), RayNodes(STORE_BYTES)
     try:
         links, found = {}, []
         for workers in WORKERS:

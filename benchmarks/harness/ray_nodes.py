@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ QUICKLY = {
     "health_check_failure_threshold": 3,
 }
 """A dead node is known for one after some seconds, not half a minute."""
+
+
+START_SECONDS = 180
+"""In which the process that serves a client has to start: Ray's 30 are few on a busy machine."""
 
 
 class RayNodes:
@@ -25,6 +30,7 @@ class RayNodes:
     """
 
     def __init__(self, store_bytes: int) -> None:
+        os.environ.setdefault("RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S", str(START_SECONDS))
         from ray.cluster_utils import Cluster
 
         self._cluster, self._store_bytes = Cluster(), store_bytes

@@ -16,7 +16,7 @@ from protocols.he.engines import SEAL, make_engine
 from protocols.he.interface import Backend, MatrixShape, PublicSide, SecretSide, as_signed
 from protocols.he.paillier import PaillierBackend
 from protocols.he.paillier_parameters import PAILLIER_2048
-from protocols.he.parameters import TRAINING, TRIPLES, UNPACKED, BfvParameters
+from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
 from tests.protocols.he import bfv_helpers, paillier_helpers
 from tests.protocols.he.elsewhere import Elsewhere, inputs
 
@@ -44,7 +44,7 @@ def both_ways(
     return elsewhere, public
 
 
-@pytest.mark.parametrize("parameters", [TRAINING, UNPACKED, TRIPLES], ids=lambda parameters: parameters.name)
+@pytest.mark.parametrize("parameters", PARAMETER_SETS.values(), ids=PARAMETER_SETS)
 @pytest.mark.parametrize("shape", PIECES.values(), ids=PIECES)
 def test_bfv_makes_the_same_bytes(
     parameters: BfvParameters, shape: MatrixShape, monkeypatch: pytest.MonkeyPatch
