@@ -14,7 +14,6 @@ from benchmarks.batches.tables import TABLES as BATCHES
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.psi_scale_tables import scale_markdown
-from benchmarks.ray_scale_tables import scale_markdown as ray_markdown
 from benchmarks.serving import serving_table
 from benchmarks.tables.show import markdown as tables_markdown
 
@@ -31,7 +30,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "serving.json": serving_table,
     "psi_scale.json": scale_markdown,
     "tables.json": tables_markdown,
-    "ray_scale.json": ray_markdown,
 }
 """By file."""
 

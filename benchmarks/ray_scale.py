@@ -1,6 +1,7 @@
 """Heavy work on a Ray cluster, against doing it here: speed-up with 1 and 2 workers, and what a piece of work costs.
 
-    python -m benchmarks.ray_scale --json benchmarks/results/ray_scale.json        about 90 s on two quiet cores
+    python -m benchmarks.ray_scale                            about 90 s on two quiet cores
+    python -m benchmarks.ray_scale --quick --json FILE
 
 Two raylets with a worker each are started on this machine, and reached as `--engine ray://127.0.0.1:...`. Each case
 runs here on one core, with the first raylet, and with both, in turns; the median of some turns is kept, and the results
