@@ -303,7 +303,7 @@ class PaillierPublicSide(Guarded, PublicSide):
         layout = self._key.parameters.layout(shape)
         ciphertexts = self._key.read(bundle, OPERAND, layout)
         count = len(layout.chunks)
-        name = OsRandomness().bytes(16)
+        name = b"" if self._distant is nowhere else OsRandomness().bytes(16)
         bases = tuple(
             Bases(
                 name + index.to_bytes(4, "big"),
