@@ -236,12 +236,14 @@ def validity_problem(certificate_pem: bytes) -> Problem | None:
     certificate, now = _load(certificate_pem), datetime.now(timezone.utc)
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now < begins:
-        what = f"is not valid before {begins:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}"
+        text = "is not valid before {begins:%Y-%m-%d %H:%M} UTC, and here it is {now:%Y-%m-%d %H:%M}"
+        what = say(text, begins=begins, now=now)
         return Problem(what, "set this machine's clock, or the one where it was made (timedatectl set-ntp true)")
     if now > ends:
-        return Problem(f"expired on {ends:%Y-%m-%d}", RENEWAL)
+        return Problem(say("expired on {ends:%Y-%m-%d}", ends=ends), RENEWAL)
     if ends - now < EXPIRES_SOON:
-        return Problem(f"expires on {ends:%Y-%m-%d}, in {(ends - now).days} days", RENEWAL)
+        what = say("expires on {ends:%Y-%m-%d}, in {days} days", ends=ends, days=(ends - now).days)
+        return Problem(what, RENEWAL)
     return None
 
 

@@ -18,7 +18,7 @@ from protocols.core.wire_format import wire_format
 from protocols.schemes.registry import has_unbound_shares, is_plaintext, known_types, registered_names
 from protocols.transcript.compare_manifests import of_same_task
 from protocols.transcript.errors import Severity
-from protocols.transcript.report import AuditReport
+from protocols.transcript.report import AuditReport, Finding
 from secure_hfl.audit.audit_files import Audited, Verdict
 from secure_hfl.audit.remarks import remarks, unbound
 
@@ -56,6 +56,11 @@ class TypeRow:
     receiver_learns: str
     argument: str
 
+    @property
+    def why(self) -> Sentence:
+        """Who can read it, and why no more follows."""
+        return say("Readable by {readers}. {argument}", readers=self.readers, argument=self.argument)
+
 
 _CHECKS = (
     ("MalformedTranscript", "The file is whole: format, and a check value on every line"),
@@ -74,7 +79,17 @@ _CHECKS = (
 
 def size(count: int) -> str:
     """1234567 -> 1.2 MB."""
-    return decimal(count)
+    return decimal(count) if count >= 1000 else f"{count} B"
+
+
+def line_of(finding: Finding) -> str:
+    """Where in its file it is; nothing for the file as a whole."""
+    return say("line {n:,}", n=finding.line) if finding.line else ""
+
+
+def expected(finding: Finding) -> str:
+    """What should have been there; nothing where nobody can say."""
+    return say("Expected: {what}", what=finding.expected) if finding.expected else ""
 
 
 def fingerprint(digits: str) -> str:

@@ -11,26 +11,24 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
 
 from cryptography import x509
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.core.sentence import say
+from secure_hfl.cli.doctor_row import Row, Status
 from secure_hfl.errors import IdentityError
 from secure_hfl.home import existing_home, privacy_problems, replaceable_by_others
 from secure_hfl.identity import TLS_NAME, Identity, valid_until, validity_problem
 from secure_hfl.tasks import TaskRecord, TaskStore, split_address
 from secure_hfl.tasks.record import utc_now
-
-Status = Literal["ok", "warn", "fail"]
 
 DISTRIBUTION = "secure-hfl"
 CONNECT_SECONDS = 2.0
@@ -46,22 +44,16 @@ OPTIONAL = {
     "torchvision": "the demo, and scripts that import it",
 }
 """And what needs each of the others."""
+MISSING = {
+    **dict.fromkeys(REQUIRED, say("not installed")),
+    **{name: say("not installed; needed for {what}", what=what) for name, what in OPTIONAL.items()},
+}
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the doctor's report."""
-
-    check: str
-    status: Status
-    detail: str
-    fix: str = ""
 
 
 def check_versions() -> Iterator[Row]:
@@ -73,7 +65,12 @@ def check_versions() -> Iterator[Row]:
     python = platform.python_version()
     wanted = ranges.get("python", "")
     fits = version_fits(python, wanted)
-    yield Row("python", "ok" if fits else "fail", _range_text(python, wanted), "" if fits else f"use Python {wanted}")
+    yield Row(
+        "python",
+        "ok" if fits else "fail",
+        _range_text(python, wanted),
+        "" if fits else say("use Python {wanted}", wanted=wanted),
+    )
     for name in (*REQUIRED, *OPTIONAL):
         yield _package_row(name, ranges.get(name, ""))
 
@@ -84,7 +81,7 @@ def _package_row(name: str, wanted: str) -> Row:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return Row(name, bad, "not installed" + (f"; needed for {OPTIONAL[name]}" if name in OPTIONAL else ""), fix)
+        return Row(name, bad, MISSING[name], fix)
     if not version_fits(version, wanted):
         return Row(name, bad, _range_text(version, wanted), fix)
     return Row(name, "ok", _range_text(version, wanted))
@@ -107,7 +104,7 @@ def version_fits(version: str, wanted: str) -> bool:
 
 
 def _range_text(version: str, wanted: str) -> str:
-    return f"{version} (wants {wanted})" if wanted else version
+    return say("{version} (wants {wanted})", version=version, wanted=wanted) if wanted else version
 
 
 def check_torchvision() -> Iterator[Row]:
@@ -136,7 +133,12 @@ def check_fast_path() -> Iterator[Row]:
         yield Row("fast path", "ok", "AVX-512 multi-buffer kernels")
     else:
         why = str(multi_buffer.why_unavailable())
-        yield Row("fast path", "warn", f"slower kernels: {why}", "pip install 'secure-hfl[fast]', if the CPU has IFMA")
+        yield Row(
+            "fast path",
+            "warn",
+            say("slower kernels: {why}", why=why),
+            "pip install 'secure-hfl[fast]', if the CPU has IFMA",
+        )
 
 
 def check_arithmetic() -> Iterator[Row]:
@@ -148,16 +150,24 @@ def check_arithmetic() -> Iterator[Row]:
     try:
         found, packing = engines.description(), engines.training_set().packing
     except InvalidInput as error:
-        yield Row(name, "fail", str(error), f"unset {engines.CHOICE} and {engines.PACKING}")
+        yield Row(name, "fail", str(error), say("unset {one} and {other}", one=engines.CHOICE, other=engines.PACKING))
         return
-    found += f"; a host here asks for {'a reply for each sum' if packing == 1 else f'{packing} sums in a reply'}"
+    if packing == 1:
+        found = say("{found}; a host here asks for a reply for each sum", found=found)
+    else:
+        found = say("{found}; a host here asks for {n} sums in a reply", found=found, n=packing)
     if engines.chosen() != engines.SEAL:
         yield Row(name, "ok", found)
     elif engines.is_built():
-        yield Row(name, "warn", f"{found}: {engines.SWITCH} is set", f"unset {engines.SWITCH}, for ten times the speed")
+        yield Row(
+            name,
+            "warn",
+            say("{found}: {name} is set", found=found, name=engines.SWITCH),
+            say("unset {name}, for ten times the speed", name=engines.SWITCH),
+        )
     else:
         fix = "install a C compiler and this package again, for ten times the speed"
-        yield Row(name, "warn", f"{found}: the native module was not built", fix)
+        yield Row(name, "warn", say("{found}: the native module was not built", found=found), fix)
 
 
 def check_modes(home: Path) -> Iterator[Row]:
@@ -185,10 +195,29 @@ def check_identity(home: Path) -> Iterator[Row]:
         yield Row(name, "fail", str(error), "see the detail, and the clock below")
         return
     if problem := validity_problem(own.certificate_pem):
-        yield Row(name, "warn", f"{own.name}'s certificate {own.fingerprint} {problem.what}", problem.remedy)
+        yield Row(
+            name,
+            "warn",
+            say(
+                "{name}'s certificate {fingerprint} {what}",
+                name=own.name,
+                fingerprint=own.fingerprint,
+                what=problem.what,
+            ),
+            problem.remedy,
+        )
         return
     expires = valid_until(own.certificate_pem)
-    yield Row(name, "ok", f"{own.name} {own.fingerprint}, expires {expires:%Y-%m-%d}")
+    yield Row(
+        name,
+        "ok",
+        say(
+            "{name} {fingerprint}, expires {expires:%Y-%m-%d}",
+            name=own.name,
+            fingerprint=own.fingerprint,
+            expires=expires,
+        ),
+    )
 
 
 def check_certificates(home: Path) -> Iterator[Row]:
@@ -201,17 +230,22 @@ def check_certificates(home: Path) -> Iterator[Row]:
     bad = [(name, used, problem) for (name, pem), used in tasks.items() if (problem := validity_problem(pem))]
     for name, used, problem in bad:
         # It is a participant's to mend, so this does not make the machine unfit.
-        yield Row(f"certificate of {name}", "warn", f"{problem.what} (task {', '.join(used)})", problem.remedy)
+        yield Row(
+            say("certificate of {name}", name=name),
+            "warn",
+            say("{what} (task {tasks})", what=problem.what, tasks=", ".join(used)),
+            problem.remedy,
+        )
     if tasks and not bad:
-        yield Row("certificates", "ok", f"{len(tasks)} of other parties, valid for a month or more")
+        yield Row("certificates", "ok", say("{n} of other parties, valid for a month or more", n=len(tasks)))
 
 
 def check_disk(home: Path) -> Iterator[Row]:
     """Room for checkpoints and transcripts."""
     free = shutil.disk_usage(home).free
     status: Status = "fail" if free < DISK_FAIL_BYTES else "warn" if free < DISK_WARN_BYTES else "ok"
-    fix = "" if status == "ok" else f"free some space, or move {home} (SECURE_HFL_HOME)"
-    yield Row("disk", status, f"{free / (1 << 30):.1f} GiB free at {home}", fix)
+    fix = "" if status == "ok" else say("free some space, or move {home} (SECURE_HFL_HOME)", home=home)
+    yield Row("disk", status, say("{free:.1f} GiB free at {home}", free=free / (1 << 30), home=home), fix)
 
 
 def check_clock(home: Path) -> Iterator[Row]:
@@ -224,9 +258,9 @@ def check_clock(home: Path) -> Iterator[Row]:
         marks["the beginning of the certificate"] = begins
     late = {what: when - now for what, when in marks.items() if when - now > CLOCK_TOLERANCE}
     if not late:
-        yield Row("clock", "ok", f"{now:%Y-%m-%d %H:%M:%S} UTC")
+        yield Row("clock", "ok", say("{now:%Y-%m-%d %H:%M:%S} UTC", now=now))
     for what, by in late.items():
-        detail = f"the clock is {by.total_seconds() / 3600:.1f} h behind {what}"
+        detail = say("the clock is {hours:.1f} h behind {what}", hours=by.total_seconds() / 3600, what=what)
         yield Row("clock", "fail", detail, "set the clock (timedatectl set-ntp true)")
     first = time.monotonic()
     steady = time.get_clock_info("monotonic").monotonic and time.monotonic() >= first
@@ -251,7 +285,7 @@ def check_tasks(home: Path) -> Iterator[Row]:
 
 
 def _port_row(store: TaskStore, record: TaskRecord) -> Row:
-    name = f"task {record.task_id[:8]} ({record.name})"
+    name = say("task {task_id} ({name})", task_id=record.task_id[:8], name=record.name)
     if store.is_live(record.task_id):
         return Row(name, "ok", "running now")
     _, port = split_address(record.address)
@@ -260,27 +294,46 @@ def _port_row(store: TaskStore, record: TaskRecord) -> Row:
             pass
     except OSError as error:
         fix = "stop what listens there, or create the task with another port"
-        return Row(name, "fail", f"cannot listen on port {port}: {error.strerror}", fix)
-    return Row(name, "ok", f"port {port} is free")
+        return Row(name, "fail", say("cannot listen on port {port}: {error}", port=port, error=error.strerror), fix)
+    return Row(name, "ok", say("port {port} is free", port=port))
 
 
 def _reach_row(home: Path, record: TaskRecord) -> Row:
-    name = f"task {record.task_id[:8]} ({record.name})"
+    name = say("task {task_id} ({name})", task_id=record.task_id[:8], name=record.name)
     try:
         plain = socket.create_connection(split_address(record.address), timeout=CONNECT_SECONDS)
     except OSError as error:
         # The host may simply not have started yet, so this does not make the machine unfit.
-        fix = f"start the host {record.host.name!r}, and let TCP through to it"
-        return Row(name, "warn", f"no connection to {record.address}: {error.strerror or error}", fix)
+        fix = say("start the host {name!r}, and let TCP through to it", name=record.host.name)
+        return Row(
+            name,
+            "warn",
+            say("no connection to {address}: {error}", address=record.address, error=error.strerror or str(error)),
+            fix,
+        )
     with plain:
         if not (home / "identity").exists():
-            return Row(name, "ok", f"{record.address} answers")
+            return Row(name, "ok", say("{address} answers", address=record.address))
         try:
             version = _shake_hands(home, record, plain)
         except OSError as error:  # TLS's own errors are some
-            fix = "is it the host of this task that listens there, and do both sides have each other's certificate?"
-            return Row(name, "warn", f"{record.address} answers, but not as {record.host.name!r}: {_why(error)}", fix)
-    return Row(name, "ok", f"{record.address} answers with {version} and the pinned certificate")
+            hint = "is it the host of this task that listens there, and do both sides have each other's certificate?"
+            return Row(
+                name,
+                "warn",
+                say(
+                    "{address} answers, but not as {name!r}: {why}",
+                    address=record.address,
+                    name=record.host.name,
+                    why=_why(error),
+                ),
+                hint,
+            )
+    return Row(
+        name,
+        "ok",
+        say("{address} answers with {version} and the pinned certificate", address=record.address, version=version),
+    )
 
 
 def _shake_hands(home: Path, record: TaskRecord, plain: socket.socket) -> str:
@@ -309,7 +362,9 @@ def check_mnist() -> Iterator[Row]:
     missing = [name for name in MNIST_FILES if not (packed / name).is_file()]
     if missing:
         fix = "reinstall secure-hfl; only the demo and the examples need the data"
-        yield Row("MNIST data", "warn", f"missing in {packed}: {', '.join(missing)}", fix)
+        yield Row(
+            "MNIST data", "warn", say("missing in {folder}: {files}", folder=packed, files=", ".join(missing)), fix
+        )
     else:
         yield Row("MNIST data", "ok", str(packed))
 

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 
 from jinja2 import Environment
 from markupsafe import Markup
-from rich.filesize import decimal
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from secure_hfl.audit.report_text import size
 from secure_hfl.console.context import context_of, session_of, task_of, words_of
 from secure_hfl.console.words import LANGUAGES
 from secure_hfl.errors import IdentityError
@@ -141,5 +141,5 @@ def _query(request: Request) -> Mapping[str, str]:
 @cache
 def _environment() -> Environment:
     made = templates_in(_TEMPLATES)
-    made.globals.update(time=time, size=decimal, grouped=grouped)
+    made.globals.update(time=time, size=size, grouped=grouped)
     return made

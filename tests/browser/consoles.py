@@ -98,10 +98,13 @@ class Console:
         return found
 
     def picture(self, name: str) -> None:
-        """Of what is to be seen, in both themes, if pictures are wanted: `PICTURES`."""
-        for theme in ("light", "dark") if PICTURES else ():
-            self.page.emulate_media(color_scheme=theme)
-            self.page.screenshot(path=Path(PICTURES) / f"{name}-{theme}.png")
+        """Of what is to be seen, at both widths and in both themes, if pictures are wanted: `PICTURES`."""
+        for width, size in (("narrow", NARROW), ("wide", WIDE)) if PICTURES else ():
+            self.page.set_viewport_size(size)  # type: ignore[arg-type]
+            for theme in ("dark", "light"):
+                self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                path = Path(PICTURES) / f"{name}-{width}-{theme}.png"
+                self.page.screenshot(path=path, animations="disabled")
 
     def stop(self) -> None:
         """As Ctrl-C does."""

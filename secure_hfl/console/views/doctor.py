@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secure_hfl.cli.doctor_checks import Row, check_all
+from secure_hfl.cli.doctor_checks import check_all
+from secure_hfl.cli.doctor_row import Row
 from secure_hfl.console.context import context_of
 from secure_hfl.console.page import render
 

@@ -101,7 +101,13 @@ class Words:
         text = problem if isinstance(problem, str) else text_of(problem)
         said, known = self.said(text), kinds(self.language)
         if self.language == DEFAULT or said != text:
-            return Explained(said, "")
+            return Explained(_begun(said), "")
         names = [kind or getattr(problem, "kind", ""), *(each.__name__ for each in type(problem).__mro__)]
         meaning = next((known[name] for name in names if name in known), "")
-        return Explained(meaning, text)
+        return Explained(meaning, _begun(text))
+
+
+def _begun(text: str) -> str:
+    """With a capital, as a sentence begins; names of files and values stay as they are."""
+    is_word = text.partition(" ")[0].isalpha() and " " in text
+    return text[:1].upper() + text[1:] if is_word else text
