@@ -56,7 +56,9 @@ def switching_row(key: NDArray[np.int8], number: int, row: int, parameters: BfvP
     """P/p sigma_k(s) modulo data prime `row`, [N]: the message of key-switching key {k, row}."""
     prime = parameters.data_primes[row]
     factor = parameters.special_prime * pow(parameters.packing, -1, prime) % prime
-    return np.array([0, factor, prime - factor], np.uint64)[automorphism(key, number, parameters.packing)]
+    moved = automorphism(key, number, parameters.packing)
+    message: Residues = np.uint64(factor) * (moved == 1) + np.uint64(prime - factor) * (moved == -1)
+    return message
 
 
 def folded(halves: Sequence[Residues], back: int, parameters: BfvParameters) -> list[Residues]:

@@ -27,8 +27,10 @@ DECRYPTION_PRIMES = 2
 _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
 _HIGH_BITS = 62
-_ONE_BITS = np.array([value.bit_count() for value in range(1 << 16)], np.int8)
-_TERNARY = np.array([0, 1, -1], np.int8)
+_PAIRS, _FOURS, _EIGHTS = (np.uint64(byte * 0x0101010101010101) for byte in (0x55, 0x33, 0x0F))
+_COUNT = np.uint64(63)
+_TWO_THIRDS = np.uint64(0xAAAAAAAAAAAAAAAB)
+"""Of 2^64, rounded up: division by 3 is a multiplication, which takes the same time for all words."""
 
 
 def reduce_once(values: Residues, prime: int) -> Residues:
@@ -109,17 +111,22 @@ def flooding_noise(words: Residues, parameters: BfvParameters) -> Residues:
 
 
 def small_error(words: Residues) -> NDArray[np.int64]:
-    """Centred binomials of 2 x ERROR_BOUND bits from uniform words."""
+    """Centred binomials of 2 x ERROR_BOUND bits from uniform words. Counted in both halves at once, without a table."""
     half = (1 << ERROR_BOUND) - 1
-    kept = words & np.uint64(half << 32 | half)
-    ones = _ONE_BITS[kept.astype("<u8", copy=False).view("<u2").reshape(-1, 4)]
-    error: NDArray[np.int64] = (ones[:, 0] + ones[:, 1] - ones[:, 2] - ones[:, 3]).astype(np.int64)
+    ones = words & np.uint64(half << 32 | half)
+    ones = ones - (ones >> np.uint64(1) & _PAIRS)
+    ones = (ones & _FOURS) + (ones >> np.uint64(2) & _FOURS)
+    ones = ones + (ones >> np.uint64(4)) & _EIGHTS
+    ones += ones >> np.uint64(8)
+    ones += ones >> np.uint64(16)
+    error: NDArray[np.int64] = (ones & _COUNT).view(np.int64) - (ones >> _WORD & _COUNT).view(np.int64)
     return error
 
 
 def ternary(words: Residues) -> NDArray[np.int8]:
-    """Coefficients uniform in {-1, 0, 1} to within 2^-62 each from uniform words."""
-    coefficients: NDArray[np.int8] = _TERNARY[words % np.uint64(3)]
+    """Coefficients uniform in {-1, 0, 1} to within 2^-62 each from uniform words: 0, 1, 2 modulo 3 are 0, 1, -1."""
+    rest = words - np.uint64(3) * (_high_word(words, _TWO_THIRDS) >> np.uint64(1))
+    coefficients: NDArray[np.int8] = rest.astype(np.int8) - np.int8(3) * (rest >> np.uint64(1)).astype(np.int8)
     return coefficients
 
 

@@ -67,6 +67,7 @@ class SealContext:
         for count in range(len(self.primes), DECRYPTION_PRIMES - 1, -1):
             self._levels[count] = data.parms_id()
             data = data.next_context_data()
+        self._version = objects.version_of(self.save(seal.Plaintext()))
         self._files: Stock[int] = Stock()
         # Not at exit, when this module may be half gone: the system closes them then.
         weakref.finalize(self, _close, self._files).atexit = False
@@ -101,7 +102,7 @@ class SealContext:
             ring: N coefficients, not all zero, within `factor_bits` once they are centred.
             primes: how many of the context's primes it is modulo; None: all.
         """
-        plain = self.load(seal.Plaintext(), objects.plaintext(ring & self._factor_mask))
+        plain = self.load(seal.Plaintext(), objects.plaintext(self._version, ring & self._factor_mask))
         level = self._levels[len(self.primes) if primes is None else primes]
         self.evaluator.transform_to_ntt_inplace(plain, level)
         return plain
@@ -109,7 +110,7 @@ class SealContext:
     def ciphertext(self, polynomials: Sequence[Residues], ntt: bool = False) -> Any:
         """Two polynomials [primes, N] modulo the first primes. `ntt`: they are in transform form."""
         level = struct.pack("<4Q", *self._levels[len(polynomials[0])])
-        return self.load(seal.Ciphertext(self.context), objects.ciphertext(level, polynomials, ntt))
+        return self.load(seal.Ciphertext(self.context), objects.ciphertext(self._version, level, polynomials, ntt))
 
     def polynomials(self, ciphertext: Any) -> Residues:
         """Residues [2, primes, N] of a ciphertext."""

@@ -19,31 +19,36 @@ Residues = NDArray[np.uint64]
 Chunks = list[memoryview]
 """Bytes that make one object when they are written one after the other: spares copies of the arrays."""
 
-_HEADER = struct.Struct("<HBBBBHQ")  # magic, header size, version, compression, reserved, size of all
+_HEADER = struct.Struct("<HB2sBHQ")  # magic, header size, version, compression, reserved, size of all
 _CIPHERTEXT = struct.Struct("<32sBQQQdQ")  # parms_id, is NTT form, polynomials, N, primes, scale, correction factor
 
 
-def _object(*chunks: bytes | memoryview) -> Chunks:
+def _object(version: bytes, *chunks: bytes | memoryview) -> Chunks:
     size = _HEADER.size + sum(map(len, chunks))
-    header = _HEADER.pack(0xA15E, _HEADER.size, 4, 3, 0, 0, size)
+    header = _HEADER.pack(0xA15E, _HEADER.size, version, 0, 0, size)
     return [memoryview(chunk) for chunk in (header, *chunks)]
 
 
-def _array(*values: Residues) -> Chunks:
+def _array(version: bytes, *values: Residues) -> Chunks:
     words = [np.ascontiguousarray(part, "<u8").reshape(-1).view(np.uint8).data for part in values]
-    return _object(struct.pack("<Q", sum(part.size for part in values)), *words)
+    return _object(version, struct.pack("<Q", sum(part.size for part in values)), *words)
 
 
-def plaintext(ring: Residues) -> Chunks:
+def version_of(saved: bytes) -> bytes:
+    """Of the format, which SEAL reads in its own version only: major, minor."""
+    return saved[3:5]
+
+
+def plaintext(version: bytes, ring: Residues) -> Chunks:
     """Coefficients [N] below the plain modulus, as SEAL loads a Plaintext."""
-    return _object(struct.pack("<32sQd", bytes(32), len(ring), 1.0), *_array(ring))
+    return _object(version, struct.pack("<32sQd", bytes(32), len(ring), 1.0), *_array(version, ring))
 
 
-def ciphertext(parms_id: bytes, polynomials: Sequence[Residues], ntt: bool) -> Chunks:
+def ciphertext(version: bytes, parms_id: bytes, polynomials: Sequence[Residues], ntt: bool) -> Chunks:
     """Residues of polynomials, [primes, N] each, as SEAL loads a Ciphertext. `ntt`: they are in transform form."""
     primes, degree = polynomials[0].shape
     fields = _CIPHERTEXT.pack(parms_id, ntt, len(polynomials), degree, primes, 1.0, 1)
-    return _object(fields, *_array(*polynomials))
+    return _object(version, fields, *_array(version, *polynomials))
 
 
 def saved_ciphertext(saved: bytes, primes: int, degree: int) -> Residues:

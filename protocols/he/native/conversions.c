@@ -43,7 +43,7 @@ void put_flooding(const u64 *words, u64 stride, const kernel_context *c, u64 *nu
 int kernel_ternary(const u8 *words, u64 bytes, int8_t *out) {
     if (bytes != 8 * N) return KERNEL_BAD_ARGUMENT;
     for (u32 i = 0; i < N; i++) {
-        u64 rest = load_word(words + 8 * (u64)i) % 3; /* by a constant: a multiplication */
+        u64 word = load_word(words + 8 * (u64)i), rest = word - 3 * (u64)((u128)word * 0xaaaaaaaaaaaaaaabull >> 65); /* mod 3 */
         out[i] = (int8_t)((i64)rest - 3 * (i64)(rest >> 1));
     }
     return KERNEL_OK;
