@@ -30,12 +30,14 @@ class TaskFailed(SecureHflError):
     Attributes:
         reason: what all parties were told.
         detail: what only this party may know, or "".
+        code: why, for programs: an `AbortCode`, or the class of an error that is none of ours.
     """
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    def __init__(self, reason: str, detail: str = "", code: str = "") -> None:
         super().__init__(f"{reason} ({detail})" if detail else reason)
         self.reason = reason
         self.detail = detail
+        self.code = code
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback."""

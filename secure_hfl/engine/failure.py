@@ -40,7 +40,7 @@ class Failure:
 
     def error(self) -> TaskFailed:
         """The exception that `launch_task` raises."""
-        return TaskFailed(self.reason, self.detail)
+        return TaskFailed(self.reason, self.detail, self.code)
 
 
 def one_line(text: str, limit: int = MAX_REASON) -> str:

@@ -18,6 +18,7 @@ from protocols.core.sender import Sender
 from protocols.layer.interface import CollaboratorLayer
 from protocols.layer.messages import FeatureShape
 from protocols.layer.pads import Pads
+from protocols.task.abort import AbortCode
 from protocols.task.agreement import CollaboratorAgreement
 from protocols.task.alignment import OrderedIds, ids_digest
 from protocols.task.live_order import LiveOrder
@@ -47,7 +48,7 @@ from secure_hfl.prediction.shown_rows import SHOWN, ShownRows
 from secure_hfl.prediction.trained import Training
 from secure_hfl.transport.channel import Channel
 
-ATTEMPT = 2.0
+ATTEMPT = 10.0
 """Seconds of one attempt to reach the Host, between which a stop is noticed."""
 
 
@@ -125,7 +126,7 @@ class PredictionServer:
         def stop(number: int, frame: FrameType | None) -> None:
             if self._is_stopping or not self._is_in_session:
                 raise ShuttingDown if number == signal.SIGTERM else KeyboardInterrupt
-            logger.warning("Stopping after this session.")
+            logger.info("Stopping after this session.")
             self.stop()
 
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -156,6 +157,10 @@ class PredictionServer:
         except TaskFailed as error:
             if self._is_stopping:
                 logger.info(f"A session was ended: {error}")
+            elif error.code == AbortCode.WRONG_SESSION:
+                logger.warning(f"A session was refused: {error}")
+            elif error.code == AbortCode.CONNECTION_LOST and self._bench.peers.place.phase is Phase.JOIN:
+                logger.info("The Host went away before a session began.")
             else:
                 logger.error(f"A session failed: {error}")
         finally:

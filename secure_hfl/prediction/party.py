@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from protocols.core.envelope import Phase
-from protocols.core.errors import SecureHflError
+from protocols.core.errors import SecureHflError, WrongSession
 from protocols.task.manifest import Manifest
 from protocols.task.terms import Pinned
 from secure_hfl.engine.contract import PartyScheduler
@@ -128,7 +128,8 @@ class PredictingParty:
         except BaseException as error:
             interrupter = bench.user.interrupter
             interrupter.stop()
-            log_traceback(handler, error)
+            if not isinstance(error, WrongSession):  # a budget, or other terms: whoever serves says so in one line
+                log_traceback(handler, error)
             cause = interrupter.reason or error
             if failed_test is not None:
                 failed_test.keep(cause, bench.peers.place.phase)

@@ -36,6 +36,9 @@ from secure_hfl.serving.figures import CONTENT_TYPE, Figures
 from secure_hfl.serving.token import Token
 
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+BRIEF = {"Connection": "close"}
+"""Of what is answered without the token: nobody holds a connection by it."""
+
 RETRY_SECONDS = "5"
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -132,7 +135,7 @@ class Application:
 
     def _check_token(self, request: Request) -> None:
         if not self._token.fits(request.headers.get("authorization")):
-            challenge = {"WWW-Authenticate": "Bearer"}
+            challenge = {"WWW-Authenticate": "Bearer", **BRIEF}
             raise Refusal(401, "unauthorized", "show the token: Authorization: Bearer TOKEN", challenge)
 
     async def _body(self, request: Request) -> bytes:
@@ -152,7 +155,7 @@ class Application:
                     return b"".join(parts)
         except ClientDisconnect:
             raise Refusal(400, "incomplete", "the body is incomplete") from None
-        raise Refusal(413, "too-long", f"the body may have {most} bytes", {"Connection": "close"})
+        raise Refusal(413, "too-long", f"the body may have {most} bytes", BRIEF)
 
     def _ids_in(self, body: bytes) -> list[str]:
         try:
@@ -182,13 +185,14 @@ class Application:
         predictor = self._predictor
         status = "stopping" if predictor.is_stopping else "ready" if predictor.is_ready else "waiting"
         body: dict[str, Any] = {"status": status}
-        if self._token.fits(request.headers.get("authorization")):
+        is_known = self._token.fits(request.headers.get("authorization"))
+        if is_known:
             body["collaborators"] = dict(predictor.online())
-        return _answer(body, 200 if status == "ready" else 503)
+        return _answer(body, 200 if status == "ready" else 503, {} if is_known else BRIEF)
 
     async def describe(self, request: Request) -> Response:
         """GET /openapi.json."""
-        return _answer(self._description)
+        return _answer(self._description, headers=BRIEF)
 
 
 def _table(found: Predictions) -> dict[str, Any]:
@@ -227,8 +231,12 @@ def _answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, st
 async def _refused(request: Request, error: Exception) -> Response:
     """An error of ours, or of Starlette's routes."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
-    code = error.code if isinstance(error, Refusal) else {404: "not-found", 405: "bad-method"}.get(error.status_code)
-    return _answer({"error": {"code": code or "refused", "message": error.detail}}, error.status_code, error.headers)
+    if isinstance(error, Refusal):
+        code, headers = error.code, error.headers
+    else:  # nobody has looked at the token
+        code = {404: "not-found", 405: "bad-method"}.get(error.status_code, "refused")
+        headers = {**(error.headers or {}), **BRIEF}
+    return _answer({"error": {"code": code, "message": error.detail}}, error.status_code, headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -24,6 +24,7 @@ from secure_hfl.listening import Place
 from secure_hfl.log import logger
 from secure_hfl.prediction.service import Listener
 from secure_hfl.serving.app import Application, HttpLimits, Predictor
+from secure_hfl.serving.connections import BriefConnection
 from secure_hfl.serving.figures import Figures
 from secure_hfl.serving.token import Token, read_or_make
 
@@ -130,7 +131,7 @@ class HttpServer:
         def on_signal(number: int, frame: object) -> None:
             if self._stopping.is_set():
                 raise KeyboardInterrupt
-            logger.warning("Stopping: what is being answered is answered.")
+            logger.info("Stopping: what is being answered is answered.")
             self.stop()
 
         before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -158,6 +159,7 @@ class HttpServer:
 def _configuration(app: Any, place: Place) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=BriefConnection,
         access_log=False,
         log_config=None,
         server_header=False,

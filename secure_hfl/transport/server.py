@@ -103,6 +103,11 @@ class Lobby:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of the participants' certificates."""
+        return tuple(self._fingerprints.values())
+
     def name_of(self, fingerprint: str) -> str | None:
         """The participant that a certificate belongs to."""
         for name, pinned in self._fingerprints.items():
@@ -191,6 +196,8 @@ class PartyServer:
         self._lock = threading.Lock()
         self._lobbies: dict[str, Lobby] = {}
         self._refused: set[str] = set()
+        self._over: set[tuple[str, str]] = set()
+        """Tasks that were open, and the fingerprints of their participants."""
         self._has_stopped = False
         self._server = grpc.server(_ThreadPerStream(), options=SERVER_OPTIONS, maximum_concurrent_rpcs=MAX_STREAMS)
         handler = grpc.stream_stream_rpc_method_handler(self._exchange)
@@ -243,7 +250,9 @@ class PartyServer:
 
     def _close_task(self, task_id: str) -> None:
         with self._lock:
-            self._lobbies.pop(task_id, None)
+            lobby = self._lobbies.pop(task_id, None)
+            if lobby is not None:
+                self._over.update((task_id, each) for each in lobby.fingerprints)
 
     def _pinned(self) -> tuple[bytes, ...]:
         with self._lock:
@@ -275,7 +284,8 @@ class PartyServer:
             lobby = self._lobbies.get(task_id)
         name = lobby.name_of(fingerprint) if lobby else None
         if lobby is None or name is None:
-            if fingerprint not in self._refused:  # a peer that tries for ever does not fill the log
+            is_late = (task_id, fingerprint) in self._over  # one that serves comes back at once
+            if not is_late and fingerprint not in self._refused:  # a peer that tries for ever does not fill the log
                 self._refused.add(fingerprint)
                 _LOG.warning("refused certificate %s: it is in no open task of the id it named", fingerprint)
             return None, None, grpc.StatusCode.PERMISSION_DENIED, _NOT_A_PARTICIPANT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from protocols.core.errors import VerificationFailed
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import as_signed
 from protocols.layer.shapes import add
+from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.errors import CheckpointRefused, ConnectionLost, PeerFault, TaskError, TaskFailed, TaskStateError
 from secure_hfl.failed_test import FAILED
@@ -200,6 +202,31 @@ def test_a_session_that_fails_is_not_the_last(plain: MemoryParties, monkeypatch:
             sessions.predict(["100"])
     assert sessions.server.served == 0
     assert len(sessions.predict(["100"]).at) == 1
+
+
+def test_what_is_refused_is_one_line_at_who_serves(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plain.schedulers[COLLABORATOR], "run_limits", RunLimits(asked_a_day=1))
+    sessions = Sessions(plain)
+    log = sessions.server.party.assignment.directory / "log.txt"
+    before = log.read_text().count("Traceback") if log.exists() else 0
+    with pytest.raises(TaskFailed, match="lets a host ask about 1 ids in a day"):
+        sessions.predict(["100", "101"])
+    (line,) = (each for each in caplog.records if each.levelno >= logging.WARNING)
+    assert line.message.startswith("A session was refused: asked_a_day: party1 lets")
+    assert log.read_text().count("Traceback") == before
+
+
+def test_a_host_that_went_before_a_session_began_is_no_error(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Sessions(plain).server
+    monkeypatch.setattr(server, "_session", lambda channel: fail(ConnectionLost("gone")))
+    with caplog.at_level(logging.INFO):
+        server.serve(1)
+    assert "The Host went away before a session began." in caplog.messages
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
 
 
 def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:

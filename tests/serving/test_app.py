@@ -65,6 +65,14 @@ def test_a_class_with_a_name_is_predicted_by_its_name(served: Served) -> None:
     assert [row["prediction"] for row in rows] == ["ill", "well"]
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/healthz", 200), ("/openapi.json", 200), ("/x", 404), ("/predict", 405)]
+)
+def test_without_the_token_no_connection_is_kept(served: Served, path: str, status: int) -> None:
+    answer = served.client.get(path, headers={"Authorization": ""})
+    assert (answer.status_code, answer.headers["connection"]) == (status, "close")
+
+
 # Who may ask ----------------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from secure_hfl.errors import ConfigurationError, TaskError
 from secure_hfl.listening import Place
+from secure_hfl.serving import connections
 from secure_hfl.serving.app import HttpLimits
 from secure_hfl.serving.server import HttpOptions, HttpServer, options_of
 from tests.serving.fakes import FakePredictor, predicted
@@ -94,6 +96,40 @@ def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:
     running.server.stop()
     running.over()
     assert running.predictor.asked == []
+
+
+def test_connections_without_a_request_or_a_token_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silent ones, ones that trickle, and also behind an answer. A request that is being answered is not closed."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.7)
+    running = Running(tmp_path)
+    running.predictor.answers = lambda ids: None
+    address, token = running.server._socket.getsockname(), f"Authorization: Bearer {running.token}\r\n\r\n"
+    head = b"GET /metrics HTTP/1.1\r\nHost: x\r\n"
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(running.predict(["a"])))
+    asking.start()
+    while not running.predictor.futures:
+        time.sleep(0.01)
+    with ExitStack() as stack:
+        silent, trickling, known, unknown = (
+            stack.enter_context(socket.create_connection(address, 20)) for _ in range(4)
+        )
+        trickling.sendall(head)
+        unknown.sendall(head + b"\r\n")
+        said = b"".join(iter(lambda: unknown.recv(65536), b""))
+        assert said.startswith(b"HTTP/1.1 401 ")
+        known.sendall(head + token.encode())
+        assert known.recv(65536).startswith(b"HTTP/1.1 200 ")
+        trickling.sendall(b"X-More: 1\r\n")
+        known.sendall(head)
+        for each in (silent, trickling, known):
+            while each.recv(65536):
+                pass
+    running.predictor.futures[0].set_result(predicted(["a"]))
+    asking.join(20)
+    assert answers[0].status_code == 200
+    running.server.stop()
+    running.over()
 
 
 def test_a_service_that_ends_by_itself_ends_the_server_with_its_reason(tmp_path: Path) -> None:

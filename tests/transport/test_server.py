@@ -68,13 +68,17 @@ def test_a_participant_of_another_task_is_refused(server: PartyServer, lobby: Lo
     assert no_task == wrong_task.replace(TASK, "task-3")
 
 
-def test_a_closed_task_admits_nobody(server: PartyServer, lobby: Lobby) -> None:
+def test_a_closed_task_admits_nobody(server: PartyServer, lobby: Lobby, caplog: pytest.LogCaptureFixture) -> None:
+    """Who comes back to one is not warned of: a collaborator that serves predictions always does."""
     with lobby:
         first = join(server, ALICE)
     put(first, Note(1))
     assert lobby.wait(TIMEOUT)["alice"].receive(TIMEOUT).message == Note(1)
     server.open_task("task-2", {"alice": ALICE.certificate_pem}, CATALOGUE)
     refused(server, ALICE)
+    assert not [each for each in caplog.messages if "refused certificate" in each]
+    refused(server, ALICE, "task-3")
+    assert [each for each in caplog.messages if "refused certificate" in each]
 
 
 def test_a_second_connection_is_refused_while_the_first_lives(server: PartyServer, lobby: Lobby) -> None:
