@@ -16,6 +16,7 @@ from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.psi_scale_tables import scale_markdown
 from benchmarks.serving import serving_table
 from benchmarks.tables.show import markdown as tables_markdown
+from benchmarks.tutorial_predictions import parity_table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -30,10 +31,16 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "serving.json": serving_table,
     "psi_scale.json": scale_markdown,
     "tables.json": tables_markdown,
+    "tutorial_predictions.json": parity_table,
 }
 """By file."""
 
-PAGES = {"serving.json": ROOT / "docs" / "prediction.md", "tables.json": ROOT / "docs" / "tables.md"}
+PREDICTION = ROOT / "docs" / "prediction.md"
+PAGES = {
+    "serving.json": PREDICTION,
+    "tables.json": ROOT / "docs" / "tables.md",
+    "tutorial_predictions.json": PREDICTION,
+}
 """Where a table is, if not in docs/performance.md."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from protocols.core.errors import SecureHflError
 from secure_hfl.cli.script import ScriptError, execute, place
 from secure_hfl.dry_run.findings import Assumptions, Finding
 from secure_hfl.dry_run.run import DryParty
@@ -128,8 +129,11 @@ def _run(script: Path, mock: MockContext) -> None:
             error = execute(script)
     except _EnoughSeen:
         return
-    if error is not None and not any(finding.error is error for finding in mock.findings):
-        raise ScriptError(script, error) from error
+    if error is None or any(finding.error is error for finding in mock.findings):
+        return
+    if isinstance(error, SecureHflError):  # as `run_script`: it says by itself what to do
+        raise error
+    raise ScriptError(script, error) from error
 
 
 def _launched(script: Path, anything: object) -> None:

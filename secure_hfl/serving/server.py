@@ -162,6 +162,7 @@ def _configuration(app: Any, place: Place) -> uvicorn.Config:
         http=BriefConnection,
         access_log=False,
         log_config=None,
+        log_level="error",  # what is no HTTP is a warning to uvicorn, and whoever sends it could fill the log
         server_header=False,
         proxy_headers=False,
         lifespan="off",

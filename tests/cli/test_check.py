@@ -236,6 +236,15 @@ def test_a_script_that_raises_by_itself(user: User) -> None:
     fails(result, "error: bad.py: KeyError: 'key' (bad.py:3)")
 
 
+def test_our_own_errors_pass_unchanged(user: User) -> None:
+    user.home.mkdir(mode=0o755)
+    result = user.run(
+        "check", user.write("party.py", "from secure_hfl.home import home_directory\n\nhome_directory()\n")
+    )
+    fails(result)
+    assert result.stderr == f"error: other users have access to {user.home} (mode 755); run: chmod 700 {user.home}\n"
+
+
 def test_a_data_checker_has_a_table_of_its_own(user: User) -> None:
     text = """
 from secure_hfl import DataChecker
