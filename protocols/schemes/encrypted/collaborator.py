@@ -72,7 +72,7 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._start = LayerStart(backend, self._share, self._life, first_share, commits=True)
         self._pending: PendingBatch[_Batch] = PendingBatch(spec.feature_key)
         self._reading: Callable[[], EncryptedOperand] | None = None  # [U]
-        self._making: Callable[[], tuple[Ring, Parts]] | None = None  # V behind the next step, and [V]
+        self._making: Callable[[], tuple[Ring, Parts]] | None = None  # V behind the next step, and [V]_C of it
         self._test = ShareTest(self._share, parameters.test_shares_every, self._masks)
         self._form = FormTest(Sender.COLLABORATOR, self._share, parameters.test_shares_every, self._masks)
         self._relation_test = RelationTest(Sender.COLLABORATOR, self._share, self._masks)
@@ -134,9 +134,9 @@ class EncryptedCollaborator(CollaboratorLayer):
         """A share, and [V]_C of it."""
         return values, self._products.encrypt_share(values)
 
-    def _next_share(self) -> tuple[Ring, Parts]:
-        """V behind the step from the version in force, which does not depend on what the host sends; and [V]_C."""
-        return self._encrypted(subtract(self._share.values, self._share.step_mask()))
+    def _next_share(self) -> Ring:
+        """V behind the step from the version in force, which does not depend on what the host sends."""
+        return subtract(self._share.values, self._share.step_mask())
 
     def _receive_share(self) -> Steps[None]:
         share = received((yield Receive(HostShare)), HostShare)
@@ -182,7 +182,8 @@ class EncryptedCollaborator(CollaboratorLayer):
         self._pending.drop()
         if training:
             self._pending.keep(len(features), _Batch(quantised, host_share))
-            self._making = self._beside(self._next_share)  # while the host works on z
+            # Encrypted while the host works on z. V is read here: behind the step, a thread would find another one.
+            self._making = self._beside(partial(self._encrypted, self._next_share()))
         if self._share.checks.count():
             yield from self._answer_check(quantised.forward, own)
         if not training:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,28 @@ def test_a_skipped_batch_changes_nothing_and_the_next_goes_on():
     assert (compared.layer.weights() == before).all()
     compared.batch(1, 6)
     compared.batch(2, 3)
+
+
+def test_a_share_is_encrypted_once_and_may_be_late():
+    """Only when it is to be sent, by which time V has moved; and what a skipped batch has begun is sent never."""
+    made = []
+
+    def late(work):
+        return lru_cache(work)
+
+    def prepare(host, collaborator):
+        host._beside = collaborator._beside = late
+        encrypted = collaborator._encrypted
+        collaborator._encrypted = lambda values: made.append(values) or encrypted(values)
+
+    compared = Compared(Layer(4, 3, 6, prepare=prepare))
+    compared.batch(0, 6)
+    compared.layer.forward(normal(5, 6, 4))
+    compared.layer.skip()
+    compared.forward(normal(6, 6, 4), training=False)
+    compared.batch(1, 6)
+    compared.batch(2, 3)  # da comes from the share behind the step before
+    assert len(made) == 1 + 3
 
 
 def test_a_zero_gradient_gives_a_zero_gradient():
