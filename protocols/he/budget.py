@@ -16,12 +16,18 @@ BFV, per result (protocols/he/parameters.py has the terms):
     X e          e is a centred binomial of variance 21/2, independent in each coefficient: E (X e)^2 is 21/2 times the
                  sum of x^2 over all factors behind the reply, and those are at most `rows` rows of X
     e2 s - e u   s, u ternary: at most N times 21/2, twice
-    rounding     1/2 for each coefficient of M, times X: at most |x_row|_1 / 2 in all; 1/2 for R, and 1/2 for what is no
-                 integer in the ideal. Not random, so these add up
+    rounding     1/2 for each coefficient of M, times X: at most a = |x_row|_1 / 2 in all. 1/2 for R, and 1/2 for what
+                 is no integer in the ideal: b = 1. Not random, so these add up: (a + b)^2 <= 2 a^2 + 2 b^2
     raised       X e and the rounding of M are divided by P
-    packing      its errors are the owner's too: 21/2 (p - 1) N times the sum of p_l^2 over the data primes, over P^2;
-                 and its roundings with the one above, squared, for every result
+    packing      its errors are the owner's too, and no digit depends on them: 21/2 (p - 1) N times the sum of p_l^2
+                 over the data primes, over P^2. Its roundings, at their worst for every result, are a part of b
     u            three values from 64-bit words: relative errors of 2^-63 and less
+
+Roundings do not depend on errors, but for the last one of c0, which is 1/2 at most. It adds no more than (E v^2)^1/2 to
+the mean square, a 400th part, as that is above 21 N; 5 in place of 4.56 has room for it.
+
+An owner that *chooses* its errors is not semi-honest, and outside of this also where a judge takes them: key-switching
+keys whose errors are all 21 make the noise of packing up to `FloodedSet.switching_noise`.
 
 Each is a term of the noise before a reply is scaled to 2^W and loses the lowest bits of c0. Both are done to the
 flooded ciphertext and use nothing else, and no function of what two runs show is further apart than the runs

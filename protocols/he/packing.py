@@ -23,7 +23,8 @@ x_k / P, rounded (`lowered`), and there is one division by P for all:
                    sum: over k > 0 and l of (digit modulo prime l) times key {k, l}
 
 u * key, flooding and the rest are added as without packing. Key-switching keys encrypt sigma_k(s) under s: that this is
-secure is an assumption of its own (circular security), made wherever automorphisms are used. A malicious owner's other
+secure is an assumption of its own (circular security), made wherever automorphisms are used. That operands are modulo q
+under the same s is none: reduced modulo q, what is modulo q P is such a sample. A malicious owner's other
 keys add a function of the sums to its packed replies, and only to those: tests/attacks/test_more_than_a_matrix.py.
 
 Reference: Chen, Dai, Kim, Song, Efficient Homomorphic Conversion Between (Ring) LWE Ciphertexts (ACNS 2021), section 3;

@@ -93,7 +93,7 @@ class FloodedSet(ABC):
         name: what a task's manifest calls the set.
         identifier: its number on the wire, 1 to 65535.
         degree: N, a power of two in the security table.
-        primes: data primes, then the special one, which key switching sets apart: no value on the wire is modulo it.
+        primes: data primes, then the special one, which key switching sets apart: no reply is modulo it.
         flood_bits: flooding noise is the centred sum of three integers uniform in [0, 2^flood_bits).
     """
 
@@ -159,7 +159,7 @@ class FloodedSet(ABC):
 
     @property
     def switching_squares(self) -> float:
-        """Bound on the mean square of the noise of packing, over the errors in the owner's keys."""
+        """What packing adds to the mean square of a result's noise, at most: over the errors in the owner's keys."""
         return 0.0
 
     @property
@@ -301,7 +301,8 @@ class BfvParameters(FloodedSet):
         products = (
             (self.packing - 1) * self.degree * sum((prime / self.special_prime) ** 2 for prime in self.data_primes)
         )
-        return ERROR_BOUND / 2 * products + float(self._switching_roundings + 2) ** 2
+        # With those of R and of the ideal, 1 together. Twice: those of M come on top, (a + b)^2 <= 2 a^2 + 2 b^2.
+        return ERROR_BOUND / 2 * products + 2 * float(self._switching_roundings + 1) ** 2
 
     @property
     def reply_width(self) -> int:

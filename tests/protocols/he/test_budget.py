@@ -13,7 +13,7 @@ from protocols.core.distance import MARKS, NOTHING, RUN_BITS, Distance, Distance
 from protocols.core.errors import BudgetSpent
 from protocols.core.randomness import OsRandomness
 from protocols.he.bfv import BfvBackend
-from protocols.he.budget import INFORMATION, smooth_squares
+from protocols.he.budget import INFORMATION, TERNARY_SQUARES, smooth_squares
 from protocols.he.interface import RING_BITS, Backend, MatrixShape
 from protocols.he.layout import best_layout, layout_with_tiles
 from protocols.he.metered import MeteredPublic
@@ -22,6 +22,7 @@ from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import LayerShapes
+from protocols.schemes.masked.triples import mask_product
 from tests.protocols.he.bfv_helpers import T, WithoutFlooding, backend, public, scaled_noise, secret
 from tests.protocols.he.paillier_helpers import ConstantRandomness, public_with_masks, slot_integers
 from tests.protocols.he.paillier_helpers import draw as draw_paillier
@@ -98,6 +99,20 @@ def test_measured_slots_of_paillier_are_within_what_the_formula_counts() -> None
     assert 0 < max(map(abs, hidden)) <= layout.offset + 1
     counted = smooth_squares(sum(h * h for h in hidden), layout.mask_bits)
     assert counted < evaluator.distance(operand, shape).squares
+
+
+@pytest.mark.parametrize("sides", [(1, 1, 1), (8, 5, 1), (128, 20, 20), (512, 1024, 512)])
+def test_what_is_counted_of_triples_covers_all_roundings_at_their_worst(sides: tuple[int, int, int]) -> None:
+    """One by one, as they add up before they are squared: of M, of R, and of packing's digits and division."""
+    shape, special = mask_product(*sides), TRIPLES.special_prime
+    layout, degree = best_layout(shape, TRIPLES), TRIPLES.degree
+    squares = shape.k * 4.0**RING_BITS / 12 / special**2  # of a row of X, uniform
+    errors = 21 / 2 * (layout.rows * squares + 2 * degree)
+    errors += sum(21 / 2 * degree * (prime / special) ** 2 for prime in TRIPLES.data_primes * (TRIPLES.packing - 1))
+    rounding = math.sqrt(shape.k * squares) / 2 + 1 + (degree + 1) / 2 + (TRIPLES.packing - 1) * degree / 2
+    one = smooth_squares(errors + math.sqrt(errors) + rounding**2, TRIPLES.flood_bits)
+    ternary = layout.reply_parts * degree * TERNARY_SQUARES
+    assert one * shape.m * shape.n < backend(TRIPLES).distance(shape).squares - ternary
 
 
 def test_the_owner_chooses_the_tiles_and_the_distance_follows_them() -> None:
