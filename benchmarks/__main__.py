@@ -1,7 +1,7 @@
 """All micro-benchmarks: python -m benchmarks [NAME ...] [--repeats N] [--quick] [--json FILE]
 
 Some minutes. What takes longer, or runs parties as processes, has commands of its own: python -m benchmarks.psi,
-schemes, privacy, load, faults, hostile, workers, ray_scale.
+schemes, privacy, many, soak, faults, hostile, workers, ray_scale.
 """
 
 from __future__ import annotations

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.batches.tables import TABLES as BATCHES
+from benchmarks.many.tables import many_table
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.psi_scale_tables import scale_markdown
 from benchmarks.serving import serving_table
+from benchmarks.soak.tables import soak_table
 from benchmarks.tables.show import markdown as tables_markdown
 from benchmarks.tutorial_predictions import parity_table
 
@@ -30,6 +32,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers_cheetah.json": between_two_markdown,
     "serving.json": serving_table,
     "psi_scale.json": scale_markdown,
+    "many.json": many_table,
+    "soak.json": soak_table,
     "tables.json": tables_markdown,
     "tutorial_predictions.json": parity_table,
 }

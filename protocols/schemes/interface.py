@@ -107,6 +107,9 @@ class Scheme(ABC):
         """Which implementation computes its encryption here, for people; empty: there is one only."""
         return ""
 
+    def let_go(self) -> None:  # noqa: B027 - most schemes keep nothing
+        """A task is over: keep nothing that it was computed with, but what was agreed on. It may be used again."""
+
     @abstractmethod
     def host(self, spec: LayerSpec) -> HostLayer:
         """The host's side of one collaborator's layer."""

@@ -128,6 +128,7 @@ class Run:
             bench.user.interrupter.stop()
             self.close()
             bench.layers.clear()  # a scheduler that is kept keeps what its run works with
+            task.scheme.let_go()
             give_back()
             record.close()
             close_task_log(handler)

@@ -167,6 +167,7 @@ class _RunThread(threading.Thread):
             self._task.execute()
         except BaseException as caught:
             error = caught
+        self._task.bench.user.interrupter = Interrupter()  # the other keeps all of the run with the scheduler
         self._end(error)
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from benchmarks.harness.limits import TASK, Limit, seconds
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts import tiny
 from secure_hfl import launch_tasks
+from secure_hfl.engine.interrupt import Interrupter
 from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.supervisor import LEFT_BEHIND, run_together
@@ -80,12 +81,16 @@ def test_what_a_run_computed_with_is_not_kept_with_its_scheduler(
         return add(layers, spec, layer)
 
     monkeypatch.setattr(Layers, "add", adding)
-    parties = MemoryParties(tmp_path)
-    run_together(parties.runs)
+    parties = MemoryParties(tmp_path, "bfv")
+    schemes = [run.bench.assignment.scheme for run in parties.runs.values()]
+    runs, views = parties.runs, [run.view for run in parties.runs.values()]
+    run_together(runs)
+    interrupters = [type(run.bench.user.interrupter) for run in runs.values()]
+    assert interrupters == [Interrupter, Interrupter], "those of several runs keep all of a run"
     gc.collect()
-    assert len(made) == 2
     assert [layer() for layer in made] == [None, None]
-    assert all(run.view.models.feature_model is not None for run in parties.runs.values())
+    assert [vars(scheme)["_backends"] for scheme in schemes] == [{}, {}]
+    assert all(view.models.feature_model is not None for view in views)
 
 
 def test_who_fails_is_named_with_its_error(tmp_path: Path) -> None:

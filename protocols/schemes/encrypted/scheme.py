@@ -94,6 +94,9 @@ class EncryptedScheme(Scheme):
     def _text(self, parameter_set: str) -> str:
         return json.dumps({ENCRYPTION: parameter_set, "layer": json.loads(self._parameters.canonical())})
 
+    def let_go(self) -> None:
+        self._backends.clear()
+
     def host(self, spec: LayerSpec) -> HostLayer:
         return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters, self._beside)
 

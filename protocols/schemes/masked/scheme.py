@@ -89,6 +89,9 @@ class Masked(Scheme):
     def _text(self, parameter_set: str) -> str:
         return json.dumps({ENCRYPTION: parameter_set, "layer": json.loads(self._parameters.canonical())})
 
+    def let_go(self) -> None:
+        self._backends.clear()
+
     def host(self, spec: LayerSpec) -> HostLayer:
         return MaskedHost(spec, self._backend, self._parameters)
 

@@ -1,0 +1,1 @@
+"""Many tasks in one process, at once and one after another, and many collaborators in one task."""
