@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts import tiny
@@ -20,6 +21,7 @@ from benchmarks.harness.scripts.cases import Case, Method
 from protocols.transcript.auditor import audit_run
 from protocols.transcript.format import lines_of
 from secure_hfl.metrics import RunMetrics
+from secure_hfl.results import projection_file
 from secure_hfl.run_options import RunOptions
 from tests.engine.memory_channel import cut_off
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
@@ -44,6 +46,11 @@ def sent(metrics: RunMetrics, name: str) -> int:
     return metrics.messages.get(name, {}).get("sent_messages", 0)
 
 
+def projection(parties: MemoryParties) -> Any:
+    """W, [o, d], as the host keeps it in the clear."""
+    return load_file(projection_file(parties.runs[HOST].bench.assignment.results, COLLABORATOR))["weight"]
+
+
 def test_features_cross_once_and_losses_are_those_of_one_process(tmp_path: Path) -> None:
     parties = run(parties_of(tmp_path))
     host, other = parties.metrics(HOST), parties.metrics(COLLABORATOR)
@@ -59,7 +66,7 @@ def test_features_cross_once_and_losses_are_those_of_one_process(tmp_path: Path)
 
 def test_with_a_layer_they_are_those_of_the_first_weights(tmp_path: Path) -> None:
     parties = run(parties_of(tmp_path, projection=True))
-    weight = parties.runs[HOST].bench.layers.weights()[COLLABORATOR]["weight"]
+    weight = projection(parties)
     assert np.linalg.svd(weight, compute_uv=False) == pytest.approx(np.ones(tiny.FEATURES), abs=1e-4)
     assert parties.metrics(HOST).batch_losses == pytest.approx(reference_losses(weight), rel=1e-6)
 
@@ -117,7 +124,7 @@ def test_an_interruption_shows_nothing_again_and_changes_no_loss(tmp_path: Path,
     run(parties)
     host, other = parties.metrics(HOST), parties.metrics(COLLABORATOR)
     assert host.resumes == other.resumes == 1
-    weight = parties.runs[HOST].bench.layers.weights()[COLLABORATOR]["weight"]
+    weight = projection(parties)
     assert host.batch_losses == pytest.approx(reference_losses(weight), rel=1e-6)
     assert host.rows_shown == other.rows_shown == {COLLABORATOR: 96}
     # A batch whose checkpoint was not yet made is shown again, by the same weights.
