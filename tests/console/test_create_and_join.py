@@ -195,7 +195,7 @@ def test_an_invite_is_not_shown_before_it_is_confirmed(browser: TestClient, home
         (b"{}", "version"),
         (b"\xff\xfe", "invite.json"),
         (b" " * ((1 << 20) + 1), "at most 1,048,576 bytes"),
-        (None, "no file was chosen"),
+        (None, "No file was chosen"),
     ],
 )
 def test_what_is_no_invite_is_refused(browser: TestClient, hospital: Identity, data: bytes | None, said: str) -> None:
@@ -245,4 +245,4 @@ def test_a_task_that_is_not_there(browser: TestClient, task: TaskRecord) -> None
     for path in ("", "/invite", "/audit", "/privacy"):
         answer = browser.get(f"/tasks/aaaaaaaaaaaaaaaaaaaaaaaaaa{path}")
         assert answer.status_code == 404
-        assert "no task" in answer.text
+        assert "No task" in answer.text

@@ -270,7 +270,7 @@ def test_a_party_is_started_paused_and_resumed_by_clicks(
     assert f'action="/tasks/{task_id}/start"' not in text
     twice = browser.post(f"/tasks/{task_id}/start", data=script)
     assert twice.status_code == 400
-    assert "it is running already" in twice.text
+    assert "It is running already" in twice.text
     browser.post(f"/tasks/{task_id}/pause")
     wait_for(lambda: not party.process.is_alive())
     checkpoints = store.directory(task_id) / "checkpoints"

@@ -69,7 +69,10 @@ def test_who_encrypts_what(runs: dict[str, dict[str, Rounds]]) -> None:
         for each in rounds:
             # Features that have crossed once are not encrypted again.
             expected = set(ENCRYPTION) if name != FROZEN else {"product"} if each["round"] == 1 else set()
-            assert {kind for kind in ENCRYPTION if each["work"][kind] > 0} == expected
+            # A collaborator's share is encrypted beside, where a thread can: that is no part of the round's own time.
+            beside = {"encrypt"} if name not in (HOST, FROZEN) else set()
+            kinds = {kind for kind in ENCRYPTION if each["work"][kind] > 0}
+            assert expected - beside <= kinds <= expected
 
 
 @pytest.mark.parametrize("scheme", ["plain", "masked"])
