@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocols.core.errors import SecureHflError
+from protocols.core.wording import plural
 from protocols.task.abort_code import known_code
 
 
@@ -180,7 +181,7 @@ class TasksFailed(TaskFailed):
 
     def __init__(self, failed: Mapping[str, BaseException], launched: int) -> None:
         listed = "; ".join(f"{reference}: {error}" for reference, error in failed.items())
-        super().__init__(f"{len(failed)} of {launched} tasks failed: {listed}")
+        super().__init__(f"{len(failed):,} of {plural(launched, 'task')} failed: {listed}")
         self.failed = dict(failed)
 
 

@@ -31,6 +31,7 @@ from protocols.core.message import Message
 from protocols.core.sizes import between, exactly
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.core.wire_format import Uint32, Uint64, wire
+from protocols.core.wording import plural
 from protocols.psi.packed import PackedIds, chunks_of
 from protocols.wire.sizes import data, number
 
@@ -204,7 +205,8 @@ def compare_batches(host_rows: int, host_ids: bytes, other: BatchOpen, who: str,
     """Raise `Misaligned` unless the host's batch and a collaborator's have the same rows."""
     if host_rows != other.rows:
         raise Misaligned(
-            f"{place}: the host's batch has {host_rows} samples, {who}'s has {other.rows}. Use the same batch size"
+            f"{place}: the host's batch has {plural(host_rows, 'sample')}, {who}'s has {other.rows:,}. "
+            "Use the same batch size"
         )
     if host_ids and other.ids and not hmac.compare_digest(host_ids, other.ids):
         raise Misaligned(

@@ -31,6 +31,7 @@ from protocols.core.message import Message
 from protocols.core.sizes import exactly
 from protocols.core.steps import Placed, Receive, ReceiveAnywhere, Send, Steps, received
 from protocols.core.wire_format import Uint64, wire
+from protocols.core.wording import plural
 from protocols.task.alignment import BatchOpen, EpochEnd, Misaligned, compare_batches
 from protocols.task.resumption import ResumePoint
 from protocols.wire.sizes import number
@@ -237,7 +238,7 @@ class HostRounds(_Rounds):
     def _compare(self, name: str, theirs: BatchOpen | EpochEnd, rows: int | None, ids: bytes) -> None:
         if isinstance(theirs, EpochEnd) != (rows is None):
             over = rows is None, isinstance(theirs, EpochEnd)
-            ours, other = (f"{'' if each else 'more than '}{self.batches} batches" for each in over)
+            ours, other = (f"{'' if each else 'more than '}{plural(self.batches, 'batch')}" for each in over)
             raise Misaligned(f"{self.place}: the host has {ours}, {name} has {other}. Use the same ids and sizes")
         if rows is not None and isinstance(theirs, BatchOpen):
             compare_batches(rows, ids, theirs, name, str(self.place))

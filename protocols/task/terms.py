@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from protocols.core.envelope import MAX_ROUND
 from protocols.core.errors import InvalidInput, WrongSession
+from protocols.core.wording import plural
 
 FINGERPRINT_BYTES = 32
 MAX_RATE = 1e6
@@ -116,7 +117,7 @@ class RunLimits:
             said = f"asks for a sum with {others}" if others else "asks for each by itself"
             raise WrongSession(
                 f"fusion: {who} lets its projections reach the host only in a sum with those of at least "
-                f"{self.least_others} others, and the host {said}; no data was sent. The host sets "
+                f"{plural(self.least_others, 'other')}, and the host {said}; no data was sent. The host sets "
                 f'fusion="sum" in a task of enough collaborators, or {who} lowers least_others'
             )
 
@@ -132,9 +133,9 @@ class RunLimits:
         """Raise `WrongSession` if a prediction asks about more ids than a day has left; `before`: asked for in it."""
         if self.asked_a_day and before + ids > self.asked_a_day:
             raise WrongSession(
-                f"asked_a_day: {who} lets a host ask about {self.asked_a_day} ids in a day, {before} have been asked "
-                f"for today and this session asks about {ids}; nothing was said about any of these. Ask about fewer, "
-                f"or tomorrow, or {who} allows more"
+                f"asked_a_day: {who} lets a host ask about {plural(self.asked_a_day, 'id')} in a day, {before:,} have "
+                f"been asked for today and this session asks about {ids:,}; nothing was said about any of these. Ask "
+                f"about fewer, or tomorrow, or {who} allows more"
             )
 
     def check_predictions(self, who: str, times: Sequence[int]) -> None:

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from protocols.core.envelope import Phase
 from protocols.core.sender import Sender
+from protocols.core.wording import plural
 from protocols.transcript.errors import BrokenChain, MalformedTranscript, TranscriptError
 from protocols.transcript.file_auditor import FileAuditor
 from protocols.transcript.format import Entry, lines_of
@@ -259,7 +260,7 @@ class TranscriptView:
         parts = []
         for sender in Sender:
             count, total = self._auditor.chains.count(sender), self._auditor.traffic.bytes_of(sender)
-            parts.append(f"{count:,} messages ({size(total)}) from the {sender.role}")
+            parts.append(f"{plural(count, 'message')} ({size(total)}) from the {sender.role}")
         return ", ".join(parts)
 
     def _table(self) -> Table:
@@ -273,7 +274,7 @@ class TranscriptView:
         signed = "nothing yet"
         if self._signed_at is not None:
             host, collaborator = covered[Sender.HOST], covered[Sender.COLLABORATOR]
-            signed = f"to the end of {self._name_of(self._signed_at)}: {host:,} and {collaborator:,} messages"
+            signed = f"to the end of {self._name_of(self._signed_at)}: {host:,} and {plural(collaborator, 'message')}"
         grid.add_row("Signed by both", signed)
         grid.add_row("Findings", plain(len(self.findings) or "none so far", "red" if self.findings else "green"))
         for finding in self.findings[:SHOWN_FINDINGS]:

@@ -9,6 +9,7 @@ from statistics import median
 
 from rich.filesize import decimal
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import PLAIN, REFERENCE, WORK, Benchmark, Case, MessageCount, Point, hides_features
 from secure_hfl.bench.report.plots import OTHERS, SCHEMES, Look
 
@@ -57,11 +58,6 @@ def difference(value: float | None) -> str:
     if value is None:
         return "-"
     return "diverged" if not isfinite(value) else "0" if value == 0 else f"{value:.1e}"
-
-
-def plural(count: int, word: str) -> str:
-    """1 run, 3 runs."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -276,5 +272,5 @@ def describe(point: Point) -> str:
         wide = f"d = {point.features}"
         parts.append(f"{wide} to o = {point.projection}" if point.projection is not None else wide)
     if point.batch is not None:
-        parts.append(f"{point.batch} samples a batch")
+        parts.append(f"{plural(point.batch, 'sample')} a batch")
     return ", ".join([*parts, plural(point.collaborators, "collaborator"), point.link.name])

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import Sample
 from secure_hfl.bench.numbers import describe, seconds
 from secure_hfl.bench.plan import Job
@@ -58,7 +59,9 @@ class RunProgress:
         if isinstance(result, str):
             found = f"refused: {one_line(result)}"
         else:
-            found = ", ".join(f"{each.batches} batches in {seconds(each.train_seconds)}" for each in result.rounds)
+            found = ", ".join(
+                f"{plural(each.batches, 'batch')} in {seconds(each.train_seconds)}" for each in result.rounds
+            )
         self._view.line(f"{self._view.elapsed}  {self._run}, {_place(job)}: {found}")
 
     def _describe(self) -> None:

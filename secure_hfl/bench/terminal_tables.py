@@ -8,6 +8,7 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import ONE_PROCESS, PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -21,7 +22,6 @@ from secure_hfl.bench.numbers import (
     of_scheme,
     parity,
     percent,
-    plural,
     seconds,
     size,
     times,

@@ -12,6 +12,7 @@ from typing import TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
+from protocols.core.wording import plural
 from secure_hfl.checkpoints.local_state import (
     Keeper,
     LocalState,
@@ -94,7 +95,7 @@ class UserState:
         for done in range(snapshot.batches):
             if next(iterator, end) is end:
                 raise CheckpointRefused(
-                    f"iterate_train_feature yields {done} batches now, and yielded {snapshot.batches} before"
+                    f"iterate_train_feature yields {plural(done, 'batch')} now, and yielded {snapshot.batches:,} before"
                 )
         self.restore(snapshot.user)
         return iterator

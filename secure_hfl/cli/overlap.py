@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from protocols.core.wording import plural
 from secure_hfl.cli.output import console, plain
 from secure_hfl.cli.run import Engine
 from secure_hfl.errors import ConfigurationError, TaskStateError
@@ -134,7 +135,7 @@ def _ids(ids: Path | None, data: Path | None, id: str | None, least: int) -> lis
         raise ConfigurationError(f"{ids or data}: {error}") from error
     if len(found) < least:
         raise ConfigurationError(
-            f"{ids or data} has {len(found)} ids, fewer than --min-ids {least}: so small a set asks whether its ids "
-            "are in the other. Nothing was sent"
+            f"{ids or data} has {plural(len(found), 'id')}, fewer than --min-ids {least}: so small a set asks "
+            "whether its ids are in the other. Nothing was sent"
         )
     return found

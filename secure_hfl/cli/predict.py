@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from protocols.core.wording import plural
 from secure_hfl.cli.output import console, plain
 from secure_hfl.cli.run import Script, Traceback, run_script
 
@@ -101,7 +102,7 @@ def predict(
         missing = len({each for each in found.ids if each not in found.at})
         shown = console()
         alone = " by the Host alone" if fallback else ""
-        shown.print(plain(f"{len(found.at)} ids predicted{alone}, {missing} missing: {out}"))
+        shown.print(plain(f"{plural(len(found.at), 'id')} predicted{alone}, {missing:,} missing: {out}"))
         for path in found.transcripts:
             shown.print(plain(f"Transcript: {path}"))
 

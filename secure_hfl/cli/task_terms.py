@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
+from protocols.core.wording import plural
 from secure_hfl.errors import TaskError
 
 if TYPE_CHECKING:
@@ -138,5 +139,5 @@ def allowed_text(limits: AcceptedLimits) -> str:
     values = {name: getattr(limits, field) for field, name in names.items()}
     said = [f"at most {value:g} {name}" for name, value in values.items() if value]
     if limits.least_others:
-        said.append(f"projections only in a sum with at least {limits.least_others} others")
+        said.append(f"projections only in a sum with at least {plural(limits.least_others, 'other')}")
     return "; ".join(said) or "as the host likes"

@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from rich.progress import TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from protocols.core.wording import plural
 from secure_hfl.progress_view import LiveView, PartyProgress, bars
 
 
@@ -84,10 +85,10 @@ def _worth_a_line(host: PartyProgress, event: dict[str, Any]) -> str:
     if kind == "phase" and event["phase"] not in ("train", "test"):
         return host.phase
     if kind == "psi_done":
-        return f"{event['intersection']} ids in common, in {event['seconds']:.2f} s"
+        return f"{plural(event['intersection'], 'id')} in common, in {event['seconds']:.2f} s"
     if kind == "round" and event["test_seconds"] is None:
         last = "" if host.loss is None else f", last loss {host.loss:.4f}"
-        return f"round {event['round']}: {event['batches']} batches{last}"
+        return f"round {event['round']}: {plural(event['batches'], 'batch')}{last}"
     if kind == "round" and event["accuracy"] is not None:
         return f"round {event['round']}: accuracy {event['accuracy']:.2%}"
     return ""

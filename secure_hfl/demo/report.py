@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from protocols.core.wording import plural
 from protocols.transcript.report import AuditReport
 from secure_hfl.audit.audit_files import audit_files
 from secure_hfl.audit.report_text import summarise
@@ -78,20 +79,20 @@ def print_report(console: Console, demo: LocalParties, result: dict[str, Any]) -
 def _intersection(psi: Mapping[str, Any]) -> str:
     others = psi["collaborator_ids"]
     sizes = (
-        ", ".join(f"{name}'s {size}" for name, size in others.items())
+        ", ".join(f"{name}'s {size:,}" for name, size in others.items())
         if isinstance(others, dict)
-        else f"the other's {others}"
+        else f"the other's {others:,}"
     )
     return (
-        f"\n[bold]Private set intersection[/bold]: {psi['intersection']} ids in common, of the host's "
-        f"{psi['host_ids']} and {sizes}, in {psi['seconds']:.2f} s and "
+        f"\n[bold]Private set intersection[/bold]: {plural(psi['intersection'], 'id')} in common, of the host's "
+        f"{psi['host_ids']:,} and {sizes}, in {psi['seconds']:.2f} s and "
         f"{decimal(psi['bytes_sent'] + psi['bytes_received'])}"
     )
 
 
 def _rounds_table(result: Mapping[str, Any]) -> Table:
     count = len(result["rounds"])
-    rounds = "1 round" if count == 1 else f"{count} rounds"
+    rounds = plural(count, "round")
     table = Table(title=f"Scheme {result['scheme']}: {rounds}", title_justify="left")
     for heading in ("round", "batches", "train", "test", "accuracy", "loss", "host sent", "host received"):
         table.add_column(heading, justify="right")

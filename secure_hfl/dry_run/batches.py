@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from protocols.core.message import check_finite
+from protocols.core.wording import plural
 from protocols.task.alignment import SampleId
 from secure_hfl.dry_run.findings import Findings
 from secure_hfl.dry_run.shown import ShownRun
@@ -55,7 +56,9 @@ class Batches:
         check_finite(f"features that {name} yielded", as_array(checked))
         self.confirmed = self._shown.take_confirmed()
         if self.confirmed is not None and len(self.confirmed) != len(checked):
-            raise UserCodeError(f"confirm_batch_ids named {len(self.confirmed)} ids for a batch of {len(checked)}")
+            raise UserCodeError(
+                f"confirm_batch_ids named {plural(len(self.confirmed), 'id')} for a batch of {len(checked):,}"
+            )
         return checked
 
     def report(self, step: str, batches: Sequence[torch.Tensor]) -> None:

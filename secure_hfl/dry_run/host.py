@@ -9,6 +9,7 @@ import torch
 
 from protocols.core.message import check_finite
 from protocols.core.randomness import OsRandomness
+from protocols.core.wording import plural
 from protocols.task.manifest import SUM_KEY
 from secure_hfl import run_options
 from secure_hfl.dry_run.batches import as_array
@@ -186,7 +187,9 @@ class HostPart(RolePart):
             features, labels = own_batch(name, batch, self._scheduler.is_feature_holder)
             features = batches.check(name, features)
             if hasattr(labels, "__len__") and len(labels) != len(features):
-                raise UserCodeError(f"{name} yielded {len(features)} rows of features with {len(labels)} labels")
+                raise UserCodeError(
+                    f"{name} yielded {plural(len(features), 'row')} of features with {plural(len(labels), 'label')}"
+                )
             if draws is not None:
                 labels = draws(labels, batches.confirmed, len(features))
             yield features, labels

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from protocols.core.errors import InvalidInput, OutOfRange
+from protocols.core.wording import plural
 from protocols.psi.ids import check_ids
 from secure_hfl import run_options
 from secure_hfl.dry_run.batches import Batches, MadeUp
@@ -59,7 +60,7 @@ class DryParty:
         """Say what was built."""
         count = sum(parameter.numel() for parameter in model.parameters())
         trained = "not trained" if optimizer is None else f"trained by {type(optimizer).__name__}"
-        self.findings.add(step, "ok", f"{type(model).__name__}, {count:,} parameters, {trained}")
+        self.findings.add(step, "ok", f"{type(model).__name__}, {plural(count, 'parameter')}, {trained}")
 
     def check_parameters(self) -> None:
         """After a step."""
@@ -128,7 +129,7 @@ class DryRun:
             ids = self.party.user.all_ids()
             check_ids(ids)
         some = ", ".join(repr(each) for each in ids[:3])
-        findings.add("load_local_ids", "ok", f"{len(ids):,} ids, such as {some}")
+        findings.add("load_local_ids", "ok", f"{plural(len(ids), 'id')}, such as {some}")
         forms = Forms(ids)
         if forms.are_odd:
             findings.add("load_local_ids", "warn", f"ids match only where all parties write them alike: {forms}")
@@ -152,7 +153,7 @@ class DryRun:
                 )
         what = "all own ids" if given is None else "given ids"
         sizes = f"{len(train):,} for training, {len(test):,} for testing"
-        party.findings.add("split_dataset", "ok", f"of {len(common):,} ids ({what}): {sizes}")
+        party.findings.add("split_dataset", "ok", f"of {plural(len(common), 'id')} ({what}): {sizes}")
 
 
 class _AnyOrder(set[str]):

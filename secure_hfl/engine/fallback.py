@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from protocols.core.wording import plural
 from secure_hfl.engine.user_code import UserCode
 from secure_hfl.errors import ConfigurationError, UserCodeError
 
@@ -105,5 +106,7 @@ class FallbackHead:
         found: object = self._user.call("the fallback model", self.model, own)
         if not isinstance(found, torch.Tensor) or not found.ndim or len(found) != len(own):
             got = list(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-            raise UserCodeError(f"the fallback model must return an output for each of {len(own)} rows, not {got}")
+            raise UserCodeError(
+                f"the fallback model must return an output for each of {plural(len(own), 'row')}, not {got}"
+            )
         return found.float()

@@ -12,6 +12,7 @@ from protocols.core.errors import PeerViolation, SecureHflError
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import received
+from protocols.core.wording import plural
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.messages import FeatureShape
 from protocols.task.agreement import HostAgreement, HostPlan
@@ -244,7 +245,8 @@ class Host:
             shape = received(link.receive(FeatureShape), FeatureShape)
             if shape.rows != rows:
                 raise Misaligned(
-                    f"the host's first batch has {rows} samples, {key}'s has {shape.rows}. Use the same batch size"
+                    f"the host's first batch has {plural(rows, 'sample')}, {key}'s has {shape.rows:,}. "
+                    "Use the same batch size"
                 )
             self._bench.assignment.limits.check_features(shape.rows, shape.width)
             self._scheduler.check_feature_width(key, shape.width)

@@ -9,6 +9,7 @@ import torch
 
 from protocols.core.envelope import Phase
 from protocols.core.message import Array
+from protocols.core.wording import plural
 from protocols.layer.interface import HostLayer
 from protocols.layer.pads import total
 from protocols.task.manifest import SUM_KEY
@@ -190,7 +191,7 @@ class HostTraining:
         metrics.rounds.append(done)
         bench.measurements.account(done, True, pass_)
         bench.assignment.store.record_round(bench.assignment.record.task_id, number)
-        logger.info(f"Round {number}: {done.batches} batches in {done.train_seconds:.2f} s.")
+        logger.info(f"Round {number}: {plural(done.batches, 'batch')} in {done.train_seconds:.2f} s.")
         bench.keep(ResumePoint(Phase.TRAIN, number), done.batches)
 
     def _before_checkpoint(self) -> None:

@@ -14,6 +14,7 @@ from protocols.core import multi_buffer
 from protocols.core.mapper import Mapper
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.core.steps import ReceiveMany, Send, Steps, received_many
+from protocols.core.wording import plural
 from protocols.overlap.messages import OverlapPoints
 from protocols.psi import PSI_CHUNK, HashedIds, PsiOpen, PsiPoints, check_ids, hash_checked
 from protocols.psi.buckets import bucket_count, bucket_pair, hash_bucket
@@ -162,7 +163,7 @@ class PsiWork:
             bytes_sent=traffic[0],
             bytes_received=traffic[1],
         )
-        logger.info(f"{len(common)} ids in common, found in {metrics.seconds:.2f} s.")
+        logger.info(f"{plural(len(common), 'id')} in common, found in {metrics.seconds:.2f} s.")
         self.progress.emit("psi_done", **metrics.model_dump())
         return PsiOutcome(common, metrics)
 
@@ -238,4 +239,6 @@ def describe_format(ids: Collection[str] | IdFile) -> str:
     listed = ", ".join(f"{kind[:60]!r} ({shapes[kind]})" for kind in common)
     forms = Forms(looked_at)
     written = f"; of {forms.looked_at:,}, {forms}" if forms.counts else ""
-    return f"this party's ids have {min(lengths)} to {max(lengths)} characters and look like {listed}{written}"
+    return (
+        f"this party's ids have {min(lengths)} to {plural(max(lengths), 'character')} and look like {listed}{written}"
+    )

@@ -18,6 +18,7 @@ import torch
 from protocols.core.envelope import Phase
 from protocols.core.errors import SecureHflError
 from protocols.core.randomness import SeededRandomness
+from protocols.core.wording import plural
 from protocols.task.abort import AbortCode
 from protocols.task.manifest import Manifest
 from protocols.task.resumption import ResumePoint
@@ -299,7 +300,7 @@ class Run:
         task.store.finish(task.record.task_id, bench.measurements.summary(), files)
         bench.checkpoints.hand_over(task.results / LAST_STATE)
         rounds = bench.state.current_round
-        logger.info(f"Task {task.record.task_id} finished after {rounds} rounds; results: {task.results}")
+        logger.info(f"Task {task.record.task_id} finished after {plural(rounds, 'round')}; results: {task.results}")
         bench.progress.emit("end", ok=True, reason="", metrics=metrics.model_dump(mode="json"))
 
     def _fail(self, error: BaseException) -> Failure:

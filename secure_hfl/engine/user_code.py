@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from protocols.core.errors import InvalidInput, SecureHflError
+from protocols.core.wording import plural
 from protocols.psi.buckets import bucket_count
 from protocols.psi.packed import PackedIds, chunks_of
 from protocols.task.alignment import SampleId, check_ids, ids_digest
@@ -105,7 +106,7 @@ class UserCode:
         known = intersection if isinstance(intersection, PackedIds) or not own else {str(item) for item in intersection}
         strangers = sum(str(item) not in known for ids in own for item in ids)
         if strangers:
-            raise InvalidInput(f"split_dataset returned {strangers} ids that are not in the intersection")
+            raise InvalidInput(f"split_dataset returned {plural(strangers, 'id')} from outside the intersection")
         return train, test
 
     def build_model(self, name: str) -> nn.Module:

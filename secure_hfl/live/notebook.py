@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 from rich.filesize import decimal
 
+from protocols.core.wording import plural
 from secure_hfl.live.charts import Titles, line_chart
 from secure_hfl.live.story import STEPS, RunStory
 from secure_hfl.pages import templates_in
@@ -83,11 +84,13 @@ def _charts(story: RunStory) -> list[tuple[str, Markup]]:
     charts = []
     if len(story.losses) > 1:
         points = [(point.x, point.loss) for point in story.losses]
-        titles = Titles("loss", "Loss", f"the loss of {len(points)} batches, now {points[-1][1]:.4f}", "rounds")
+        titles = Titles(
+            "loss", "Loss", f"the loss of {plural(len(points), 'batch')}, now {points[-1][1]:.4f}", "rounds"
+        )
         charts.append((titles.title, line_chart(titles, points, rounds, "{:.3g}".format)))
     tested = [(float(point.round), point.accuracy) for point in story.by_round.values() if point.accuracy is not None]
     if tested:
-        text = f"the accuracy after {len(tested)} rounds, now {tested[-1][1]:.4f}"
+        text = f"the accuracy after {plural(len(tested), 'round')}, now {tested[-1][1]:.4f}"
         titles = Titles("accuracy", "Accuracy", text, "rounds")
         charts.append((titles.title, line_chart(titles, tested, rounds, "{:.3g}".format, has_dots=True)))
     return charts

@@ -15,6 +15,7 @@ import torch
 from protocols.core.envelope import Phase
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
+from protocols.core.wording import plural
 from protocols.layer.interface import CollaboratorLayer
 from protocols.layer.messages import FeatureShape
 from protocols.layer.pads import Pads
@@ -114,7 +115,7 @@ class PredictionServer:
         except (ShuttingDown, KeyboardInterrupt):
             if self._is_in_session:
                 raise
-        logger.info(f"Stopped after {self.served} sessions.")
+        logger.info(f"Stopped after {plural(self.served, 'session')}.")
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:
@@ -153,7 +154,7 @@ class PredictionServer:
             with self.party.session(self._failed_test):
                 count = self._session(channel)
             self.served += 1
-            logger.info(f"Session {self.served}: {count} samples.")
+            logger.info(f"Session {self.served}: {plural(count, 'sample')}.")
         except TaskFailed as error:
             if self._is_stopping:
                 logger.info(f"A session was ended: {error}")

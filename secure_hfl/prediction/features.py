@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from protocols.core.randomness import OsRandomness
+from protocols.core.wording import plural
 from protocols.task.alignment import OrderedIds, SampleId
 from secure_hfl.engine.contract import PartyScheduler
 from secure_hfl.engine.user_code import UserCode, check_features, iterator_name, own_batch
@@ -102,7 +103,7 @@ class PredictionFeatures:
             UserCodeError: a method failed, or does not yield one label for one id.
         """
         if len(ids) > MANY_LABELS:
-            logger.info(f"Asking for the labels of {len(ids):,} ids, one by one.")
+            logger.info(f"Asking for the labels of {plural(len(ids), 'id')}, one by one.")
         return tuple(self._label_of(each) for each in ids)
 
     def _label_of(self, sample: str) -> Any:
@@ -111,7 +112,9 @@ class PredictionFeatures:
         labels = [each for batch in batches for each in own_batch(name, batch, False)[1]]
         self._user.take_confirmed_ids()
         if len(labels) != 1:
-            raise UserCodeError(f"{name} yields {len(labels)} labels for one id: leave out drop_last and limits")
+            raise UserCodeError(
+                f"{name} yields {plural(len(labels), 'label')} for one id: leave out drop_last and limits"
+            )
         return labels[0]
 
     def _typed(self, sample: str) -> SampleId:
@@ -133,8 +136,8 @@ class PredictionFeatures:
         if len(features) == len(ids) and self._keeps_order(name, ordered, features):
             return _checked(name, ordered, features, labels)
         logger.warning(
-            f"{name} does not keep the order of the ids that it is given: asking for {len(ids)} ids one by one. "
-            "confirm_batch_ids in it, or an iterate_prediction_feature, makes this fast."
+            f"{name} does not keep the order of the ids that it is given: asking for {plural(len(ids), 'id')} one by "
+            "one. confirm_batch_ids in it, or an iterate_prediction_feature, makes this fast."
         )
         return self._one_by_one(name, ordered)
 
@@ -206,8 +209,9 @@ def _is_one_like(rows: torch.Tensor, row: torch.Tensor) -> bool:
 def _checked(name: str, ids: tuple[str, ...], features: torch.Tensor, labels: tuple[Any, ...]) -> Rows:
     if len(features) != len(ids):
         raise UserCodeError(
-            f"{name} yields {len(features)} rows for {len(ids)} ids: a prediction needs each once. Leave out drop_last "
-            "and limits on batches, or implement iterate_prediction_feature(self, feature_model, ids)"
+            f"{name} yields {plural(len(features), 'row')} for {plural(len(ids), 'id')}: a prediction needs each "
+            "once. Leave out drop_last and limits on batches, or implement iterate_prediction_feature(self, "
+            "feature_model, ids)"
         )
     return Rows(ids, features, labels if len(labels) == len(ids) else ())
 

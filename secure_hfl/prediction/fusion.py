@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from protocols.core.wording import plural
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.models import HostModels
 from secure_hfl.engine.user_code import UserCode
@@ -60,7 +61,7 @@ class Fusion:
         if not isinstance(output, torch.Tensor) or not output.ndim or len(output) != rows:
             got = list(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise UserCodeError(
-                f"predict_a_batch must return a tensor with one entry for each of {rows} rows, not {got}"
+                f"predict_a_batch must return a tensor with one entry for each of {plural(rows, 'row')}, not {got}"
             )
         return output.detach().to("cpu", torch.float32)
 

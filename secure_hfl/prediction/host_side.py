@@ -17,6 +17,7 @@ from protocols.core.message import Array
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import Steps, received
+from protocols.core.wording import plural
 from protocols.layer.interface import HostLayer, LayerSpec
 from protocols.layer.messages import FeatureShape
 from protocols.layer.pads import total
@@ -161,7 +162,7 @@ class HostSide:
         for key, link in bench.peers.links.items():
             shape = received(link.receive(FeatureShape), FeatureShape)
             if shape.rows != rows:
-                raise Misaligned(f"the host predicts batches of {rows} samples, {key} of {shape.rows}")
+                raise Misaligned(f"the host predicts batches of {plural(rows, 'sample')}, {key} of {shape.rows:,}")
             bench.assignment.limits.check_features(shape.rows, shape.width)
             spec = self._spec(manifest, key, shape, rows * batches)
             layer = self.layers.add(spec, bench.assignment.scheme.prediction_host(spec))

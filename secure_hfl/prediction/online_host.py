@@ -20,6 +20,7 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
 from protocols.core.steps import Steps
+from protocols.core.wording import plural
 from protocols.lookup import MAX_LOOKUP, Directory, LookupRefused, lookup_id
 from protocols.psi import check_ids
 from protocols.task.alignment import ids_digest
@@ -221,10 +222,12 @@ class OnlineHost:
             for each in ids:
                 if each in places.is_spent:
                     refusals[each] = (
-                        f"{key} lets a host ask about {limits.asked_a_day} ids a day, and today's are spent"
+                        f"{key} lets a host ask about {plural(limits.asked_a_day, 'id')} a day, and today's are spent"
                     )
                 elif each in places.refused:
-                    refusals[each] = f"{key} allows {limits.predictions} predictions of it, and it has had as many"
+                    refusals[each] = (
+                        f"{key} allows {plural(limits.predictions, 'prediction')} of it, and it has had as many"
+                    )
         return refusals
 
     def _ask(self, ids: Sequence[str]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Literal
 
+from protocols.core.wording import plural
 from secure_hfl.tables.problems import Problem, cells
 from secure_hfl.tables.profile import FEW_VALUES, MOST_VALUES, ColumnProfile
 from secure_hfl.tables.spec import Column, DateOrder, Dropped, Kind, Label, LabelKind
@@ -181,7 +182,7 @@ def _category(profile: ColumnProfile) -> Decision:
         many = f"more than {MOST_VALUES:,}" if profile.has_many else f"{count:,}"
         units = profile.counts["unit"] > profile.present / 2
         hint = "; numbers with a unit? leave the unit out of the cells" if units else ""
-        return Dropped(name=profile.name, why=f"text with {many} values in {profile.present:,} rows{hint}")
+        return Dropped(name=profile.name, why=f"text with {many} values in {plural(profile.present, 'row')}{hint}")
     return Column(name=profile.name, kind=Kind.CATEGORY)
 
 

@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from typing import Any
 
+from protocols.core.wording import plural
 from secure_hfl.data_checker import DataChecker
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.tables.problems import check_extra
@@ -63,7 +64,10 @@ class SchemaChecker(DataChecker):
             return False, f"{source.where}: {_said(error.failure_cases, source.names)}"
         except (SchemaError, pyarrow.ArrowException, TypeError, ValueError) as error:  # their texts hold values
             return False, f"{source.where} cannot be checked: {type(error).__name__}"
-        return True, f"{source.where}: {len(frame):,} rows of {len(frame.columns)} columns fit the schema"
+        return (
+            True,
+            f"{source.where}: {plural(len(frame), 'row')} of {plural(len(frame.columns), 'column')}, as in the schema",
+        )
 
 
 def _plain_schema(schema: Any) -> Any:

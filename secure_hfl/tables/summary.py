@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from protocols.core.wording import plural
 from secure_hfl.cli.output import plain, table
 from secure_hfl.tables.columns import Columns
 from secure_hfl.tables.inspection import Found
@@ -14,7 +15,7 @@ from secure_hfl.tables.spec import Column, Label, LabelKind
 def print_summary(out: Console, where: str, found: Found) -> None:
     """A row for each column, and what is odd."""
     spec = found.spec
-    out.print(plain(f"{where}: {found.rows:,} rows, ids in {spec.id!r}", "bold"))
+    out.print(plain(f"{where}: {plural(found.rows, 'row')}, ids in {spec.id!r}", "bold"))
     known: dict[str, Column | Label] = {each.name: each for each in spec.columns}
     why = {each.name: each.why for each in spec.dropped}
     if spec.label is not None:
@@ -36,7 +37,7 @@ def print_summary(out: Console, where: str, found: Found) -> None:
         between = marks.get(spec.reading.delimiter, repr(spec.reading.delimiter))
         out.print(plain(f"CSV in {spec.reading.encoding}, {between} between cells."))
     network = spec.network
-    out.print(plain(f"Bottom model: {network.hidden} hidden units, {network.features} features."))
+    out.print(plain(f"Bottom model: {network.hidden} hidden units, {plural(network.features, 'feature')}."))
     for note in found.notes:
         out.print(plain(f"Note: {note}."))
 
@@ -77,7 +78,9 @@ def _values(profile: ColumnProfile) -> str:
 
 def _note(column: Column | Label | None) -> str:
     if isinstance(column, Label):
-        return "" if column.kind is LabelKind.REGRESSION else f"{len(column.classes)} classes, all of one weight"
+        return (
+            "" if column.kind is LabelKind.REGRESSION else f"{plural(len(column.classes), 'class')}, all of one weight"
+        )
     if column is None:
         return ""
     notes = ["decimal comma"] if column.decimal == "," else []

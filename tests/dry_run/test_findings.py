@@ -136,7 +136,7 @@ REFUSED = {
     ),
     "no training ids": Refused(party={"split": Split.NOTHING}, step="split_dataset", says="no training ids"),
     "ids from elsewhere": Refused(
-        party={"split": Split.WITH_A_STRANGER}, step="split_dataset", says="1 ids that are not in the intersection"
+        party={"split": Split.WITH_A_STRANGER}, step="split_dataset", says="1 id from outside the intersection"
     ),
     "no model": Refused(
         party={"returns_none": Method.BUILD_FEATURE_MODEL}, step="models", says="must return a torch.nn.Module"

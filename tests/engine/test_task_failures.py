@@ -108,7 +108,7 @@ TASKS = {
     "the collaborator's split holds a stranger": stops(
         OTHER,
         Case(split=Split.WITH_A_STRANGER),
-        "^split_dataset returned 1 ids that are not in the intersection",
+        "^split_dataset returned 1 id from outside the intersection",
         "InvalidInput",
     ),
     "the host's split leaves nothing to train on": stops(
@@ -142,11 +142,9 @@ TASKS = {
         host=Case(batch_size=64, arguments={"log_rounds": 1}),
         other=Case(batch_size=64, test_batch_size=20),
     ),
-    "the host has fewer batches": differ(
-        "the host has 1 batches, party1 has more than 1 batches", host=Case(batches=1)
-    ),
+    "the host has fewer batches": differ("the host has 1 batch, party1 has more than 1 batch", host=Case(batches=1)),
     "the collaborator has fewer batches": differ(
-        "the host has more than 1 batches, party1 has 1 batches", other=Case(batches=1)
+        "the host has more than 1 batch, party1 has 1 batch", other=Case(batches=1)
     ),
     "the parties split differently": differ(
         "split_dataset differs: the host has 64 training ids, party1 has 48", other=Case(split=Split.FEWER_TO_TRAIN)

@@ -47,7 +47,7 @@ def test_our_own_errors_pass_as_they_are() -> None:
     [
         (lambda ids: {"1"}, "must return"),
         (lambda ids: (set(), {"1"}), "no training ids"),
-        (lambda ids: ({"1", "99"}, {"2"}), "1 ids that are not in the intersection"),
+        (lambda ids: ({"1", "99"}, {"2"}), "1 id from outside the intersection"),
         (lambda ids: (["1", "1"], []), "twice"),
     ],
 )

@@ -101,7 +101,7 @@ def test_an_iterator_of_the_users_own_is_taken_at_its_word() -> None:
 @pytest.mark.parametrize(
     ("scheduler", "ids", "said"),
     [
-        (Scheduler(lambda ids: ids[: len(ids) // 4 * 4]), ["1"], "yields 0 rows for 1 ids.*drop_last"),
+        (Scheduler(lambda ids: ids[: len(ids) // 4 * 4]), ["1"], "yields 0 rows for 1 id.*drop_last"),
         (
             Scheduler(change=lambda x: x + torch.rand(x.shape)),
             ["1", "2"],

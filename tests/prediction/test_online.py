@@ -121,7 +121,7 @@ def test_a_budget_holds_single_ids_back_and_others_go_on(plain: MemoryParties, m
     assert set(first.at) == {"100", "101"}
     assert set(again.at) == {"102"}
     assert again.refused == {"101"}
-    assert again.reasons == {"101": "party1 allows 1 predictions of it, and it has had as many"}
+    assert again.reasons == {"101": "party1 allows 1 prediction of it, and it has had as many"}
     assert set(third.at) == {"103"}, "what the day had left"
     assert third.status("104") == "refused"
     assert "party1 lets a host ask about 4 ids a day" in third.reasons["104"]

@@ -198,7 +198,7 @@ def test_a_session_that_fails_is_not_the_last(plain: MemoryParties, monkeypatch:
     sessions = Sessions(plain)
     with monkeypatch.context() as patched:
         patched.setattr(plain.schedulers[HOST], "predict_a_batch", lambda features: None)
-        with pytest.raises(TaskFailed, match="must return a tensor with one entry for each of 1 rows"):
+        with pytest.raises(TaskFailed, match="must return a tensor with one entry for each of 1 row,"):
             sessions.predict(["100"])
     assert sessions.server.served == 0
     assert len(sessions.predict(["100"]).at) == 1
@@ -211,7 +211,7 @@ def test_what_is_refused_is_one_line_at_who_serves(
     sessions = Sessions(plain)
     log = sessions.server.party.assignment.directory / "log.txt"
     before = log.read_text().count("Traceback") if log.exists() else 0
-    with pytest.raises(TaskFailed, match="lets a host ask about 1 ids in a day"):
+    with pytest.raises(TaskFailed, match="lets a host ask about 1 id in a day"):
         sessions.predict(["100", "101"])
     (line,) = (each for each in caplog.records if each.levelno >= logging.WARNING)
     assert line.message.startswith("A session was refused: asked_a_day: party1 lets")

@@ -35,7 +35,7 @@ def verdict(data: Any, schema: Any = SCHEMA) -> tuple[bool, str]:
 def test_a_good_table_passes_in_every_form(tmp_path: Path) -> None:
     path = tmp_path / "lab.csv"
     path.write_text(GOOD)
-    assert verdict(path) == (True, f"{path}: 2 rows of 5 columns fit the schema")
+    assert verdict(path) == (True, f"{path}: 2 rows of 5 columns, as in the schema")
     frame = pandas.DataFrame(
         {
             "pid": ["007", "008"],

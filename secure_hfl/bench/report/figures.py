@@ -7,6 +7,7 @@ from statistics import median
 
 from markupsafe import Markup
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import PLAIN, REFERENCE, WORK, Benchmark, Case, Sweep
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -22,7 +23,6 @@ from secure_hfl.bench.numbers import (
     of_scheme,
     per,
     percent,
-    plural,
     private,
     ratio,
     seconds,

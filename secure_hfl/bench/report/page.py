@@ -12,6 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import PLAIN, REFERENCE, Benchmark, Case, Recommendation, Sweep, hides_features
 from secure_hfl.bench.numbers import (
     OFFLINE,
@@ -29,7 +30,6 @@ from secure_hfl.bench.numbers import (
     of_scheme,
     parity,
     percent,
-    plural,
     private,
     ratio,
     refused,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from protocols.core.wording import plural
 from secure_hfl.bench.model import PLAIN, Benchmark, Case, LinkProfile, Sweep
 from secure_hfl.bench.numbers import (
     against,
@@ -14,7 +15,6 @@ from secure_hfl.bench.numbers import (
     listed,
     measured,
     of_scheme,
-    plural,
     refused,
     significant,
     two_digits,
@@ -196,7 +196,7 @@ def _where(cases: Sequence[Case], sweep: Sweep) -> str:
     point = cases[0].point
     facts = {
         "width": f"d = {point.features}" if point.features is not None else "",
-        "batch": f"{point.batch} samples a batch" if point.batch is not None else "",
+        "batch": f"{plural(point.batch, 'sample')} a batch" if point.batch is not None else "",
         "collaborators": plural(point.collaborators, "collaborator"),
         "link": point.link.name,
     }

@@ -288,7 +288,7 @@ def decided(is_summed: bool, least: int) -> Manifest:
 def test_a_collaborator_may_ask_for_others_in_the_sum() -> None:
     assert decided(True, 1).others_in_sum == 1
     assert decided(False, 0).others_in_sum == 0
-    with pytest.raises(WrongSession, match=r"fusion: bank .* at least 1 others, and the host asks for each by itself"):
+    with pytest.raises(WrongSession, match=r"fusion: bank .* at least 1 other, and the host asks for each by itself"):
         decided(False, 1)
     with pytest.raises(WrongSession, match=r"fusion: bank .* at least 2 others, and the host asks for a sum with 1"):
         decided(True, 2)
