@@ -15,6 +15,7 @@ from benchmarks.many.tables import many_table
 from benchmarks.peers.show import between_two_markdown
 from benchmarks.products.tables import TABLES as PRODUCTS
 from benchmarks.psi_scale_tables import scale_markdown
+from benchmarks.ray_scale_tables import scale_markdown as cluster_markdown
 from benchmarks.serving import serving_table
 from benchmarks.soak.tables import soak_table
 from benchmarks.tables.show import markdown as tables_markdown
@@ -32,6 +33,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "peers_cheetah.json": between_two_markdown,
     "serving.json": serving_table,
     "psi_scale.json": scale_markdown,
+    "ray_scale.json": cluster_markdown,
     "many.json": many_table,
     "soak.json": soak_table,
     "tables.json": tables_markdown,
