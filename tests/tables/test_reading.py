@@ -220,7 +220,6 @@ def test_a_query_that_fails_says_so_and_its_password_is_in_no_script(
         rows_of(in_sqlite(tmp_path), "select * from nothing")
     with pytest.raises(TableError, match="no database that SQLAlchemy knows"):
         rows_of("nonsense://x", "select 1")
-    monkeypatch.delenv(sources.SQL_PASSWORD, raising=False)
+    monkeypatch.setenv(sources.SQL_PASSWORD, "before")
     assert without_password("postgresql://me:geheim@db/x") == "postgresql://me@db/x"
     assert sources.os.environ[sources.SQL_PASSWORD] == "geheim"
-    monkeypatch.delenv(sources.SQL_PASSWORD)

@@ -114,7 +114,8 @@ def test_flooding_fills_its_range_and_no_more():
     evaluator = Watched()
     noise, layout = worst_product(evaluator, TRAINING, shape)
     most = TRAINING.largest_flood
-    assert 0.8 * most < noise.max() <= most + TRAINING.product_noise(layout.norm)
+    # Of 800 sums of three uniform numbers none is beyond 0.7 of the bound with probability 2e-11, beyond 0.8 with 7e-4.
+    assert 0.7 * most < noise.max() <= most + TRAINING.product_noise(layout.norm)
 
 
 @pytest.mark.parametrize("parameters", SETS, ids=lambda p: p.name)
