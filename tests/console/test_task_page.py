@@ -297,7 +297,7 @@ def test_a_party_whose_process_is_gone_is_called_killed(browser: TestClient, sto
 
 
 def test_a_task_in_which_a_test_has_failed_is_not_started_from_the_page(
-    browser: TestClient, store: TaskStore, task_id: str, folder: Path
+    browser: TestClient, store: TaskStore, task_id: str, folder: Path, party: LocalParty
 ) -> None:
     store.start(task_id)
     run_lock.release(store.directory(task_id) / "run.lock")
@@ -308,7 +308,9 @@ def test_a_task_in_which_a_test_has_failed_is_not_started_from_the_page(
     assert str(kept.path) in text
     assert "/start" not in text
     assert "it was killed" not in text
+    assert not party.status().can_start
     kept.path.unlink()
+    assert party.status().can_start
     assert f'action="/tasks/{task_id}/start"' in browser.get(f"/tasks/{task_id}").text
 
 

@@ -6,9 +6,13 @@ import csv
 import json
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import httpx
 import numpy as np
@@ -18,7 +22,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_weights
 from typer.testing import CliRunner
 
-from benchmarks.harness.limits import TASK, Limit
+from benchmarks.harness.limits import TASK, Limit, seconds
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.ports import free_ports
 from benchmarks.harness.scripts import tiny
@@ -26,9 +30,25 @@ from benchmarks.harness.scripts.cases import Case
 from benchmarks.harness.series import run_tiny_series, whole
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import as_signed
-from protocols.layer.shapes import add
+from protocols.layer.pads import Pads
+from protocols.layer.shapes import Ring, add
+from protocols.task.online_rounds import OnlineCollaboratorRounds
+from protocols.task.rounds import CollaboratorRounds
+from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.cli.app import app
+from secure_hfl.engine.door import Door
+from secure_hfl.limits import DEFAULT_LIMITS
+from secure_hfl.prediction.assignment import PredictionAssignment
+from secure_hfl.prediction.collaborator import PredictionServer
+from secure_hfl.prediction.host import PredictingHost
+from secure_hfl.prediction.host_side import HostSide
+from secure_hfl.prediction.online_host import OnlineHost
+from secure_hfl.prediction.trained import Training
+from secure_hfl.run_options import RunOptions
+from secure_hfl.schemes import load_scheme
+from secure_hfl.transport.channel import Channel
+from tests.engine.memory_channel import channel_pair
 
 PARTIES = 3
 CASE = Case(arguments={"fusion": "sum", "log_rounds": 1})
@@ -160,3 +180,101 @@ def test_what_was_trained_so_is_predicted_with_and_the_host_gets_the_sum_only(pa
             assert ledger is not None
             assert f"a projection of {who} by itself" in ledger.never_sent_to_host
             assert "the sum of their projections" in ledger.host_may_infer[0]
+
+
+# The same parties in threads of one process ---------------------------------------------------------------------------
+
+
+class MemoryDoor(Door):
+    """Where the collaborators' threads come in."""
+
+    def __init__(self, assignment: PredictionAssignment) -> None:
+        super().__init__(assignment)
+        self.arrivals: SimpleQueue[Channel] = SimpleQueue()
+
+    def wait(self, seconds: float) -> dict[str, Channel]:
+        """See `Door`."""
+        came = {each.peer: each for each in [self.arrivals.get(timeout=seconds) for _ in self.certificates]}
+        return {name: came[name] for name in self.certificates}
+
+
+def assigned(parties: Parties, who: str) -> tuple[PredictionAssignment, Training]:
+    """What a party predicts with."""
+    store = parties.store(who)
+    record, role = store.get("a sum"), "collaborator" if parties.names.index(who) else "host"
+    options = load_scheme("bfv"), RunOptions(), DEFAULT_LIMITS
+    task = PredictionAssignment(role, who, record, store, parties.identities[who], *options)
+    return task, Training.of(store.directory(record.task_id), record)
+
+
+@contextmanager
+def served(parties: Parties, limits: RunLimits | None = None) -> Iterator[tuple[Any, MemoryDoor]]:
+    """The host's scheduler, and where both collaborators come in for one session. `limits`: of party1."""
+    door, threads = MemoryDoor(assigned(parties, "party0")[0]), []
+    for who in ("party1", "party2"):
+        (directory(parties, who) / "predictions" / "counts.sqlite").unlink(missing_ok=True)
+        scheduler: Any = tiny.make(parties.values(who))
+        if limits is not None and who == "party1":
+            scheduler.run_limits = limits
+
+        def connect(seconds: float, who: str = who) -> Channel:
+            at_host, own = channel_pair("bfv", ("party0", who))
+            door.arrivals.put(at_host)
+            return own
+
+        server = PredictionServer(scheduler, *assigned(parties, who), connect)
+        threads.append(threading.Thread(target=server.serve, args=(1,), daemon=True))
+        threads[-1].start()
+    yield tiny.make(parties.values("party0", CASE)), door
+    for thread in threads:
+        thread.join(seconds(TASK))
+        assert not thread.is_alive(), "a collaborator hangs"
+
+
+@pytest.fixture
+def pads(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[bytes]]:
+    """For which ids pads were drawn, and batches opened."""
+    seen: dict[str, list[bytes]] = {"drawn": [], "opened": []}
+    draw = Pads.draw
+
+    def drawing(own: Pads, rows: int, width: int) -> Ring:
+        seen["drawn"].append(own._ids)
+        return draw(own, rows, width)
+
+    def opening(usual: Any) -> Any:
+        def opening(rounds: Any, rows: int, ids: bytes) -> Any:
+            seen["opened"].append(ids)
+            return usual(rounds, rows, ids)
+
+        return opening
+
+    monkeypatch.setattr(Pads, "draw", drawing)
+    monkeypatch.setattr(CollaboratorRounds, "open_batch", opening(CollaboratorRounds.open_batch))
+    monkeypatch.setattr(OnlineCollaboratorRounds, "open", opening(OnlineCollaboratorRounds.open))
+    return seen
+
+
+def test_pads_are_of_the_ids_that_are_shown(parties: Parties, pads: dict[str, list[bytes]]) -> None:
+    """A host that asks each collaborator for other rows gets no sum: protocols/layer/pads.py."""
+    with served(parties) as (scheduler, door):
+        PredictingHost(scheduler, *assigned(parties, "party0"), door).predict(["100", "33", "127"])
+    assert len(pads["opened"]) == 2
+    assert pads["drawn"] == pads["opened"]
+
+
+def test_on_line_too_and_a_batch_that_one_refuses_is_counted_by_all(
+    parties: Parties, pads: dict[str, list[bytes]]
+) -> None:
+    with served(parties, RunLimits(predictions=1)) as (scheduler, door):
+        side = HostSide(scheduler, *assigned(parties, "party0"))
+        with side.party.session():
+            side.meet(door.wait(seconds(TASK)), door.certificates)
+            session = OnlineHost(side, side.held())
+            session.open()
+            first, again, later = (session.predict(ids) for ids in (["100", "33"], ["100", "127"], ["64"]))
+            session.close()
+    assert (set(first.at), set(again.at), again.refused) == ({"100", "33"}, {"127"}, {"100"})
+    found = torch.stack([first["100"], first["33"], again["127"], later["64"]])
+    torch.testing.assert_close(found, in_the_clear(parties, [100, 33, 127, 64]), atol=NOISE, rtol=0)
+    assert len(pads["opened"]) == 2 + 1 + 2 + 2, "party2 has shown what party1 refuses"
+    assert sorted(pads["drawn"]) == sorted(pads["opened"])

@@ -17,6 +17,8 @@ from benchmarks.harness.limits import TASK, Limit, seconds
 from benchmarks.harness.parties import Parties
 from benchmarks.harness.scripts import tiny
 from secure_hfl import launch_tasks
+from secure_hfl.engine import run as run_module
+from secure_hfl.engine import supervisor
 from secure_hfl.engine.interrupt import Interrupter
 from secure_hfl.engine.layers import Layers
 from secure_hfl.engine.shutdown import ShuttingDown
@@ -55,6 +57,26 @@ def test_a_seed_is_refused(at_home: tuple[str, str]) -> None:
         activate(RunOptions())
 
 
+def test_threads_of_tasks_share_arenas_from_before_they_start(
+    at_home: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """See secure_hfl/memory.py."""
+    shared: list[int] = []
+    monkeypatch.setattr(supervisor, "share_arenas", lambda: shared.append(1))
+    scheduler, reference = tiny.make({}), at_home[0]
+    monkeypatch.setattr(scheduler, "_make_run", not_now)
+    with pytest.raises(ConfigurationError, match="not now"):
+        supervisor.launch(scheduler, reference)
+    assert shared == [1]
+    with pytest.raises(ConfigurationError, match="a scheduler of its own"):
+        launch_tasks(dict.fromkeys(at_home, scheduler))
+    assert shared == [1, 1]
+
+
+def not_now(reference: str) -> Any:
+    raise ConfigurationError("not now")
+
+
 # How they end --------------------------------------------------------------------------------------------------------
 
 
@@ -70,9 +92,12 @@ def test_all_run_to_their_ends(tmp_path: Path) -> None:
     assert set(states(parties).values()) == {TaskState.FINISHED}
 
 
+@pytest.mark.parametrize("scheme", ["bfv", "masked"])
 def test_what_a_run_computed_with_is_not_kept_with_its_scheduler(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given_back: list[int] = []
+    monkeypatch.setattr(run_module, "give_back", lambda: given_back.append(1))
     made: list[weakref.ref[Any]] = []
     add = Layers.add
 
@@ -81,7 +106,7 @@ def test_what_a_run_computed_with_is_not_kept_with_its_scheduler(
         return add(layers, spec, layer)
 
     monkeypatch.setattr(Layers, "add", adding)
-    parties = MemoryParties(tmp_path, "bfv")
+    parties = MemoryParties(tmp_path, scheme)
     schemes = [run.bench.assignment.scheme for run in parties.runs.values()]
     runs, views = parties.runs, [run.view for run in parties.runs.values()]
     run_together(runs)
@@ -91,6 +116,7 @@ def test_what_a_run_computed_with_is_not_kept_with_its_scheduler(
     assert [layer() for layer in made] == [None, None]
     assert [vars(scheme)["_backends"] for scheme in schemes] == [{}, {}]
     assert all(view.models.feature_model is not None for view in views)
+    assert len(given_back) == len(runs), "the memory that it used is not left with malloc"
 
 
 def test_who_fails_is_named_with_its_error(tmp_path: Path) -> None:

@@ -241,13 +241,15 @@ def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, m
         failed = PeerFault("party0", VerificationFailed("another share"))  # as a link says it
         patched.setattr(server, "_session", lambda channel: go_to_set_up_and_fail(server, failed))
         with pytest.raises(TaskStateError, match="no predictions are served: the host has failed a test"):
-            server.serve()
+            server.serve(1)
     try:
         assert was_kept == [False, True], "the host is told when it is written"
         assert path.read_text().endswith(" another share\n")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        again = Sessions(plain).server
+        monkeypatch.setattr(again, "_next_host", lambda: pytest.fail("it waits for a host"))
         with pytest.raises(TaskStateError, match="Remove the file to serve it again"):
-            Sessions(plain).server.serve()
+            again.serve()
     finally:
         path.unlink()
     assert len(Sessions(plain).predict(["100"]).at) == 1

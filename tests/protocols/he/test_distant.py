@@ -14,6 +14,7 @@ from protocols.he import bfv_distant, paillier_distant
 from protocols.he.bfv import BfvBackend
 from protocols.he.engines import SEAL, make_engine
 from protocols.he.interface import Backend, MatrixShape, PublicSide, SecretSide, as_signed
+from protocols.he.kept import Kept
 from protocols.he.paillier import PaillierBackend
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
@@ -97,6 +98,15 @@ def test_a_worker_keeps_no_key_that_is_another_s() -> None:
     """Of two owners, one after the other, in one process."""
     for number in (0, 1, 0):
         both_ways(BfvBackend, bfv_helpers.secret(TRAINING, number), PIECES["small"])
+
+
+def test_a_worker_lets_go_of_what_was_not_asked_for_longest() -> None:
+    kept = Kept[int](2)
+    kept.put(b"a", 1)
+    kept.put(b"b", 2)
+    assert kept.get(b"a") == 1
+    kept.put(b"c", 3)
+    assert [kept.get(name) for name in (b"a", b"b", b"c")] == [1, None, 3]
 
 
 def test_an_operand_of_another_key_is_still_refused() -> None:
