@@ -16,6 +16,12 @@ from secure_hfl.audit.report_text import summarise
 from secure_hfl.local_parties import HOST, LocalParties
 from secure_hfl.work_clock import WORK
 
+LOSS = (
+    "loss: the test's average_loss, as the Host's script writes it. The tutorial's adds up means of batches and "
+    "divides them by the number of samples."
+)
+"""What stands under the rounds: the last loss of a round, above them, is a batch's mean."""
+
 WORK_COLUMNS = 4
 """Parties whose time is shown."""
 
@@ -93,7 +99,9 @@ def _intersection(psi: Mapping[str, Any]) -> str:
 def _rounds_table(result: Mapping[str, Any]) -> Table:
     count = len(result["rounds"])
     rounds = plural(count, "round")
-    table = Table(title=f"Scheme {result['scheme']}: {rounds}", title_justify="left")
+    table = Table(
+        title=f"Scheme {result['scheme']}: {rounds}", title_justify="left", caption=LOSS, caption_justify="left"
+    )
     for heading in ("round", "batches", "train", "test", "accuracy", "loss", "host sent", "host received"):
         table.add_column(heading, justify="right")
     for each in result["rounds"]:
