@@ -10,22 +10,29 @@ worker or node dies is run again with the same outcome.
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from protocols.core.errors import MissingExtra
 from protocols.core.mapper import Mapper
+from protocols.core.randomness import OsRandomness
 from secure_hfl.engine.failure import one_line
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.executor import Executor, LocalExecutor, usable_cores
+from secure_hfl.files import write_private
 from secure_hfl.ray_address import LOCAL, ray_address
 
 Item = TypeVar("Item")
@@ -35,6 +42,9 @@ RETRIES = 5
 """Times that a piece of work is given to another worker, when its own died."""
 STORE_BYTES = 1 << 30
 """Shared memory of a Ray on this machine, at most. What does not fit would be written to disk."""
+
+TOKEN = "token"  # noqa: S105 - the file's name
+"""In the directory of a Ray on this machine."""
 
 SHARED_BYTES = 1 << 16
 """What all pieces of some work have in common is sent to a node once from this size on, and before with each piece."""
@@ -89,7 +99,9 @@ class RayExecutor:
         global _users
         options = self._options()
         if self._engine == LOCAL:  # read when Ray is imported
-            os.environ.setdefault("RAY_AUTH_MODE", "token")  # its ports are open to the network
+            os.environ["RAY_AUTH_MODE"] = "token"  # its ports are open to the network
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(_own_place() / TOKEN)
+            os.environ.pop("RAY_AUTH_TOKEN", None)  # it would come before
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or it reports to its makers
         os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")  # or, when a cluster is gone, it looks for another one
         import ray
@@ -122,6 +134,7 @@ class RayExecutor:
         paths = os.pathsep.join(path for path in sys.path if path)
         return own | {
             "_node_ip_address": "127.0.0.1",
+            "_temp_dir": str(_own_place() / "ray"),
             "num_cpus": usable_cores(),
             "object_store_memory": STORE_BYTES,
             "include_dashboard": False,
@@ -186,6 +199,20 @@ class RayExecutor:
 
                 with _kept_signals():
                     ray.shutdown()
+
+
+@cache
+def _own_place() -> Path:
+    """A directory (0700) of this process, for what a Ray on this machine writes, and the token that it asks for.
+
+    Ray would write to /tmp/ray (0777, objects that do not fit into its memory 0644), and keep one token for good in
+    ~/.ray (0644): with that, whoever can read the home runs what he likes as this user.
+    """
+    place = Path(tempfile.mkdtemp(prefix="shfl-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))  # noqa: S108
+    owner = os.getpid()
+    atexit.register(lambda: shutil.rmtree(place, ignore_errors=True) if os.getpid() == owner else None)
+    write_private(place / TOKEN, OsRandomness().bytes(32).hex().encode())
+    return place
 
 
 def _size(function: object) -> int:

@@ -128,3 +128,16 @@ def test_an_error_comes_back_as_it_was_raised(executor: RayExecutor) -> None:
     with pytest.raises(InvalidPoint, match=r"^point 3 is bad$") as error:
         next(results)
     assert type(error.value) is InvalidPoint
+
+
+@WITH_RAY
+def test_nobody_else_on_this_machine_reads_what_ray_writes(executor: RayExecutor) -> None:
+    """Ray's own directories are 0777, and what it spills 0644: they lie in one that only we may enter."""
+    list(executor.mapper(2)(len, [b"", b""]))
+    import ray  # not before: it reads then whether there is a token
+
+    session = Path(ray._private.worker._global_node.get_session_dir_path()).resolve()
+    place, token = session.parent.parent, Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    assert (place.stat().st_mode & 0o777, place.stat().st_uid) == (0o700, os.getuid())
+    assert (token.parent, token.stat().st_mode & 0o777) == (place, 0o600)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
