@@ -47,7 +47,8 @@ _PREDICTED_SUMMED = (
     "training, so all sessions of the task together tell, of all rows that they asked for, what lies in the directions "
     "of that image. Who also knows as many rows of all of them as they have features together finds the weights, and "
     "with them the rest of that image. Whoever is told what all the others know has {collaborator}'s projections by "
-    "themselves"
+    "themselves. Where a row has changed at one of them only between two predictions, their difference is that one's "
+    "change by itself"
 )
 _PREDICTIONS = "predictions of samples that it asked for and all parties hold: what its own models make of projections"
 _LABELS = (
