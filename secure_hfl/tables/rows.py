@@ -188,10 +188,6 @@ class TableRows:
             )
         return np.array(found, np.int64)
 
-    def holds_all(self, ids: Sequence[str]) -> bool:
-        """Whether all of these are here."""
-        return all(normal(each) in self._row_of for each in ids)
-
     @property
     def labelled_ids(self) -> list[str]:
         """Those that can be trained on."""

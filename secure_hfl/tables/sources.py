@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from protocols.core.errors import MissingExtra
 from secure_hfl.errors import TableError
@@ -234,6 +235,10 @@ def without_password(url: str) -> str:
     """A database's address as a script may hold it; a password in it goes into this process's environment."""
     if url.startswith(ADBC):
         split = urlsplit(url)
+        if "password" in parse_qs(split.query):
+            raise TableError(
+                f"a database's password stands before the @ of its address, or in ${SQL_PASSWORD}, not behind ?"
+            )
         if split.password is None:
             return url
         os.environ[SQL_PASSWORD] = unquote(split.password)
@@ -378,4 +383,4 @@ def with_password(uri: str) -> str:
 
 def _without_values(error: BaseException) -> str:
     """The first line of a library's error, up to where it shows what it has read."""
-    return str(error).splitlines()[0].split(": '")[0][:200] if str(error) else type(error).__name__
+    return re.split(""": ['"]""", str(error).splitlines()[0])[0][:200] if str(error) else type(error).__name__

@@ -100,6 +100,9 @@ def test_what_adbc_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert without_password("adbc+postgresql://me:geh%40im@db:5432/x?a=b") == "adbc+postgresql://me@db:5432/x?a=b"
     assert sources.os.environ[sources.SQL_PASSWORD] == "geh@im"
     assert without_password("adbc+sqlite:///lab.sqlite") == "adbc+sqlite:///lab.sqlite"
+    with pytest.raises(TableError, match="not behind") as refused:
+        without_password("adbc+postgresql://me@db/x?password=hunter2")
+    assert "hunter2" not in str(refused.value)
     assert sources.with_password("postgresql://me@db:5432/x") == "postgresql://me:geh%40im@db:5432/x"
     assert sources.with_password("lab.sqlite") == "lab.sqlite"
 
