@@ -1,4 +1,4 @@
-"""Products of layers, offline triples and randomness made ahead on a party's own Ray, where they are done sooner there.
+"""Large products, offline triples and randomness made ahead, on a party's own Ray where that should be sooner.
 
 A layer says how much work it has (`protocols.core.mapper.Work`). Little is done here and asks nobody. For more the
 cluster is reached, once, and its link measured: then what decides is whether sending and sharing take less time than

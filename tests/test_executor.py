@@ -60,7 +60,11 @@ def test_large_pieces_go_both_ways(executor: LocalExecutor) -> None:
 
 
 def test_every_worker_works_and_none_is_this_process(executor: LocalExecutor) -> None:
-    pids = set(executor.mapper(2)(where, range(100)))
+    pids = set[int]()
+    for _ in range(50):  # on a busy machine one of them may be done with a hundred before the other wakes
+        pids |= set(executor.mapper(2)(where, range(100)))
+        if len(pids) == 2:
+            break
     assert len(pids) == 2
     assert os.getpid() not in pids
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from pathlib import Path
 from typing import Any
+
+from secure_hfl.local_parties import free_port
 
 QUICKLY = {
     "health_check_initial_delay_ms": 0,
@@ -34,7 +35,7 @@ class RayNodes:
         from ray.cluster_utils import Cluster
 
         self._cluster, self._store_bytes = Cluster(), store_bytes
-        self.port = _free_port()
+        self.port = free_port()
         self._head = self._add(include_dashboard=False, ray_client_server_port=self.port, _system_config=QUICKLY)
         self._others: list[Any] = []
 
@@ -62,9 +63,3 @@ class RayNodes:
     def end(self) -> None:
         """Kill all. May be called again."""
         self._cluster.shutdown()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])

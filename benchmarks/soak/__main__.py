@@ -6,7 +6,7 @@
 Two processes train in small batches through a proxy that cuts their connection at random moments in one of five ways;
 each time they come back by themselves and go on from a checkpoint. Memory, threads, descriptors and files of both are
 sampled every second. A task of eight hours that makes a checkpoint a minute and loses its connection every ten minutes
-has 480 of the first and 48 of the second: a case runs until it has had as many, and for its minutes.
+has 480 of the first and 48 of the second. A case runs for its minutes; all three together make more.
 
 It fails (exit code 1) if anything grows behind the warm-up, which is the first 40 % of a case, by more than
 `benchmarks/soak/verdict.py` allows: by Theil and Sen's slope, so that single outliers decide nothing.

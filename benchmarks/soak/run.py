@@ -89,16 +89,10 @@ class Cutter:
 
 
 def files_below(directory: Path) -> dict[str, float]:
-    """How many files there are, those aside that each conversation adds by design; and MB of all."""
+    """How many files there are, and those aside that each conversation adds by design."""
     files = [path for path in directory.rglob("*") if path.is_file()]
-    sizes = 0
-    for path in files:
-        try:
-            sizes += path.stat().st_size
-        except FileNotFoundError:  # it was renamed, or is gone
-            continue
     kept = [path for path in files if path.suffix != ".transcript"]
-    return {"files": len(kept), "transcripts": len(files) - len(kept), "megabytes": sizes / 1e6}
+    return {"files": len(kept), "transcripts": len(files) - len(kept)}
 
 
 def run(scheme: str, seconds: float, gap: float, seed: int) -> dict[str, Any]:
@@ -124,8 +118,8 @@ def run(scheme: str, seconds: float, gap: float, seed: int) -> dict[str, Any]:
         story, pids = Story(), dict[str, int]()
 
         def beside() -> dict[str, float]:
-            counts = {name: story.count[event] for name, event in (("rounds", "round"), ("ends", "end"))}
-            return {**files_below(parties.directory), "batches": story.batches, **counts}
+            counts = {"batches": story.batches, "rounds": story.count["round"]}
+            return {**files_below(parties.directory), **counts}
 
         cutter = Cutter(proxies[0], story, gap, time.monotonic() + seconds, seed)
         try:

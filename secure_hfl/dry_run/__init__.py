@@ -8,6 +8,7 @@ load_local_ids ─▶ split_dataset ─▶ build_* ─▶ a few training batches
     host.py           what a Host does in its own; collaborator.py: a collaborator
     batches.py        a party's first batches, checked
     shown.py          what the scheduler is shown
+    terms.py          what both scripts say of the task's terms, compared
     findings.py       what was found
 
 What a real run would refuse is refused here in the same words, by the same code. `mock_context` runs it in place of

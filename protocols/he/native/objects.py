@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ def aligned(words: int) -> Words:
 class Pool:
     """Buffers for use again: fresh pages, which the system must clear first, cost more than most of the arithmetic."""
 
-    _KEPT = 64
     _SIZES = 16
+    _queue = staticmethod(partial(deque[Words], maxlen=64))
+    """Not by the module's name: what is let go when the interpreter ends comes here too, and names are gone then."""
 
     def __init__(self) -> None:
         self._free: dict[int, deque[Words]] = {}
@@ -42,7 +44,7 @@ class Pool:
         """Hands a buffer on, after which its giver must not touch it."""
         if len(self._free) > self._SIZES:
             self._free = {}
-        self._free.setdefault(buffer.size, deque(maxlen=self._KEPT)).append(buffer)
+        self._free.setdefault(buffer.size, self._queue()).append(buffer)
 
 
 class Opaque:

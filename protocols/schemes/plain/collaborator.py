@@ -59,7 +59,7 @@ class PlainCollaborator(CollaboratorLayer):
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         shape = self._pending.take()
-        gradient = (yield from self._receive_gradient(*shape)) if self._spec.trainable else None
+        gradient = yield from self._receive_gradient(*shape)
         self._life.end_batch()
         return gradient
 

@@ -93,15 +93,13 @@ class PlainHost(HostLayer):
             gradient = dz.astype(np.float64)
             da = self._layer.backward(gradient).astype(np.float32)
             self._layer.update(gradient, features.astype(np.float64), learning_rate)
-        if self._spec.trainable:
-            yield Send(PlainGradient(da))
+        yield Send(PlainGradient(da))
         self._life.end_batch()
 
     def skip(self) -> Steps[None]:
-        """See the interface. A frozen bottom model waits for nothing."""
+        """See the interface."""
         self._pending.drop()
-        if self._spec.trainable:
-            yield Send(StepSkipped())
+        yield Send(StepSkipped())
         self._life.skip_batch()
 
     def weights(self) -> dict[str, Array]:
