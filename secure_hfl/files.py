@@ -6,6 +6,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from secure_hfl.errors import ConfigurationError
+
 PART = ".part"
 """What the name of a file ends with while it is being written."""
 
@@ -34,6 +36,17 @@ def write_private(path: Path, *parts: bytes) -> Path:
         raise
     sync_directory(path.parent)
     return path
+
+
+def check_writable(*paths: Path | None) -> None:
+    """Before anything is done for them: can these files be written? None is no file.
+
+    Raises:
+        ConfigurationError: one is a directory, or in none that exists and is ours to write.
+    """
+    for path in paths:
+        if path is not None and (path.is_dir() or not os.access(path.resolve().parent, os.W_OK)):
+            raise ConfigurationError(f"{path} cannot be written: choose a file in a directory that exists")
 
 
 def sync_file(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from protocols.psi.encode import pair_id
 from protocols.psi.hashed import HashedIds, hash_checked, hash_ids
-from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids
+from protocols.psi.ids import MAX_ID_BYTES, MAX_IDS, check_ids, normal_form
 from protocols.psi.messages import PSI_CHUNK, PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.psi.receiver import PsiReceiver
 from protocols.psi.sender import PsiSender
@@ -24,5 +24,6 @@ __all__ = [
     "check_ids",
     "hash_checked",
     "hash_ids",
+    "normal_form",
     "pair_id",
 ]

@@ -22,9 +22,14 @@ MAX_ID_BYTES = 1024
 """Longest id after normalisation."""
 
 
+def normal_form(sample_id: str) -> str:
+    """The form in which ids are compared: Unicode's NFC."""
+    return sample_id if sample_id.isascii() else unicodedata.normalize("NFC", sample_id)
+
+
 def canonical(sample_ids: Iterable[str]) -> list[bytes]:
     """The bytes of ids that `check_ids` has accepted."""
-    return [(each if each.isascii() else _normal(each)).encode() for each in sample_ids]
+    return [(each if each.isascii() else normal_form(each)).encode() for each in sample_ids]
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -77,16 +82,12 @@ def _normalised(ids: Sequence[str], start: int = 0) -> list[str]:
                 f"the sample id at position {position} is {type(sample_id).__name__}, not str; convert ids the same "
                 "way at every party"
             )
-        normal = _normal(sample_id)
+        normal = normal_form(sample_id)
         size = len(normal) if normal.isascii() else _utf8_bytes(normal, position)
         if not 0 < size <= MAX_ID_BYTES:
             raise InvalidInput(f"the sample id at position {position} has {size} bytes, not 1 to {MAX_ID_BYTES}")
         names.append(normal)
     return names
-
-
-def _normal(sample_id: str) -> str:
-    return sample_id if sample_id.isascii() else unicodedata.normalize("NFC", sample_id)
 
 
 def _utf8_bytes(normal: str, position: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
@@ -275,11 +274,9 @@ def check_outputs(json_file: Path | None, html_file: Path | None) -> None:
     Raises:
         ConfigurationError: a directory is missing or not ours to write, or a package that the report needs.
     """
-    from secure_hfl.errors import ConfigurationError
+    from secure_hfl.files import check_writable
 
-    for path in (json_file, html_file):
-        if path is not None and (path.is_dir() or not os.access(path.resolve().parent, os.W_OK)):
-            raise ConfigurationError(f"{path} cannot be written: choose a file in a directory that exists")
+    check_writable(json_file, html_file)
     if html_file is not None:
         from secure_hfl.bench.report.svg import require_matplotlib
 

@@ -57,14 +57,16 @@ def evaluate(
 ) -> None:
     """Accuracy, AUC, confusion and calibration."""
     from secure_hfl.bench.report.svg import require_matplotlib
+    from secure_hfl.files import check_writable
     from secure_hfl.prediction.alone import labelled, predicted_beside
     from secure_hfl.prediction.evaluation import beside, check_torchmetrics, evaluate_numbers
     from secure_hfl.prediction.evaluation import evaluate as figures_of
     from secure_hfl.prediction.evaluation_page import evaluation_page
-    from secure_hfl.prediction.outcome import read_ids
+    from secure_hfl.prediction.id_files import read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
     check_torchmetrics()
+    check_writable(json_file, html)
     if html is not None or plots is not None:
         require_matplotlib()
     wanted = read_ids(ids)

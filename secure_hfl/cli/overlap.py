@@ -123,7 +123,7 @@ def _ids(ids: Path | None, data: Path | None, id: str | None, least: int) -> lis
     """This party's, checked. Errors name positions, never ids."""
     from protocols.core.errors import InvalidInput
     from protocols.psi.ids import check_ids
-    from secure_hfl.prediction.outcome import read_ids
+    from secure_hfl.prediction.id_files import read_ids
     from secure_hfl.tables.ids import ids_of_table
 
     if (ids is None) == (data is None) or (data is None) != (id is None):

@@ -89,10 +89,12 @@ def predict(
     show_traceback: Traceback = False,
 ) -> None:
     """Write a row for each id that was asked for."""
-    from secure_hfl.prediction.outcome import PARQUET, check_parquet, read_ids
+    from secure_hfl.files import check_writable
+    from secure_hfl.prediction.id_files import check_parquet, is_parquet, read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
 
-    if out.suffix == PARQUET:
+    check_writable(out)  # what is asked counts, also if nobody can read the answer
+    if is_parquet(out):
         check_parquet()
     wanted = read_ids(ids)
 
@@ -136,7 +138,9 @@ def serve(
         def run(scheduler: Any, reference: str) -> None:
             scheduler.serve_predictions(reference, sessions)
 
-        run_in_place_of_training(script, HeteroNNCollaboratorScheduler, "serve", run, task, show_traceback)
+        run_in_place_of_training(
+            script, HeteroNNCollaboratorScheduler, "serve without --http", run, task, show_traceback
+        )
         return
     if sessions is not None:
         raise ConfigurationError("--sessions is for a Collaborator, --http for the Host")

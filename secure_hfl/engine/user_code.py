@@ -12,6 +12,7 @@ from torch import nn
 
 from protocols.core.errors import InvalidInput, SecureHflError
 from protocols.core.wording import plural
+from protocols.psi import normal_form
 from protocols.psi.buckets import bucket_count
 from protocols.psi.packed import PackedIds, chunks_of
 from protocols.task.alignment import SampleId, check_ids, ids_digest
@@ -91,6 +92,7 @@ class UserCode:
         """Some at a time; errors of a generator are the user's too."""
         chunks = id_chunks(self.call("load_local_ids", self._scheduler.load_local_ids))
         while chunk := self.call("load_local_ids", next, chunks, None):
+            _check_form(chunk)
             yield chunk
 
     def split(self, intersection: Collection[str]) -> tuple[Collection[SampleId], Collection[SampleId]]:
@@ -160,6 +162,17 @@ class UserCode:
         """The digest for the batch that was just yielded, or empty."""
         digest, self._batch_ids = self._batch_ids, b""
         return digest
+
+
+def _check_form(ids: list[str]) -> None:
+    """PSI takes two forms of an id for one. Code that sorts ids, or looks rows up by them, does not."""
+    odd = sum(isinstance(each, str) and not each.isascii() and normal_form(each) != each for each in ids)
+    if odd:
+        raise InvalidInput(
+            f"load_local_ids: {plural(odd, 'id')} or more not in Unicode's form NFC, by which parties compare ids. "
+            "Code that sorts them would give each party another order: return unicodedata.normalize('NFC', id) for "
+            "each, and look rows up by that"
+        )
 
 
 def _drained(ids: list[str]) -> Iterator[list[str]]:

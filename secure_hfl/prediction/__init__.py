@@ -6,6 +6,7 @@ service.py, online_*.py                a session that stays open: a queue of req
 host_side.py                           what both kinds of session have in common at the Host
 features.py, fusion.py, outcome.py     from the user's methods to an output for each id
 budget.py, shown_rows.py               how often and by what a sample is shown, over all sessions
+id_files.py                            files of ids that a Host asks about
 alone.py                               what a Host does without its collaborators
 evaluation*.py, plots.py, card.py      how good it is, for people
 export.py                              the Host's models for other programs

@@ -58,8 +58,10 @@ def finished_task(store: TaskStore, reference: str, chosen: str | None) -> TaskR
     """
     if reference in PLACEHOLDERS and chosen is None:
         finished = [record for record in store.list() if record.finished]
+        if not finished:
+            raise TaskNotFound(f"no task in {store.home} has finished, and predictions need one that has")
         if len(finished) != 1:
-            listed = ", ".join(f"{each.task_id} ({each.name!r})" for each in finished[:10]) or "none"
+            listed = ", ".join(f"{each.task_id} ({each.name!r})" for each in finished[:10])
             raise TaskNotFound(f"finished tasks here: {listed}; say with which to predict (--task ID)")
         return finished[0]
     record = resolve_task(store, reference, chosen)

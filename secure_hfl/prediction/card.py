@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,14 @@ def model_card(
     training = Training.of(directory, record)
     terms = training.terms
     metrics = json.loads((training.results / "metrics.json").read_bytes())
+    parties = record.participants
     peers = [each.name for each in (record.collaborators if record.role == "host" else (record.host,))]
     last = metrics["rounds"][-1] if metrics["rounds"] else {}
     return {
         "format": FORMAT,
         "task": {"id": record.task_id, "name": record.name, "written_by": record.role},
         "software": f"secure-hfl {__version__}",
-        "parties": [
-            {"name": each.name, "role": each.role, "certificate": each.fingerprint} for each in record.participants
-        ],
+        "parties": [{"name": each.name, "role": each.role, "certificate": each.fingerprint} for each in parties],
         "training": {
             "manifest": terms.manifest_digest,
             "rounds": len(metrics["rounds"]),
@@ -61,14 +60,14 @@ def model_card(
         },
         "data_check": None if record.data_check is None else record.data_check.model_dump(mode="json"),
         "evaluation": None if evaluation is None else evaluation.model_dump(mode="json"),
-        "transcripts": {name: _audited(directory, name) for name in peers},
+        "transcripts": {name: _audited(directory, name, [each.fingerprint for each in parties]) for name in peers},
     }
 
 
-def _audited(directory: Path, peer: str) -> dict[str, Any]:
+def _audited(directory: Path, peer: str, certificates: Sequence[str]) -> dict[str, Any]:
     """What an audit of this party's transcripts with a peer comes to, and what they are."""
     paths = transcripts_of(directory / "transcripts", peer)
-    audited = audit_files(paths[-1])
+    audited = audit_files(paths[-1], trusted=certificates)
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     return {"verdict": audited.verdict.value, "findings": len(audited.report.findings), "sha256": digests}
 

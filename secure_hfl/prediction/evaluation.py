@@ -102,8 +102,9 @@ def evaluate(found: Predictions) -> Evaluation:
 
 def evaluate_numbers(found: Predictions) -> NumberEvaluation:
     """The figures of predictions that are numbers. Raises `ConfigurationError` if there is no label for each."""
-    _check_labels(found)
-    truth = torch.tensor([float(each) for each in found.labels], dtype=torch.float64)
+    truth = _numbers(found)
+    if found.width != 1:
+        raise ConfigurationError(f"each sample has {found.width} outputs, and a number that is predicted is one")
     errors = found.outputs[:, 0].double() - truth
     spread = float(((truth - truth.mean()) ** 2).mean())
     mean_square = float((errors**2).mean())
@@ -155,17 +156,32 @@ def _missing(found: Predictions) -> int:
 
 
 def _labels(found: Predictions) -> torch.Tensor:
-    _check_labels(found)
-    return torch.tensor([int(each) for each in found.labels])
+    """Class numbers."""
+    values = _numbers(found)
+    if bool((values != values.round()).any()):
+        raise ConfigurationError(
+            "labels must be class numbers, and some are not whole. Where outputs are no classes, class_names = () in "
+            "the Host's class says so"
+        )
+    return values.long()
 
 
-def _check_labels(found: Predictions) -> None:
+def _numbers(found: Predictions) -> torch.Tensor:
+    """The labels, [n] float64."""
     if not len(found.outputs):
         raise ConfigurationError("none of the ids could be predicted, so there is nothing to evaluate")
     if len(found.labels) != len(found.outputs):
         raise ConfigurationError(
             "evaluation needs a label for each sample: the Host's iterator must yield (features, labels)"
         )
+    try:
+        values = torch.tensor([float(each) for each in found.labels], dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):  # torch's own, of a tensor with several numbers
+        kind = type(found.labels[0]).__name__
+        raise ConfigurationError(f"evaluation needs one number as the label of a sample, not a {kind}") from None
+    if not bool(torch.isfinite(values).all()):
+        raise ConfigurationError("evaluation needs a label for each sample, and some are not finite")
+    return values
 
 
 def _probabilities(outputs: torch.Tensor) -> torch.Tensor:

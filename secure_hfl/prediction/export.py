@@ -185,7 +185,7 @@ def _calls(side: HostSide) -> Mapping[str, Call]:
     try:
         with _watched(models.by_name()) as seen:
             held = side.held()
-            ids = [f"row {at}" for at in range(SAMPLES)] if held is None else list(held.values())[:SAMPLES]
+            ids = [f"row {at}" for at in range(SAMPLES)] if held is None else sorted(held)[:SAMPLES]
             if not ids:
                 raise ConfigurationError("the Host's table has no row now, so its models cannot be traced")
             rows = side.party.features.of(ids)

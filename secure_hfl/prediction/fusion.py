@@ -19,7 +19,7 @@ from secure_hfl.log import logger
 
 EXAMPLE = """implement it in the Host's class, for example:
     def predict_a_batch(self, feature_projection):
-        fused = torch.cat([feature_projection[key] for key in ("host", "clinic")], dim=1)
+        fused = torch.cat([feature_projection[key] for key in ({keys})], dim=1)
         return self.infer_model(fused)"""
 
 
@@ -42,8 +42,7 @@ class Fusion:
 
     def __init__(self, user: UserCode, scheduler: HostScheduler, models: HostModels) -> None:
         self._user, self._scheduler, self._models = user, scheduler, models
-        if not scheduler.has_predict_a_batch:
-            logger.info("No predict_a_batch: predicting what infer_model returns inside test.")
+        self._is_said = False
 
     def __call__(self, features: dict[str, torch.Tensor], labels: Any) -> torch.Tensor:
         """Outputs [rows, ...] for a batch.
@@ -66,6 +65,11 @@ class Fusion:
         return output.detach().to("cpu", torch.float32)
 
     def _seen_in_test(self, features: dict[str, torch.Tensor], labels: Any) -> object:
+        if not self._is_said:
+            self._is_said = True
+            logger.info("No predict_a_batch: predicting what infer_model returns inside test.")
+        example = EXAMPLE.format(keys="".join(f"{key!r}, " for key in features).rstrip(" "))
+
         def stop(module: object, args: object, output: object) -> None:
             raise _Seen(output)
 
@@ -75,7 +79,7 @@ class Fusion:
         except _Seen as seen:
             return seen.output
         except UserCodeError as error:
-            raise ConfigurationError(f"predict_a_batch cannot be read off test, where {error}; {EXAMPLE}") from error
+            raise ConfigurationError(f"predict_a_batch cannot be read off test, where {error}; {example}") from error
         finally:
             hook.remove()
-        raise ConfigurationError(f"predict_a_batch cannot be read off test, which does not call infer_model; {EXAMPLE}")
+        raise ConfigurationError(f"predict_a_batch cannot be read off test, which does not call infer_model; {example}")

@@ -40,7 +40,6 @@ from secure_hfl.log import logger
 from secure_hfl.prediction.assignment import PredictionAssignment
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.fusion import Fusion
-from secure_hfl.prediction.outcome import spelled
 from secure_hfl.prediction.party import PredictingParty, show
 from secure_hfl.prediction.trained import Training
 from secure_hfl.transport.channel import Channel
@@ -77,9 +76,9 @@ class HostSide:
         self._fusion = Fusion(bench.user, scheduler, models)
         self._offline: HostOfflineWork | None = None
 
-    def held(self) -> Mapping[str, str] | None:
+    def held(self) -> frozenset[str] | None:
         """This party's ids, now. None: it may ask about any, since who has labels only has nothing of new samples."""
-        return spelled(self.party.all_ids) if self.bench.user.is_feature_holder else None
+        return frozenset(self.party.all_ids) if self.bench.user.is_feature_holder else None
 
     @property
     def classes(self) -> tuple[str, ...] | None:

@@ -32,7 +32,6 @@ from secure_hfl.engine.psi_work import chunk_size
 from secure_hfl.errors import PeerTimeout, Stopped
 from secure_hfl.prediction.budget import PredictionBudget
 from secure_hfl.prediction.features import Rows
-from secure_hfl.prediction.outcome import normal
 from secure_hfl.prediction.party import PredictingParty
 from secure_hfl.ray_executor import executor_for
 
@@ -148,7 +147,7 @@ class OnlineCollaborator:
             self._link.run(self._rounds.refuse(np.array(spent)))
         else:
             features = self._rows_of(ids).features
-            digest = ids_digest(self._manifest.session, "batch", map(normal, ids))
+            digest = ids_digest(self._manifest.session, "batch", ids)
             if self._pads is not None:
                 self._pads.bind(digest)
             self._link.run(self._rounds.open(len(ids), digest))

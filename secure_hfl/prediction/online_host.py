@@ -9,7 +9,7 @@ request only.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from protocols.task.online_rounds import OnlineHostRounds
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.host_side import HostSide
-from secure_hfl.prediction.outcome import Predictions, Request, normal
+from secure_hfl.prediction.outcome import Predictions, Request
 from secure_hfl.prediction.party import ROWS, batches_of, rows_of
 
 BATCHES_AHEAD = 8
@@ -91,7 +91,7 @@ class OnlineHost:
         held: the Host's ids, as `HostSide.held`.
     """
 
-    def __init__(self, side: HostSide, held: Mapping[str, str] | None) -> None:
+    def __init__(self, side: HostSide, held: Container[str] | None) -> None:
         self._side, self._held = side, held
         self._rounds = OnlineHostRounds()
         self._places: dict[str, Places] = {}
@@ -233,7 +233,7 @@ class OnlineHost:
     def _ask(self, ids: Sequence[str]) -> dict[str, Any]:
         """A batch of rows: everybody's projections, or which rows it refuses."""
         self._side.wait_for_units(len(ids))
-        digest = ids_digest(self._manifest.session, "batch", map(normal, ids))
+        digest = ids_digest(self._manifest.session, "batch", ids)
 
         def rows(key: str) -> Steps[Any]:
             positions = np.array([self._places[key].at[each] for each in ids], np.int64)

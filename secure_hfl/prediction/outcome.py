@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
-import unicodedata
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from protocols.core.errors import MissingExtra
+from protocols.core.wording import plural
+from protocols.psi import normal_form
 from secure_hfl.errors import ConfigurationError
+from secure_hfl.prediction.id_files import check_parquet, is_parquet
 
-PARQUET = ".parquet"
 JOINT, ALONE = "joint", "fallback"
 
 
@@ -45,6 +44,13 @@ class Predictions:
     refused: frozenset[str] = field(default=frozenset(), repr=False)
     classes: tuple[str, ...] | None = None
     source: str = JOINT
+
+    def __post_init__(self) -> None:
+        if self.classes and self.width and len(self.classes) != max(2, self.width):
+            raise ConfigurationError(
+                f"class_names has {plural(len(self.classes), 'name')}, and a prediction "
+                f"{plural(self.width, 'output')}: name each, or both classes where one is the logit of class 1"
+            )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,22 +98,24 @@ class Predictions:
 
     def said(self, values: Sequence[float]) -> float | str:
         """What an output says: the name of its class, where classes have names, else as `prediction_of`."""
-        found = prediction_of(values)
-        return self.classes[int(found)] if self.classes else found
+        if not self.classes:
+            return prediction_of(values)
+        return self.classes[values.index(max(values)) if len(values) > 1 else int(values[0] > 0)]
 
     def status(self, sample: str) -> str:
         """Of an id of the request: "predicted", "missing", or "refused"."""
         return "predicted" if sample in self.at else "refused" if sample in self.refused else "missing"
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write a table: Parquet if the file's name ends so, else CSV. A new file is for its owner only (0600).
 
         Raises:
             MissingExtra: Parquet needs pyarrow.
             ConfigurationError: the file cannot be written.
         """
+        path = Path(path)
         try:
-            if path.suffix == PARQUET:
+            if is_parquet(path):
                 self._write_parquet(path)
             else:
                 with open(path, "w", newline="", encoding="utf-8", opener=_for_its_owner) as file:
@@ -137,47 +145,15 @@ def prediction_of(values: Sequence[float]) -> float:
     return values[0] if len(values) == 1 else values.index(max(values))
 
 
-def check_parquet() -> None:
-    """Raise `MissingExtra` unless Parquet files can be written and read here."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtra("Parquet files need pyarrow: pip install 'secure-hfl[parquet]', or use a .csv file")
-
-
-def read_ids(path: Path) -> list[str]:
-    """The ids in a file: the column "id" (or else the first) of a .csv or .parquet file; of others, every line.
-
-    Raises:
-        ConfigurationError: it cannot be read, or holds no id.
-    """
-    try:
-        if path.suffix == PARQUET:
-            ids = _parquet_ids(path)
-        elif path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = [row for row in csv.reader(file) if row]
-            at = rows[0].index("id") if rows and "id" in rows[0] else 0
-            ids = [row[at] for row in (rows[1:] if rows and "id" in rows[0] else rows)]
-        else:
-            ids = [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line]
-    except (OSError, UnicodeDecodeError, IndexError) as error:
-        raise ConfigurationError(f"{path} cannot be read as a list of ids: {error}") from error
-    if not ids:
-        raise ConfigurationError(f"{path} holds no id")
-    return ids
-
-
-def _parquet_ids(path: Path) -> list[str]:
-    check_parquet()
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    name = "id" if "id" in table.column_names else table.column_names[0]
-    return [str(each) for each in table.column(name).to_pylist()]
-
-
-def spelled(held: Sequence[str]) -> dict[str, str]:
-    """A party's ids, by the form in which PSI compares them."""
-    return {normal(each): each for each in held}
+def checked(ids: Iterable[str]) -> tuple[str, ...]:
+    """Ids that somebody asks for. Raises `ConfigurationError` unless they are texts."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ConfigurationError(f"ids to predict must be a list of texts, not {type(ids).__name__}")
+    listed = tuple(ids)
+    wrong = next((each for each in listed if not isinstance(each, str)), None)
+    if wrong is not None:
+        raise ConfigurationError(f"ids to predict must be a list of texts, not of {type(wrong).__name__}")
+    return listed
 
 
 class Request:
@@ -185,30 +161,27 @@ class Request:
 
     Args:
         ids: in any order, also repeated.
-        held: this party's own, as `spelled` gives them; None: it may ask about any.
+        held: this party's own; None: it may ask about any.
         party: its name.
         classes: names of the outputs, as `Predictions` has them.
 
     Attributes:
-        own: this party's spelling of each, by the spelling of the request; as PSI compares ids, by their NFC form.
+        own: the form in which parties compare ids, of each that this party holds.
         reasons: why others cannot be predicted.
     """
 
     def __init__(
         self,
         ids: Sequence[str],
-        held: Mapping[str, str] | None,
+        held: Container[str] | None,
         party: str,
         classes: tuple[str, ...] | None = None,
     ) -> None:
-        wrong = next((each for each in ids if not isinstance(each, str)), None)
-        if wrong is not None or isinstance(ids, str):
-            raise ConfigurationError(f"ids to predict must be a list of texts, not of {type(wrong or ids).__name__}")
-        self.ids = tuple(ids)
+        self.ids = checked(ids)
         self._classes = classes
-        known = spelled(ids) if held is None else held
-        self.own = {each: known[normal(each)] for each in ids if normal(each) in known}
-        self.reasons = {each: f"{party} does not hold it" for each in ids if each not in self.own}
+        known = {each: normal_form(each) for each in self.ids}
+        self.own = {each: own for each, own in known.items() if held is None or own in held}
+        self.reasons = {each: f"{party} does not hold it" for each in self.ids if each not in self.own}
 
     @property
     def asked(self) -> list[str]:
@@ -227,7 +200,7 @@ class Request:
         """The outcome.
 
         Args:
-            found: the ids, in this party's spelling, that were predicted.
+            found: the ids, in the form in which they are compared, that were predicted.
             outputs: of these.
             holders: which of the asked ids each collaborator holds.
             refusals: why some ids are held back, though they may be held.
@@ -241,8 +214,3 @@ class Request:
                 reasons[each] = held_back.get(own) or f"{', '.join(without) or 'somebody'} does not hold it"
         refused = frozenset(each for each, own in self.own.items() if own in held_back and each not in at)
         return Predictions(self.ids, outputs, at, reasons, labels, tuple(transcripts), refused, self._classes)
-
-
-def normal(sample: str) -> str:
-    """The form in which ids are compared."""
-    return sample if sample.isascii() else unicodedata.normalize("NFC", sample)

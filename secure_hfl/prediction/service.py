@@ -29,7 +29,7 @@ from secure_hfl.prediction.alone import PredictingAlone
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
 from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.prediction.online_host import OnlineHost
-from secure_hfl.prediction.outcome import Predictions
+from secure_hfl.prediction.outcome import Predictions, checked
 from secure_hfl.prediction.party import ROWS
 from secure_hfl.prediction.trained import Training
 from secure_hfl.transport.channel import Channel
@@ -143,8 +143,9 @@ class PredictionService:
 
         Raises:
             Unavailable: the service is stopping, or too many requests wait.
+            ConfigurationError: these are no ids.
         """
-        ticket = Ticket(tuple(ids))
+        ticket = Ticket(checked(ids))
         with self._changed:
             if self.is_stopping:
                 raise Unavailable("the service is stopping")

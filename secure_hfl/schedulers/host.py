@@ -229,7 +229,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         self,
         task_id: str = PLACEHOLDER,
         http: str = "127.0.0.1:8080",
-        token_file: Path | None = None,
+        token_file: Path | str | None = None,
         tls: tuple[Path | None, Path | None] = (None, None),
         allow_remote: bool = False,
         wait_seconds: float | None = None,
@@ -256,11 +256,11 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             except ModuleNotFoundError as error:
                 raise MissingExtra(f"--http needs {error.name}: pip install 'secure-hfl[http]'") from None
             service = prediction_service(self, task_id, fallback)
-            file = token_file or service.directory / "http.token"
+            file = Path(token_file or service.directory / "http.token")
             server = self._server = HttpServer(service, options_of(http, file, tls, allow_remote, wait_seconds))
             server.run()
 
-    def export(self, directory: Path, task_id: str = PLACEHOLDER, onnx: bool = False) -> list[Exported]:
+    def export(self, directory: Path | str, task_id: str = PLACEHOLDER, onnx: bool = False) -> list[Exported]:
         """Write the Host's models of a finished task: safetensors, programs of `torch.export`, and ONNX if asked for.
 
         Args:
@@ -275,7 +275,7 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
         """
         ensure_visible()
         with one_line_errors():
-            return export_host(self, task_id, directory, onnx)
+            return export_host(self, task_id, Path(directory), onnx)
 
     def is_task_finished(self) -> bool:
         """Asked after every round. By default true when the configured max rounds are reached."""

@@ -27,9 +27,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from protocols.core.errors import InvalidInput, SecureHflError
-from protocols.psi import check_ids
+from protocols.psi import check_ids, normal_form
 from secure_hfl.log import logger
-from secure_hfl.prediction.outcome import Predictions, normal
+from secure_hfl.prediction.outcome import Predictions
 from secure_hfl.prediction.service import WAIT_SECONDS, Unavailable
 from secure_hfl.serving.description import description
 from secure_hfl.serving.figures import CONTENT_TYPE, Figures
@@ -170,7 +170,7 @@ class Application:
         if not all(isinstance(each, str) for each in ids):
             raise Refusal(400, "bad-request", 'ids must be texts: "17", not 17')
         try:
-            check_ids(list({normal(each): None for each in ids}))
+            check_ids(list({normal_form(each): None for each in ids}))
         except InvalidInput as error:
             raise Refusal(400, "bad-request", str(error)) from None
         return ids

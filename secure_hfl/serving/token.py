@@ -61,6 +61,8 @@ def read_or_make(path: Path) -> Token:
             made = OsRandomness().bytes(TOKEN_BYTES).hex()
             write_private(path, made.encode() + b"\n")
             return Token(made, is_new=True)
+        if not path.is_file():
+            raise ConfigurationError(f"{path} cannot be used as the token's file: it is no file")
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise ConfigurationError(f"{path}: others than its owner have access to the token; run chmod 600 {path}")
         return Token(path.read_text("utf-8").strip())

@@ -1,13 +1,13 @@
-"""The column of ids: text exactly as it is written, so that "007" is not 7."""
+"""The column of ids: text as it is written, in Unicode's NFC, as parties compare ids; so "007" is not 7."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from typing import Any
 
 import pyarrow
 
+from protocols.psi import normal_form
 from secure_hfl.engine.id_forms import Forms
 from secure_hfl.errors import TableError
 from secure_hfl.tables import cells as read
@@ -16,9 +16,16 @@ from secure_hfl.tables.sources import open_source
 from secure_hfl.tables.spec import DEFAULT_MISSING
 
 
-def normal(sample: str) -> str:
-    """As ids are compared between parties: Unicode's NFC."""
-    return sample if sample.isascii() else unicodedata.normalize("NFC", sample)
+def texts_of(array: Any) -> list[str | None] | None:
+    """The ids of a column, as text; None if it has neither text nor whole numbers."""
+    if read.is_text(array.type):
+        array = read.to_text(array)
+    elif pyarrow.types.is_integer(array.type):
+        array = array.cast(pyarrow.string())
+    elif not pyarrow.types.is_null(array.type):
+        return None
+    values: list[str | None] = array.to_pylist()
+    return values
 
 
 class Ids:
@@ -30,7 +37,7 @@ class Ids:
 
     Attributes:
         found: the ids.
-        row_of: the row of each, by its form that is compared.
+        row_of: the row of each.
         absent, repeated: rows without an id, and with one that an earlier row has.
         type_name: of cells that are neither text nor whole numbers.
     """
@@ -45,25 +52,20 @@ class Ids:
 
     def add(self, array: Any) -> None:
         """Those of a batch."""
-        if read.is_text(array.type):
-            values = read.to_text(array).to_pylist()
-        elif pyarrow.types.is_integer(array.type):
-            values = array.cast(pyarrow.string()).to_pylist()
-        elif pyarrow.types.is_null(array.type):
-            values = [None] * len(array)
-        else:
+        values = texts_of(array)
+        if values is None:
             self.type_name = str(array.type)
             return
         for each in values:
             if each is None or each.strip() in self._missing or not each.strip():
                 self.absent += 1
                 continue
-            key = normal(each)
+            key = normal_form(each)
             if key in self.row_of:
                 self.repeated += 1
                 continue
             self.row_of[key] = len(self.found)
-            self.found.append(each)
+            self.found.append(key)
 
     def problems(self) -> list[Problem]:
         """What is wrong with them."""

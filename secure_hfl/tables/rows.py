@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from secure_hfl.errors import TableError
 from secure_hfl.tables import cells as read
-from secure_hfl.tables.ids import Ids, normal
+from secure_hfl.tables.ids import Ids
 from secure_hfl.tables.problems import Problem, cells, refuse
 from secure_hfl.tables.profile import number_text
 from secure_hfl.tables.sources import Source
@@ -180,7 +180,7 @@ class TableRows:
 
     def rows_of(self, ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Where these ids are. Raises `TableError` if some are not here."""
-        found = [self._row_of.get(normal(each), -1) for each in ids]
+        found = [self._row_of.get(each, -1) for each in ids]
         absent = sum(each < 0 for each in found)
         if absent:
             raise TableError(

@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from secure_hfl.tables.ids import normal
-
 _LABEL = b"secure-hfl table v1 "
 
 
@@ -24,7 +22,7 @@ def split_key(task_id: str) -> bytes:
 
 def place(key: bytes, sample: str) -> float:
     """A number in [0, 1), of an id."""
-    return int.from_bytes(hashlib.blake2b(normal(sample).encode(), digest_size=8, key=key).digest(), "big") / 2.0**64
+    return int.from_bytes(hashlib.blake2b(sample.encode(), digest_size=8, key=key).digest(), "big") / 2.0**64
 
 
 def split(key: bytes, ids: Collection[str], test_share: float) -> tuple[set[str], set[str]]:

@@ -66,6 +66,15 @@ def test_without_labels_there_is_nothing_to_evaluate() -> None:
         evaluate(predictions([[1.0]], ()))
     with pytest.raises(ConfigurationError, match="class numbers from 0 to 1"):
         evaluate(predictions([[1.0]], (2,)))
+    with pytest.raises(ConfigurationError, match=r"some are not whole.*class_names = \(\)"):
+        evaluate(predictions([[1.0]], (0.7,)))
+    for label, kind in ((None, "NoneType"), (torch.tensor([0, 1]), "Tensor"), ("ill", "str")):
+        with pytest.raises(ConfigurationError, match=f"one number as the label of a sample, not a {kind}"):
+            evaluate(predictions([[1.0]], (label,)))
+    with pytest.raises(ConfigurationError, match="some are not finite"):
+        evaluate_numbers(predictions([[1.0]], (math.nan,)))
+    with pytest.raises(ConfigurationError, match="has 2 outputs"):
+        evaluate_numbers(predictions([[1.0, 2.0]], (1.0,)))
 
 
 def test_numbers_are_evaluated_as_such_and_stand_in_a_card(parties: MemoryParties, tmp_path: Path) -> None:
