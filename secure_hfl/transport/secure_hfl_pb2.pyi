@@ -663,24 +663,28 @@ class TripleRequest(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., index: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class TripleOperand(_message.Message):
-    __slots__ = ("index", "product", "parts")
+    __slots__ = ("index", "count", "product", "parts")
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     index: int
+    count: int
     product: str
     parts: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, index: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., count: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class TripleProduct(_message.Message):
-    __slots__ = ("index", "product", "parts")
+    __slots__ = ("index", "count", "product", "parts")
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     index: int
+    count: int
     product: str
     parts: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, index: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., count: _Optional[int] = ..., product: _Optional[str] = ..., parts: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class MaskedShare(_message.Message):
     __slots__ = ("index", "version", "share")

@@ -103,8 +103,8 @@ def test_encrypted_schemes_do_as_plain_does(tmp_path: Path, scheme: str) -> None
     assert host.rows_shown == other.rows_shown == {COLLABORATOR: 96}
     assert sent(other, SHOWING[scheme]) == 3
     if scheme == "masked":
-        # A unit for each batch of the first round, and one for its check; the later rounds have none made.
-        assert host.messages["TripleProduct"]["received_messages"] == 4
+        # A unit for each batch of the first round, and one for its check, in one message; the later rounds have none.
+        assert host.messages["TripleProduct"]["received_messages"] == 1
     for name in ("StepGradient", "WeightGradient", "MaskedStep", "MaskedGradientFeatures", "StepSkipped"):
         assert name not in host.messages
     first, *later = (each.bytes_sent + each.bytes_received for each in host.rounds)

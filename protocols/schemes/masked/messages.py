@@ -40,7 +40,7 @@ from protocols.layer.messages import (
     layer_distance,
 )
 from protocols.layer.sizes import LaidOut
-from protocols.schemes.masked.triples import KINDS, PRODUCTS, mask_product
+from protocols.schemes.masked.triples import KINDS, MAX_TOGETHER, PRODUCTS, mask_product
 from protocols.wire.sizes import data, number, tensor
 
 MAX_INDEX = (1 << 63) - 1
@@ -76,8 +76,18 @@ def _piece_size(layer: LaidOut, recorded: Recorded) -> int:
     return _features_size(layer, recorded) + tensor((recorded[2], layer.width_out))
 
 
-def _triple_part(message: _TriplePart) -> Recorded:
-    return message.index, PRODUCTS.index(message.product)
+def _triple_parts(message: _TripleParts) -> Recorded:
+    return message.index, len(PRODUCTS) * (message.count - 1) + PRODUCTS.index(message.product)
+
+
+def triples_of(recorded: Recorded) -> tuple[int, int, int]:
+    """The first triple, their number, and the product, in the order of `PRODUCTS`.
+
+    As one number, the last two are what entries of protocol version 2 say of messages about one triple.
+    """
+    index, number_of_product = recorded
+    more, product = divmod(number_of_product, len(PRODUCTS))
+    return index, more + 1, product
 
 
 def _triple_shape(layer: LaidOut, product: int) -> MatrixShape:
@@ -89,15 +99,17 @@ def _triple_shape(layer: LaidOut, product: int) -> MatrixShape:
 
 
 def _triple_size(layer: LaidOut, recorded: Recorded, ciphertexts: Callable[[MatrixShape], int]) -> int:
-    index, product = recorded
+    index, count, product = triples_of(recorded)
+    if count > MAX_TOGETHER:
+        raise InvalidInput(f"products of {count} triples in one message")
     shape = _triple_shape(layer, product)
     size = layer.once((ciphertexts.__name__, product), lambda: ciphertexts(shape))
-    return size + number(index) + data(len(PRODUCTS[product]))
+    return count * size + number(index) + number(count) + data(len(PRODUCTS[product]))
 
 
 def _triple_distance(layer: LaidOut, recorded: Recorded) -> Distance:
-    product = recorded[1]
-    return layer.once(("distance", product), lambda: layer.sizes.distance(_triple_shape(layer, product)))
+    _, count, product = triples_of(recorded)
+    return layer.once(("distance", product), lambda: layer.sizes.distance(_triple_shape(layer, product))) * count
 
 
 class _RingMessage(Message):
@@ -132,31 +144,39 @@ class TripleRequest(Message):
 
 
 @dataclass(frozen=True)
-class _TriplePart(Message):
-    """Ciphertexts of one product of one triple."""
+class _TripleParts(Message):
+    """Ciphertexts of one product of `count` triples that follow each other, as many of each, triple by triple."""
 
     index: Uint64
+    count: Uint32
     product: str
     parts: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
         self.require_int("index", 0, MAX_INDEX)
+        self.require_int("count", 1, MAX_TOGETHER)
         self.require(self.product in PRODUCTS, f"product must be one of {', '.join(PRODUCTS)}")
         self.require(isinstance(self.parts, tuple), "parts must be a tuple")
         self.require(1 <= len(self.parts) <= MAX_PARTS, f"1 to {MAX_PARTS} ciphertexts, not {len(self.parts)}")
+        self.require(len(self.parts) % self.count == 0, f"{self.count} triples have as many ciphertexts each")
         self.require(all(isinstance(part, bytes) and part for part in self.parts), "ciphertexts are not empty")
+
+    def of(self, position: int) -> tuple[bytes, ...]:
+        """Those of one triple; `position` counts the message's triples from 0."""
+        each = len(self.parts) // self.count
+        return self.parts[position * each : (position + 1) * each]
 
 
 @wire(
     73,
     ledger=ciphertext("whoever holds the sender's key", SEMANTIC + " It hides a uniform mask."),
-    recorded=("index", "product"),
-    record=_triple_part,
+    recorded=("index", "count and product"),
+    record=_triple_parts,
     bounds=layer_bounds(lambda layer, recorded: _triple_size(layer, recorded, layer.sizes.operand)),
 )
 @dataclass(frozen=True)
-class TripleOperand(_TriplePart):
-    """The sender's uniform mask, under its own key.
+class TripleOperand(_TripleParts):
+    """The sender's uniform masks, under its own key.
 
     **Leaks** nothing.
     """
@@ -165,16 +185,16 @@ class TripleOperand(_TriplePart):
 @wire(
     74,
     ledger=ciphertext("whoever holds the receiver's key", FLOODED + " What it decrypts to is a uniform share."),
-    recorded=("index", "product"),
-    record=_triple_part,
+    recorded=("index", "count and product"),
+    record=_triple_parts,
     bounds=layer_bounds(lambda layer, recorded: _triple_size(layer, recorded, layer.sizes.reply)),
     distance=layer_distance(_triple_distance),
 )
 @dataclass(frozen=True)
-class TripleProduct(_TriplePart):
-    """The product of the receiver's mask with the sender's, less the sender's uniform share; under the receiver's key.
+class TripleProduct(_TripleParts):
+    """Products of the receiver's mask with the sender's, less the sender's uniform share; under the receiver's key.
 
-    **Leaks** nothing: the receiver's share is uniform.
+    **Leaks** nothing: the receiver's shares are uniform.
     """
 
 

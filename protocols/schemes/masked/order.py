@@ -15,7 +15,7 @@ counts triples, and what each request brings: every mask serves once.
 
 from __future__ import annotations
 
-from collections import deque
+from dataclasses import dataclass
 from enum import auto
 
 from protocols.core.envelope import Phase
@@ -41,6 +41,7 @@ from protocols.schemes.masked.messages import (
     TripleOperand,
     TripleProduct,
     TripleRequest,
+    triples_of,
 )
 from protocols.schemes.masked.triples import KINDS, TRAIN
 from protocols.task.scheme_order import (
@@ -119,6 +120,35 @@ MASKS = {
 """Which one-time mask of its triple a message uses up; its `index` says whose triple, and each serves once."""
 
 
+@dataclass
+class _Making:
+    """How far one sender is with the triples of a request, which go a few together.
+
+    Attributes:
+        messages: about every few: type and product.
+        start, end: the next of the triples, and the one behind the last.
+        together: those that are under way.
+        said: how many of the messages about them.
+    """
+
+    messages: list[tuple[MessageType, int]]
+    start: int
+    end: int
+    together: int = 0
+    said: int = 0
+
+    def takes(self, message_type: MessageType, product: int, index: int, count: int) -> bool:
+        """Whether this message comes next; then it has come."""
+        if self.start == self.end or (message_type, product, index) != (*self.messages[self.said], self.start):
+            return False
+        if not (count == self.together if self.said else 1 <= count <= self.end - index):
+            return False
+        self.together, self.said = count, self.said + 1
+        if self.said == len(self.messages):
+            self.start, self.said = index + count, 0
+        return True
+
+
 class MaskedRules(SchemeRules):
     """Counts the masks that were used, and the triples that were asked for and made."""
 
@@ -126,8 +156,9 @@ class MaskedRules(SchemeRules):
         self._used: dict[tuple[str, int], int] = {}
         self._shares = 0
         self._made = [0] * len(KINDS)
-        self._owed: dict[Sender, deque[tuple[MessageType, Recorded]]] = {sender: deque() for sender in Sender}
-        self._operands: dict[Sender, Recorded] = {}
+        # Of the last request: how far each sender is, and behind which triple each one's operands of a product end.
+        self._making: dict[Sender, _Making] = {}
+        self._operands: dict[tuple[Sender, int], int] = {}
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
@@ -151,35 +182,39 @@ class MaskedRules(SchemeRules):
     def check_offline(self, sender: Sender, message_type: MessageType, recorded: Recorded) -> None:
         """See the base."""
         if message_type is TripleRequest:
-            self._ask(recorded)
-        elif not self._owed[sender] or self._owed[sender].popleft() != (message_type, recorded):
+            return self._ask(recorded)
+        making, (index, count, product) = self._making.get(sender), triples_of(recorded)
+        if making is None or not making.takes(message_type, product, index, count):
             refuse(sender, message_type, "it is not the next of the one-time masks that the host has asked for")
-        elif message_type is TripleOperand:
-            self._operands[sender] = recorded
-        elif recorded > self._operands.get(sender.other, ()):
+        end = index + count
+        if message_type is TripleOperand:
+            self._operands[sender, product] = end
+        elif self._operands[sender.other, product] < end:
             refuse(sender, message_type, "it answers a TripleOperand that had not come")
+        return None
 
     def _ask(self, recorded: Recorded) -> None:
         kind, index, count = recorded
-        if any(self._owed.values()):
+        if not self._is_made:
             raise MessageOutOfOrder("TripleRequest came before the masks that were asked for were made")
         if kind >= len(KINDS) or index != self._made[kind] or not 1 <= count <= MAX_COUNT:
             raise MessageOutOfOrder(f"TripleRequest is of {count} triples from {index} on, not of the next ones")
         self._made[kind] += count
-        self._operands.clear()
         # The collaborator evaluates the first products, the host that of the feature gradient (pool.py).
-        is_train = KINDS[kind] == TRAIN
-        by_collaborator = range(2 if is_train else 1)
-        by_host = (2,) if is_train else ()
-        for at in range(index, index + count):
-            self._owed[H] += [(TripleOperand, (at, product)) for product in by_collaborator]
-            self._owed[H] += [(TripleProduct, (at, product)) for product in by_host]
-            self._owed[C] += [(TripleOperand, (at, product)) for product in by_host]
-            self._owed[C] += [(TripleProduct, (at, product)) for product in by_collaborator]
+        evaluators = (C, C, H) if KINDS[kind] == TRAIN else (C,)
+        self._operands = {(each.other, product): 0 for product, each in enumerate(evaluators)}
+        for sender in Sender:
+            owned = [(TripleOperand, product) for product, each in enumerate(evaluators) if each is not sender]
+            own = [(TripleProduct, product) for product, each in enumerate(evaluators) if each is sender]
+            self._making[sender] = _Making([*owned, *own], index, index + count)
+
+    @property
+    def _is_made(self) -> bool:
+        return all(making.start == making.end for making in self._making.values())
 
     def check_finished(self) -> None:
         """See the base."""
-        if any(self._owed.values()):
+        if not self._is_made:
             raise MessageOutOfOrder("one-time masks were asked for and not made to the end")
 
 

@@ -2,14 +2,15 @@
 
     collaborator (key C)                           host (key H)
                              <------------------   TripleRequest(kind, index, count)
-    for each triple          <------------------   TripleOperand [M^T]_H, [G]_H            G, D, N: kind "train"
+    for every few triples    <------------------   TripleOperand [M^T]_H, [G]_H            G, D, N: kind "train"
     TripleOperand [N]_C      ------------------>                                           D, N: if trainable
                              <------------------   TripleProduct [D N - Q_H]_C
     TripleProduct [A M^T - P_C]_H, [A'^T G - T_C^T]_H  --->
 
 The masks A, A', N, M, G, D and the evaluators' shares P_C, T_C, Q_H are uniform in Z_{2^59}, expanded from a fresh seed
 for each triple. Both factors of a product fill the ring, so the backend's parameter set must be made for it
-(`protocols.he.parameters.TRIPLES`). While the collaborator multiplies, the host encrypts for the next triple.
+(`protocols.he.parameters.TRIPLES`). A message has one product of `TripleShapes.together` triples. While the
+collaborator multiplies, the host encrypts for the next ones.
 
 The collaborator stores a triple before it sends the last message about it, and the host when it has that message: what
 the host has in stock, the collaborator has too. One thread may run `generate` or `serve` while another takes.
@@ -23,16 +24,33 @@ AHE (CANS 2019) for making them with encryption; packing and flooding: protocols
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from typing import TypeVar
 
 from protocols.core.errors import InvalidInput, LimitExceeded, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
 from protocols.core.randomness import OsRandomness, expand
-from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.steps import Answer, Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
 from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, most_units
 from protocols.layer.shapes import Ring, negative
 from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
+
+_Masks = dict[str, Ring]
+"""One party's masks of one triple, by product."""
+
+P = TypeVar("P", TripleOperand, TripleProduct)
+
+
+@dataclass(frozen=True, repr=False)
+class _Making:
+    """A triple that is being made: its masks, and the halves that are done."""
+
+    masks: _Masks
+    halves: dict[str, Half] = field(default_factory=dict)
 
 
 class _Triples:
@@ -87,45 +105,77 @@ class _Triples:
         except IndexError:
             raise self._exhausted(kind, 1) from None
 
-    def _store(self, kind: str, index: int, halves: dict[str, Half]) -> None:
-        self._made[kind] = index + 1
-        self._stock[kind].append(Triple(index, halves))
-
     def _split(self, kind: str) -> tuple[list[Product], list[Product]]:
         """The products that we own the operand of, and those that we evaluate."""
         products = self._shapes.products(kind)
         owned = [product for product in products if product.host_evaluates != self._is_host]
         return owned, [product for product in products if product.host_evaluates == self._is_host]
 
-    def _draw(self, kind: str) -> dict[str, Ring]:
-        """Fresh masks for one triple."""
-        stream = expand(OsRandomness().seed())
-        return {
-            product.name: stream.ring(product.host_mask if self._is_host else product.collaborator_mask, RING_BITS)
-            for product in self._shapes.products(kind)
-        }
+    def _groups(self, first: int, count: int) -> list[range]:
+        """The triples of a request, as many together as go in one message."""
+        step, end = self._shapes.together, first + count
+        return [range(start, min(start + step, end)) for start in range(first, end, step)]
 
-    def _encrypt(self, index: int, product: Product, mask: Ring) -> TripleOperand:
-        return TripleOperand(index, product.name, self._secret.encrypt(product.operand(mask), product.shape).parts)
+    def _draw(self, kind: str, group: range) -> list[_Masks]:
+        """Fresh masks for every triple of a group."""
+        return [self._masks(kind) for _ in group]
 
-    def _evaluate(self, index: int, product: Product, mask: Ring, message: TripleOperand) -> tuple[TripleProduct, Half]:
-        """The owner's encrypted share, and our half."""
-        shape = product.shape
-        operand = self._public.load_operand(_parts(message, index, product), shape)
+    def _masks(self, kind: str) -> _Masks:
+        products = self._shapes.products(kind)
+        shapes = [product.host_mask if self._is_host else product.collaborator_mask for product in products]
+        drawn = expand(OsRandomness().seed()).ring((sum(rows * columns for rows, columns in shapes),), RING_BITS)
+        masks, at = {}, 0
+        for product, (rows, columns) in zip(products, shapes, strict=True):
+            masks[product.name] = drawn[at : at + rows * columns].reshape(rows, columns)
+            at += rows * columns
+        return masks
+
+    def _send_operands(self, kind: str, group: range) -> Steps[list[_Masks]]:
+        masks = self._draw(kind, group)
+        for product in self._split(kind)[0]:
+            bundles = (self._secret.encrypt(product.operand(each[product.name]), product.shape) for each in masks)
+            yield Send(TripleOperand(group.start, len(group), product.name, _joined(bundles)))
+        return masks
+
+    def _evaluate(self, group: range, product: Product, making: list[_Making]) -> Steps[TripleProduct]:
+        """The owner's encrypted shares, when its operands have come; our halves."""
+        operands = _about((yield Receive(TripleOperand)), TripleOperand, group, product)
+        replies = [self._multiply(product, each, operands.of(at)) for at, each in enumerate(making)]
+        return TripleProduct(group.start, len(group), product.name, _joined(replies))
+
+    def _multiply(self, product: Product, making: _Making, parts: tuple[bytes, ...]) -> CiphertextBundle:
+        shape, mask = product.shape, making.masks[product.name]
+        operand = self._public.load_operand(CiphertextBundle(parts), shape)
         share = expand(OsRandomness().seed()).ring((shape.m, shape.n), RING_BITS)
-        reply = self._public.multiply_add(product.factor(mask), operand, negative(share), shape)
-        return TripleProduct(index, product.name, reply.parts), Half(mask, product.result(share))
+        making.halves[product.name] = Half(mask, product.result(share))
+        return self._public.multiply_add(product.factor(mask), operand, negative(share), shape)
 
-    def _decrypt(self, index: int, product: Product, mask: Ring, message: TripleProduct) -> Half:
-        share = self._secret.decrypt(_parts(message, index, product), product.shape)
-        return Half(mask, product.result(share))
+    def _decrypt(self, group: range, product: Product, making: list[_Making]) -> Steps[None]:
+        """Our halves of a product that we own the operands of, when the answer has come."""
+        answer = _about((yield Receive(TripleProduct)), TripleProduct, group, product)
+        for at, each in enumerate(making):
+            share = self._secret.decrypt(CiphertextBundle(answer.of(at)), product.shape)
+            each.halves[product.name] = Half(each.masks[product.name], product.result(share))
+
+    def _store(self, kind: str, index: int, halves: dict[str, Half]) -> None:
+        self._made[kind] = index + 1
+        self._stock[kind].append(Triple(index, halves))
 
 
-def _parts(message: TripleOperand | TripleProduct, index: int, product: Product) -> CiphertextBundle:
-    if (message.index, message.product) != (index, product.name):
-        is_of, name = f"triple {message.index}'s {message.product}", type(message).__name__
-        raise MalformedMessage(f"{name} is of {is_of}, not of {index}'s {product.name}")
-    return CiphertextBundle(message.parts)
+def _joined(bundles: Iterable[CiphertextBundle]) -> tuple[bytes, ...]:
+    return tuple(chain.from_iterable(bundle.parts for bundle in bundles))
+
+
+def _about(message: Answer, kind: type[P], group: range, product: Product) -> P:
+    """A message about a product of these triples. Raises `MalformedMessage` if it is about others."""
+    parts = received(message, kind)
+    got, wanted = (parts.index, parts.count, parts.product), (group.start, len(group), product.name)
+    if got != wanted:
+        raise MalformedMessage(
+            f"{kind.__name__} is of {parts.product} of {parts.count} triples from {parts.index} on, not of "
+            f"{product.name} of {len(group)} from {group.start} on"
+        )
+    return parts
 
 
 class HostTriples(_Triples):
@@ -145,25 +195,19 @@ class HostTriples(_Triples):
         first = self._made[kind]
         yield Send(TripleRequest(kind, first, count))
         owned, evaluated = self._split(kind)
-        masks = yield from self._send_operands(kind, first)
-        for index in range(first, first + count):
-            halves = {}
+        groups = self._groups(first, count)
+        masks = yield from self._send_operands(kind, groups[0])
+        for group, following in zip_longest(groups, groups[1:]):
+            making = [_Making(each) for each in masks]
             for product in evaluated:
-                operand = received((yield Receive(TripleOperand)), TripleOperand)
-                reply, halves[product.name] = self._evaluate(index, product, masks[product.name], operand)
+                reply = yield from self._evaluate(group, product, making)
                 yield Send(reply)
-            following = (yield from self._send_operands(kind, index + 1)) if index + 1 < first + count else {}
+            if following:
+                masks = yield from self._send_operands(kind, following)
             for product in owned:
-                answer = received((yield Receive(TripleProduct)), TripleProduct)
-                halves[product.name] = self._decrypt(index, product, masks[product.name], answer)
-            self._store(kind, index, halves)
-            masks = following
-
-    def _send_operands(self, kind: str, index: int) -> Steps[dict[str, Ring]]:
-        masks = self._draw(kind)
-        for product in self._split(kind)[0]:
-            yield Send(self._encrypt(index, product, masks[product.name]))
-        return masks
+                yield from self._decrypt(group, product, making)
+            for index, each in zip(group, making, strict=True):
+                self._store(kind, index, each.halves)
 
 
 class CollaboratorTriples(_Triples):
@@ -186,18 +230,15 @@ class CollaboratorTriples(_Triples):
             raise MalformedMessage(f"TripleRequest is of {kind} triple {request.index}; the next here is {expected}")
         self._check_stock(kind, request.count)
         owned, evaluated = self._split(kind)
-        for index in range(request.index, request.index + request.count):
-            masks, halves, replies = self._draw(kind), {}, []
-            for product in owned:
-                yield Send(self._encrypt(index, product, masks[product.name]))
+        for group in self._groups(request.index, request.count):
+            masks = yield from self._send_operands(kind, group)
+            making, replies = [_Making(each) for each in masks], []
             for product in evaluated:
-                operand = received((yield Receive(TripleOperand)), TripleOperand)
-                reply, halves[product.name] = self._evaluate(index, product, masks[product.name], operand)
-                replies.append(reply)
+                replies.append((yield from self._evaluate(group, product, making)))
             for product in owned:
-                answer = received((yield Receive(TripleProduct)), TripleProduct)
-                halves[product.name] = self._decrypt(index, product, masks[product.name], answer)
-            self._store(kind, index, halves)
+                yield from self._decrypt(group, product, making)
+            for index, each in zip(group, making, strict=True):
+                self._store(kind, index, each.halves)
             for reply in replies:
                 yield Send(reply)
 

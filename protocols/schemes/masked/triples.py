@@ -30,6 +30,11 @@ KINDS = (TRAIN, TEST)
 PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT = "projection", "weight_gradient", "feature_gradient"
 PRODUCTS = (PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT)
 
+MAX_TOGETHER = 4
+"""Triples whose ciphertexts of one product go in one message, at most: each costs both sides turns of their threads."""
+TOGETHER_BYTES = 1 << 20
+"""Of their masks and shares; ciphertexts of small triples take a few times as much."""
+
 
 def kind_of(training: bool) -> str:
     """The kind of triple that a batch takes."""
@@ -107,6 +112,7 @@ class TripleShapes:
 
     Attributes:
         bytes_per_triple: memory that one party's halves take, about.
+        together: how many triples' ciphertexts of one product go in one message.
 
     Raises:
         InvalidInput: there is no layer, or a product is too large for the backend.
@@ -135,7 +141,9 @@ class TripleShapes:
             backend.check(product.shape)
         self._products = tuple(products)
         # Masks and shares of the three products.
-        self.bytes_per_triple = 8 * (4 * rows * (d + o) + 4 * d * o)
+        numbers = 8 * (4 * rows * (d + o) + 4 * d * o)
+        self.together = max(1, min(MAX_TOGETHER, TOGETHER_BYTES // numbers))
+        self.bytes_per_triple = numbers
 
     def products(self, kind: str) -> tuple[Product, ...]:
         """What a triple of this kind consists of. Raises `InvalidInput` for an unknown kind."""

@@ -16,8 +16,8 @@ RING = np.full((2, 3), (1 << 59) - 1, np.uint64)
 VECTOR = RING[0].copy()
 GOOD: dict[str, Message] = {
     "request": m.TripleRequest("train", 0, 1),
-    "operand": m.TripleOperand(0, "projection", (b"x",)),
-    "product": m.TripleProduct(0, "weight_gradient", (b"x", b"y")),
+    "operand": m.TripleOperand(0, 1, "projection", (b"x",)),
+    "product": m.TripleProduct(0, 2, "weight_gradient", (b"x", b"y")),
     "share": m.MaskedShare(0, 0, RING),
     "features": m.MaskedFeatures(0, 0, RING, RING[:, :1].copy()),
     "gradient features": m.MaskedGradientFeatures(0, 0, RING),
@@ -42,6 +42,7 @@ BAD_PARTS: tuple[Any, ...] = ((), [b"x"], (b"",), ("x",), b"x", None, (b"x",) * 
 CASES: list[tuple[str, str, Any]] = [
     *(("request", "kind", bad) for bad in ("", "Train", "training", 1, None)),
     *(("request", "count", bad) for bad in (0, (1 << 10) + 1, True, None)),
+    *((name, "count", bad) for name in ("operand", "product") for bad in (0, 3, 5, True, None)),
     *((name, "index", bad) for name in GOOD for bad in BAD_COUNTS if name != "check"),
     *((name, "product", bad) for name in ("operand", "product") for bad in ("", "forward", 0, None)),
     *((name, "parts", bad) for name in ("operand", "product") for bad in BAD_PARTS),

@@ -19,7 +19,7 @@ from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import add
 from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
-from protocols.schemes.masked.triples import TEST, TRAIN, Triple, TripleShapes
+from protocols.schemes.masked.triples import MAX_TOGETHER, TEST, TRAIN, Triple, TripleShapes
 from tests.protocols.he.bfv_helpers import backend, secret
 from tests.protocols.he.elsewhere import Elsewhere
 from tests.protocols.schemes.masked.helpers import altered, answering, layer_spec, pools, product_of
@@ -74,6 +74,23 @@ def test_a_frozen_model_has_no_triples_for_its_gradient() -> None:
     }
 
 
+def test_ciphertexts_of_a_few_triples_go_together() -> None:
+    host, collaborator = pools(layer_spec(2, 2, 2))
+    count = MAX_TOGETHER + 1
+    talk = pump(host.generate(TRAIN, count), answering(collaborator))
+    operands = [message for message in talk.from_right if isinstance(message, TripleOperand)]
+    assert [(each.index, each.count, len(each.parts)) for each in operands] == [
+        (0, MAX_TOGETHER, MAX_TOGETHER),
+        (MAX_TOGETHER, 1, 1),
+    ]
+    for _ in range(count):
+        check(host.take(TRAIN), collaborator.take(TRAIN))
+
+
+def test_triples_of_a_wide_layer_go_one_by_one() -> None:
+    assert TripleShapes(layer_spec(128, 128, 128), backend(TRIPLES)).together == 1
+
+
 def test_masks_and_shares_are_fresh_everywhere() -> None:
     """Every mask and share of every triple, of both parties and two runs, has entries that occur once."""
     seen: list[int] = []
@@ -110,9 +127,10 @@ def test_the_collaborator_has_every_triple_that_the_host_has() -> None:
         stocks.append((host.stock(TRAIN), collaborator.stock(TRAIN)))
         return message
 
-    pump(altered(host.generate(TRAIN, 3), watch), altered(answering(collaborator), watch))
+    count = 2 * MAX_TOGETHER + 1
+    pump(altered(host.generate(TRAIN, count), watch), altered(answering(collaborator), watch))
     assert all(ours <= theirs for ours, theirs in stocks)
-    assert max(ours for ours, _ in stocks) == 2
+    assert max(ours for ours, _ in stocks) == 2 * MAX_TOGETHER
 
 
 def test_one_thread_makes_while_another_takes() -> None:
@@ -157,6 +175,10 @@ def one_more(message: Message) -> Message:
     return replace(message, parts=(*parts, parts[-1]))  # type: ignore[call-arg]
 
 
+def wrong_count(message: Message) -> Message:
+    return replace(message, count=2, parts=2 * message.parts)  # type: ignore[attr-defined,call-arg]
+
+
 @pytest.mark.parametrize("from_host", [True, False])
 @pytest.mark.parametrize("kind", [TripleOperand, TripleProduct])
 @pytest.mark.parametrize(
@@ -164,6 +186,7 @@ def one_more(message: Message) -> Message:
     [
         (wrong_index, MalformedMessage),
         (wrong_product, MalformedMessage),
+        (wrong_count, MalformedMessage),
         (cut_short, InvalidCiphertext),
         (one_more, InvalidCiphertext),
     ],
@@ -195,7 +218,7 @@ def test_the_own_operand_sent_back_is_refused() -> None:
     next(steps)
     operand = next(step.message for step in sent if getattr(step.message, "product", "") == "projection")  # type: ignore[union-attr]
     with pytest.raises(InvalidCiphertext, match="another key"):
-        steps.send(TripleOperand(0, "feature_gradient", operand.parts))  # type: ignore[attr-defined]
+        steps.send(TripleOperand(0, 1, "feature_gradient", operand.parts))  # type: ignore[attr-defined]
 
 
 def test_bad_arguments_are_refused() -> None:
