@@ -166,12 +166,11 @@ class UserCode:
 
 def _check_form(ids: list[str]) -> None:
     """PSI takes two forms of an id for one. Code that sorts ids, or looks rows up by them, does not."""
-    odd = sum(isinstance(each, str) and not each.isascii() and normal_form(each) != each for each in ids)
-    if odd:
+    if any(isinstance(each, str) and not each.isascii() and normal_form(each) != each for each in ids):
         raise InvalidInput(
-            f"load_local_ids: {plural(odd, 'id')} or more not in Unicode's form NFC, by which parties compare ids. "
-            "Code that sorts them would give each party another order: return unicodedata.normalize('NFC', id) for "
-            "each, and look rows up by that"
+            "load_local_ids: some ids are not in Unicode's form NFC, by which parties compare ids. Code that sorts "
+            "them would give each party another order: return unicodedata.normalize('NFC', id) for each, and look rows "
+            "up by that"
         )
 
 

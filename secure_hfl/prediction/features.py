@@ -164,7 +164,7 @@ class PredictionFeatures:
         return _checked(
             name,
             tuple(ids),
-            torch.cat([each[1] for each in found]),
+            _joined([each[1] for each in found], name),
             tuple(label for each in found for label in each[2]),
         )
 
@@ -186,9 +186,9 @@ class PredictionFeatures:
             rows = check_features(name, part).detach().to("cpu", torch.float32)
             features.append(rows)
             for each in some:
-                labels += list(each) if len(each) == len(rows) else [None] * len(rows)
+                labels += _one_for_each(each, len(rows))
             named += [str(each) for each in self._user.take_confirmed_ids() or ()]
-        together = torch.cat(features) if features else torch.empty(0, 0)
+        together = _joined(features, name) if features else torch.empty(0, 0)
         return (named if len(named) == len(together) and named else None), together, tuple(labels)
 
     def _each(self, name: str, iterator: Iterator[Any]) -> Iterator[Any]:
@@ -199,6 +199,23 @@ class PredictionFeatures:
             if batch is end:
                 return
             yield batch
+
+
+def _one_for_each(labels: Any, count: int) -> list[Any]:
+    """What stands beside so many rows, where it is one label for each; else nothing for each."""
+    try:
+        found = list(labels)
+    except TypeError:  # it has no parts
+        found = []
+    return found if len(found) == count else [None] * count
+
+
+def _joined(parts: Sequence[torch.Tensor], name: str) -> torch.Tensor:
+    """Rows of several batches. Raises `UserCodeError` if they are not equally wide."""
+    widths = sorted({part.shape[1] for part in parts if len(part)})
+    if len(widths) > 1:
+        raise UserCodeError(f"features of {name} are {' and '.join(map(str, widths))} wide, and must be equally wide")
+    return torch.cat([part for part in parts if len(part)] or list(parts[:1]))
 
 
 def _is_one_like(rows: torch.Tensor, row: torch.Tensor) -> bool:
@@ -218,7 +235,7 @@ def _checked(name: str, ids: tuple[str, ...], features: torch.Tensor, labels: tu
 
 def _in_order(ids: Sequence[str], parts: Sequence[Rows]) -> Rows:
     at = {sample: number for number, sample in enumerate(sample for part in parts for sample in part.ids)}
-    features = torch.cat([part.features for part in parts])
+    features = _joined([part.features for part in parts], "iterate_train_feature and iterate_test_feature")
     labels = [label for part in parts for label in part.labels]
     order = [at[each] for each in ids]
     has_labels = len(labels) == len(features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -97,10 +98,15 @@ class Predictions:
             yield [sample, "predicted", "", self.said(values), *values, *source]
 
     def said(self, values: Sequence[float]) -> float | str:
-        """What an output says: the name of its class, where classes have names, else as `prediction_of`."""
-        if not self.classes:
-            return prediction_of(values)
-        return self.classes[values.index(max(values)) if len(values) > 1 else int(values[0] > 0)]
+        """What an output says: the number of its largest value, or that class's name; or the value itself where there
+        is one only and no name. No number where a value is none: whatever it is compared with would come out first.
+        """
+        if any(map(math.isnan, values)):
+            return math.nan
+        if len(values) > 1:
+            found = values.index(max(values))
+            return self.classes[found] if self.classes else found
+        return self.classes[int(values[0] > 0)] if self.classes else values[0]
 
     def status(self, sample: str) -> str:
         """Of an id of the request: "predicted", "missing", or "refused"."""
@@ -138,11 +144,6 @@ class Predictions:
 
 def _for_its_owner(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def prediction_of(values: Sequence[float]) -> float:
-    """What an output says: the number of the largest value, or the value itself where there is one only."""
-    return values[0] if len(values) == 1 else values.index(max(values))
 
 
 def checked(ids: Iterable[str]) -> tuple[str, ...]:

@@ -111,7 +111,7 @@ def test_accents_in_two_ways_are_refused_before_anything_is_sent(tmp_path: Path)
     """PSI takes both for one id. Code that sorts ids, as the README's does, would pair the wrong rows."""
     ids = [str(number) for number in range(32, 128)] + ["cafe\u0301", "caf\u00e9s"]
     _, error = findings(TinyCollaborator(Case(index=1, ids=ids)))
-    assert "1 id or more not in Unicode's form NFC" in str(error)
+    assert "some ids are not in Unicode's form NFC" in str(error)
     parties = MemoryParties(tmp_path, cases={COLLABORATOR: {"ids": ids}})
     parties.execute()
     assert "return unicodedata.normalize('NFC', id) for each" in str(parties.errors[COLLABORATOR])

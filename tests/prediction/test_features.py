@@ -107,9 +107,21 @@ def test_an_iterator_of_the_users_own_is_taken_at_its_word() -> None:
             ["1", "2"],
             "not yield one and the same row for one",
         ),
+        (Scheduler(change=lambda x: x[:, : len(x) % 2 + 1]), list("12345"), "are 1 and 2 wide"),
     ],
-    ids=["drops the last batch", "augments at random"],
+    ids=["drops the last batch", "augments at random", "yields other widths"],
 )
 def test_iterators_that_cannot_be_used_are_told_so(scheduler: Scheduler, ids: list[str], said: str) -> None:
     with pytest.raises(UserCodeError, match=said):
         features_of(scheduler).of(ids)
+
+
+@pytest.mark.parametrize("labels", [None, 7, torch.tensor(7), [1, 2, 3, 4, 5, 6]], ids=["none", "one", "0-d", "six"])
+def test_what_is_no_label_for_each_row_is_none(labels: Any) -> None:
+    class Other(Scheduler):
+        has_prediction_features = True
+
+        def iterate_prediction_feature(self, feature_model: nn.Module, ids: list[Any]) -> Iterator[Any]:
+            yield torch.tensor([row(int(each)) for each in ids]), labels
+
+    assert features_of(Other()).of(["9", "4"]).labels == (None, None)

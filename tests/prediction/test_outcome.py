@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -116,12 +118,14 @@ def test_a_host_that_has_labels_only_asks_for_ids_in_the_form_that_all_compare()
 
 
 def test_classes_have_a_name_each_or_two_for_one_logit() -> None:
-    def said(*outputs: float, names: tuple[str, ...]) -> object:
+    def said(*outputs: float, names: tuple[str, ...]) -> Any:
         found = Predictions(("a",), torch.tensor([outputs]), {"a": 0}, {}, classes=names)
         return next(found.rows())[3]
 
     assert said(1.0, 3.0, names=("well", "ill")) == "ill"
     assert [said(value, names=("well", "ill")) for value in (-0.5, 0.5)] == ["well", "ill"]
     assert said(2.5, names=()) == 2.5
+    assert said(-math.inf, 0.0, names=()) == 1
+    assert all(math.isnan(said(math.nan, 1.0, names=names)) for names in ((), ("well", "ill")))
     with pytest.raises(ConfigurationError, match="class_names has 2 names, and a prediction 3 outputs"):
         said(1.0, 2.0, 3.0, names=("well", "ill"))
