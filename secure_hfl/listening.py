@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,21 @@ class Place:
         """Whether clients connect over TLS."""
         return self.tls_cert is not None
 
+    def _check_tls(self) -> None:
+        if self.tls_cert is None or self.tls_key is None:
+            return
+        for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise ConfigurationError(f"{option} {path}: {error.strerror}") from error
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self.tls_cert, self.tls_key, _no_password)
+        except ssl.SSLError as error:
+            raise ConfigurationError(
+                f"--tls-cert {self.tls_cert} and --tls-key {self.tls_key} do not belong together, or one is no PEM file"
+            ) from error
+
     def names(self) -> frozenset[str]:
         """What clients may call this server: this machine's names for itself, and those in its certificate.
 
@@ -88,7 +104,12 @@ class Place:
         return f"{'https' if self.has_tls else 'http'}://{name}:{port}"
 
     def listen(self, what: str) -> socket.socket:
-        """A socket that listens there; `what`: listens. Raises `ConfigurationError`."""
+        """A socket that listens there; `what`: listens.
+
+        Raises:
+            ConfigurationError: it cannot, or its certificate and key cannot be used.
+        """
+        self._check_tls()
         try:
             family, kind, number, _, where = socket.getaddrinfo(self.address, self.port, type=socket.SOCK_STREAM)[0]
             made = socket.socket(family, kind, number)
@@ -106,6 +127,10 @@ class Place:
             ) from error
         made.setblocking(False)
         return made
+
+
+def _no_password() -> bytes:
+    raise ConfigurationError("the key of --tls-key has a password; `openssl pkey` writes one without it")
 
 
 def _names_in(certificate: Path) -> list[str]:

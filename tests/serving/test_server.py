@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from secure_hfl.errors import ConfigurationError, TaskError
+from secure_hfl.identity import Identity
 from secure_hfl.listening import Place
 from secure_hfl.serving import connections
 from secure_hfl.serving.app import HttpLimits
@@ -164,6 +166,28 @@ def test_places_of_loopback_and_of_the_whole_network(tmp_path: Path) -> None:
     assert not (tmp_path / "token").exists()
     with pytest.raises(ConfigurationError, match="positive number of seconds"):
         options_of("127.0.0.1:0", tmp_path, wait_seconds=0.0)
+
+
+def test_a_certificate_and_key_that_cannot_be_used_are_said_before_it_listens(tmp_path: Path) -> None:
+    certificates, keys = [], []
+    for name in "ab":
+        Identity.load_or_create(tmp_path / name, name)
+        certificates += tmp_path.glob(f"{name}/**/certificate.pem")
+        keys += tmp_path.glob(f"{name}/**/key.pem")
+    locked, missing = tmp_path / "locked.pem", tmp_path / "missing.pem"
+    plain = serialization.load_pem_private_key(keys[0].read_bytes(), None)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    locked.write_bytes(plain.private_bytes(*form, serialization.BestAvailableEncryption(b"1234")))
+    for pair, said in (
+        ((certificates[0], keys[1]), "do not belong together"),
+        ((certificates[0], certificates[0]), "or one is no PEM file"),
+        ((certificates[0], locked), "the key of --tls-key has a password"),
+        ((certificates[0], missing), "--tls-key .*: No such file"),
+        ((missing, keys[0]), "--tls-cert .*: No such file"),
+    ):
+        with pytest.raises(ConfigurationError, match=said):
+            HttpServer(FakePredictor(), options_of("127.0.0.1:0", tmp_path / "token", pair))
+    options_of("127.0.0.1:0", tmp_path / "token", (certificates[0], keys[0])).place.listen("it").close()
 
 
 def test_a_port_that_is_taken_is_said_before_anything_starts(tmp_path: Path) -> None:
