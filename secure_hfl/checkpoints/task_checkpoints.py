@@ -91,7 +91,7 @@ class TaskCheckpoints:
         """The newest one, without anybody's consent: only to read from. Raises `CheckpointRefused` if there is none."""
         for tag in self.offers():
             return self._load(tag)
-        raise CheckpointRefused("there is no checkpoint to go on from")
+        raise CheckpointRefused(f"none of the checkpoints in {self._directory} can be used")
 
     def _load(self, tag: bytes) -> Snapshot:
         loaded = self._store.load(tag)

@@ -7,7 +7,6 @@ metrics from its results, and an evaluation if there is one. It holds no id, wei
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,14 @@ FORMAT = 1
 def model_card(
     store: TaskStore, record: TaskRecord, evaluation: Evaluation | NumberEvaluation | None = None
 ) -> dict[str, Any]:
-    """The card as plain JSON data. Raises `TaskError` if the task's transcripts are not there."""
+    """The card as plain JSON data. Raises `TaskError` if its transcripts or metrics are not there."""
     directory = store.directory(record.task_id)
     training = Training.of(directory, record)
     terms = training.terms
-    metrics = json.loads((training.results / "metrics.json").read_bytes())
+    metrics = training.metrics()
     parties = record.participants
     peers = [each.name for each in (record.collaborators if record.role == "host" else (record.host,))]
-    last = metrics["rounds"][-1] if metrics["rounds"] else {}
+    last = metrics.rounds[-1] if metrics.rounds else None
     return {
         "format": FORMAT,
         "task": {"id": record.task_id, "name": record.name, "written_by": record.role},
@@ -44,12 +43,12 @@ def model_card(
         "parties": [{"name": each.name, "role": each.role, "certificate": each.fingerprint} for each in parties],
         "training": {
             "manifest": terms.manifest_digest,
-            "rounds": len(metrics["rounds"]),
-            "batches": sum(each["batches"] for each in metrics["rounds"]),
-            "seconds": round(metrics["seconds"], 1),
-            "samples_in_common": (metrics.get("psi") or {}).get("intersection"),
-            "accuracy": last.get("accuracy"),
-            "average_loss": last.get("average_loss"),
+            "rounds": len(metrics.rounds),
+            "batches": sum(each.batches for each in metrics.rounds),
+            "seconds": round(metrics.seconds, 1),
+            "samples_in_common": None if metrics.psi is None else metrics.psi.intersection,
+            "accuracy": None if last is None else last.accuracy,
+            "average_loss": None if last is None else last.average_loss,
             "has_fallback": training.has_fallback,
         },
         "protection": {
@@ -76,8 +75,10 @@ def read_evaluation(path: Path) -> Evaluation | NumberEvaluation:
     """What `secure-hfl evaluate --json` has written. Raises `ConfigurationError`."""
     try:
         return _EVALUATION.validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise ConfigurationError(f"{path} is no evaluation that secure-hfl evaluate wrote: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError:  # whose text would show what else is in the file
+        raise ConfigurationError(f"{path} is no evaluation that secure-hfl evaluate --json wrote") from None
 
 
 _EVALUATION: TypeAdapter[Evaluation | NumberEvaluation] = TypeAdapter(Evaluation | NumberEvaluation)

@@ -10,13 +10,13 @@ answered with the same noise.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.torch import load as load_tensors
@@ -32,6 +32,7 @@ from secure_hfl.engine.assignment import Assignment
 from secure_hfl.engine.fallback import FALLBACK
 from secure_hfl.errors import CheckpointRefused, TaskError
 from secure_hfl.files import write_private
+from secure_hfl.metrics import RunMetrics
 from secure_hfl.results import LAST_STATE, projection_file
 from secure_hfl.tasks import TaskRecord
 from secure_hfl.transcript import agreed_terms, transcripts_of
@@ -90,6 +91,15 @@ class Training:
         """Whether the results have a fallback head: the Host's."""
         return (self.results / f"{FALLBACK}.safetensors").exists()
 
+    def metrics(self) -> RunMetrics:
+        """What was measured. Raises `TaskError` if that is not there."""
+        path = self.results / "metrics.json"
+        try:
+            return RunMetrics.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is damaged"
+            raise TaskError(f"{path} cannot be read ({why}): put the results of the task back") from error
+
     def widths(self) -> dict[str, int]:
         """Outputs of each collaborator's layer; 0: as many as there are features."""
         return {key: terms.projection_width for key, terms in self.by_peer.items()}
@@ -107,14 +117,14 @@ class TrainedState:
 
     Raises:
         CheckpointRefused: it is damaged, or not this party's.
+        TaskError: the task's metrics are not there.
     """
 
     def __init__(self, training: Training, assignment: Assignment) -> None:
         self._training, self._assignment = training, assignment
-        metrics = json.loads((training.results / "metrics.json").read_bytes())
-        self.rounds = len(metrics["rounds"])
-        seed = metrics.get("seed")
-        owner = {**assignment.checkpoint_owner, "seed": "none" if seed is None else str(seed)}
+        metrics = training.metrics()
+        self.rounds = len(metrics.rounds)
+        owner = {**assignment.checkpoint_owner, "seed": "none" if metrics.seed is None else str(metrics.seed)}
         kept = TaskCheckpoints(training.results / LAST_STATE, owner)
         self.snapshot: Snapshot | None = kept.newest() if kept.exist() else None
 

@@ -120,10 +120,12 @@ def test_a_card_has_parties_protection_and_transcripts(parties: MemoryParties, n
     assert "True class" not in card_page(model_card(task.store, record))
 
 
-def test_a_file_that_is_no_evaluation_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "figures.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match="no evaluation that secure-hfl evaluate wrote"):
-        read_evaluation(tmp_path / "figures.json")
+def test_a_file_that_is_no_evaluation_is_refused_and_not_shown(tmp_path: Path) -> None:
+    for text in ("{}", "patient-4711\n"):
+        (tmp_path / "figures.json").write_text(text)
+        with pytest.raises(ConfigurationError, match="no evaluation that secure-hfl evaluate --json wrote") as raised:
+            read_evaluation(tmp_path / "figures.json")
+        assert "4711" not in str(raised.value)
 
 
 def test_a_host_with_labels_only_is_evaluated(tmp_path: Path) -> None:

@@ -188,6 +188,18 @@ def test_transcripts_that_were_taken_away(copied: MemoryParties) -> None:
         Sessions(copied)
 
 
+def test_results_that_were_taken_away_or_torn(copied: MemoryParties) -> None:
+    (torn,) = results(copied, HOST).glob("state/checkpoint-*.bin")
+    torn.write_bytes(torn.read_bytes()[:100])
+    with pytest.raises(CheckpointRefused, match=r"none of the checkpoints in .*state can be used"):
+        Sessions(copied)
+    metrics = results(copied, HOST) / "metrics.json"
+    for change, why in ((lambda: metrics.write_text("{"), "it is damaged"), (metrics.unlink, "No such file")):
+        change()
+        with pytest.raises(TaskError, match=rf"metrics\.json cannot be read \({why}.*put the results of the task back"):
+            Sessions(copied)
+
+
 def test_a_collaborator_that_does_not_serve(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain.schedulers[HOST], "schedule_timeout", 0.1)
     with pytest.raises(TaskFailed, match=r"party1 did not come.*must run `secure-hfl serve`"):
