@@ -17,23 +17,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.markdown import Markdown
-from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_weights
 
 from benchmarks.harness.parties import Parties
+from benchmarks.harness.weights import projection_weight
 from benchmarks.markdown import number, table
 from benchmarks.step_timings import write_json
-from protocols.core.fixed_point import WEIGHT_BITS
-from protocols.he.interface import as_signed
-from protocols.layer.shapes import add
 from secure_hfl.bench.machine import machine
 from secure_hfl.examples import mnist
 from secure_hfl.examples.mnist.one_process import listing_models
-from secure_hfl.results import projection_file
 
 SCHEMES = ("plain", "masked", "bfv", "paillier")
 LISTINGS = ("host.py", "collaborator.py")
@@ -96,10 +91,9 @@ def in_the_clear(results: list[Path], images: torch.Tensor) -> torch.Tensor:
         bottom = models["ConvNet"]().eval()
         bottom.load_state_dict(load_weights(directory / "feature_model.safetensors"))
         features.append(bottom(half))
-    shares = [projection_file(directory, "demo_collaborator") for directory in results]
-    if shares[0].exists():
-        weight = as_signed(add(*(load_file(each)["share"] for each in shares))).astype(np.float64) / 2.0**WEIGHT_BITS
-        features[1] = features[1] @ torch.from_numpy(weight).float().T
+    weight = projection_weight(results[0], results[1], "demo_collaborator")
+    if weight is not None:
+        features[1] = features[1] @ weight.T
     top = models["InferModule"]().eval()
     top.load_state_dict(load_weights(results[0] / "infer_model.safetensors"))
     outputs: torch.Tensor = top(torch.cat(features, dim=1))

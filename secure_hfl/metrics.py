@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 import resource
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 from pydantic_core import to_json as json_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 _OWN = Path("/proc/self")
 _HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 """In KiB, whatever it says."""
+
+
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""Also NaN, which JSON has as null."""
 
 
 class PsiMetrics(BaseModel):
@@ -84,8 +89,8 @@ class RunMetrics(BaseModel):
     label_epsilon: float | None = None
     psi: PsiMetrics | None = None
     rounds: list[RoundMetrics] = Field(default_factory=list)
-    batch_losses: list[float] = Field(default_factory=list)
-    scalars: dict[str, list[tuple[int, float]]] = Field(default_factory=dict)
+    batch_losses: list[Number] = Field(default_factory=list)
+    scalars: dict[str, list[tuple[int, Number]]] = Field(default_factory=dict)
     bytes_sent: int = 0
     bytes_received: int = 0
     messages: dict[str, dict[str, int]] = Field(default_factory=dict)

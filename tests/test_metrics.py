@@ -66,6 +66,13 @@ def test_what_a_checkpoint_keeps_comes_back() -> None:
     assert repr(from_tree(of_run.model_dump())) == repr(of_run), "as earlier versions kept them"
 
 
+def test_what_results_keep_comes_back() -> None:
+    """JSON has no NaN: a loss that was none is null there."""
+    of_run = RunMetrics(party="bank", role="host", scheme="plain", batch_losses=[0.1, float("nan")])
+    of_run.scalars["test_results/average_loss"] = [(1, float("nan"))]
+    assert repr(RunMetrics.model_validate_json(of_run.model_dump_json())) == repr(of_run)
+
+
 def test_its_leaves_do_not_grow_with_the_run() -> None:
     of_run = RunMetrics(party="bank", role="host", scheme="plain", batch_losses=[0.5] * 1000)
     of_run.rounds += [RoundMetrics(round=number, batches=10) for number in range(1, 101)]

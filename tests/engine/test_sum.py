@@ -15,10 +15,8 @@ from queue import SimpleQueue
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_weights
 from typer.testing import CliRunner
 
@@ -28,10 +26,9 @@ from benchmarks.harness.ports import free_ports
 from benchmarks.harness.scripts import tiny
 from benchmarks.harness.scripts.cases import Case
 from benchmarks.harness.series import run_tiny_series, whole
-from protocols.core.fixed_point import WEIGHT_BITS
-from protocols.he.interface import as_signed
+from benchmarks.harness.weights import projection_weight
 from protocols.layer.pads import Pads
-from protocols.layer.shapes import Ring, add
+from protocols.layer.shapes import Ring
 from protocols.task.online_rounds import OnlineCollaboratorRounds
 from protocols.task.rounds import CollaboratorRounds
 from protocols.task.terms import RunLimits
@@ -109,11 +106,9 @@ def in_the_clear(parties: Parties, ids: list[int]) -> torch.Tensor:
         model.load_state_dict(load_weights(kept / "feature_model.safetensors"))
         out = model(tiny.columns(at, ids))
         if at:
-            name = f"projection.party{at}.safetensors"
-            weight = as_signed(add(*(load_file(each / name)["share"] for each in (results[0], kept)))).astype(
-                np.float64
-            )
-            out = out @ torch.from_numpy(weight / 2.0**WEIGHT_BITS).float().T
+            weight = projection_weight(results[0], kept, f"party{at}")
+            assert weight is not None
+            out = out @ weight.T
         features.append(out)
     top = tiny.top(2)
     top.load_state_dict(load_weights(results[0] / "infer_model.safetensors"))

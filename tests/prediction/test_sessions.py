@@ -10,17 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 
 from benchmarks.harness.scripts import tiny
+from benchmarks.harness.weights import projection_weight
 from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
-from protocols.core.fixed_point import WEIGHT_BITS
-from protocols.he.interface import as_signed
-from protocols.layer.shapes import add
 from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
 from secure_hfl.errors import CheckpointRefused, ConnectionLost, PeerFault, TaskError, TaskFailed, TaskStateError
@@ -65,10 +61,8 @@ def in_the_clear(parties: MemoryParties, ids: list[int]) -> torch.Tensor:
     """What the trained models say, computed in one process from both parties' results."""
     models = [parties.runs[name].bench.user_state._local._models for name in (HOST, COLLABORATOR)]  # type: ignore[union-attr]
     features = [model["feature_model"].eval()(tiny.columns(at, ids)) for at, model in enumerate(models)]
-    name = f"projection.{COLLABORATOR}.safetensors"
-    if (results(parties, COLLABORATOR) / name).exists():
-        shares = [load_file(results(parties, each) / name)["share"] for each in (HOST, COLLABORATOR)]
-        weight = torch.from_numpy(as_signed(add(*shares)).astype(np.float64) / 2.0**WEIGHT_BITS).float()
+    weight = projection_weight(results(parties, HOST), results(parties, COLLABORATOR), COLLABORATOR)
+    if weight is not None:
         features[1] = features[1] @ weight.T
     with torch.no_grad():
         fused: torch.Tensor = models[0]["infer_model"](torch.cat(features, 1))
