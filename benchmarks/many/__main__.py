@@ -47,7 +47,7 @@ def main() -> None:
     cases += [(scheme, 1, count, False) for scheme in options.schemes for count in options.collaborators]
     cases += [(scheme, options.in_turns, 1, True) for scheme in options.turn_schemes if options.in_turns]
     about, console, lines = machine(), Console(), list[dict[str, Any]]()
-    for case in cases:
+    for case in dict.fromkeys(cases):  # one task of one collaborator is in both lists
         lines.append(line := measure(*case))
         figures = (line[name] for name in SHOWN)
         console.print(*(f"{name} {_short(value)}" for name, value in zip(SHOWN, figures)))

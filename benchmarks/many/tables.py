@@ -12,9 +12,10 @@ HEADINGS = ("processor seconds", "of each more", "MB before", "peak MB", "MB of 
 def sizes_table(found: dict[str, Any]) -> str:
     """Tasks at once, then collaborators of one task. "Of each more": since the line above."""
     lines = [line for line in found["lines"] if not line["in_turns"]]
+    by_size = {_order(line): line for line in reversed(lines)}  # the first, where a size was measured twice
     return table(
         ["tasks x collaborators", "scheme", *HEADINGS],
-        [_row(line, lines) for line in sorted(lines, key=_order)],
+        [_row(line, lines) for _, line in sorted(by_size.items())],
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gmpy2
 import numpy as np
 import pytest
+from gmpy2 import mpz
 
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import ChaCha20Randomness
@@ -16,6 +18,7 @@ from protocols.he.engines import SEAL, make_engine
 from protocols.he.interface import Backend, MatrixShape, PublicSide, SecretSide, as_signed
 from protocols.he.kept import Kept
 from protocols.he.paillier import PaillierBackend
+from protocols.he.paillier_distant import PublicBase
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
 from tests.protocols.he import bfv_helpers, paillier_helpers
@@ -98,6 +101,14 @@ def test_a_worker_keeps_no_key_that_is_another_s() -> None:
     """Of two owners, one after the other, in one process."""
     for number in (0, 1, 0):
         both_ways(BfvBackend, bfv_helpers.secret(TRAINING, number), PIECES["small"])
+
+
+def test_a_worker_takes_nobodys_base_for_anothers() -> None:
+    """Two keys may have one n: whoever has seen it could send it with an h whose powers hide nothing."""
+    n, exponent = mpz(10007), bytes([3, 0])
+    for h in (mpz(5), mpz(1), mpz(5)):
+        (power,) = paillier_distant.distant_powers(PublicBase(h, n, len(exponent)), [exponent])
+        assert power == gmpy2.powmod(h, 3 * n, n * n)
 
 
 def test_a_worker_lets_go_of_what_was_not_asked_for_longest() -> None:
