@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from protocols.core.errors import (
     CallOutOfOrder,
@@ -306,11 +307,8 @@ def make_manifest(
         resumed: the checkpoint to go on from; None: from the beginning.
         seams: the host's, if there was a conversation before.
     """
-    keys = tuple(hello.feature_key for hello in hellos)
-    if len(set(keys)) != len(keys) or plan.feature_key in keys:
-        raise PeerViolation(f"two parties use the same feature_key among: {plan.feature_key}, {', '.join(keys)}")
+    keys, nonces = _distinct_keys(hellos, plan), tuple(hello.nonce for hello in hellos)
     nonce = randomness.bytes(NONCE_BYTES)
-    nonces = tuple(hello.nonce for hello in hellos)
     task_id, declared = hellos[0].task_id, plan.declared
     return Manifest(
         protocol_version=PROTOCOL_VERSION,
@@ -328,10 +326,6 @@ def make_manifest(
         has_projection=projection_widths is not None,
         is_reproducible=hellos[0].is_reproducible,
         calculation_timeout=plan.calculation_timeout,
-        resumed_from=resumed[0] if resumed else b"",
-        resumed_phase=int(resumed[1].phase) if resumed else 0,
-        resumed_round=resumed[1].round if resumed else 0,
-        resumed_batch=resumed[1].batch if resumed else 0,
         seams=tuple(seams) or (b"",) * len(keys),
         max_rounds=declared.max_rounds,
         max_batches=declared.max_batches,
@@ -340,16 +334,44 @@ def make_manifest(
         may_train=tuple(map(plan.lets_train, plan.pinned.collaborators)),
         host_fingerprint=plan.pinned.host,
         fingerprints=tuple(plan.pinned.collaborators.values()),
-        width_limits=tuple(hello.width_limit for hello in hellos),
-        round_limits=tuple(hello.round_limit for hello in hellos),
-        rate_limits=tuple(hello.rate_limit for hello in hellos),
-        row_limits=tuple(hello.row_limit for hello in hellos),
-        id_limits=tuple(hello.id_limit for hello in hellos),
-        least_others=tuple(hello.least_others for hello in hellos),
         is_summed=plan.is_summed,
         trained=plan.trained,
         is_online=plan.is_online,
         is_overlap=plan.is_overlap,
-        prediction_limits=tuple(hello.prediction_limit for hello in hellos if plan.trained),
-        asked_limits=tuple(hello.asked_limit for hello in hellos if plan.trained),
+        **_resumed_at(resumed),
+        **_limits_of(hellos, is_prediction=bool(plan.trained)),
     )
+
+
+def _distinct_keys(hellos: Sequence[Hello], plan: HostPlan) -> tuple[str, ...]:
+    keys = tuple(hello.feature_key for hello in hellos)
+    if len(set(keys)) != len(keys) or plan.feature_key in keys:
+        raise PeerViolation(f"two parties use the same feature_key among: {plan.feature_key}, {', '.join(keys)}")
+    return keys
+
+
+def _resumed_at(resumed: tuple[bytes, ResumePoint] | None) -> dict[str, Any]:
+    """Where a task goes on, by the manifest's fields."""
+    if resumed is None:
+        return {"resumed_from": b"", "resumed_phase": 0, "resumed_round": 0, "resumed_batch": 0}
+    tag, point = resumed
+    return {
+        "resumed_from": tag,
+        "resumed_phase": int(point.phase),
+        "resumed_round": point.round,
+        "resumed_batch": point.batch,
+    }
+
+
+def _limits_of(hellos: Sequence[Hello], is_prediction: bool) -> dict[str, Any]:
+    """What each collaborator allows at most, by the manifest's fields."""
+    return {
+        "width_limits": tuple(hello.width_limit for hello in hellos),
+        "round_limits": tuple(hello.round_limit for hello in hellos),
+        "rate_limits": tuple(hello.rate_limit for hello in hellos),
+        "row_limits": tuple(hello.row_limit for hello in hellos),
+        "id_limits": tuple(hello.id_limit for hello in hellos),
+        "least_others": tuple(hello.least_others for hello in hellos),
+        "prediction_limits": tuple(hello.prediction_limit for hello in hellos if is_prediction),
+        "asked_limits": tuple(hello.asked_limit for hello in hellos if is_prediction),
+    }

@@ -24,6 +24,28 @@ def check_hello(
         )
     if hello.task_id != task_id:
         raise WrongSession(f"task: the host runs {task_id}, {who} runs {hello.task_id}")
+    _check_kind(hello, trained, is_overlap)
+    if hello.scheme != scheme:
+        raise WrongSession(
+            f"scheme: the host asks for {scheme!r}, {who} for {hello.scheme!r}; no data was sent. "
+            "Both sides must choose the same scheme"
+        )
+    if hello.is_reproducible != is_reproducible:
+        raise WrongSession(
+            f"seed: {'only the host' if is_reproducible else 'only ' + who} runs with a seed. "
+            "A reproducible run is not secret, so both sides must ask for it"
+        )
+    if hello.is_resuming != is_resuming:
+        one, other = ("the host", who) if is_resuming else (who, "the host")
+        raise WrongSession(
+            f"resume: {one} goes on with an interrupted task, {other} starts it anew; nothing was lost. "
+            "Start all parties again: all with --resume, or all without"
+        )
+
+
+def _check_kind(hello: Hello, trained: bytes, is_overlap: bool) -> None:
+    """Training, predictions of one training's result, or counting ids."""
+    who = hello.feature_key
     if hello.is_overlap != is_overlap:
         one, other = ("the host", who) if is_overlap else (who, "the host")
         raise WrongSession(
@@ -40,20 +62,4 @@ def check_hello(
         raise WrongSession(
             f"result: the host predicts with the result of another training than {who}; no data was sent. All parties "
             "must have the results, and the transcripts, of the same run of the task"
-        )
-    if hello.scheme != scheme:
-        raise WrongSession(
-            f"scheme: the host asks for {scheme!r}, {who} for {hello.scheme!r}; no data was sent. "
-            "Both sides must choose the same scheme"
-        )
-    if hello.is_reproducible != is_reproducible:
-        raise WrongSession(
-            f"seed: {'only the host' if is_reproducible else 'only ' + who} runs with a seed. "
-            "A reproducible run is not secret, so both sides must ask for it"
-        )
-    if hello.is_resuming != is_resuming:
-        one, other = ("the host", who) if is_resuming else (who, "the host")
-        raise WrongSession(
-            f"resume: {one} goes on with an interrupted task, {other} starts it anew; nothing was lost. "
-            "Start all parties again: all with --resume, or all without"
         )

@@ -127,23 +127,18 @@ def ledger_of_run(
     carried = frozenset[object]().union(*(entry.carries for entry in entries.values()))
     senders = {sender: {each.type for each in crossed if each.sender is sender} for sender in Sender}
     data = {message_type: entry for message_type, entry in entries.items() if entry.content is not Content.PUBLIC}
-    host_learned = [
-        entry.learned_by_host(bool(summed))
-        for message_type, entry in data.items()
-        if message_type in senders[Sender.COLLABORATOR]
-    ]
+    shows_predictions = is_prediction and BatchOpen in types
+    host_learned = [data[each].learned_by_host(bool(summed)) for each in data if each in senders[Sender.COLLABORATOR]]
     others = _others(collaborator, summed)
     host_infers: tuple[str, ...] = _host_infers(crossed, entries, steps, names, others)
     if KeptFromHost.FEATURES in carried:
         host_infers = ()
-    if is_prediction and BatchOpen in types:
-        host_learned.append(_PREDICTIONS)
-        if host_infers:
-            host_infers = (say(_PREDICTED_SUMMED if others else _PREDICTED, others=others, **names),)
+    elif shows_predictions and host_infers:
+        host_infers = (say(_PREDICTED_SUMMED if others else _PREDICTED, others=others, **names),)
     return RunLedger(
         host,
         collaborator,
-        said(host_learned),
+        said([*host_learned, *[_PREDICTIONS] * shows_predictions]),
         host_infers,
         said([*(kept.value for kept in KeptFromHost if kept not in carried), *[_NEVER_ALONE] * bool(summed)]),
         said(entry.collaborator_learns for message_type, entry in data.items() if message_type in senders[Sender.HOST]),

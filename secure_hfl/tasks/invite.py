@@ -211,6 +211,26 @@ def join_task(
         SchemeMismatch: the invite asks for another scheme, or for one that does not encrypt and nobody here said so.
         TaskExists: this home has the task already.
     """
+    own = _own_part(invite, identity)
+    if scheme is None:
+        _require_encryption(invite)
+    if scheme is not None and scheme != invite.scheme:
+        raise SchemeMismatch(
+            say(
+                "the invite to {name!r} asks for scheme {scheme}, this side for {ours}; agree with the host on "
+                "one, the task is created with it",
+                name=invite.name,
+                scheme=invite.scheme,
+                ours=scheme,
+            )
+        )
+    limits = limits or AcceptedLimits()
+    _check_terms(invite, limits)
+    return store.create(_record(invite, own).model_copy(update={"limits": limits}))
+
+
+def _own_part(invite: Invite, identity: Identity) -> Participant:
+    """Whom the invite calls by this identity's certificate: a collaborator."""
     own = next((party for party in invite.participants if party.fingerprint == identity.fingerprint), None)
     if own is None:
         listed = ", ".join(f"{party.name!r} {party.fingerprint}" for party in invite.collaborators)
@@ -227,21 +247,7 @@ def join_task(
         raise InvalidInvite(
             say("this identity hosts {name!r}: send the invite to the collaborators instead", name=invite.name)
         )
-    if scheme is None:
-        _require_encryption(invite)
-    if scheme is not None and scheme != invite.scheme:
-        raise SchemeMismatch(
-            say(
-                "the invite to {name!r} asks for scheme {scheme}, this side for {ours}; agree with the host on "
-                "one, the task is created with it",
-                name=invite.name,
-                scheme=invite.scheme,
-                ours=scheme,
-            )
-        )
-    limits = limits or AcceptedLimits()
-    _check_terms(invite, limits)
-    return store.create(_record(invite, own).model_copy(update={"limits": limits}))
+    return own
 
 
 def _check_terms(invite: Invite, limits: AcceptedLimits) -> None:
