@@ -97,51 +97,63 @@ def files_below(directory: Path) -> dict[str, float]:
 
 def run(scheme: str, seconds: float, gap: float, seed: int) -> dict[str, Any]:
     """Train under a scheme for so long, cutting every `gap` seconds; what was sampled and counted."""
+    with tempfile.TemporaryDirectory() as directory:
+        parties, proxy = prepared(scheme, Path(directory) / "run", seconds)
+        story = Story()
+        cutter = Cutter(proxy, story, gap, time.monotonic() + seconds, seed)
+        try:
+            samples = sampled(parties, story, cutter)
+        finally:
+            proxy.close()
+        metrics = {party.name: party.metrics for party in parties.parties}["host"]
+    return {
+        "scheme": scheme,
+        "cuts": dict(cutter.done),
+        "cuts_in_all": cutter.done.total(),
+        "checkpoints": story.batches // CHECKPOINT_EVERY + story.count["round"],
+        "rounds": len(metrics["rounds"]),
+        "batches": len(metrics["batch_losses"]),
+        "resumes": metrics["resumes"],
+        "recovery_seconds": metrics["recovery_seconds"],
+        "samples": samples,
+    }
+
+
+def prepared(scheme: str, directory: Path, seconds: float) -> tuple[LocalParties, Proxy]:
+    """Both parties, which stop by themselves after so long, and what is between them."""
     proxies: list[Proxy] = []
 
     def relay(port: int) -> int:
         proxies.append(Proxy(port))
         return proxies[-1].port
 
-    with tempfile.TemporaryDirectory() as directory:
-        environment = {
-            "PYTHONPATH": str(ROOT),
-            "OMP_NUM_THREADS": "1",
-            "SOAK_UNTIL": str(time.time() + seconds),
-            "SECURE_HFL_CHECKPOINT_EVERY": str(CHECKPOINT_EVERY),
-        }
-        scripts = [Script(SCRIPTS / f"soak_{role}.py") for role in ("host", "collaborator")]
-        settings = RunSettings(scheme, rounds=None, projection=True)
-        parties = LocalParties(scripts, settings, Path(directory) / "run", relay, environment)
-        parties.directory.mkdir(mode=0o700)
-        parties.prepare()
-        story, pids = Story(), dict[str, int]()
-
-        def beside() -> dict[str, float]:
-            counts = {"batches": story.batches, "rounds": story.count["round"]}
-            return {**files_below(parties.directory), **counts}
-
-        cutter = Cutter(proxies[0], story, gap, time.monotonic() + seconds, seed)
-        try:
-            with Sampler(pids, SAMPLE_SECONDS, beside) as sampler, cutter:
-                for name, event in parties.run():
-                    pids.update({each.name: each.process.pid for each in parties.parties if each.process})
-                    story.see(name, event)
-        finally:
-            proxies[0].close()
-        metrics = {party.name: party.metrics for party in parties.parties}
-    checkpoints = story.batches // CHECKPOINT_EVERY + story.count["round"]
-    return {
-        "scheme": scheme,
-        "cuts": dict(cutter.done),
-        "cuts_in_all": cutter.done.total(),
-        "checkpoints": checkpoints,
-        "rounds": len(metrics["host"]["rounds"]),
-        "batches": len(metrics["host"]["batch_losses"]),
-        "resumes": metrics["host"]["resumes"],
-        "recovery_seconds": metrics["host"]["recovery_seconds"],
-        "samples": [
-            {"seconds": round(at, 1), **{name: list(each) for name, each in held.items()}, **also}
-            for at, held, also in sampler.samples
-        ],
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "SOAK_UNTIL": str(time.time() + seconds),
+        "SECURE_HFL_CHECKPOINT_EVERY": str(CHECKPOINT_EVERY),
     }
+    scripts = [Script(SCRIPTS / f"soak_{role}.py") for role in ("host", "collaborator")]
+    settings = RunSettings(scheme, rounds=None, projection=True)
+    parties = LocalParties(scripts, settings, directory, relay, environment)
+    parties.directory.mkdir(mode=0o700)
+    parties.prepare()
+    return parties, proxies[0]
+
+
+def sampled(parties: LocalParties, story: Story, cutter: Cutter) -> list[dict[str, Any]]:
+    """Run them to their end; what each held every second."""
+    pids: dict[str, int] = {}
+
+    def beside() -> dict[str, float]:
+        counts = {"batches": story.batches, "rounds": story.count["round"]}
+        return {**files_below(parties.directory), **counts}
+
+    with Sampler(pids, SAMPLE_SECONDS, beside) as sampler, cutter:
+        for name, event in parties.run():
+            pids.update({each.name: each.process.pid for each in parties.parties if each.process})
+            story.see(name, event)
+    return [
+        {"seconds": round(at, 1), **{name: list(each) for name, each in held.items()}, **also}
+        for at, held, also in sampler.samples
+    ]
