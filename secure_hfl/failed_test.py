@@ -4,7 +4,7 @@
     <task directory>/predictions/failed-test.txt   the same, of a Collaborator that serves predictions
 
 Each test by itself leaves a cheating peer a chance, and some a bit of what it was tested by, which is kept for all
-resumptions and sessions (protocols/schemes/encrypted/share_marks.py). Who may fail and come again finds the rest out.
+resumptions and sessions (protocols/schemes/shares/share_marks.py). Who may fail and come again finds the rest out.
 So the first failure is the last, in later processes too, until a person has looked into it and removes the file. It is
 written before the peer is told.
 

@@ -75,5 +75,8 @@ class TimedBackend(Backend):
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return self._backend.distance(shape, loaded)
 
+    def operand_bytes(self, shape: MatrixShape) -> int:
+        return self._backend.operand_bytes(shape)
+
     def check(self, shape: MatrixShape) -> None:
         self._backend.check(shape)

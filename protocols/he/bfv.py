@@ -63,6 +63,7 @@ from protocols.he.interface import (
 )
 from protocols.he.kept import Kept
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
+from protocols.he.lengths import BfvLengths
 from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
 from protocols.he.residues import ternary
 from protocols.he.stock import Stock
@@ -388,6 +389,9 @@ class BfvBackend(Backend):
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return bfv_product(shape, loaded, self.parameters)
+
+    def operand_bytes(self, shape: MatrixShape) -> int:
+        return sum(BfvLengths(self.parameters).operand(shape))
 
     def check(self, shape: MatrixShape) -> None:
         best_layout(shape, self.parameters)

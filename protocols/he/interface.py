@@ -218,6 +218,10 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def operand_bytes(self, shape: MatrixShape) -> int:
+        """Bytes of an encrypted operand for such a product, as it is sent."""
+
+    @abstractmethod
     def check(self, shape: MatrixShape) -> None:
         """Raise `InvalidInput` unless products of this shape leave enough noise budget to flood and to decrypt.
 

@@ -61,6 +61,7 @@ from protocols.he.interface import (
     PublicSide,
     SecretSide,
 )
+from protocols.he.lengths import PaillierLengths
 from protocols.he.multi_exponentiation import DIGIT_BITS, FixedBase, SharedBases
 from protocols.he.paillier_distant import (
     POWERS,
@@ -133,6 +134,9 @@ class PaillierBackend(Backend):
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return paillier_distance(self.parameters.layout(shape), self.parameters)
+
+    def operand_bytes(self, shape: MatrixShape) -> int:
+        return sum(PaillierLengths(self.parameters).operand(shape))
 
     def check(self, shape: MatrixShape) -> None:
         """Slots fit for every shape in range: the widest has 203 bits, the shortest plaintext 2047."""

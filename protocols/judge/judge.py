@@ -35,16 +35,10 @@ from protocols.judge.verdict import Judgement, Refusal, Verdict
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import FrozenRows, InitialFactor, InitialShare, ProjectionKey
 from protocols.layer.parameters import LayerParameters
-from protocols.schemes.encrypted.messages import (
-    CollaboratorShare,
-    FeatureGradient,
-    HostShare,
-    Projection,
-    StepGradient,
-    WeightGradient,
-)
+from protocols.schemes.encrypted.messages import FeatureGradient, Projection, StepGradient, WeightGradient
 from protocols.schemes.encrypted.scheme import EncryptedScheme
 from protocols.schemes.registry import registered_names, registered_scheme
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.task.alignment import BatchOpen
 from protocols.transcript.preamble import AgreedTerms
 from protocols.wire.codec import Catalogue

@@ -46,14 +46,8 @@ from protocols.layer.secrets import LayerSecrets, state_bytes, state_digest
 from protocols.layer.shapes import Integers, Ring, add, subtract
 from protocols.layer.smoothing import SmoothingNoise, VersionedNoise
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.messages import (
-    CollaboratorShare,
-    FeatureGradient,
-    HostShare,
-    Projection,
-    StepGradient,
-    WeightGradient,
-)
+from protocols.schemes.encrypted.messages import FeatureGradient, Projection, StepGradient, WeightGradient
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 
 H, C = Sender.HOST, Sender.COLLABORATOR
 

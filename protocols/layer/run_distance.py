@@ -29,6 +29,9 @@ class RunDistance:
     once: Distance
     batch: Distance
 
+    def __add__(self, other: RunDistance) -> RunDistance:
+        return RunDistance(self.once + other.once, self.batch + other.batch)
+
     def of(self, batches: int) -> Distance:
         """Of a run of so many batches."""
         return self.once + self.batch * batches

@@ -85,13 +85,23 @@ class LayerShapes:
             return MatrixShape(t, self.d, self.o, self._bits, self._row_sum, t * self.d)
         return MatrixShape(t, self.o, self.d, BLOCK_BITS, square_sum=t * self.o)
 
+    def share_test(self, tester: Sender, rows: int, batch: int) -> tuple[MatrixShape, int]:
+        """The shape of a product that tests a share, and how many a test takes; `batch`: rows of the first one."""
+        del batch  # one product has all rows of c
+        return self.tested_share(tester, rows), 1
+
     def test_answer(self, tester: Sender, rows: int) -> MatrixShape:
         """What a test of a share asks of its holder; t, rows: `rows_of_test`.
 
         A [o, m] or B^T [d, m] times [m, t] for the first share; a^T [d, rows] times [rows, t] for one that has moved.
+
+        Raises:
+            InvalidInput: the collaborator does not test shares that have moved by such a product.
         """
         t = rows_of_test(rows)
         if tester is Sender.COLLABORATOR:
+            if rows:
+                raise InvalidInput(f"a test of the share after a step of {rows} rows")
             return self._factor(self.o, t)
         if not rows:
             return self._factor(self.d, t)

@@ -56,16 +56,21 @@ class LayerSizes:
     Args:
         lengths: of the encryption's ciphertexts.
         parameters: the layer's bounds.
+        shapes: of the scheme's products.
     """
 
-    def __init__(self, lengths: CiphertextLengths, parameters: LayerParameters) -> None:
-        self._lengths, self._parameters = lengths, parameters
+    def __init__(
+        self, lengths: CiphertextLengths, parameters: LayerParameters, shapes: type[LayerShapes] = LayerShapes
+    ) -> None:
+        self._lengths, self._parameters, self._of_layer = lengths, parameters, shapes
         self._shapes: tuple[tuple[int, int], LayerShapes] | None = None
         self._moments: dict[tuple[int, int, int, int], LaidOut] = {}
 
     @classmethod
-    def read(cls, parameters: str, encryption: str) -> LayerSizes | None:
+    def read(cls, parameters: str, encryption: str, shapes: type[LayerShapes] = LayerShapes) -> LayerSizes | None:
         """From the text in the manifest, None if there is none; `encryption` is its key for the parameter set.
+
+        `shapes`: of the scheme's products.
 
         Raises:
             InvalidInput: the text cannot be read, or names parameters that are unknown or out of range.
@@ -74,7 +79,7 @@ class LayerSizes:
             return None
         try:
             values = json.loads(parameters)
-            return cls(ciphertext_lengths(values.get(encryption)), LayerParameters(**values["layer"]))
+            return cls(ciphertext_lengths(values.get(encryption)), LayerParameters(**values["layer"]), shapes)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise InvalidInput("the scheme's parameters cannot be read") from error
 
@@ -86,7 +91,7 @@ class LayerSizes:
     def shapes(self, width_in: int, width_out: int) -> LayerShapes:
         """Those of a layer. Raises `InvalidInput` if it is too wide for the ring."""
         if self._shapes is None or self._shapes[0] != (width_in, width_out):
-            self._shapes = (width_in, width_out), LayerShapes(width_in, width_out, self._parameters)
+            self._shapes = (width_in, width_out), self._of_layer(width_in, width_out, self._parameters)
         return self._shapes[1]
 
     def laid_out(self, width_in: int, width_out: int, first_rows: int, rows: int) -> LaidOut:

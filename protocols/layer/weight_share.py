@@ -67,6 +67,7 @@ class WeightShare:
         parameters: the bounds that both sides agreed on.
         role: `HOST` or `COLLABORATOR`.
         secrets: that were opened; default: fresh ones.
+        shapes: of the scheme's products.
 
     Attributes:
         role: as above.
@@ -83,11 +84,16 @@ class WeightShare:
     values: Ring
 
     def __init__(
-        self, spec: LayerSpec, parameters: LayerParameters, role: str, secrets: LayerSecrets | None = None
+        self,
+        spec: LayerSpec,
+        parameters: LayerParameters,
+        role: str,
+        secrets: LayerSecrets | None = None,
+        shapes: type[LayerShapes] = LayerShapes,
     ) -> None:
         self._spec, self.role = spec, role
         self.secrets = LayerSecrets(spec, role) if secrets is None else secrets
-        self.shapes = LayerShapes(spec.width_in, spec.width_out, parameters)
+        self.shapes = shapes(spec.width_in, spec.width_out, parameters)
         self._sigma = parameters.smoothing_sigma(max(self.shapes.d, self.shapes.o)) * 2.0**WEIGHT_BITS
         self.version = 0
         self.checks = CheckSchedule(parameters.check_every)

@@ -18,7 +18,8 @@ from protocols.core.message import Message
 from protocols.he.bfv import BfvSecret
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import BatchClosed
-from protocols.schemes.encrypted.messages import FeatureGradient, HostShare, StepGradient
+from protocols.schemes.encrypted.messages import FeatureGradient, StepGradient
+from protocols.schemes.shares.messages import HostShare
 from tests.protocols.he.bfv_helpers import T, compose, key_polynomial, negacyclic, operand_polynomials
 from tests.protocols.kept_layers import layer_ends
 from tests.protocols.layer.helpers import Layer, normal

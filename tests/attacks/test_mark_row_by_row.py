@@ -3,7 +3,7 @@
 A mark c is kept for all resumptions from one checkpoint, and for all predictions. The test by it is of 40 rows, all of
 which another matrix reaches. A bfv ciphertext that holds more than a matrix reaches one row: it passes if one entry of
 c was guessed, and whether it has passed says what that entry is. Who may try for ever knows c after some 60 sessions
-for each feature that it wants to read, so one failure has to be the last: protocols/schemes/encrypted/share_marks.py.
+for each feature that it wants to read, so one failure has to be the last: protocols/schemes/shares/share_marks.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from protocols.he.layout import Layout
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import FIRST_TEST_ROWS
-from protocols.schemes.encrypted.products import HostProducts, Parts
+from protocols.schemes.encrypted.products import HostProducts
+from protocols.schemes.shares.products import Parts
 from tests.attacks.test_other_share_resumed import added, lying
 from tests.protocols.layer.helpers import Layer
 

@@ -1,47 +1,93 @@
-"""Documented: in scheme "masked" a host opens another matrix than its share, reads features, and nothing tells.
+"""In scheme "masked" a party opens another matrix than its share of W, and reads features, or gradients.
 
-The host's opening of a batch, U - M, is uniform, and M is its own half of a triple: with U + D in it for a large D, the
-host gets z + a D^T, of which a D^T stands above the rest. The check of z is of the same product, so it holds. No judge
-knows this scheme. A run of it is for parties of which both follow the protocol; against others take bfv or paillier.
-
-What a test would have to be. To the collaborator U is M + mu, and it has [M^T]_H from the making of the triple. A step
-makes of it M' + mu' with (M' + mu')^T = (M + mu)^T - a'^T G + T_C^T, where a' and T_C are the collaborator's and G is
-the host's. That is the relation of protocols/schemes/encrypted/relation_test.py with P = U'^T - U^T, -a'^T in place of
-its G, the host's G in place of its F, and T_C^T in place of its K: the same test, before the opening is used, one in
-`test_shares_every`, finds a U' that is not U moved by some G* (what G is, is the host's own choice anyway) but for
-2^-16. For two openings of one version, as in tests, it is without the product. For V the host has [N]_C, and K is what
-it took from U. The rest is as under encryption: shares encrypted once at the set-up, behind a resumption and before a
-checkpoint, for the first test and the marks; and form_test.py of each opening that is tested, by factors that fill the
-ring, as A does: a fraction of an entry in [M]_H shows features too. In a sketch with keys of the parameter set
-TRIPLES, at 128 x 20 x 20, honest openings passed and those that were off by 1 or by 2^58 did not; a test of U takes 6
-ms of both parties' processors, and that of its form 4, where a triple takes 13. So for both shares, one in 16, about
-1.3 ms a batch, 2 to 3 % of the 57 that a batch takes, and 0.2 MB of memory more for each mask [M] or [N] in stock.
-That is not built.
+A host's opening of a batch, U - M, is uniform, and M is its own half of a triple: with U + D in it for a large D, the
+host gets z + a D^T, of which a D^T stands above the rest, and the check of z holds. A collaborator gets da + dz D by
+its V - N. The weak design is the protocol without the tests of openings (protocols/schemes/masked/share_tests.py). With
+them one such lie in `test_shares_every` ends the task before z, or what depends on dz, is sent.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from benchmarks.harness.pump import pump
+from protocols.core.errors import OutOfRange, VerificationFailed
 from protocols.core.fixed_point import FEATURE_BITS
 from protocols.he.interface import as_signed
+from protocols.he.layout import Layout
+from protocols.he.parameters import TRIPLES
 from protocols.layer.parameters import LayerParameters
-from protocols.layer.shapes import add
+from protocols.layer.shapes import Ring, add
+from protocols.schemes.masked.collaborator import MaskedCollaborator
+from protocols.schemes.masked.host import MaskedHost
+from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Half
+from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer.helpers import normal
-from tests.protocols.schemes.masked.helpers import Layer, layer_spec
+from tests.protocols.schemes.masked.helpers import EVERY_BATCH, QUIET, Layer, layer_spec
 
 D, O, ROWS, SHIFT = 4, 3, 6, 39  # noqa: E741
+ALWAYS = LayerParameters(check_every=0, test_shares_every=1)
+NO_COIN = LayerParameters(check_every=0, test_shares_every=1 << 29)
+"""The first opening of a conversation is tested, and what checkpoints are made of; no coin says that another is."""
+SIDES = ("host", "collaborator")
 
 
-def test_documented_another_share_reads_features_and_the_check_holds() -> None:
-    layer, a = Layer(layer_spec(ROWS, D, O), parameters=LayerParameters(check_every=1)), normal(1, ROWS, D)
+def added(value: int, *places: tuple[int, int]) -> Ring:
+    lie = np.zeros((O, D), np.uint64)
+    for place in places:
+        lie[place] = value
+    return lie
+
+
+READING = added(1 << SHIFT, *((at, at) for at in range(O)))
+LIES = {
+    "reading": READING,
+    "smallest": added(1, (0, 0)),
+    "only the top bit": added(1 << 58, (1, 2)),
+    "the top bit of all": np.full((O, D), 1 << 58, np.uint64),
+}
+
+
+def lie_in_openings(end: Any, lie: Ring) -> None:
+    """From here on the end adds this to its share in what it opens."""
+    honest = end._products.masked_share
+
+    def masked_share(triple: Any) -> Any:
+        message = honest(triple)
+        return replace(message, share=add(message.share, lie))
+
+    end._products.masked_share = masked_share
+
+
+def end_of(layer: Layer, who: str) -> Any:
+    return layer.host if who == "host" else layer.collaborator
+
+
+def batch(layer: Layer, number: int = 0) -> None:
+    layer.stock_up(ROWS)
+    run(layer, ROWS, number)
+
+
+def run(layer: Layer, rows: int, number: int = 0) -> None:
+    layer.forward(normal(number, rows, D))
+    layer.backward(normal(number + 50, rows, O, scale=0.1), 0.1)
+
+
+def batches(layer: Layer) -> None:
+    for number in range(2):
+        batch(layer, number)
+
+
+def test_an_untested_opening_reads_features_and_the_check_holds() -> None:
+    layer, a = Layer(layer_spec(ROWS, D, O), parameters=EVERY_BATCH), normal(1, ROWS, D)
     layer.stock_up(ROWS)
     share, checked = layer.host._share, list[Any]()
-    lie = np.zeros((O, D), np.uint64)
-    lie[np.arange(O), np.arange(O)] = 1 << SHIFT
-    share.values = add(share.values, lie)
+    share.values = add(share.values, READING)
     check = layer.host._check
 
     def watched(projection: Any, *others: Any) -> Any:
@@ -53,3 +99,145 @@ def test_documented_another_share_reads_features_and_the_check_holds() -> None:
     assert checked, "there was no check"
     read = as_signed(checked[0]).astype(float) * 2.0 ** -(SHIFT + FEATURE_BITS)
     assert np.abs(read - a[:, :O]).max() < 0.05
+
+
+def test_an_untested_opening_reads_the_gradient() -> None:
+    layer, dz, seen = Layer(layer_spec(ROWS, D, O), parameters=QUIET), normal(2, ROWS, O, scale=0.1), list[Any]()
+    lie = added(1 << 41, *((at, at) for at in range(O)))
+    layer.stock_up(ROWS)
+    lie_in_openings(layer.collaborator, lie)
+    share, decrypt = layer.collaborator._share, layer.collaborator._products.feature_gradient
+
+    def of_the_other(*arguments: Any) -> Any:
+        own, share.values = share.values, add(share.values, lie)
+        seen.append(decrypt(*arguments))
+        share.values = own
+        return seen[-1]
+
+    layer.collaborator._products.feature_gradient = of_the_other  # type: ignore[method-assign]
+    layer.forward(normal(1, ROWS, D))
+    with suppress(OutOfRange):  # what an honest collaborator would say of such a da
+        layer.backward(dz, 0.01)
+    read = as_signed(seen[0])[:, :O].astype(float)
+    unit = float((read * dz).sum() / (read * read).sum())
+    assert np.abs(unit * read - dz).max() < 0.005 * np.abs(dz).max()
+
+
+@pytest.mark.parametrize("is_stepped", [False, True])
+@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("who", SIDES)
+def test_no_lie_is_too_small(who: str, lie: str, is_stepped: bool) -> None:
+    layer = Layer(layer_spec(ROWS, D, O), parameters=ALWAYS)
+    if is_stepped:
+        batch(layer)
+    lie_in_openings(end_of(layer, who), LIES[lie])
+    with pytest.raises(VerificationFailed, match=f"the {who}'s share of the weights for patient is not the one before"):
+        batch(layer, 1)
+
+
+def ends(rows: int = ROWS) -> tuple[MaskedHost, MaskedCollaborator]:
+    spec = layer_spec(rows, D, O)
+    return MaskedHost(spec, backend(TRIPLES), NO_COIN), MaskedCollaborator(spec, backend(TRIPLES), NO_COIN)
+
+
+def lie_when_encrypting(end: Any, lie: Ring) -> None:
+    """What the end encrypts for a test is its share and this."""
+    opens = end._tests.open
+
+    def opened(keys: Any) -> None:
+        opens(keys)
+        products = end._tests._products
+        honest = products.encrypt_share
+        products.encrypt_share = lambda values: honest(add(values, lie))
+
+    end._tests.open = opened
+
+
+@pytest.mark.parametrize("who", SIDES)
+def test_the_first_share_is_what_the_set_up_gave(who: str) -> None:
+    host, collaborator = ends()
+    lie_when_encrypting(host if who == "host" else collaborator, LIES["only the top bit"])
+    with pytest.raises(VerificationFailed, match=f"the {who}'s share of the weights for patient is not its part of"):
+        pump(host.setup(), collaborator.setup())
+
+
+@pytest.mark.parametrize("who", SIDES)
+def test_the_first_opening_is_of_the_share_that_was_encrypted(who: str) -> None:
+    layer = Layer(layer_spec(ROWS, D, O), parameters=NO_COIN)
+    lie_in_openings(end_of(layer, who), LIES["smallest"])
+    with pytest.raises(VerificationFailed, match="not the one before"):
+        batch(layer)
+
+
+@pytest.mark.parametrize("is_of_the_opening", [False, True])
+@pytest.mark.parametrize("who", SIDES)
+def test_another_share_behind_a_resumption_is_found(who: str, is_of_the_opening: bool) -> None:
+    """The encrypted one by its mark; and the first opening must be of that."""
+    layer = Layer(layer_spec(ROWS, D, O), parameters=NO_COIN)
+    batch(layer)
+    states = layer.states()
+    later = ends()
+    liar = later[0] if who == "host" else later[1]
+    if is_of_the_opening:
+        resumed = layer.resumed(states)
+        lie_in_openings(end_of(resumed, who), LIES["the top bit of all"])
+        with pytest.raises(VerificationFailed, match="not the one before"):
+            batch(resumed)
+        return
+    lie_when_encrypting(liar, LIES["the top bit of all"])
+    with pytest.raises(VerificationFailed, match=f"the {who} has come back with another share"):
+        pump(later[0].resume(states[0]), later[1].resume(states[1]))
+
+
+@pytest.mark.parametrize("who", SIDES)
+def test_what_a_checkpoint_is_made_of_is_always_tested(who: str) -> None:
+    layer = Layer(layer_spec(ROWS, D, O), parameters=NO_COIN)
+    batch(layer)
+    products = end_of(layer, who)._tests._products
+    honest = products.encrypt_share
+    products.encrypt_share = lambda values: honest(add(values, LIES["smallest"]))
+    with pytest.raises(VerificationFailed, match=f"the {who}'s share of the weights for patient is not the one before"):
+        layer.states()
+
+
+def test_a_share_that_did_not_move_is_another() -> None:
+    layer = Layer(layer_spec(ROWS, D, O), parameters=ALWAYS)
+    layer.host._products.move = lambda piece: None  # type: ignore[method-assign]
+    with pytest.raises(VerificationFailed):
+        batches(layer)
+
+
+def test_a_wrong_product_moves_one_share_by_what_the_others_test_does_not_allow() -> None:
+    """G^T A' with an error, of whichever side's: W does not move by (lr dz)^T a."""
+    layer = Layer(layer_spec(ROWS, D, O), parameters=ALWAYS)
+    layer.stock_up(ROWS)
+    stock = layer.collaborator.triples._stock[TRAIN]
+    half = stock[0][WEIGHT_GRADIENT]
+    wrong = Half(half.mask, add(half.share, LIES["smallest"]))
+    stock[0] = replace(stock[0], halves={**stock[0].halves, WEIGHT_GRADIENT: wrong})
+    with pytest.raises(VerificationFailed):
+        batches(layer)
+
+
+MORE_ROWS, GAIN = 40, 1 << 40
+
+
+@pytest.mark.parametrize("product", [PROJECTION, FEATURE_GRADIENT])
+def test_a_mask_that_is_more_than_a_matrix_is_found(product: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """[M]_H or [N]_C has an entry where none of its matrix lies: it adds a row's factor to rows further down."""
+    layer, honest = Layer(layer_spec(MORE_ROWS, D, O), parameters=NO_COIN), Layout.operand
+
+    def operand(self: Layout, matrix: Ring) -> Ring:
+        entries = honest(self, matrix)
+        if (self.shape.k, self.shape.n) != ((D, O) if product == PROJECTION else (O, D)):
+            return entries
+        more = np.zeros((len(entries), self.degree), np.uint64)
+        more[:, : entries.shape[1]] = entries
+        more[:, 2 * self.k_tile * self.n_tile] = GAIN
+        return more
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Layout, "operand", operand)
+        layer.stock_up(MORE_ROWS)
+    with pytest.raises(VerificationFailed, match="ciphertexts or keys for patient hold more"):
+        run(layer, MORE_ROWS)

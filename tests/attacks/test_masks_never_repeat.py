@@ -22,7 +22,7 @@ from protocols.layer.shapes import subtract
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import CheckQuery
-from protocols.schemes.encrypted.test_messages import MarkQuery
+from protocols.schemes.shares.test_messages import MarkQuery
 from tests.protocols.layer.helpers import Layer, normal
 
 CHECKED = LayerParameters(check_every=1, test_shares_every=1)  # chance would send other messages in each run

@@ -31,8 +31,9 @@ from protocols.he.packing import automorphism
 from protocols.he.parameters import TRAINING
 from protocols.he.transforms import coefficients
 from protocols.layer.parameters import LayerParameters
-from protocols.schemes.encrypted.form_test import Pairing
-from protocols.schemes.encrypted.products import CollaboratorProducts, HostProducts, Parts, ShareProducts
+from protocols.schemes.encrypted.products import CollaboratorProducts, HostProducts
+from protocols.schemes.shares.form_test import Pairing
+from protocols.schemes.shares.products import Parts, ShareProducts
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer.helpers import Layer, normal
 

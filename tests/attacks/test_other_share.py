@@ -2,7 +2,7 @@
 
 It knows its own V. With [V + D] for large D the host answers dz (W + D) + e', of which dz D stands above the rest. What
 the host shows is dz as `gradient_noise` and `label_privacy` have left it, so what they promise still holds. The weak
-design is the protocol without the host's tests of that share (protocols/schemes/encrypted/relation_test.py). With them
+design is the protocol without the host's tests of that share (protocols/schemes/shares/relation_test.py). With them
 one such lie in `test_shares_every` ends the task before dz is sent.
 """
 

@@ -2,7 +2,7 @@
 
 Nothing that its peer knows of W says what the share was. The weak design tests first shares and steps, but not a share
 behind a resumption: whoever interrupts the run gets a lie for nothing. Ours has marked the share before the checkpoint
-(protocols/schemes/encrypted/share_marks.py).
+(protocols/schemes/shares/share_marks.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import FIRST_TEST_ROWS, Ring, add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
-from protocols.schemes.encrypted.relation_test import ternary
+from protocols.schemes.shares.relation_test import ternary
 from tests.protocols.layer.helpers import QUIET, Layer, normal
 
 D, O, ROWS, SHIFT = 3, 2, 5, 39  # noqa: E741

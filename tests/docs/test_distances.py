@@ -17,7 +17,7 @@ from protocols.layer.run_distance import RunDistance
 from protocols.layer.weight_share import ROLES, WeightShare
 from protocols.schemes.encrypted.products import run_distance as encrypted_run
 from protocols.schemes.masked.pieces import run_distance as masked_run
-from protocols.schemes.masked.triples import TripleShapes
+from protocols.schemes.masked.shapes import MaskedShapes
 
 PAGE = Path(__file__).parents[2] / "SECURITY.md"
 SCHEMES = ("bfv", "paillier", "masked")
@@ -35,7 +35,8 @@ BACKENDS: dict[str, Backend] = {
 def run_of(scheme: str, role: str, spec: LayerSpec) -> RunDistance:
     share, backend = WeightShare(spec, LayerParameters(), role), BACKENDS[scheme]
     if scheme == "masked":
-        return masked_run(role, TripleShapes(spec, backend), backend, share)
+        layer = MaskedShapes(spec.width_in, spec.width_out, LayerParameters())
+        return masked_run(role, spec, backend, share, layer)
     return encrypted_run(role, spec, backend, share)
 
 

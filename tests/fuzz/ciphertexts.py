@@ -22,7 +22,8 @@ from protocols.he.paillier import PaillierBackend, PaillierPublicSide
 from protocols.he.paillier_parameters import PAILLIER_2048
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.messages import ProjectionKey
-from protocols.schemes.encrypted.messages import HostShare, Projection
+from protocols.schemes.encrypted.messages import Projection
+from protocols.schemes.shares.messages import HostShare
 from tests.fuzz.allowed import refused
 from tests.fuzz.corpus import message_of, tree_of
 from tests.fuzz.recipe import Recipe, alter

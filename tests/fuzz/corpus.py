@@ -33,7 +33,7 @@ from protocols.lookup import (
 )
 from protocols.overlap import OverlapDigests, OverlapOpen, OverlapPoints, OverlapSize
 from protocols.psi.bucket_messages import PsiBuckets, PsiBucketsTaken
-from protocols.schemes.encrypted.test_messages import MarkQuery
+from protocols.schemes.shares.test_messages import MarkQuery
 from protocols.task.abort import Abort
 from protocols.task.manifest import Hello, Manifest
 from protocols.task.resumption import POSITION_BYTES

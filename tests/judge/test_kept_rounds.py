@@ -13,7 +13,7 @@ import pytest
 from benchmarks.harness.pump import C, H, identity
 from protocols.core.envelope import Envelope, Phase
 from protocols.judge.opening import MESSAGE, frames_of
-from protocols.schemes.encrypted.messages import HostShare
+from protocols.schemes.shares.messages import HostShare
 from protocols.task.alignment import EpochEnd
 from protocols.transcript.messages import Countersignature
 from secure_hfl.errors import TranscriptNotWritten

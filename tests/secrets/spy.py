@@ -200,7 +200,7 @@ def _spy_on_psi() -> None:
 
 
 def _spy_on_layers() -> None:
-    def note_half(_: None, self: Any, mask: Any, share: Any) -> None:
+    def note_half(_: None, self: Any, mask: Any, share: Any, *operand: Any) -> None:
         SPY.note_array("mask of a triple", mask)
         SPY.note_array("share of a triple", share)
 

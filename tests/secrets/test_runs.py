@@ -78,12 +78,12 @@ PERMITS = (
         "the host's random combination is its question; what hides the answer are masks",
     ),
     Permit(
-        r"(bytes of the system|seed of a stream) for schemes\.encrypted\.form_test\.\w+",
+        r"(bytes of the system|seed of a stream) for schemes\.shares\.form_test\.\w+",
         r"\w+/wire/party./FormQuery",
         "which rows a test of the form pairs, and with which signs, is its question; what hides the answer are masks",
     ),
     Permit(
-        r"ring elements for schemes\.encrypted\.share_marks\._fresh_mask",
+        r"ring elements for schemes\.shares\.share_marks\._fresh_mask",
         rf"({ANY_CHECKPOINT}|home/party./tasks/{ENCRYPTED}/results/projection\.party1\.safetensors)",
         "by what a party tests the other's share when the task goes on, or predicts; in a layer this narrow a row of "
         "the combination may be zero, and then the other keeps the mask alone, which it cannot tell",

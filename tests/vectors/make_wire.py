@@ -40,20 +40,10 @@ from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
-)
-from protocols.schemes.encrypted.test_messages import (
-    FormQuery,
-    MarkQuery,
-    RelationQuery,
-    RelationReply,
-    ShareMark,
-    ShareQuery,
 )
 from protocols.schemes.masked.messages import (
     MaskedCheck,
@@ -68,6 +58,16 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import (
+    FormQuery,
+    MarkQuery,
+    RelationQuery,
+    RelationReply,
+    SameShareQuery,
+    ShareMark,
+    ShareQuery,
+)
 from protocols.task.abort import Abort
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import Hello, Manifest, ManifestAccepted
@@ -191,6 +191,7 @@ EXAMPLES: tuple[Message, ...] = (
     ShareMark(11, _PARTS),
     MarkQuery(11, _PARTS, _bytes(32, 34)),
     FormQuery(12, 128, _bytes(32, 35), _PARTS, _bytes(32, 36)),
+    SameShareQuery(13, _PARTS, _PARTS[:1], _bytes(32, 37)),
     SumKey(_bytes(32, 30), _bytes(70, 31)),
     SumKeys((_bytes(32, 30), _bytes(32, 32)), (_bytes(70, 31), _bytes(71, 33))),
     PopulationOpen(1000, 128, _bytes(32, 34)),

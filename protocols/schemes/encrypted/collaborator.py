@@ -27,23 +27,23 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.form_test import FormTest
 from protocols.schemes.encrypted.host import check_combination
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.products import CollaboratorProducts, Parts, check_products
-from protocols.schemes.encrypted.relation_test import Relation, RelationTest
-from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
+from protocols.schemes.encrypted.products import CollaboratorProducts, check_products
 from protocols.schemes.encrypted.share_test import Move, ShareTest
-from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery
+from protocols.schemes.shares.form_test import FormTest
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.products import Parts
+from protocols.schemes.shares.relation_test import Relation, RelationTest
+from protocols.schemes.shares.share_marks import ShareMarks, split_state
+from protocols.schemes.shares.test_messages import FormQuery, RelationQuery
 
 
 @dataclass(frozen=True, repr=False)

@@ -47,7 +47,7 @@ collaborator that lies: z is a [U]'s product plus a part of its own, and if it a
 answers by the same part. Such a z is that of other features, which nobody can tell from false ones. Nor does the check
 see wrong products of messages 3 and 4: those change W or da, and z still fits the shares; or a share that is not what
 it should be. Each side tests the other's itself: the first ones of a task, and of the new ones one in
-`test_shares_every` (protocols/schemes/encrypted/relation_test.py and share_test.py).
+`test_shares_every` (protocols/schemes/shares/relation_test.py and share_test.py).
 
 For the collaborator: the operand q of the query may be anything that a malicious host likes. With W' = U' + V where U'
 is what it sent as [U], the host's c is that of the collaborator exactly if a (U'^T r - q) = g mod 2^59, where g is what
@@ -91,22 +91,21 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.form_test import FormTest
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.products import HostProducts, check_products
-from protocols.schemes.encrypted.relation_test import Relation, RelationTest, is_drawn, wrong_share
-from protocols.schemes.encrypted.share_marks import ShareMarks, split_state
 from protocols.schemes.encrypted.share_test import PLACE
-from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery, ShareQuery
+from protocols.schemes.shares.form_test import FormTest
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.relation_test import Relation, RelationTest, is_drawn, wrong_share
+from protocols.schemes.shares.share_marks import ShareMarks, split_state
+from protocols.schemes.shares.test_messages import FormQuery, RelationQuery, ShareQuery
 
 
 class EncryptedHost(HostLayer):

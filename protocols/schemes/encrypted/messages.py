@@ -1,4 +1,5 @@
-"""Messages of an encrypted layer, schemes "bfv" and "paillier"; before them come those of protocols/layer/messages.py.
+"""Messages of an encrypted layer, schemes "bfv" and "paillier", beside those of protocols/layer/messages.py and
+protocols/schemes/shares/.
 
 The diagram is in protocols/schemes/encrypted/host.py.
 """
@@ -29,34 +30,6 @@ from protocols.layer.messages import (
     operand_bounds,
 )
 from protocols.wire.sizes import data, tensor
-
-
-@wire(
-    59,
-    ledger=ciphertext(HOST_KEY, SEMANTIC),
-    recorded=("version",),
-    bounds=operand_bounds(lambda layer: layer.shapes.forward(layer.first_rows)),
-)
-@dataclass(frozen=True)
-class HostShare(CiphertextMessage):
-    """Message 1: [U]_H, the host's share under its own key.
-
-    **Leaks** nothing.
-    """
-
-
-@wire(
-    60,
-    ledger=ciphertext(COLLABORATOR_KEY, SEMANTIC),
-    recorded=("version",),
-    bounds=operand_bounds(lambda layer: layer.shapes.feature_gradient(layer.first_rows)),
-)
-@dataclass(frozen=True)
-class CollaboratorShare(CiphertextMessage):
-    """Part of message 2: [V]_C, the collaborator's share under its own key; only while its bottom model is trained.
-
-    **Leaks** nothing.
-    """
 
 
 @wire(

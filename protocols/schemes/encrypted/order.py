@@ -42,14 +42,13 @@ from protocols.layer.messages import (
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.test_messages import (
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import (
     FormQuery,
     MarkQuery,
     RelationQuery,

@@ -25,15 +25,15 @@ from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
 from protocols.schemes.encrypted.order import encrypted_order
-from protocols.schemes.encrypted.test_messages import (
+from protocols.schemes.interface import Engine, Scheme
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import (
     FormQuery,
     MarkQuery,
     RelationQuery,
@@ -41,7 +41,6 @@ from protocols.schemes.encrypted.test_messages import (
     ShareMark,
     ShareQuery,
 )
-from protocols.schemes.interface import Engine, Scheme
 from protocols.task.scheme_order import SchemeOrder
 
 ENCRYPTION = "encryption"

@@ -21,7 +21,7 @@ probability 1 / `test_shares_every`; k lies in k different batches stay unseen w
 (1 - 1 / `test_shares_every`)^k. A lie that is taken back afterwards is two. With m uniform, a malicious collaborator
 gets one guess at v likewise, and no decryption of what it chose.
 
-**What this does not cover** The first [U] of a task, and [V]: protocols/schemes/encrypted/relation_test.py. The first
+**What this does not cover** The first [U] of a task, and [V]: protocols/schemes/shares/relation_test.py. The first
 [U] of a resumed task and the last one before an interruption: nothing stands before, or behind it. A step of any size,
 as lr dz is the host's own to choose: W moves by it, and z shows it. What a ciphertext holds besides a matrix, and keys
 that are none: see there.
@@ -43,9 +43,10 @@ from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import TEST_ROWS, Integers, Ring, add
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.products import CollaboratorProducts, Parts
-from protocols.schemes.encrypted.relation_test import is_drawn, ternary, wrong_share
-from protocols.schemes.encrypted.test_messages import ShareQuery
+from protocols.schemes.encrypted.products import CollaboratorProducts
+from protocols.schemes.shares.products import Parts
+from protocols.schemes.shares.relation_test import is_drawn, ternary, wrong_share
+from protocols.schemes.shares.test_messages import ShareQuery
 
 PLACE = "share"
 """Of the comparison."""

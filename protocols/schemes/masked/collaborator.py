@@ -22,7 +22,7 @@ from protocols.layer.messages import StepSkipped
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.quantised import QuantisedFeatures, decode_gradient
 from protocols.layer.ring_product import matmul
-from protocols.layer.shapes import Integers, Ring
+from protocols.layer.shapes import Integers, Ring, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.messages import (
@@ -42,7 +42,10 @@ from protocols.schemes.masked.pieces import (
 )
 from protocols.schemes.masked.pool import CollaboratorTriples
 from protocols.schemes.masked.products import CollaboratorProducts
-from protocols.schemes.masked.triples import TRAIN, Triple, kind_of
+from protocols.schemes.masked.shapes import MaskedShapes
+from protocols.schemes.masked.share_tests import ShareTests
+from protocols.schemes.masked.triples import PROJECTION, TRAIN, Triple, kind_of
+from protocols.schemes.shares.share_marks import split_state
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,8 +63,9 @@ class MaskedCollaborator(CollaboratorLayer):
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
         self._spec, self._backend, self._parameters = spec, backend, parameters
-        self._share = WeightShare(spec, parameters, "collaborator")
-        check_products(spec, backend, self._share)
+        self._share = WeightShare(spec, parameters, "collaborator", shapes=MaskedShapes)
+        check_products(spec, backend, self._share, parameters)
+        self._tests = ShareTests(Sender.COLLABORATOR, spec, self._share, parameters)
         self._products = CollaboratorProducts(self._share, spec.rows)
         self._life = Lifecycle(spec.feature_key)
         first_share = partial(collaborator_initial_share, self._share)
@@ -73,14 +77,24 @@ class MaskedCollaborator(CollaboratorLayer):
     def setup(self) -> Steps[None]:
         """See the interface."""
         self._open((yield from self._start.setup()))
+        yield from self._tests.setup(self._start.take_factor())
+        self._life.end_batch()
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._open((yield from self._start.resume(state)))
+        marks, rest = split_state(state)
+        self._open((yield from self._start.resume(rest, partial(self._tests.restore, marks))))
+        yield from self._tests.resume()
+        self._life.end_batch()
+
+    def before_checkpoint(self) -> Steps[None]:
+        """See the interface."""
+        self._life.check_between_batches()
+        yield from self._tests.before_checkpoint()
 
     def _open(self, keys: Keys) -> None:
-        self.triples = CollaboratorTriples(self._spec, self._backend, *keys)
-        self._life.end_batch()
+        self._tests.open(keys)
+        self.triples = CollaboratorTriples(self._spec, self._backend, *keys, self._tests.keeps_operands)
 
     @property
     def offline(self) -> CollaboratorTriples:
@@ -93,12 +107,12 @@ class MaskedCollaborator(CollaboratorLayer):
         return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.state`."""
-        return self._start.state()
+        """See the interface, `LayerStart.state` and `ShareMarks.state`."""
+        return {**self._start.state(), **self._tests.state()}
 
     def weights(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.weights`."""
-        return self._start.weights()
+        """See the interface, `LayerStart.weights` and `ShareMarks.newest`."""
+        return {**self._start.weights(), **self._tests.newest()}
 
     def forward(self, features: NDArray[np.float32], training: bool) -> Steps[None]:
         self._life.begin_batch()
@@ -110,9 +124,12 @@ class MaskedCollaborator(CollaboratorLayer):
         quantised = QuantisedFeatures.of(key, features, self._parameters, self._spec.summands)
         own = self._share.project(quantised.forward)
         kind, pieces = kind_of(training), pieces_of(len(features), self._spec.rows)
-        used = []
-        for piece in pieces:
-            triple, share = yield from self._open_piece(training)
+        used, opened = [], []
+        for _ in pieces:
+            opened.append((yield from self._open_piece(training)))
+        for triple, share in opened:
+            yield from self._tests.opened(share, triple[PROJECTION].operand)
+        for piece, (triple, share) in zip(pieces, opened, strict=True):
             yield Send(self._products.projection(quantised.forward[piece], own[piece], triple, share))
             if training:
                 used.append(triple)
@@ -159,7 +176,7 @@ class MaskedCollaborator(CollaboratorLayer):
 
     def backward(self) -> Steps[NDArray[np.float32] | None]:
         batch = self._pending.take()
-        first = yield Receive(MaskedGradient, StepSkipped)
+        first = yield from self._tests.receive(MaskedGradient, StepSkipped)
         if isinstance(first, StepSkipped):
             self._life.end_batch()
             return None
@@ -179,12 +196,14 @@ class MaskedCollaborator(CollaboratorLayer):
         batch, self._unsettled = self._unsettled, None
         if batch is None:
             return
+        before = self._share.values
         for piece, triple in zip(pieces_of(len(batch.features), self._spec.rows), batch.triples, strict=True):
             step = received((yield Receive(MaskedStep)), MaskedStep)
             self._products.move(step, batch.features[piece], triple)
             follows = step.share_follows
             if follows and triple is not batch.triples[-1]:
                 raise MalformedMessage("a MaskedShare follows the last MaskedStep of a batch, not another")
+        self._tests.stepped(batch.features, subtract(before, self._share.values))
         self._share.next_version()
         if follows:
             self._ahead = yield from self._receive_share(TRAIN)

@@ -2,6 +2,7 @@
 
     collaborator (a, V; masks A, A', N)                       host (U, dz; masks M, D, G)      W = U + V in Z_{2^59}
     once    as in protocols/layer/initial.py; triples from protocols/schemes/masked/pool.py, ahead of time
+    tests   of mu and nu, before anything that is made from them is sent: protocols/schemes/masked/share_tests.py
     batch                        <--------------------------  MaskedShare mu = U - M        (unless sent ahead)
             MaskedFeatures alpha = a - A,
               s = A mu^T + P_C + a V^T + e  ----------------> z + e = s + alpha U^T + P_H
@@ -30,16 +31,14 @@ triple, and shows that it does not ask for anything else:
 
 For the host: a wrong product A M^T, or a wrong U in it, is not silent. A row of z that is wrong by a multiple of 2^j
 passes with probability 2^(j - 59); errors that large leave the range. What the check cannot see are wrong products
-G^T A' and D N: those change W or da, and z still fits the shares.
+G^T A' and D N: those change W, which tests of shares find, or da; z still fits the shares.
 
 For the collaborator: alpha is uniform, and the host's c is its own only if the host has guessed a (U'^T r - q), q what
 it put into this mu and U' what it put into the mu of z: nothing, if it asks for z r again. The theorem, for one guess a
 check, is that of protocols/schemes/encrypted/host.py; it holds whatever the host did to the triples.
 
-What is not covered: that the U in mu is the one before, moved by the last step. So a host that sends another mu, or a
-triple's [M]_H that holds more than a matrix, projects by W + D and reads features, as with a lie in [U] under
-encryption (tests/attacks/test_lying_share.py); there the collaborator tests it, here nobody does. What a test would be:
-tests/attacks/test_masked_other_share.py.
+That the U in mu, and the V in nu, is the one before, moved by the last step, its receiver tests itself, one in
+`test_shares_every` (share_tests.py).
 
 **Leaks** the host: z + e. The collaborator: da + e' and the exponent of dz if its bottom model is trained; else
 nothing. Every other tensor on the wire is uniform and independent of the rest, or follows from these. What z and da say
@@ -91,7 +90,10 @@ from protocols.schemes.masked.pieces import (
 )
 from protocols.schemes.masked.pool import HostTriples
 from protocols.schemes.masked.products import HostProducts, WaitingPiece
-from protocols.schemes.masked.triples import PROJECTION, TRAIN, Triple, kind_of
+from protocols.schemes.masked.shapes import MaskedShapes
+from protocols.schemes.masked.share_tests import ShareTests
+from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, Triple, kind_of
+from protocols.schemes.shares.share_marks import split_state
 
 
 class MaskedHost(HostLayer):
@@ -113,8 +115,9 @@ class MaskedHost(HostLayer):
 
     def __init__(self, spec: LayerSpec, backend: Backend, parameters: LayerParameters) -> None:
         self._spec, self._backend, self._parameters = spec, backend, parameters
-        self._share = WeightShare(spec, parameters, "host")
-        check_products(spec, backend, self._share)
+        self._share = WeightShare(spec, parameters, "host", shapes=MaskedShapes)
+        check_products(spec, backend, self._share, parameters)
+        self._tests = ShareTests(Sender.HOST, spec, self._share, parameters)
         self._masks = expand(OsRandomness().seed())
         self._products = HostProducts(self._share, spec.rows)
         self._life = Lifecycle(spec.feature_key)
@@ -126,14 +129,24 @@ class MaskedHost(HostLayer):
     def setup(self) -> Steps[None]:
         """See the interface."""
         self._open((yield from self._start.setup()))
+        yield from self._tests.setup(self._start.take_factor())
+        self._life.end_batch()
 
     def resume(self, state: Mapping[str, Array]) -> Steps[None]:
         """See the interface."""
-        self._open((yield from self._start.resume(state)))
+        marks, rest = split_state(state)
+        self._open((yield from self._start.resume(rest, partial(self._tests.restore, marks))))
+        yield from self._tests.resume()
+        self._life.end_batch()
+
+    def before_checkpoint(self) -> Steps[None]:
+        """See the interface."""
+        self._life.check_between_batches()
+        yield from self._tests.before_checkpoint()
 
     def _open(self, keys: Keys) -> None:
-        self.triples = HostTriples(self._spec, self._backend, *keys)
-        self._life.end_batch()
+        self._tests.open(keys)
+        self.triples = HostTriples(self._spec, self._backend, *keys, self._tests.keeps_operands)
 
     @property
     def offline(self) -> HostTriplePhase:
@@ -149,12 +162,12 @@ class MaskedHost(HostLayer):
         return kind_of(training), triples_needed(self._spec, self._share, rows, is_one_ahead)
 
     def state(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.state`."""
-        return self._start.state()
+        """See the interface, `LayerStart.state` and `ShareMarks.state`."""
+        return {**self._start.state(), **self._tests.state()}
 
     def weights(self) -> dict[str, Array]:
-        """See the interface, and `LayerStart.weights`."""
-        return self._start.weights()
+        """See the interface, `LayerStart.weights` and `ShareMarks.newest`."""
+        return {**self._start.weights(), **self._tests.newest()}
 
     def forward(self, rows: int, training: bool) -> Steps[NDArray[np.float32]]:
         """See the interface. Raises `PoolExhausted`, before anything is sent or used, where triples are missing."""
@@ -184,7 +197,7 @@ class MaskedHost(HostLayer):
             triples.append((yield from self._open_piece(training)))
         results, waiting = [], list[WaitingPiece]()
         for piece, triple in zip(pieces, triples, strict=True):
-            message = received((yield Receive(MaskedFeatures)), MaskedFeatures)
+            message = received((yield from self._tests.receive(MaskedFeatures)), MaskedFeatures)
             results.append(self._products.projection(message, piece.stop - piece.start, triple))
             if training:
                 waiting.append((yield from self._receive_training(piece, triple)))
@@ -236,12 +249,16 @@ class MaskedHost(HostLayer):
         gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, self._share.randomness)
         pieces = self._pending.take()
         for piece in pieces:
+            yield from self._tests.opened(piece.share, piece.triple[FEATURE_GRADIENT].operand)
+        for piece in pieces:
             yield Send(self._products.feature_gradient(gradient, piece))
         self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
+        before = self._share.values
         for piece in pieces:
             share_follows = piece is pieces[-1] and self._ahead is not None
             yield Send(self._products.step(gradient, piece, share_follows))
             self._products.move(piece)
+        self._tests.stepped(gradient.step, subtract(before, self._share.values))
         self._share.next_version()
         if self._ahead is not None:
             yield Send(self._products.masked_share(self._ahead))

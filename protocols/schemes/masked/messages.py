@@ -1,6 +1,7 @@
 """Messages of scheme "masked".
 
     offline (protocols/schemes/masked/pool.py)      TripleRequest, TripleOperand, TripleProduct
+    tests   (protocols/schemes/masked/share_tests.py), of protocols/schemes/shares/
     online  (protocols/schemes/masked/host.py)      MaskedShare, MaskedFeatures, MaskedGradientFeatures,
                                                     MaskedGradient, MaskedStep, MaskedCheck, MaskedCheckReply
 
@@ -46,9 +47,9 @@ from protocols.wire.sizes import data, number, tensor
 MAX_INDEX = (1 << 63) - 1
 MAX_COUNT = 1 << 10
 
-_UNTESTED = (
-    "Nothing tests that it hides the sender's share of the weights: a malicious party puts another matrix there, and "
-    "reads features or gradients."
+_TESTED = (
+    "That it hides the sender's share of the weights is tested of one in 16, unforeseeably: by another matrix a "
+    "malicious party would read features or gradients."
 )
 _UNIFORM = "One-time pad in Z_{{2^59}}: uniform whatever it hides (Beaver, CRYPTO 1991)."
 
@@ -200,7 +201,7 @@ class TripleProduct(_TripleParts):
 
 @wire(
     75,
-    ledger=masked(f"{_UNIFORM} {_UNTESTED}"),
+    ledger=masked(f"{_UNIFORM} {_TESTED}"),
     recorded=("index", "version"),
     bounds=_tensors(lambda layer: ((layer.width_out, layer.width_in),)),
 )
@@ -208,7 +209,7 @@ class TripleProduct(_TripleParts):
 class MaskedShare(_RingMessage):
     """A party's share of the weights less a uniform mask, [o, d]: mu = U - M from the host, nu = V - N from the other.
 
-    **Leaks** nothing, if the sender is semi-honest: tests/attacks/test_masked_other_share.py.
+    **Leaks** nothing. What the receiver does with another matrix there: tests/attacks/test_masked_other_share.py.
     """
 
     index: Uint64

@@ -8,6 +8,9 @@ collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> READY
                 OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED -MaskedShare-> SHARED
                 ... (-MaskedCheckReply-> CHECK_ANSWERED -EqualityConfirmation-> CHECKED)
 offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once the host is READY
+tests           of shares, in READY of the set-up, before the first MaskedFeatures and MaskedGradient of a batch, and
+                behind a batch or a round, where a checkpoint is made: they move no state (protocols/schemes/masked/
+                share_test_order.py)
 
 A batch of more rows than the first one goes in pieces, each under the masks of a triple of its own. `MaskedRules`
 counts triples, and what each request brings: every mask serves once.
@@ -43,7 +46,18 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
     triples_of,
 )
+from protocols.schemes.masked.share_test_order import (
+    ANSWERS,
+    AT_SET_UP,
+    OPENS_A_COMPARISON,
+    QUESTIONS,
+    TEST_ANSWERS,
+    ShareTestOrder,
+    standing,
+)
 from protocols.schemes.masked.triples import KINDS, TRAIN
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import MarkQuery, RelationQuery, RelationReply, ShareMark
 from protocols.task.scheme_order import (
     At,
     MessageType,
@@ -87,8 +101,9 @@ _ANSWERS = {
     (H, StepSkipped): (MaskedFeatures,),
     (H, MaskedCheck): (MaskedFeatures,),
     (C, MaskedCheckReply): (MaskedCheck,),
-    (H, EqualityProof): (MaskedCheckReply,),
+    (H, EqualityProof): (MaskedCheckReply, *OPENS_A_COMPARISON),
     (C, EqualityConfirmation): (EqualityProof,),
+    **TEST_ANSWERS,
     (H, MaskedGradient): (MaskedGradientFeatures,),
     (H, MaskedStep): (MaskedGradientFeatures,),
 }
@@ -150,9 +165,10 @@ class _Making:
 
 
 class MaskedRules(SchemeRules):
-    """Counts the masks that were used, and the triples that were asked for and made."""
+    """Counts the masks that were used, the triples that were asked for and made, and the tests of shares."""
 
-    def __init__(self) -> None:
+    def __init__(self, trainable: bool) -> None:
+        self._tests = ShareTestOrder(trainable)
         self._used: dict[tuple[str, int], int] = {}
         self._shares = 0
         self._made = [0] * len(KINDS)
@@ -162,6 +178,7 @@ class MaskedRules(SchemeRules):
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
+        self._tests.check(sender, message_type)
         mask = MASKS.get((sender, message_type))
         if mask is None:
             return
@@ -216,6 +233,7 @@ class MaskedRules(SchemeRules):
         """See the base."""
         if not self._is_made:
             raise MessageOutOfOrder("one-time masks were asked for and not made to the end")
+        self._tests.check_finished()
 
 
 _HOST_TRAINS = moves(
@@ -226,6 +244,7 @@ _HOST_TRAINS = moves(
     ((*_IDLE, M.PROVED), StepSkipped, S.TRAINING),
     ((*_IDLE[:2], M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT),
     ((M.GRADIENT, M.STEPPED), MaskedStep, M.STEPPED),
+    *standing((*_IDLE, M.PROVED), (*QUESTIONS, *ANSWERS, HostShare, ShareMark)),
 )
 
 _COLLABORATOR_TRAINS = moves(
@@ -235,6 +254,8 @@ _COLLABORATOR_TRAINS = moves(
     (M.GRADIENT_PROJECTED, MaskedShare, M.SHARED),
     (M.SHARED, MaskedCheckReply, M.CHECK_ANSWERED),
     (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
+    *standing((S.OPENED,), (*QUESTIONS, *ANSWERS)),
+    *standing((M.SHARED, M.CHECKED, S.ENDED), (*QUESTIONS, *ANSWERS, CollaboratorShare, ShareMark)),
 )
 
 
@@ -245,9 +266,12 @@ def _host(trainable: bool) -> Moves:
             (S.ALIGNED, ProjectionKey, M.KEYED),
             (M.KEYED, InitialShare, S.READY),
             (S.RESTORED, ProjectionKey, S.READY),
+            *standing((S.READY,), (HostShare, RelationReply, *AT_SET_UP)),
+            *(standing((S.READY,), (RelationQuery, MarkQuery)) if trainable else ()),
         ),
         **moves(
             Phase.TEST,
+            *standing((S.TESTING,), ANSWERS),
             (S.TESTING, MaskedShare, S.TESTING),
             (S.TESTING, MaskedCheck, M.CHECKING),
             (M.CHECKING, EqualityProof, S.TESTING),
@@ -269,9 +293,12 @@ def masked_order(trainable: bool) -> SchemeOrder:
                 (S.SHAPED, ProjectionKey, M.KEYED),
                 (M.KEYED, InitialFactor, S.READY),
                 (S.RESTORED, ProjectionKey, S.READY),
+                *standing((S.READY,), (RelationQuery, MarkQuery, *AT_SET_UP)),
+                *(standing((S.READY,), (CollaboratorShare, RelationReply)) if trainable else ()),
             ),
             **moves(
                 Phase.TEST,
+                *standing((S.OPENED,), (*QUESTIONS, EqualityProof, EqualityConfirmation)),
                 ((S.OPENED, M.PROJECTED), MaskedFeatures, M.PROJECTED),
                 (M.PROJECTED, MaskedCheckReply, M.CHECK_ANSWERED),
                 (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
@@ -283,5 +310,5 @@ def masked_order(trainable: bool) -> SchemeOrder:
         once_a_batch=frozenset({MaskedCheck, StepSkipped}),
         steps=(MaskedStep,),
         offline=_OFFLINE,
-        rules=MaskedRules,
+        rules=lambda: MaskedRules(trainable),
     )

@@ -37,7 +37,7 @@ from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicS
 from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, most_units
 from protocols.layer.shapes import Ring, negative
 from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
-from protocols.schemes.masked.triples import KINDS, Half, Product, Triple, TripleShapes
+from protocols.schemes.masked.triples import KINDS, OF_SHARES, Half, Product, Triple, TripleShapes
 
 _Masks = dict[str, Ring]
 """One party's masks of one triple, by product."""
@@ -61,6 +61,7 @@ class _Triples:
         backend: what multiplies, under a parameter set for factors that fill the ring.
         secret: this party's key pair.
         public: the peer's public key.
+        keeps_operands: what hides the peer's share of the weights is kept, encrypted, until the triple is used.
 
     Raises:
         InvalidInput: a product is too large for the backend.
@@ -68,9 +69,16 @@ class _Triples:
 
     _is_host: bool
 
-    def __init__(self, spec: LayerSpec, backend: Backend, secret: SecretSide, public: PublicSide) -> None:
+    def __init__(
+        self,
+        spec: LayerSpec,
+        backend: Backend,
+        secret: SecretSide,
+        public: PublicSide,
+        keeps_operands: bool = False,
+    ) -> None:
         self._spec, self._key = spec, spec.feature_key
-        self._shapes = TripleShapes(spec, backend)
+        self._shapes, self._keeps_operands = TripleShapes(spec, backend, keeps_operands), keeps_operands
         self._secret, self._public = secret, public
         self._stock: dict[str, deque[Triple]] = {kind: deque() for kind in KINDS}
         self._made = dict.fromkeys(KINDS, 0)
@@ -147,7 +155,8 @@ class _Triples:
         shape, mask = product.shape, making.masks[product.name]
         operand = self._public.load_operand(CiphertextBundle(parts), shape)
         share = expand(OsRandomness().seed()).ring((shape.m, shape.n), RING_BITS)
-        making.halves[product.name] = Half(mask, product.result(share))
+        kept = parts if self._keeps_operands and product.name in OF_SHARES else ()
+        making.halves[product.name] = Half(mask, product.result(share), kept)
         return self._public.multiply_add(product.factor(mask), operand, negative(share), shape)
 
     def _decrypt(self, group: range, product: Product, making: list[_Making]) -> Steps[None]:

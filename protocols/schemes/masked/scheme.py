@@ -32,6 +32,16 @@ from protocols.schemes.masked.messages import (
     TripleRequest,
 )
 from protocols.schemes.masked.order import masked_order
+from protocols.schemes.masked.shapes import MaskedShapes
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import (
+    FormQuery,
+    MarkQuery,
+    RelationQuery,
+    RelationReply,
+    SameShareQuery,
+    ShareMark,
+)
 from protocols.task.scheme_order import SchemeOrder
 
 ENCRYPTION = "triples"
@@ -42,7 +52,6 @@ class Masked(Scheme):
     """Training at nearly plaintext speed; the work is done before, and beside it."""
 
     can_sum = True
-    has_unbound_shares = True
 
     def __init__(self, engine: Engine | None = None, parameters: LayerParameters | None = None) -> None:
         super().__init__(engine)
@@ -102,7 +111,7 @@ class Masked(Scheme):
         return masked_order(trainable)
 
     def sizes(self, parameters: str) -> LayerSizes | None:
-        return LayerSizes.read(parameters, ENCRYPTION)
+        return LayerSizes.read(parameters, ENCRYPTION, MaskedShapes)
 
     def messages(self) -> tuple[type[Message], ...]:
         return (
@@ -121,4 +130,12 @@ class Masked(Scheme):
             MaskedCheckReply,
             EqualityProof,
             EqualityConfirmation,
+            HostShare,
+            CollaboratorShare,
+            RelationQuery,
+            RelationReply,
+            SameShareQuery,
+            ShareMark,
+            MarkQuery,
+            FormQuery,
         )

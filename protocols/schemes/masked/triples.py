@@ -29,6 +29,8 @@ TRAIN, TEST = "train", "test"
 KINDS = (TRAIN, TEST)
 PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT = "projection", "weight_gradient", "feature_gradient"
 PRODUCTS = (PROJECTION, WEIGHT_GRADIENT, FEATURE_GRADIENT)
+OF_SHARES = (PROJECTION, FEATURE_GRADIENT)
+"""Products whose operand, M or N, hides its owner's share of the weights."""
 
 MAX_TOGETHER = 4
 """Triples whose ciphertexts of one product go in one message, at most: each costs both sides turns of their threads."""
@@ -43,10 +45,16 @@ def kind_of(training: bool) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Half:
-    """One party's half of one product: its own mask, and its share of the product. Used once."""
+    """One party's half of one product: its own mask, and its share of the product. Used once.
+
+    Attributes:
+        operand: the other party's mask, encrypted, as it came: where that mask hides its share of the weights, and the
+            share is tested (protocols/schemes/masked/share_tests.py).
+    """
 
     mask: Ring
     share: Ring
+    operand: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,16 +117,17 @@ class TripleShapes:
     Args:
         spec: the layer.
         backend: what multiplies. Its noise budget must carry factors that fill the ring.
+        keeps_operands: whether each side keeps the mask that hides the other's share, encrypted, until it is used.
 
     Attributes:
-        bytes_per_triple: memory that one party's halves take, about.
+        bytes_per_triple: memory that one party's halves take, about: the same at both, as both go by it.
         together: how many triples' ciphertexts of one product go in one message.
 
     Raises:
         InvalidInput: there is no layer, or a product is too large for the backend.
     """
 
-    def __init__(self, spec: LayerSpec, backend: Backend) -> None:
+    def __init__(self, spec: LayerSpec, backend: Backend, keeps_operands: bool = False) -> None:
         if spec.width_out is None:
             raise InvalidInput(f"{spec.feature_key}: scheme masked needs the projection layer")
         rows, d, o = spec.rows, spec.width_in, spec.width_out
@@ -140,10 +149,13 @@ class TripleShapes:
         for product in products:
             backend.check(product.shape)
         self._products = tuple(products)
-        # Masks and shares of the three products.
+        # Masks and shares of the three products, and of one the other's mask: each side keeps one.
         numbers = 8 * (4 * rows * (d + o) + 4 * d * o)
         self.together = max(1, min(MAX_TOGETHER, TOGETHER_BYTES // numbers))
         self.bytes_per_triple = numbers
+        if keeps_operands:
+            kept = (each.shape for each in products if each.name in OF_SHARES)
+            self.bytes_per_triple += max(map(backend.operand_bytes, kept))
 
     def products(self, kind: str) -> tuple[Product, ...]:
         """What a triple of this kind consists of. Raises `InvalidInput` for an unknown kind."""

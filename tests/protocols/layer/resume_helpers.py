@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Run:
     def new(cls, scheme: str, d: int, o: int, rows: int, trainable: bool = True, every: int = 0) -> Run:
         bounds = LayerParameters(check_every=every)
         if scheme == "masked":
+            bounds = replace(bounds, test_shares_every=0)
             return cls(masked_layers.Layer(masked_layers.layer_spec(rows, d, o, trainable), parameters=bounds))
         return cls(encrypted_layers.Layer(d, o, rows, trainable, scheme, bounds, seed=None))
 

@@ -14,10 +14,10 @@ from protocols.core.steps import Send
 from protocols.he.interface import RING_BITS
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import ProjectionKey, SecretsCommitment
-from protocols.schemes.encrypted.messages import CollaboratorShare, HostShare
 from protocols.schemes.masked.messages import MaskedShare
 from protocols.schemes.masked.triples import KINDS, TRAIN
 from protocols.schemes.plain.host import PlainHost
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from tests.protocols.layer import helpers as encrypted_layers
 from tests.protocols.layer.helpers import backward_and_settle, normal
 from tests.protocols.layer.resume_helpers import SECURE, Run, ends, states_of

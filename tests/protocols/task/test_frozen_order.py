@@ -10,17 +10,11 @@ from benchmarks.harness.pump import C, H
 from protocols.core.envelope import Phase
 from protocols.core.errors import MessageOutOfOrder
 from protocols.layer.messages import BatchClosed, FrozenRows, StepSkipped
-from protocols.schemes.encrypted.messages import (
-    CheckQuery,
-    FeatureGradient,
-    HostShare,
-    Projection,
-    StepGradient,
-    WeightGradient,
-)
+from protocols.schemes.encrypted.messages import CheckQuery, FeatureGradient, Projection, StepGradient, WeightGradient
 from protocols.schemes.masked.messages import MaskedGradient, MaskedGradientFeatures, MaskedStep
 from protocols.schemes.plain.messages import PlainGradient
 from protocols.schemes.registry import registered_scheme
+from protocols.schemes.shares.messages import HostShare
 from protocols.task.order import TaskOrder, tables_of
 from protocols.transcript.format import Entry
 from tests.protocols.task.test_order import entries, order_of, take_all

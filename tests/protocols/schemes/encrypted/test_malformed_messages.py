@@ -34,13 +34,12 @@ from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from tests.protocols.he import bfv_helpers
 from tests.protocols.layer.helpers import QUIET, Layer, copied, kept, normal, tampering
 

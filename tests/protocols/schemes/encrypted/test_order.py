@@ -31,14 +31,13 @@ from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.messages import (
     CheckQuery,
     CheckReply,
-    CollaboratorShare,
     FeatureGradient,
-    HostShare,
     Projection,
     StepGradient,
     WeightGradient,
 )
-from protocols.schemes.encrypted.test_messages import FormQuery, RelationQuery, RelationReply
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
+from protocols.schemes.shares.test_messages import FormQuery, RelationQuery, RelationReply
 from tests.protocols.layer.helpers import QUIET, Layer, backward_and_settle, copied, kept, normal
 
 ALWAYS = LayerParameters(check_every=1)

@@ -19,8 +19,8 @@ from protocols.layer.shapes import FIRST_TEST_ROWS, TEST_ROWS, rows_of_test
 from protocols.schemes.encrypted.messages import StepGradient
 from protocols.schemes.encrypted.order import EncryptedRules
 from protocols.schemes.encrypted.products import run_distance
-from protocols.schemes.encrypted.relation_test import is_drawn, ternary
-from protocols.schemes.encrypted.test_messages import RelationQuery, RelationReply
+from protocols.schemes.shares.relation_test import is_drawn, ternary
+from protocols.schemes.shares.test_messages import RelationQuery, RelationReply
 from tests.protocols.layer.helpers import Layer, backward_and_settle, kept, normal, tampering
 
 ALWAYS = LayerParameters(check_every=3, test_shares_every=1)

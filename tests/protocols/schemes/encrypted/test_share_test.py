@@ -18,7 +18,7 @@ from protocols.layer.shapes import LayerShapes
 from protocols.schemes.encrypted.messages import CheckReply, Projection, StepGradient
 from protocols.schemes.encrypted.order import EncryptedRules
 from protocols.schemes.encrypted.share_test import ShareTest
-from protocols.schemes.encrypted.test_messages import FormQuery, ShareQuery
+from protocols.schemes.shares.test_messages import FormQuery, ShareQuery
 from tests.protocols.layer.helpers import Layer, normal, tampering
 
 ALWAYS = LayerParameters(check_every=3, test_shares_every=1)

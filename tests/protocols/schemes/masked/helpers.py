@@ -15,6 +15,7 @@ from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, as_ring, as_signed
 from protocols.he.parameters import TRIPLES
+from protocols.layer.initial import Keys
 from protocols.layer.interface import LayerSpec
 from protocols.layer.lifecycle import Stage
 from protocols.layer.parameters import LayerParameters
@@ -24,11 +25,12 @@ from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
-from protocols.schemes.masked.triples import TRAIN, Half
+from protocols.schemes.masked.triples import OF_SHARES, TRAIN, Half
 from tests.protocols.he.bfv_helpers import backend, public, secret
 
 RANDOM = OsRandomness()
-EVERY_BATCH = LayerParameters(check_every=1)
+QUIET = LayerParameters(check_every=0, test_shares_every=0)
+EVERY_BATCH = LayerParameters(check_every=1, test_shares_every=0)
 
 
 def values(seed: int, rows: int, width: int, scale: float = 1.0) -> NDArray[np.float32]:
@@ -57,18 +59,28 @@ def deal(host: HostTriples, collaborator: CollaboratorTriples, kind: str, count:
             ours, theirs = (RANDOM.ring(shape, RING_BITS) for shape in (product.host_mask, product.collaborator_mask))
             total = product_of(product.name, ours, theirs)
             share = RANDOM.ring(total.shape, RING_BITS)
-            halves[0][product.name] = Half(ours, subtract(total, share))
-            halves[1][product.name] = Half(theirs, share)
+            kept: tuple[tuple[bytes, ...], ...] = ((), ())
+            if host._keeps_operands and product.name in OF_SHARES:
+                owner, mask = (collaborator, theirs) if product.host_evaluates else (host, ours)
+                parts = owner._secret.encrypt(product.operand(mask), product.shape).parts
+                kept = (parts, ()) if product.host_evaluates else ((), parts)
+            halves[0][product.name] = Half(ours, subtract(total, share), kept[0])
+            halves[1][product.name] = Half(theirs, share, kept[1])
         for triples, half in zip((host, collaborator), halves, strict=True):
             triples._store(kind, triples._made[kind], half)
 
 
-def pools(spec: LayerSpec) -> tuple[HostTriples, CollaboratorTriples]:
+def key_pairs() -> tuple[Keys, Keys]:
+    """The host's and the collaborator's, cached."""
+    return Keys(secret(TRIPLES, 0), public(TRIPLES, 1)), Keys(secret(TRIPLES, 1), public(TRIPLES, 0))
+
+
+def pools(spec: LayerSpec, keeps_operands: bool = False) -> tuple[HostTriples, CollaboratorTriples]:
     """Both pools of a layer, empty, under two cached key pairs."""
-    scheme, keys = backend(TRIPLES), [secret(TRIPLES, number) for number in (0, 1)]
+    scheme, (host, collaborator) = backend(TRIPLES), key_pairs()
     return (
-        HostTriples(spec, scheme, keys[0], public(TRIPLES, 1)),
-        CollaboratorTriples(spec, scheme, keys[1], public(TRIPLES, 0)),
+        HostTriples(spec, scheme, *host, keeps_operands),
+        CollaboratorTriples(spec, scheme, *collaborator, keeps_operands),
     )
 
 
@@ -97,7 +109,7 @@ class Layer:
     Args:
         spec: the layer.
         weights: W [o, d]; None for a random one with norms about 1.
-        parameters: the bounds; no checks unless asked for.
+        parameters: the bounds; no checks or tests unless asked for.
     """
 
     def __init__(
@@ -106,11 +118,11 @@ class Layer:
         weights: NDArray[np.float64] | None = None,
         parameters: LayerParameters | None = None,
     ) -> None:
-        bounds = parameters or LayerParameters(check_every=0)
+        bounds = parameters or QUIET
         self.spec = spec
         self.host = MaskedHost(spec, backend(TRIPLES), bounds)
         self.collaborator = MaskedCollaborator(spec, backend(TRIPLES), bounds)
-        self.host.triples, self.collaborator.triples = pools(spec)
+        self.host.triples, self.collaborator.triples = pools(spec, bounds.test_shares_every > 0)
         self.host._life._stage = self.collaborator._life._stage = Stage.BETWEEN_BATCHES
         shape = (spec.width_out or 1, spec.width_in)
         if weights is None:
@@ -120,6 +132,18 @@ class Layer:
             as_ring(np.rint(weights * 2.0**32).astype(np.int64)), self.host._share.values
         )
         self.sent: list[Message] = []
+        if bounds.test_shares_every:
+            self._begin_tests()
+
+    def _begin_tests(self) -> None:
+        """Shares that are encrypted and marked, as behind a set-up."""
+        ours, theirs = self.host._tests, self.collaborator._tests
+        for tests, keys in zip((ours, theirs), key_pairs(), strict=True):
+            tests.open(keys)
+        pump(ours._exchange(), theirs._exchange())
+        reads = [each._last and each._products.read(each._last) for each in (ours, theirs)]
+        marking = [each._marks.exchange(each._products, read) for each, read in zip((ours, theirs), reads, strict=True)]
+        pump(*marking)
 
     def deal(self, kind: str = TRAIN, count: int = 1) -> None:
         deal(self.host.triples, self.collaborator.triples, kind, count)
@@ -152,6 +176,7 @@ class Layer:
 
     def states(self) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
         """What the two ends would keep in a checkpoint."""
+        pump(self.host.before_checkpoint(), self.collaborator.before_checkpoint())
         return self.host.state(), self.collaborator.state()
 
     def resumed(self, states: tuple[Mapping[str, Array], Mapping[str, Array]] | None = None) -> Layer:

@@ -51,9 +51,9 @@ from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.shapes import Integers, Ring, negative, subtract
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.products import Parts
-from protocols.schemes.encrypted.relation_test import is_drawn
-from protocols.schemes.encrypted.test_messages import FormQuery
+from protocols.schemes.shares.products import Parts
+from protocols.schemes.shares.relation_test import is_drawn
+from protocols.schemes.shares.test_messages import FormQuery
 
 Multiply = Callable[[Integers, EncryptedOperand, Ring], Parts]
 
@@ -72,6 +72,7 @@ class FormTest:
         self._sender, self._share, self._every, self._randomness = sender, share, every, randomness
         self._largest = 0  # rows of a batch whose shape was tested
         self._version = -1  # that a coin was tossed for
+        self._tests = 0  # of either side
 
     def __repr__(self) -> str:
         return f"<FormTest at {self._share!r}>"
@@ -101,8 +102,11 @@ class FormTest:
         Raises:
             VerificationFailed: they hold more than a matrix.
         """
-        if not self._is_due(rows):
-            return
+        if self._is_due(rows):
+            yield from self.test(multiply, peer_share, rows)
+
+    def test(self, multiply: Multiply, peer_share: EncryptedOperand, rows: int) -> Steps[None]:
+        """Test it, due or not. Arguments and errors as `run`."""
         seed, (width, columns, bits) = OsRandomness().seed(), self._share.shapes.form_test(self._sender)
         pairing = Pairing(seed, rows)
         drawn = self._randomness.ring((rows, width), bits + 1).view(np.int64) - (1 << bits)
@@ -128,7 +132,8 @@ class FormTest:
         yield from comparison.prove(query.element, self._more_than_a_matrix(self._sender))
 
     def _place(self, tester: Sender) -> bytes:
-        return self._share.place(f"form of the {tester.other.role}'s ciphertexts")
+        self._tests += 1
+        return self._share.place(f"form of the {tester.other.role}'s ciphertexts|{self._tests}")
 
     def _more_than_a_matrix(self, owner: Sender) -> str:
         return (

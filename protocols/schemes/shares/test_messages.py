@@ -1,6 +1,7 @@
-"""Messages of the tests of shares and of what ciphertexts hold, schemes "bfv" and "paillier".
+"""Messages of the tests of shares and of what ciphertexts hold, in the schemes of secret-shared weights.
 
-Each has a file of its own, with its diagram and theorem: share_test.py, relation_test.py, share_marks.py, form_test.py.
+Each has a file of its own, with its diagram and theorem: here relation_test.py, share_marks.py, form_test.py;
+protocols/schemes/encrypted/share_test.py and protocols/schemes/masked/share_tests.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ from protocols.layer.messages import (
 )
 from protocols.layer.sizes import LaidOut
 from protocols.wire.sizes import data, number
+
+T = TypeVar("T")
+M = TypeVar("M", int, Distance)
 
 
 def _test_products(layer: LaidOut, rows: int) -> tuple[tuple[MatrixShape, MatrixShape], ...]:
@@ -84,21 +88,38 @@ class ShareQuery(Message):
         self.require_bytes("element", ELEMENT_BYTES)
 
 
-def _asks_of(layer: LaidOut, tester: Sender, recorded: Recorded) -> tuple[tuple[MatrixShape, MatrixShape], MatrixShape]:
-    """The shapes of a test's products: of the share, with what it was encrypted for; and of the answer."""
-    rows = recorded[1]
-    if not 0 <= rows <= MAX_ROWS or (rows and tester is Sender.COLLABORATOR):
+def _check_rows(rows: int) -> None:
+    if not 0 <= rows <= MAX_ROWS:
         raise InvalidInput(f"a test of the share after a step of {rows} rows")
+
+
+def _of_share(
+    layer: LaidOut, tester: Sender, rows: int, measure: Callable[[MatrixShape, MatrixShape], M], none: M
+) -> M:
+    """Of the products of one test with a share: of their shape, and what the share was encrypted for."""
+    _check_rows(rows)
     shapes, first = layer.shapes, layer.first_rows
     loaded = shapes.forward(first) if tester is Sender.COLLABORATOR else shapes.feature_gradient(first)
-    return (shapes.tested_share(tester, rows), loaded), shapes.test_answer(tester, rows)
+    shape, count = shapes.share_test(tester, rows, first)
+    return sum((measure(shape, loaded) for _ in range(count)), none)
+
+
+def _share_size(layer: LaidOut, tester: Sender, rows: int) -> int:
+    """Bytes of [c P + m]_O."""
+    return _of_share(layer, tester, rows, layer.sizes.reply, 0)
+
+
+def _share_distance(layer: LaidOut, tester: Sender, rows: int) -> Distance:
+    return _of_share(layer, tester, rows, layer.sizes.distance, Distance())
+
+
+def _answer_shape(layer: LaidOut, tester: Sender, rows: int) -> MatrixShape:
+    _check_rows(rows)
+    return layer.shapes.test_answer(tester, rows)
 
 
 def _head(recorded: Recorded) -> int:
     return number(recorded[0]) + number(recorded[1])
-
-
-T = TypeVar("T")
 
 
 def _of_layer(of: Callable[[LaidOut, Sender, Recorded], T]) -> Callable[[TaskSizes, Sender, Recorded], T | None]:
@@ -112,24 +133,25 @@ def _of_layer(of: Callable[[LaidOut, Sender, Recorded], T]) -> Callable[[TaskSiz
 
 
 def _query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
-    share, answer = _asks_of(layer, sender, recorded)
-    size = (1 + bool(recorded[1])) * layer.sizes.reply(*share) + layer.sizes.operand(answer) + _head(recorded)
+    rows = recorded[1]
+    answer = layer.sizes.operand(_answer_shape(layer, sender, rows))
+    size = (1 + bool(rows)) * _share_size(layer, sender, rows) + answer + _head(recorded)
     return size, size
 
 
 def _query_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
-    share, _ = _asks_of(layer, sender, recorded)
-    return layer.sizes.distance(*share) * (1 + bool(recorded[1]))
+    rows = recorded[1]
+    return _share_distance(layer, sender, rows) * (1 + bool(rows))
 
 
 def _reply_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
-    _, answer = _asks_of(layer, sender.other, recorded)
+    answer = _answer_shape(layer, sender.other, recorded[1])
     size = layer.sizes.reply(answer) + _head(recorded) + data(ELEMENT_BYTES)
     return size, size
 
 
 def _reply_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
-    return layer.sizes.distance(_asks_of(layer, sender.other, recorded)[1])
+    return layer.sizes.distance(_answer_shape(layer, sender.other, recorded[1]))
 
 
 @wire(
@@ -141,7 +163,7 @@ def _reply_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Dista
 )
 @dataclass(frozen=True)
 class RelationQuery(Message):
-    """One party's test of the share that the other holds (protocols/schemes/encrypted/relation_test.py).
+    """One party's test of the share that the other holds (protocols/schemes/shares/relation_test.py).
 
     Attributes:
         rows: of the step behind which it tests; 0: it tests the first share.
@@ -188,13 +210,8 @@ class RelationReply(CiphertextMessage):
         self.require_bytes("element", ELEMENT_BYTES)
 
 
-def _mark_shapes(layer: LaidOut, tester: Sender) -> tuple[MatrixShape, MatrixShape]:
-    """Of the product by which a share is marked, and what the share was encrypted for."""
-    return _asks_of(layer, tester, (0, 0))[0]
-
-
 def _mark_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
-    size = layer.sizes.reply(*_mark_shapes(layer, sender)) + number(recorded[0])
+    size = _share_size(layer, sender, 0) + number(recorded[0])
     return size, size
 
 
@@ -204,7 +221,7 @@ def _mark_query_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Ra
 
 
 def _mark_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
-    return layer.sizes.distance(*_mark_shapes(layer, sender))
+    return _share_distance(layer, sender, 0)
 
 
 @wire(
@@ -216,7 +233,7 @@ def _mark_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distan
 )
 @dataclass(frozen=True)
 class ShareMark(CiphertextMessage):
-    """[c P + m]_O before a checkpoint, of the receiver's share P (protocols/schemes/encrypted/share_marks.py).
+    """[c P + m]_O before a checkpoint, of the receiver's share P (protocols/schemes/shares/share_marks.py).
 
     **Leaks** nothing: what it decrypts to is uniform. The receiver keeps it.
     """
@@ -240,6 +257,45 @@ class MarkQuery(CiphertextMessage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_bytes("element", ELEMENT_BYTES)
+
+
+def _same_bounds(layer: LaidOut, sender: Sender, recorded: Recorded) -> Range:
+    size = 2 * _share_size(layer, sender, 0) + number(recorded[0]) + data(ELEMENT_BYTES)
+    return size, size
+
+
+def _same_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distance:
+    return _share_distance(layer, sender, 0) * 2
+
+
+@wire(
+    140,
+    ledger=ciphertext(EITHER_KEY, f"{FLOODED} What it decrypts to is masked by fresh uniform matrices. {COMPARED}"),
+    recorded=("version",),
+    bounds=_of_layer(_same_bounds),
+    distance=_of_layer(_same_distance),
+)
+@dataclass(frozen=True)
+class SameShareQuery(Message):
+    """One party's test that two openings of one version are of one share (protocols/schemes/masked/share_tests.py).
+
+    Attributes:
+        before: [m1 - c P]_O of the opening before.
+        now: [c P + m2]_O of this one.
+        element: of a comparison, for m1 + m2.
+
+    **Leaks** nothing: what it decrypts to is uniform, and adds up to what is compared.
+    """
+
+    version: Uint64
+    before: tuple[bytes, ...]
+    now: tuple[bytes, ...]
+    element: bytes
+
+    def __post_init__(self) -> None:
+        for parts in (self.before, self.now):
+            CiphertextMessage(self.version, parts)
         self.require_bytes("element", ELEMENT_BYTES)
 
 
@@ -272,7 +328,7 @@ def _form_distance(layer: LaidOut, sender: Sender, recorded: Recorded) -> Distan
 )
 @dataclass(frozen=True)
 class FormQuery(Message):
-    """One party's test that the other's ciphertexts hold a matrix (protocols/schemes/encrypted/form_test.py).
+    """One party's test that the other's ciphertexts hold a matrix (protocols/schemes/shares/form_test.py).
 
     Attributes:
         rows: of the batch that comes next.

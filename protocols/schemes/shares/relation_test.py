@@ -58,8 +58,8 @@ from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, add, rows_of_test
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.products import ShareProducts
-from protocols.schemes.encrypted.test_messages import RelationQuery, RelationReply
+from protocols.schemes.shares.products import ShareProducts
+from protocols.schemes.shares.test_messages import RelationQuery, RelationReply
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,6 +100,7 @@ class RelationTest:
 
     def __init__(self, sender: Sender, share: WeightShare, randomness: Randomness) -> None:
         self._sender, self._share, self._randomness = sender, share, randomness
+        self._tests = 0  # of either side
 
     def __repr__(self) -> str:
         return f"<RelationTest at {self._share!r}>"
@@ -147,7 +148,8 @@ class RelationTest:
         return self._randomness.ring((rows_of_test(rows), columns), RING_BITS)
 
     def _place(self, tester: Sender) -> bytes:
-        return self._share.place(f"share of the {tester.other.role}")
+        self._tests += 1
+        return self._share.place(f"share of the {tester.other.role}|{self._tests}")
 
     def _check(self, message: RelationQuery | RelationReply, rows: int) -> None:
         name = type(message).__name__

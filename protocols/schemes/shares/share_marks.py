@@ -52,9 +52,9 @@ from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.shapes import FIRST_TEST_ROWS, Integers, Ring, subtract
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.encrypted.products import ShareProducts
-from protocols.schemes.encrypted.relation_test import Mark, ternary
-from protocols.schemes.encrypted.test_messages import MarkQuery, ShareMark
+from protocols.schemes.shares.products import ShareProducts
+from protocols.schemes.shares.relation_test import Mark, ternary
+from protocols.schemes.shares.test_messages import MarkQuery, ShareMark
 
 _PREFIX = "mark_"
 _COMBINATION, _MASK, _RESULT = (_PREFIX + name for name in ("combination", "mask", "result"))
@@ -81,6 +81,11 @@ class ShareMarks:
 
     def __repr__(self) -> str:
         return f"<ShareMarks at {self._share!r}>"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the shares in force have no marks yet."""
+        return self._version != self._share.version
 
     @property
     def _shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
