@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -54,13 +55,16 @@ class HttpOptions:
         place: where it listens.
         token_file: of the bearer token; made where there is none.
         limits: of a request.
-        say: where the address, and a token that was made, are shown; by default on the terminal.
+        say: where the address, and a token that was made, are shown; by default on standard output.
+        shows_token: whether a token that was made is shown there. By default on a terminal only: logs of services and
+            notebooks are kept, and read by others.
     """
 
     place: Place
     token_file: Path
     limits: HttpLimits = field(default_factory=HttpLimits)
     say: Callable[[str], None] = field(default=lambda text: print(text, flush=True))
+    shows_token: bool = field(default_factory=lambda: sys.stdout.isatty())
 
 
 class _Server(uvicorn.Server):
@@ -107,9 +111,9 @@ class HttpServer:
         """
         say = self._options.say
         say(f"Predictions at {self.url}/predict. Ctrl-C or SIGTERM stops.")
-        if self._token.is_new:
-            say(f"The token, shown this once: {self._token.reveal()}")
-        say(f"Its file: {self._options.token_file}")
+        say(f"The token is in {self._options.token_file}")
+        if self._token.is_new and self._options.shows_token:
+            say(f"Shown this once, it is: {self._token.reveal()}")
         with closing(self._socket), self._listening():
             self._service.start()
             asyncio.run(self._serve())

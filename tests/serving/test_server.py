@@ -25,10 +25,10 @@ from tests.serving.fakes import FakePredictor, predicted
 class Running:
     """A server in a thread, on a free port of loopback."""
 
-    def __init__(self, directory: Path, **limits: Any) -> None:
+    def __init__(self, directory: Path, shows_token: bool = True, **limits: Any) -> None:
         self.predictor, self.said = FakePredictor(), list[str]()
         place = Place.parse("127.0.0.1:0", None, None, False)
-        options = HttpOptions(place, directory / "token", HttpLimits(**limits), self.said.append)
+        options = HttpOptions(place, directory / "token", HttpLimits(**limits), self.said.append, shows_token)
         self.server = HttpServer(self.predictor, options)
         self.url, self.token = self.server.url, self.server._token.reveal()
         self.error: BaseException | None = None
@@ -61,11 +61,21 @@ def test_it_answers_and_says_where_and_with_what_token(tmp_path: Path) -> None:
     assert running.predictor.events[:2] == ["start", "stop"]
     assert running.said == [
         f"Predictions at {running.url}/predict. Ctrl-C or SIGTERM stops.",
-        f"The token, shown this once: {running.token}",
-        f"Its file: {tmp_path / 'token'}",
+        f"The token is in {tmp_path / 'token'}",
+        f"Shown this once, it is: {running.token}",
     ]
     with pytest.raises(httpx.ConnectError):
         running.predict(["a"])
+
+
+def test_what_is_no_terminal_is_not_shown_the_token(tmp_path: Path) -> None:
+    """The logs of a service, and notebooks, are kept."""
+    assert not options_of("127.0.0.1:0", tmp_path / "token").shows_token
+    running = Running(tmp_path, shows_token=False)
+    running.server.stop()
+    running.over()
+    assert running.said[-1] == f"The token is in {tmp_path / 'token'}"
+    assert not any(running.token in each for each in running.said)
 
 
 def test_what_is_being_answered_when_it_stops_is_answered(tmp_path: Path) -> None:
