@@ -40,6 +40,9 @@ POLL_SECONDS = 0.5
 GLANCE_SECONDS = 0.01
 """Of one such look at the door, where the Host answers by itself meanwhile."""
 
+LONGEST_PAUSE = 10.0
+"""Before the next attempt, where one session after another breaks before it is open: each leaves a transcript."""
+
 SESSION_SECONDS = 24 * 3600.0
 """After so long a new session begins: with fresh keys, the collaborators' new ids, and a transcript of its own."""
 
@@ -128,6 +131,7 @@ class PredictionService:
         self._changed = threading.Condition()
         self.is_stopping = self.is_ready = False
         self._why = "the collaborators have not come yet"
+        self._pause, self._not_before = POLL_SECONDS, 0.0
         self._thread = threading.Thread(target=of_this_task(self._run), name="predictions", daemon=True)
         self._error: BaseException | None = None
 
@@ -230,11 +234,16 @@ class PredictionService:
     def _everybody(self) -> Mapping[str, Channel] | None:
         """A channel to each collaborator, once all are here; None: the service is to stop."""
         while not self.is_stopping:
-            try:
-                return self._door.wait(POLL_SECONDS if self._alone is None else GLANCE_SECONDS)
-            except PeerRefused:
-                absent = [name for name, is_here in self.online().items() if not is_here]
-                self._why = f"{', '.join(absent) or 'somebody'} is not on line"
+            pause = self._not_before - time.monotonic()
+            if pause <= 0:
+                try:
+                    return self._door.wait(POLL_SECONDS if self._alone is None else GLANCE_SECONDS)
+                except PeerRefused:
+                    absent = [name for name, is_here in self.online().items() if not is_here]
+                    self._why = f"{', '.join(absent) or 'somebody'} is not on line"
+            elif self._alone is None:
+                with self._changed:
+                    self._changed.wait_for(lambda: self.is_stopping, pause)
             if self._alone is not None:
                 self._answer_alone(self._alone)
         return None
@@ -265,7 +274,8 @@ class PredictionService:
                 session.close()
         except TaskFailed as error:
             self._why = f"the session with the collaborators broke: {error}"
-            time.sleep(POLL_SECONDS)  # where it breaks again and again
+            self._pause = POLL_SECONDS if self.is_ready else min(2 * self._pause, LONGEST_PAUSE)
+            self._not_before = time.monotonic() + self._pause
             logger.warning(f"A session ended: {error} Waiting for all collaborators to come back.")
         finally:
             self._set_open(False)

@@ -15,7 +15,7 @@ import torch
 from benchmarks.harness.limits import TASK, Limit
 from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.errors import ConfigurationError, UserCodeError
+from secure_hfl.errors import ConfigurationError, PeerFault, UserCodeError
 from secure_hfl.prediction import online_host, service
 from secure_hfl.prediction.budget import PredictionBudget
 from secure_hfl.prediction.outcome import Predictions
@@ -208,6 +208,8 @@ def test_what_is_no_id_fails_by_itself(plain: MemoryParties) -> None:
     with online:
         with pytest.raises(ConfigurationError, match="has 0 bytes"):
             online.service.predict([""], WAIT)
+        with pytest.raises(ConfigurationError, match="must be a list of texts, not str"):
+            online.service.submit("100")
         assert online.service.predict(["100", "nobody"], WAIT).reasons == {"nobody": "party1 does not hold it"}
 
 
@@ -236,6 +238,26 @@ def test_what_waits_when_it_stops_is_told_so(plain: MemoryParties) -> None:
     online.service.stop()
     with pytest.raises(Unavailable, match="is stopping"):
         waiting.result(WAIT)
+
+
+def test_sessions_that_do_not_come_about_are_tried_ever_more_rarely(
+    plain: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Online(plain).service
+
+    def meet(*_: object) -> None:
+        raise PeerFault("party1 has the result of another training")
+
+    monkeypatch.setattr(waiting._side, "meet", meet)
+    pauses = []
+    for _ in range(6):
+        waiting._serve_session({})
+        pauses.append(round(waiting._not_before - time.monotonic()))
+    assert pauses == [1, 2, 4, 8, 10, 10]
+    waiting.start()
+    began = time.monotonic()
+    waiting.stop()
+    assert time.monotonic() - began < 5, "it stops in the middle of a pause"
 
 
 def test_the_queue_is_bounded(plain: MemoryParties) -> None:
