@@ -711,14 +711,16 @@ class MaskedFeatures(_message.Message):
     def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., features: _Optional[_Union[Tensor, _Mapping]] = ..., projection: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class MaskedGradientFeatures(_message.Message):
-    __slots__ = ("index", "version", "features")
+    __slots__ = ("index", "version", "features", "share")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     index: int
     version: int
     features: Tensor
-    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., features: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    share: Tensor
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., features: _Optional[_Union[Tensor, _Mapping]] = ..., share: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class MaskedGradient(_message.Message):
     __slots__ = ("index", "version", "exponent", "gradient", "feature_gradient")

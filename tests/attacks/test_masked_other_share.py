@@ -55,13 +55,14 @@ LIES = {
 
 def lie_in_openings(end: Any, lie: Ring) -> None:
     """From here on the end adds this to its share in what it opens."""
-    honest = end._products.masked_share
+    name = "masked_share" if isinstance(end, MaskedHost) else "gradient_features"
+    honest = getattr(end._products, name)
 
-    def masked_share(triple: Any) -> Any:
-        message = honest(triple)
+    def opening(*arguments: Any) -> Any:
+        message = honest(*arguments)
         return replace(message, share=add(message.share, lie))
 
-    end._products.masked_share = masked_share
+    setattr(end._products, name, opening)
 
 
 def end_of(layer: Layer, who: str) -> Any:

@@ -101,6 +101,7 @@ def chi_square(values: Ring) -> float:
         (MaskedFeatures, "features"),
         (MaskedFeatures, "projection"),
         (MaskedGradientFeatures, "features"),
+        (MaskedGradientFeatures, "share"),
         (MaskedShare, "share"),
         (MaskedGradient, "gradient"),
         (MaskedGradient, "feature_gradient"),

@@ -106,11 +106,7 @@ def test_masked_rollback(is_weak: bool) -> None:
     """The host's view of nu = V - N, in the batch after the one that had two gradients."""
     a = normal(1, ROWS, D)
     runs = two_masked_runs(is_weak, [[a, a]] * 2, [[dz, dz] for dz in gradients()])
-    # mu and nu are one type: a batch's nu follows its alpha'.
-    nus = [
-        [message.share for before, message in zip(run.sent, run.sent[1:]) if isinstance(before, MaskedGradientFeatures)]
-        for run in runs
-    ]
+    nus = [sent(run, MaskedGradientFeatures, "share") for run in runs]
     guess = features_of(nus[0][1], nus[1][1], *gradients())
     if is_weak:
         assert np.abs(guess - a).max() < 0.01
@@ -122,6 +118,7 @@ WIDE = 48
 OPENINGS = [
     (MaskedFeatures, "features"),
     (MaskedGradientFeatures, "features"),
+    (MaskedGradientFeatures, "share"),
     (MaskedGradient, "gradient"),
     (MaskedStep, "step"),
     (MaskedShare, "share"),

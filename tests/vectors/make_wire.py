@@ -176,7 +176,7 @@ EXAMPLES: tuple[Message, ...] = (
     TripleProduct(10, 1, "weight_gradient", _PARTS),
     MaskedShare(11, 1, _ring(2, 3)),
     MaskedFeatures(12, 2, _ring(4, 3), _ring(4, 2)),
-    MaskedGradientFeatures(13, 3, _ring(4, 3)),
+    MaskedGradientFeatures(13, 3, _ring(4, 3), _ring(2, 3)),
     MaskedGradient(14, 4, 5, _ring(4, 2), _ring(4, 3)),
     MaskedStep(15, 5, True, _ring(4, 2)),
     MaskedCheck(16, 6, _ring(2), _ring(3)),

@@ -134,7 +134,6 @@ class MaskedCollaborator(CollaboratorLayer):
             if training:
                 used.append(triple)
                 yield Send(self._products.gradient_features(quantised.gradient[piece], triple))
-                yield Send(self._products.masked_share(triple))
         if training:
             self._pending.keep(len(features), _Batch(quantised.gradient, used))
         if self._share.checks.count():

@@ -6,8 +6,8 @@
     batch                        <--------------------------  MaskedShare mu = U - M        (unless sent ahead)
             MaskedFeatures alpha = a - A,
               s = A mu^T + P_C + a V^T + e  ----------------> z + e = s + alpha U^T + P_H
-    train   MaskedGradientFeatures alpha' = a - A' ---------> (kept for the step)
-            MaskedShare nu = V - N  ------------------------> (kept for da; if trainable)
+    train   MaskedGradientFeatures alpha' = a - A',
+              nu = V - N  ----------------------------------> (kept for the step, and for da)
                                  <--------------------------  MaskedGradient delta = dz - D,
             da + e' = h + delta V + Q_C                         h = D nu + Q_H + dz U + e'  (if trainable)
                                  <--------------------------  MaskedStep gamma = lr dz - G
@@ -77,14 +77,12 @@ from protocols.schemes.masked.messages import (
     MaskedCheckReply,
     MaskedFeatures,
     MaskedGradientFeatures,
-    MaskedShare,
 )
 from protocols.schemes.masked.offline import HostTriplePhase
 from protocols.schemes.masked.pieces import (
     check_about,
     check_products,
     check_shape,
-    checked_share,
     pieces_of,
     triples_needed,
 )
@@ -225,9 +223,7 @@ class MaskedHost(HostLayer):
     def _receive_training(self, piece: slice, triple: Triple) -> Steps[WaitingPiece]:
         """alpha' and nu."""
         message = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
-        features = self._products.gradient_features(message, triple)
-        share = checked_share(received((yield Receive(MaskedShare)), MaskedShare), triple, self._share)
-        return WaitingPiece(piece, triple, features, share)
+        return WaitingPiece(piece, triple, *self._products.gradient_features(message, triple))
 
     def _check(self, projection: Ring, triple: Triple) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r, under the masks A and M[0] of one more triple."""

@@ -207,7 +207,7 @@ class TripleProduct(_TripleParts):
 )
 @dataclass(frozen=True)
 class MaskedShare(_RingMessage):
-    """A party's share of the weights less a uniform mask, [o, d]: mu = U - M from the host, nu = V - N from the other.
+    """The host's share of the weights less a uniform mask: mu = U - M [o, d].
 
     **Leaks** nothing. What the receiver does with another matrix there: tests/attacks/test_masked_other_share.py.
     """
@@ -257,25 +257,31 @@ class MaskedFeatures(_RingMessage):
 
 @wire(
     77,
-    ledger=masked(_UNIFORM),
+    ledger=masked(f"{_UNIFORM} {_TESTED}"),
     recorded=("index", "version"),
-    bounds=_tensors(lambda layer: ((layer.first_rows, layer.width_in),)),
+    bounds=_tensors(lambda layer: ((layer.first_rows, layer.width_in), (layer.width_out, layer.width_in))),
 )
 @dataclass(frozen=True)
 class MaskedGradientFeatures(_RingMessage):
-    """alpha' = a - A' [B, d], of the features at the scale of the weight gradient, a short batch filled up with zeros.
+    """What a training batch's steps need of the collaborator.
 
-    **Leaks** nothing.
+    Args:
+        features: alpha' = a - A' [B, d], at the scale of the weight gradient, a short batch filled up with zeros.
+        share: nu = V - N [o, d].
+
+    **Leaks** nothing. What the host does with another matrix for nu: tests/attacks/test_masked_other_share.py.
     """
 
     index: Uint64
     version: Uint64
     features: NDArray[np.uint64]
+    share: NDArray[np.uint64]
 
     def __post_init__(self) -> None:
         self.require_int("index", 0, MAX_INDEX)
         self.require_int("version", 0, MAX_VERSION)
         self.require_ring("features", 2)
+        self.require_ring("share", 2)
 
 
 @wire(

@@ -5,8 +5,8 @@ host            ALIGNED -ProjectionKey-> KEYED -InitialShare-> READY
                 TRAINING -MaskedShare-> SHARED ... (-MaskedCheck-> CHECKING -EqualityProof-> PROVED)
                 -MaskedGradient-> GRADIENT ... -MaskedStep-> STEPPED ...; or -StepSkipped-> TRAINING
 collaborator    SHAPED -ProjectionKey-> KEYED -InitialFactor-> READY
-                OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> GRADIENT_PROJECTED -MaskedShare-> SHARED
-                ... (-MaskedCheckReply-> CHECK_ANSWERED -EqualityConfirmation-> CHECKED)
+                OPENED -MaskedFeatures-> PROJECTED -MaskedGradientFeatures-> SHARED ... (
+                -MaskedCheckReply-> CHECK_ANSWERED -EqualityConfirmation-> CHECKED)
 offline lane    TripleRequest, TripleOperand, TripleProduct beside all of it, once the host is READY
 tests           of shares, in READY of the set-up, before the first MaskedFeatures and MaskedGradient of a batch, and
                 behind a batch or a round, where a checkpoint is made: they move no state (protocols/schemes/masked/
@@ -79,7 +79,6 @@ class MaskedState(OrderState):
 
     KEYED = auto()
     PROJECTED = auto()
-    GRADIENT_PROJECTED = auto()
     SHARED = auto()
     CHECKING = auto()
     PROVED = auto()
@@ -127,8 +126,7 @@ MASKS = {
     (H, MaskedCheck): "M",
     (C, MaskedFeatures): "A",
     (C, MaskedCheckReply): "A",
-    (C, MaskedGradientFeatures): "A'",
-    (C, MaskedShare): "N",
+    (C, MaskedGradientFeatures): "A' and N",
     (H, MaskedGradient): "D",
     (H, MaskedStep): "G",
 }
@@ -250,8 +248,7 @@ _HOST_TRAINS = moves(
 _COLLABORATOR_TRAINS = moves(
     Phase.TRAIN,
     ((S.OPENED, M.SHARED), MaskedFeatures, M.PROJECTED),
-    (M.PROJECTED, MaskedGradientFeatures, M.GRADIENT_PROJECTED),
-    (M.GRADIENT_PROJECTED, MaskedShare, M.SHARED),
+    (M.PROJECTED, MaskedGradientFeatures, M.SHARED),
     (M.SHARED, MaskedCheckReply, M.CHECK_ANSWERED),
     (M.CHECK_ANSWERED, EqualityConfirmation, M.CHECKED),
     *standing((S.OPENED,), (*QUESTIONS, *ANSWERS)),

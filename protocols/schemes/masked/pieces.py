@@ -116,7 +116,7 @@ def check_shape(name: str, matrix: Ring, shape: tuple[int, ...]) -> None:
 
 
 def checked_share(message: MaskedShare, triple: Triple, share: WeightShare) -> Ring:
-    """The peer's masked share, mu or nu, for this triple and beside our own share. Raises `MalformedMessage`."""
+    """The host's masked share, mu, for this triple and beside our own share. Raises `MalformedMessage`."""
     check_about(message, triple, share)
     check_shape("MaskedShare.share", message.share, share.values.shape)
     return message.share

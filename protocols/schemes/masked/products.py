@@ -64,11 +64,12 @@ class HostProducts:
         own = matmul(message.features, np.ascontiguousarray(self._share.values.T))
         return add(add(message.projection, own), triple[PROJECTION].share[:rows])
 
-    def gradient_features(self, message: MaskedGradientFeatures, triple: Triple) -> Ring:
-        """alpha', checked."""
+    def gradient_features(self, message: MaskedGradientFeatures, triple: Triple) -> tuple[Ring, Ring]:
+        """alpha' and nu, checked."""
         check_about(message, triple, self._share)
         check_shape("MaskedGradientFeatures.features", message.features, (self._rows, self._share.shapes.d))
-        return message.features
+        check_shape("MaskedGradientFeatures.share", message.share, self._share.values.shape)
+        return message.features, message.share
 
     def feature_gradient(self, gradient: QuantisedGradient, piece: WaitingPiece) -> MaskedGradient:
         """delta = dz - D and h = D nu + Q_H + dz U + e'."""
@@ -106,14 +107,10 @@ class CollaboratorProducts:
         return MaskedFeatures(triple.index, self._share.version, subtract(as_ring(features), mask), shared)
 
     def gradient_features(self, features: Integers, triple: Triple) -> MaskedGradientFeatures:
-        """alpha' = a - A'."""
+        """alpha' = a - A' and nu = V - N."""
         masked = subtract(padded(features, self._rows), triple[WEIGHT_GRADIENT].mask)
-        return MaskedGradientFeatures(triple.index, self._share.version, masked)
-
-    def masked_share(self, triple: Triple) -> MaskedShare:
-        """nu = V - N."""
         nu = subtract(self._share.values, triple[FEATURE_GRADIENT].mask)
-        return MaskedShare(triple.index, self._share.version, nu)
+        return MaskedGradientFeatures(triple.index, self._share.version, masked, nu)
 
     def feature_gradient(self, message: MaskedGradient, piece: slice, triple: Triple) -> Ring:
         """da + e' = h + delta V + Q_C."""

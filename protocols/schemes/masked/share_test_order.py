@@ -23,6 +23,7 @@ from protocols.schemes.masked.messages import (
     MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
+    MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
 )
@@ -55,6 +56,8 @@ TEST_ANSWERS: dict[tuple[Sender, MessageType], tuple[MessageType, ...]] = {
 }
 
 _SHARES = (HostShare, CollaboratorShare)
+_OPENINGS = (MaskedShare, MaskedGradientFeatures)
+"""The host's, and the collaborator's."""
 _PARTS = (MaskedCheckReply, *ANSWERS)
 _RESULTS = {(C, MaskedFeatures), (H, MaskedGradient)}
 """What is made of openings."""
@@ -97,7 +100,7 @@ class ShareTestOrder:
                 refuse(sender, message_type, "nothing was asked that it answers")
         elif message_type in (*QUESTIONS, MarkQuery, MaskedCheck):
             self._ask(sender, message_type)
-        elif message_type is MaskedShare or message_type in _SHARES:
+        elif message_type in (*_OPENINGS, *_SHARES):
             self._open(sender, message_type)
         elif message_type is ShareMark:
             self._mark(sender)

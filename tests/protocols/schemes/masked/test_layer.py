@@ -132,7 +132,7 @@ def test_a_batch_is_one_flight_each_way() -> None:
         layer.forward(values(0, 4, 3))
         layer.backward(values(1, 4, 2), 0.1)
     kinds = [type(message).__name__ for message in layer.sent]
-    batch = ["MaskedFeatures", "MaskedGradientFeatures", "MaskedShare", "MaskedGradient", "MaskedStep", "MaskedShare"]
+    batch = ["MaskedFeatures", "MaskedGradientFeatures", "MaskedGradient", "MaskedStep", "MaskedShare"]
     assert kinds == ["MaskedShare", *batch, *batch]
     assert layer.host.needs(True, 4) == (TRAIN, 0)
     assert layer.host.needs(True, 9) == (TRAIN, 2)

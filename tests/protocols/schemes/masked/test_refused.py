@@ -60,6 +60,7 @@ CASES = [
     *WIDER.items(),
     (MaskedFeatures, lambda message: replace(message, projection=wider(message.projection))),
     (MaskedFeatures, lambda m: replace(m, features=m.features[1:].copy(), projection=m.projection[1:].copy())),
+    (MaskedGradientFeatures, lambda message: replace(message, share=wider(message.share))),
     (MaskedGradient, lambda message: replace(message, feature_gradient=wider(message.feature_gradient))),
     (MaskedCheck, lambda message: replace(message, share=message.share[:-1].copy())),
     (MaskedCheckReply, lambda message: replace(message, features=message.features[1:].copy())),
@@ -92,10 +93,10 @@ def test_a_message_that_is_not_of_this_batch_is_refused(
         pump(ours(layer.host.backward(values(1, 4, 2), 0.1)), theirs(layer.closing()))
 
     sends = {
-        True: (MaskedGradient, MaskedStep, MaskedCheck),
+        True: (MaskedShare, MaskedGradient, MaskedStep, MaskedCheck),
         False: (MaskedFeatures, MaskedGradientFeatures, MaskedCheckReply),
     }
-    if kind is MaskedShare or kind in sends[from_host]:
+    if kind in sends[from_host]:
         with pytest.raises(MalformedMessage):
             batch()
         assert changed

@@ -21,6 +21,7 @@ from protocols.schemes.masked.messages import (
     MaskedCheckReply,
     MaskedFeatures,
     MaskedGradient,
+    MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
 )
@@ -186,7 +187,7 @@ BAD = {
     "an opening that was used": [OPEN, USE, *SAME],
     "twice": [OPEN, *SAME, *SAME],
     "a form twice": [OPEN, *FORM, *FORM],
-    "openings that were passed over": [(C, MaskedShare), (H, StepSkipped), (H, FormQuery)],
+    "openings that were passed over": [(C, MaskedGradientFeatures), (H, StepSkipped), (H, FormQuery)],
     "a question in a test": [OPEN, *FORM[:2], *SAME],
     "a result in a test": [OPEN, *FORM[:1], USE],
     "an answer to nothing": [(H, EqualityProof)],
@@ -200,7 +201,7 @@ BAD = {
     "a mark in a test": [*SHARES, MOVED[0], (H, ShareMark)],
     "a check in a test": [OPEN, FORM[0], CHECK[0]],
     "a test in a check": [OPEN, CHECK[0], FORM[0]],
-    "a gradient in a test": [(C, MaskedShare), (H, FormQuery), (H, MaskedGradient)],
+    "a gradient in a test": [(C, MaskedGradientFeatures), (H, FormQuery), (H, MaskedGradient)],
 }
 
 
