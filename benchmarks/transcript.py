@@ -39,6 +39,7 @@ from protocols.layer.parameters import LayerParameters
 from protocols.psi.messages import PsiDigests, PsiOpen, PsiPoints, PsiResult
 from protocols.schemes.encrypted import messages as encrypted
 from protocols.schemes.registry import registered_scheme
+from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.task.agreement import HostPlan, make_manifest
 from protocols.task.alignment import BatchOpen, EpochEnd, SplitDigest
 from protocols.task.manifest import PROTOCOL_VERSION, Hello, Manifest, ManifestAccepted
@@ -136,8 +137,8 @@ class SyntheticTask:
             (C, ProjectionKey(b"x")),
             (C, InitialFactor(0, PARTS)),
             (H, InitialShare(0, PARTS)),
-            (H, encrypted.HostShare(0, PARTS)),
-            (C, encrypted.CollaboratorShare(0, PARTS)),
+            (H, HostShare(0, PARTS)),
+            (C, CollaboratorShare(0, PARTS)),
         )
 
     def _phase(self, phase: Phase, *told: tuple[Sender, Message]) -> None:
@@ -155,8 +156,8 @@ class SyntheticTask:
         self._tell(H, encrypted.StepGradient(version, PARTS))
         self._tell(H, encrypted.FeatureGradient(version, 0, PARTS))
         self._tell(C, encrypted.WeightGradient(version, PARTS))
-        self._tell(H, encrypted.HostShare(version + 1, PARTS))
-        self._tell(C, encrypted.CollaboratorShare(version + 1, PARTS))
+        self._tell(H, HostShare(version + 1, PARTS))
+        self._tell(C, CollaboratorShare(version + 1, PARTS))
 
     def _tell(self, sender: Sender, message: Message) -> None:
         self._send(sender, message)
