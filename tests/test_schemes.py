@@ -85,7 +85,7 @@ def test_a_collaborator_takes_either_packing_and_says_what_seal_loses(monkeypatc
     assert (scheme.encryption(unpacked), scheme.caution()) == ("bfv-8192-144b-unpacked, a reply for each sum", "")
     scheme.adopt(packed)
     assert scheme.parameters() == packed
-    assert "The host chose bfv-8192-144b, up to 4 sums in a reply; with SEAL" in scheme.caution()
+    assert "The host chose bfv-8192-144b, up to 16 sums in a reply; with SEAL" in scheme.caution()
     with pytest.raises(InvalidInput, match="does not run with these parameters"):
         scheme.adopt(load_scheme("paillier").parameters())
     monkeypatch.delenv(engines.SWITCH)

@@ -108,7 +108,7 @@ class BfvOpenedKey(OpenedKey):
         parameters, modulus = self._parameters, math.prod(self._parameters.primes)
         number, row = divmod(index, len(parameters.data_primes))
         message = np.zeros((len(parameters.primes), parameters.degree), np.uint64)
-        message[row] = switching_row(key, number + 1, row, parameters)
+        message[row] = switching_row(key, number, row, parameters)
         c0, c1 = self._halves(body, parameters.primes)
         error = (c0 + self._times_key(c1, modulus) - _composed(message, parameters.primes)) % modulus
         return int(np.minimum(error, modulus - error).max())

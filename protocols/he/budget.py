@@ -19,8 +19,9 @@ BFV, per result (protocols/he/parameters.py has the terms):
     rounding     1/2 for each coefficient of M, times X: at most a = |x_row|_1 / 2 in all. 1/2 for R, and 1/2 for what
                  is no integer in the ideal: b = 1. Not random, so these add up: (a + b)^2 <= 2 a^2 + 2 b^2
     raised       X e and the rounding of M are divided by P
-    packing      its errors are the owner's too, and no digit depends on them: 21/2 (p - 1) N times the sum of p_l^2
-                 over the data primes, over P^2. Its roundings, at their worst for every result, are a part of b
+    packing      its errors are the owner's too, and no digit depends on them, as digits are of c1: 21/2 A N times the
+                 sum of p_l^2 over the data primes, over P^2, with A automorphisms. Its roundings, at their worst for
+                 every result, are a part of b
     u            three values from 64-bit words: relative errors of 2^-63 and less
 
 Roundings do not depend on errors, but for the last one of c0, which is 1/2 at most. It adds no more than (E v^2)^1/2 to

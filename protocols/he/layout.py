@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
-from protocols.he.parameters import FloodedSet
+from protocols.he.parameters import JOINED, FloodedSet
 
 MAX_ROW_SUM = 1 << 46
 """So that MAX_DIMENSION entries that are no larger add up in an int64. A larger bound would say nothing."""
@@ -38,7 +38,7 @@ BLOCK = 64
 """A transform's last stages stay within blocks of so many points: it is quick with tiles of k up to that, in spans from
 that on."""
 
-SUM_BITS = 24
+SUM_BITS = 20
 """What a sum that is packed costs in transforms, as bits a coefficient: then 128 x 20 x 20 takes two operands and four
 sums in one reply, not one operand and seven sums in two replies. A fifth more bytes, a third less time."""
 
@@ -129,13 +129,18 @@ class Layout:
         sums = self.part(index)
         if len(sums) == 1:
             return [self.places(*sums[0])]
-        back = (self.k_tile - 1) % self.packed
+        back = spacing(len(sums)) - 1
         return [self.places(*each) + (number - back) for number, each in enumerate(sums)]
 
     def part_results(self, index: int) -> int:
         """How many results one reply holds."""
         windows = (self.window(*each) for each in self.part(index))
         return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
+
+
+def spacing(count: int) -> int:
+    """How far apart the results of each of `count` sums are before these become one reply."""
+    return max(JOINED, 1 << (count - 1).bit_length())
 
 
 def put_results(out: Ring, layout: Layout, index: int, values: Ring) -> None:
@@ -185,9 +190,10 @@ def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n
 
 @lru_cache(maxsize=256)
 def _with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n_tile: int) -> Layout:
-    packed = parameters.packed_replies
+    most = parameters.packed_replies
+    packed = min(k_tile & -k_tile, most)
     fits = 1 <= k_tile <= _rounded_up(shape.k, packed) and 1 <= n_tile <= shape.n
-    if not (fits and k_tile * n_tile <= parameters.degree and k_tile % packed == 0):
+    if not (fits and k_tile * n_tile <= parameters.degree and packed >= min(JOINED, most)):
         raise InvalidInput(f"tiles of {k_tile} x {n_tile} do not fit a [{shape.k}, {shape.n}] matrix")
     quiet_rows = _quiet_rows(shape, parameters)
     rows = min(parameters.degree // (k_tile * n_tile), quiet_rows, shape.m)
@@ -214,6 +220,15 @@ def _tile_sizes(side: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.minimum(-(-side // np.arange(1, side + 1)), most))
 
 
+def _k_tiles(k: int, degree: int, most: int) -> NDArray[np.int64]:
+    """Every size of k tile: of equal tiles, and then more, so that so many sums can be packed, up to `most`."""
+    sizes, packed = [], min(JOINED, most)
+    while packed <= most:
+        sizes.append(-(-_tile_sizes(k, degree) // packed) * packed)
+        packed *= 2
+    return np.unique(np.concatenate(sizes))
+
+
 def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
 
@@ -237,15 +252,15 @@ def _is_power(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     degree = parameters.degree
     quiet_rows = _quiet_rows(shape, parameters)
-    packed = parameters.packed_replies
-    k_tile = np.unique(-(-_tile_sizes(shape.k, degree) // packed) * packed)[:, None]
+    k_tile = _k_tiles(shape.k, degree, parameters.packed_replies)[:, None]
+    packed = np.minimum(k_tile & -k_tile, parameters.packed_replies)
     n_tile = _tile_sizes(shape.n, degree)[None, :]
     rows = np.minimum(np.maximum(degree // (k_tile * n_tile), 1), min(quiet_rows, shape.m))
     n_tiles = -(-shape.n // n_tile)
     operands = -(-shape.k // k_tile) * n_tiles
     sums = -(-shape.m // rows) * n_tiles
     cost = operands * parameters.operand_bits + -(-sums // packed) * parameters.reply_width
-    if packed > 1:
+    if parameters.packed_replies > 1:
         cost += sums * SUM_BITS
     fits = k_tile * n_tile <= degree
     least = cost[fits].min()

@@ -78,7 +78,7 @@ class NativeEngine(BfvEngine):
         for index, (seed, words) in enumerate(zip(seeds, errors, strict=True)):
             number, row = divmod(index, len(self.parameters.data_primes))
             zero = self._switching.zero(secret, seed, self._switching.error(words))
-            message = switching_row(key, number + 1, row, self.parameters)
+            message = switching_row(key, number, row, self.parameters)
             bodies.append(seed + self._switching.switching_body(zero, row, message))
         return bodies
 

@@ -1,9 +1,10 @@
 """Several sums in one reply: how their results move, what key switching is asked for, and the way back from q P.
 
-A sum is an RLWE ciphertext p_j whose results all lie at places r modulo p: p = `packing` is a power of two, j < p, and
-r = k_tile - 1 modulo p, as `layout` makes k_tile a multiple of p. In one reply, the result at place i of sum j moves to
-i - r + j. The automorphisms sigma_k: X -> X^(1 + k 2N/p), k < p, are those that leave X^p as it is; together they keep
-the coefficients at multiples of p, times p, and cancel all others. So
+A sum is an RLWE ciphertext p_j whose results all lie at places -1 modulo p, as `layout` makes k_tile a multiple of p, a
+power of two. In one reply of up to p sums, the result at place i of sum j < p moves to i - (p - 1) + j.
+
+**Four sums.** With p = 4, the automorphisms sigma_k: X -> X^(1 + k 2N/p), k < p, are those that leave X^p as it is;
+together they keep the coefficients at multiples of p, times p, and cancel all others. So with r = p - 1
 
     reply = sum over k of sigma_k(c_k),    c_k = 1/p sum over j of X^(j - r - j k 2N/p) p_j
 
@@ -22,7 +23,17 @@ x_k / P, rounded (`lowered`), and there is one division by P for all:
     reply          c1: 1/P (x_0 + sum[1]), rounded;  c0: 1/P (p_j[0] at its results + sum[0] there), rounded
                    sum: over k > 0 and l of (digit modulo prime l) times key {k, l}
 
-u * key, flooding and the rest are added as without packing. Key-switching keys encrypt sigma_k(s) under s: that this is
+**More sums** meet in pairs first, until four are left, as all p at once would ask for p - 1 automorphisms, whose keys
+must be sent. At s = p/2, sums j and j + s < p, with results at -1 modulo 2 s, become one with results at -1 modulo s:
+with sigma: X -> X^(1 + N/s), which negates the odd ones among the powers of X^s and keeps the even ones,
+
+    pair = 1/2 (b + X^-s a + X^-1 sigma(X (b - X^-s a)))    of a = p_j, b = p_(j + s), both halves      `paired`
+
+holds at -1 modulo s what a has, moved by -s, and what b has. Its c1 is switched by the key of this automorphism, with
+P/2; it stays times P and modulo q P, a raised sum. Then the same at s/2, and so on. As above c0 has what a and b have.
+A sum without a partner is moved, times P. So s = p/2, ..., 8, 4, and p is the least power of two for all sums.
+
+u * key, flooding and the rest are added as without packing. Key-switching keys encrypt sigma(s) under s: that this is
 secure is an assumption of its own (circular security), made wherever automorphisms are used. That operands are modulo q
 under the same s is none: reduced modulo q, what is modulo q P is such a sample. A malicious owner's other
 keys add a function of the sums to its packed replies, and only to those: tests/attacks/test_more_than_a_matrix.py.
@@ -38,56 +49,100 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.he.parameters import BfvParameters
-from protocols.he.residues import add_residues, multiply_by, reduce_once
+from protocols.he.parameters import JOINED, BfvParameters
+from protocols.he.residues import add_residues, multiply_by, reduce_once, subtract_residues
 
 Residues = NDArray[np.uint64]
 
 
-def automorphism(ternary: NDArray[np.int8], number: int, packing: int) -> NDArray[np.int8]:
-    """sigma_k of a polynomial [N] with coefficients -1, 0 and 1."""
+def exponent(number: int, degree: int) -> int:
+    """Automorphism `number` is X -> X^exponent: three for four sums, then those of pairs, s = 4, 8, 16."""
+    if number < JOINED - 1:
+        return 1 + (number + 1) * 2 * degree // JOINED
+    return 1 + degree // (JOINED << (number - JOINED + 1))
+
+
+def number_of_pairs(spacing: int) -> int:
+    """The automorphism of pairs whose results are 2 `spacing` apart."""
+    return JOINED - 1 + (spacing // JOINED).bit_length() - 1
+
+
+def automorphism(ternary: NDArray[np.int8], number: int) -> NDArray[np.int8]:
+    """sigma of a polynomial [N] with coefficients -1, 0 and 1."""
     degree = len(ternary)
-    target = np.arange(degree) * (1 + number * 2 * degree // packing) % (2 * degree)
+    target = np.arange(degree) * exponent(number, degree) % (2 * degree)
     out = np.empty_like(ternary)
     out[target % degree] = np.where(target < degree, ternary, -ternary)
     return out
 
 
 def switching_row(key: NDArray[np.int8], number: int, row: int, parameters: BfvParameters) -> Residues:
-    """P/p sigma_k(s) modulo data prime `row`, [N]: the message of key-switching key {k, row}."""
+    """P/p sigma(s) modulo data prime `row`, [N], or P/2 sigma(s): the message of key-switching key {number, row}."""
     prime = parameters.data_primes[row]
-    factor = parameters.special_prime * pow(parameters.packing, -1, prime) % prime
-    moved = automorphism(key, number, parameters.packing)
+    factor = parameters.special_prime * pow(JOINED if number < JOINED - 1 else 2, -1, prime) % prime
+    moved = automorphism(key, number)
     message: Residues = np.uint64(factor) * (moved == 1) + np.uint64(prime - factor) * (moved == -1)
     return message
 
 
-def folded(halves: Sequence[Residues], back: int, parameters: BfvParameters) -> list[Residues]:
-    """d_k for all k, [operand primes, N] each, from c1 of up to p sums; `back` is r."""
-    packing, primes = parameters.packing, parameters.operand_primes
-    classes = [np.zeros_like(halves[0]) for _ in range(packing)]
+def folded(halves: Sequence[Residues], parameters: BfvParameters) -> list[Residues]:
+    """d_k for all k, [primes, N] each, from c1 of up to four sums modulo the first, or all, primes."""
+    primes = parameters.primes[: len(halves[0])]
+    classes = [np.zeros_like(halves[0]) for _ in range(JOINED)]
     for number, half in enumerate(halves):
-        moved = _times_power(half, number - back, primes)
-        for offset in range(packing):
-            place = (offset + number) % packing
-            classes[offset][:, place::packing] = moved[:, place::packing]
-    turn = 2 * parameters.degree // packing
+        moved = _times_power(half, number - JOINED + 1, primes)
+        for offset in range(JOINED):
+            place = (offset + number) % JOINED
+            classes[offset][:, place::JOINED] = moved[:, place::JOINED]
+    turn = 2 * parameters.degree // JOINED
     out = []
-    for number in range(packing):
+    for number in range(JOINED):
         total = classes[0]
-        for offset in range(1, packing):
+        for offset in range(1, JOINED):
             total = add_residues(total, _times_power(classes[offset], number * offset * turn, primes), primes)
         out.append(total)
     return out
 
 
-def lowered(values: Residues, parameters: BfvParameters) -> Residues:
-    """p times (d_k / p) / P, rounded, modulo q [data primes, N], for d_k modulo q P [all primes, N]."""
-    packing = parameters.packing
-    whole = np.stack([
-        multiply_by(row, pow(packing, -1, prime), prime) for row, prime in zip(values, parameters.primes, strict=True)
+def paired(first: Residues, second: Residues, spacing: int, parameters: BfvParameters) -> tuple[Residues, Residues]:
+    """c1 of a pair: b + X^-s a, and X^-1 sigma(X (b - X^-s a)); both are halved where they are used."""
+    primes, degree = parameters.primes[: len(first)], parameters.degree
+    moved = _times_power(first, -spacing, primes)
+    apart = subtract_residues(second, moved, primes)
+    target = ((np.arange(degree) + 1) * exponent(number_of_pairs(spacing), degree) - 1) % (2 * degree)
+    out = np.empty_like(apart)
+    for row, values, prime in zip(out, apart, primes, strict=True):
+        row[target % degree] = np.where(target < degree, values, reduce_once(np.uint64(prime) - values, prime))
+    return add_residues(second, moved, primes), out
+
+
+def moved_alone(half: Residues, spacing: int, parameters: BfvParameters) -> Residues:
+    """X^-s a: c1 of a sum without a partner."""
+    return _times_power(half, -spacing, parameters.primes[: len(half)])
+
+
+def raised(values: Residues, parameters: BfvParameters) -> Residues:
+    """Times P, modulo q P [all primes, n]: as it is if it is modulo q P."""
+    if len(values) == len(parameters.primes):
+        return values
+    rows = [
+        multiply_by(row, parameters.special_prime % prime, prime)
+        for row, prime in zip(values, parameters.data_primes, strict=True)
+    ]
+    return np.stack([*rows, np.zeros_like(rows[0])])
+
+
+def scaled(values: Residues, number: int, parameters: BfvParameters) -> Residues:
+    """1/number of them, modulo the first, or all, primes."""
+    primes = parameters.primes[: len(values)]
+    return np.stack([
+        multiply_by(row, pow(number, -1, prime), prime) for row, prime in zip(values, primes, strict=True)
     ])  # fmt: skip
-    quotients = zip(divided(whole, parameters), parameters.data_primes, strict=True)
+
+
+def lowered(values: Residues, packing: int, parameters: BfvParameters) -> Residues:
+    """p times (d / p) / P, rounded, modulo q [data primes, N], for d modulo q P [all primes, N]; p: `packing`."""
+    quotients = zip(divided(scaled(values, packing, parameters), parameters), parameters.data_primes, strict=True)
     return np.stack([multiply_by(row, packing, prime) for row, prime in quotients])
 
 

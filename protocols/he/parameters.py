@@ -18,10 +18,11 @@ A ciphertext of m has phase c0 + c1 s = (q/t) m + v (mod q) with m an integer po
     addend            one more rounding, 1/2.
     raised            operands are modulo q P, P the special prime. A sum's phase is (qP/t) X m + v; divided by P, and
                       rounded, it is (q/t) X m + v/P and (N + 1) / 2 at most. What packing adds is divided with it.
-    packing           up to `packing` = p sums become one ciphertext by p - 1 key switches (protocols/he/packing.py).
-                      Each adds L products of a digit below a data prime with an error, over the special prime P, in
-                      all (p - 1) N 21 (sum of data primes) / P; the division by P rounds both halves: (N + 1) / 2.
-                      Digits of raised sums are rounded as well: (p - 1) N / 2.
+    packing           up to `packing` sums become one ciphertext by key switches (protocols/he/packing.py). Results go
+                      through A of them at most, one for each automorphism. Each adds L products of a digit below a data
+                      prime with an error, over the special prime P, in all A N 21 (sum of data primes) / P; the
+                      division by P rounds both halves: (N + 1) / 2. Digits of raised sums are rounded as well: N / 2
+                      for each automorphism. Pairs become raised sums, so that only digits of single sums are exact.
     flooding          the sum of three integers uniform in [0, 2^flood_bits), centred: at most 3/2 of 2^flood_bits, the
                       same for every product under one set. Why three: protocols/he/budget.py.
 
@@ -81,8 +82,16 @@ MIN_REPLY_BITS, MAX_REPLY_BITS = 66, 76
 
 MAX_DROPPED_BITS = 64 - LIMB
 
+JOINED = 4
+"""So many sums are joined by key switching at once; more of them meet in pairs before."""
+
 SEED_BYTES = 32
 """Of the seed that stands for c1 of an operand."""
+
+
+def automorphisms(packing: int) -> int:
+    """How many of them, but the identity, make one reply of so many sums."""
+    return packing.bit_length() if packing > 1 else 0
 
 
 @dataclass(frozen=True)
@@ -200,7 +209,7 @@ class BfvParameters(FloodedSet):
     Args:
         reply_bits: W, a reply is scaled to 2^W.
         dropped_bits: D, the lowest bits of c0 that a reply leaves out.
-        packing: how many sums one reply holds, at most: 1 for no packing, or a power of two.
+        packing: how many sums one reply holds, at most: 1 for no packing, or a power of two from 4 to 32.
         raised: operands, and so the sums of products, are modulo all primes; only with packing.
     """
 
@@ -226,8 +235,8 @@ class BfvParameters(FloodedSet):
         ):
             if not least <= value <= most:
                 raise InvalidInput(f"{self.name}: {name} must be from {least} to {most}, not {value}")
-        if self.packing not in (1, 2, 4, 8):
-            raise InvalidInput(f"{self.name}: 1, 2, 4 or 8 sums are packed into a reply, not {self.packing}")
+        if self.packing not in (1, 4, 8, 16, 32):
+            raise InvalidInput(f"{self.name}: 1, 4, 8, 16 or 32 sums are packed into a reply, not {self.packing}")
         if self.raised and self.packing == 1:
             raise InvalidInput(f"{self.name}: operands are modulo the special prime as well only where sums are packed")
         if self.max_norm < 1 or self.decryption_margin_bits < 0.25:
@@ -271,8 +280,8 @@ class BfvParameters(FloodedSet):
 
     @property
     def switching_parts(self) -> int:
-        """Key-switching keys: one for each automorphism but the identity and each data prime, by automorphism first."""
-        return (self.packing - 1) * len(self.data_primes)
+        """Key-switching keys: one for each automorphism of `packing` and each data prime, by automorphism first."""
+        return automorphisms(self.packing) * len(self.data_primes)
 
     @cached_property
     def switching_part_bytes(self) -> int:
@@ -287,19 +296,24 @@ class BfvParameters(FloodedSet):
     def switching_noise(self) -> int:
         if self.packing == 1:
             return 0
-        products = (self.packing - 1) * self.degree * ERROR_BOUND * sum(self.data_primes)
+        products = automorphisms(self.packing) * self.degree * ERROR_BOUND * sum(self.data_primes)
         return -(-products // self.special_prime) + self._switching_roundings
 
     @property
     def _switching_roundings(self) -> int:
-        return (self.degree + 2 + (self.packing - 1) * self.degree * self.raised) // 2
+        rounded = automorphisms(self.packing)
+        if not self.raised:  # digits of single sums are exact
+            rounded -= JOINED - 1 if self.packing == JOINED else 1
+        return (self.degree + 2 + rounded * self.degree) // 2
 
     @cached_property
     def switching_squares(self) -> float:
         if self.packing == 1:
             return 0.0
         products = (
-            (self.packing - 1) * self.degree * sum((prime / self.special_prime) ** 2 for prime in self.data_primes)
+            automorphisms(self.packing)
+            * self.degree
+            * sum((prime / self.special_prime) ** 2 for prime in self.data_primes)
         )
         # With those of R and of the ideal, 1 together. Twice: those of M come on top, (a + b)^2 <= 2 a^2 + 2 b^2.
         return ERROR_BOUND / 2 * products + 2 * float(self._switching_roundings + 1) ** 2
@@ -342,7 +356,7 @@ TRAINING = BfvParameters(
     flood_bits=83,
     reply_bits=76,
     dropped_bits=11,
-    packing=4,
+    packing=16,
 )
 """Small factors: sums of 38 bits in a reply. 3 x 48 bits of data, 192 in all: 26 bits inside the 128-bit limit.
 

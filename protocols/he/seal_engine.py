@@ -19,9 +19,19 @@ from protocols.he import bfv_wire as wire
 from protocols.he.bfv_engine import WORD_BYTES, BfvEngine, Product, Ring
 from protocols.he.bfv_wire import Residues
 from protocols.he.interface import RING_BITS, as_ring
-from protocols.he.layout import Layout, put_results
-from protocols.he.packing import divided, folded, lowered, switching_row
-from protocols.he.parameters import BfvParameters
+from protocols.he.layout import Layout, put_results, spacing
+from protocols.he.packing import (
+    divided,
+    folded,
+    lowered,
+    moved_alone,
+    number_of_pairs,
+    paired,
+    raised,
+    scaled,
+    switching_row,
+)
+from protocols.he.parameters import JOINED, BfvParameters
 from protocols.he.residues import (
     DECRYPTION_PRIMES,
     add_residues,
@@ -29,7 +39,6 @@ from protocols.he.residues import (
     drop_bits,
     flooding_noise,
     lift,
-    multiply_by,
     reduce_once,
     residues_of,
     scale_down,
@@ -119,7 +128,7 @@ class SealEngine(BfvEngine):
             number, row = divmod(index, len(parameters.data_primes))
             error = residues_of(small_error(np.frombuffer(words, "<u8")), primes)
             c0 = subtract_residues(np.zeros_like(product), add_residues(product, error, primes), primes)
-            message = switching_row(key, number + 1, row, parameters)
+            message = switching_row(key, number, row, parameters)
             c0[row] = reduce_once(c0[row] + message, primes[row])
             bodies.append(seed + wire.pack_residues(c0, primes))
         return bodies
@@ -163,12 +172,16 @@ class SealEngine(BfvEngine):
     ) -> tuple[Residues, Residues]:
         """c0 at the results, and c1, of one reply before it is masked, from those of its sums."""
         parameters, c1 = self.parameters, halves[0]
+        if len(halves) > JOINED:
+            halves, switched = self._paired(halves, source.switching)
+            c0 = add_residues(raised(c0, parameters), switched[:, places], parameters.primes)
         if len(halves) > 1:
-            c1, switched = self._packed(halves, source.layout, source.switching)
-            if not parameters.raised:
-                switched = np.stack([divided(half, parameters) for half in switched])
-            c0, c1 = self._sum_modulo(c0, switched[0][:, places]), self._sum_modulo(c1, switched[1])
-        return (divided(c0, parameters), divided(c1, parameters)) if parameters.raised else (c0, c1)
+            c1, both = self._packed(halves, source.switching)
+            if len(c1) < len(parameters.primes):
+                both = np.stack([divided(half, parameters) for half in both])
+            primes = parameters.primes[: len(c1)]
+            c0, c1 = add_residues(c0, both[0][:, places], primes), add_residues(c1, both[1], primes)
+        return (c0, c1) if len(c1) < len(parameters.primes) else (divided(c0, parameters), divided(c1, parameters))
 
     def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
         parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
@@ -240,14 +253,45 @@ class SealEngine(BfvEngine):
         nothing = np.zeros((len(self.parameters.operand_primes), self.parameters.degree), np.uint64)
         return nothing, nothing
 
-    def _packed(self, halves: list[Residues], layout: Layout, keys: list[Any]) -> tuple[Residues, Residues]:
-        """c1 of several sums in one, and what the keys add to c0 and c1, times P: [2, all primes, N]."""
-        parameters, context = self.parameters, self._switching
-        own, *others = folded(halves, (layout.k_tile - 1) % layout.packed, parameters)
-        if parameters.raised:
-            others = [lowered(each, parameters) for each in others]
-        total = None
-        for key, digit in zip(keys, (row for other in others for row in other), strict=True):
+    def _paired(self, halves: list[Residues], keys: list[Any]) -> tuple[list[Residues], Residues]:
+        """c1 of four sums modulo q P, and what the keys add to c0 of the reply, times P: [all primes, N]."""
+        parameters, apart = self.parameters, spacing(len(halves)) // 2
+        added = np.zeros((len(parameters.primes), parameters.degree), np.uint64)
+        while apart >= JOINED:
+            joined = []
+            for index, first in enumerate(halves[:apart]):
+                if index + apart < len(halves):
+                    total, switched = self._pair(first, halves[index + apart], apart, keys)
+                    added[:, index::apart] = add_residues(
+                        added[:, index::apart], switched[:, apart - 1 :: apart], parameters.primes
+                    )
+                else:
+                    total = raised(moved_alone(first, apart, parameters), parameters)
+                joined.append(total)
+            halves, apart = joined, apart // 2
+        return halves, added
+
+    def _pair(self, first: Residues, second: Residues, apart: int, keys: list[Any]) -> tuple[Residues, Residues]:
+        """c1 of two sums in one, modulo q P, and what the keys make of its digits in c0."""
+        parameters, at = self.parameters, number_of_pairs(apart) * len(self.parameters.data_primes)
+        total, digits = paired(first, second, apart, parameters)
+        if len(digits) == len(parameters.primes):
+            digits = lowered(digits, 2, parameters)
+        c0, c1 = self._switched(list(digits), keys[at : at + len(digits)])
+        return add_residues(raised(scaled(total, 2, parameters), parameters), c1, parameters.primes), c0
+
+    def _packed(self, halves: list[Residues], keys: list[Any]) -> tuple[Residues, Residues]:
+        """c1 of up to four sums in one, and what the keys add to c0 and c1, times P: [2, all primes, N]."""
+        own, *others = folded(halves, self.parameters)
+        if len(own) == len(self.parameters.primes):
+            others = [lowered(each, JOINED, self.parameters) for each in others]
+        digits = [row for other in others for row in other]
+        return scaled(own, JOINED, self.parameters), self._switched(digits, keys[: len(digits)])
+
+    def _switched(self, digits: list[Residues], keys: list[Any]) -> Residues:
+        """The sum of digits times keys, [2, all primes, N]."""
+        context, total = self._switching, None
+        for key, digit in zip(keys, digits, strict=True):
             if digit.any():
                 product = seal.Ciphertext(context.context)
                 context.evaluator.multiply_plain(key, context.plaintext(digit), product)
@@ -255,14 +299,10 @@ class SealEngine(BfvEngine):
                     total = product
                 else:
                     context.evaluator.add_inplace(total, product)
-        scaled = np.stack([
-            multiply_by(row, pow(parameters.packing, -1, prime), prime)
-            for row, prime in zip(own, parameters.operand_primes, strict=True)
-        ])  # fmt: skip
         if total is None:
-            return scaled, np.zeros((2, len(parameters.primes), parameters.degree), np.uint64)
+            return np.zeros((2, len(self.parameters.primes), self.parameters.degree), np.uint64)
         context.evaluator.transform_from_ntt_inplace(total)
-        return scaled, context.polynomials(total)
+        return context.polynomials(total)
 
     def _sum_modulo(self, left: Residues, right: Residues) -> Residues:
         return add_residues(left, right, self.parameters.operand_primes)

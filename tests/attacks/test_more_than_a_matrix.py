@@ -28,7 +28,7 @@ from protocols.he.bfv import BfvSecret
 from protocols.he.interface import RING_BITS, RING_MASK, MatrixShape
 from protocols.he.layout import Layout, best_layout
 from protocols.he.packing import automorphism
-from protocols.he.parameters import TRAINING
+from protocols.he.parameters import JOINED, TRAINING
 from protocols.he.transforms import coefficients
 from protocols.layer.parameters import LayerParameters
 from protocols.schemes.encrypted.products import CollaboratorProducts, HostProducts
@@ -37,8 +37,8 @@ from protocols.schemes.shares.products import Parts, ShareProducts
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer.helpers import Layer, normal
 
-N, P = TRAINING.degree, TRAINING.packing
-BATCH, TEST = MatrixShape(128, 20, 4, 20), MatrixShape(40, 20, 4, 20)
+N, P = TRAINING.degree, JOINED
+BATCH, TEST = MatrixShape(150, 20, 3, 20), MatrixShape(40, 20, 3, 20)
 """A batch is two sums, a test of a share one."""
 SEED = bytes(range(32))
 GAIN = 1 << 40
@@ -46,7 +46,7 @@ GAIN = 1 << 40
 
 def turned(polynomial: list[int]) -> list[int]:
     """sigma_1."""
-    places = automorphism(np.ones(N, np.int8), 1, P), np.arange(N) * (1 + 2 * N // P) % N
+    places = automorphism(np.ones(N, np.int8), 0), np.arange(N) * (1 + 2 * N // P) % N
     out = [0] * N
     for value, sign, to in zip(polynomial, places[0][places[1]].tolist(), places[1].tolist(), strict=True):
         out[to] = sign * value
@@ -137,7 +137,7 @@ def test_an_operand_beyond_its_entries_reads_features(monkeypatch: pytest.Monkey
         malicious = Malicious(host.public_key(), host)
     assert not malicious.product(factor(TEST), TEST).any()
     read = malicious.product(a, BATCH)[TEST.m : layout.rows] // GAIN
-    assert (read == a[: layout.rows - TEST.m, ::5].view(np.uint64)).all()
+    assert (read == a[: layout.rows - TEST.m, : 5 * BATCH.n : 5].view(np.uint64)).all()
     always_found(malicious)
     with pytest.raises(InvalidCiphertext, match="where no entry of its matrix lies"):
         backend().open_key(host.public_key(), host.exported()).operand(malicious.operand, BATCH)

@@ -110,10 +110,35 @@ static void fill_tables(const operations *set, u64 root, u64 p, twiddle *nodes, 
 
 static u64 lane_table_words(u32 lanes) { return (u64)N / (lanes * lanes) * (lanes - 1) * 2 * lanes; }
 
+static u64 twist_words(u32 level) { return 4ull * SPACING(level) * SPACING(level); }
+
+/* shifts and twists, after the other tables: a shift is a transform. */
+static void fill_pairs(const operations *set, modulus *m, u64 root, u64 *at) {
+    u32 lanes = set->lanes;
+    for (u32 level = 0; level < LEVELS; level++, at += N) {
+        u32 period = 2 * SPACING(level);
+        m->twists[level] = at;
+        for (u32 i = 0; i < period * period / 2; i++) {
+            u64 odd = 2 * (i / period) + 1, power = power_mod(root, odd * (i % period + 1) * (2 * N / period), m->p);
+            twiddle w = set->make(power, m->p);
+            u64 *pair = at + (u64)(i / lanes) * 2 * lanes + i % lanes;
+            pair[0] = w.value;
+            pair[lanes] = w.quotient;
+        }
+        at += twist_words(level);
+        m->shifts[level] = at;
+        memset(at, 0, 8 * N);
+        at[N - SPACING(level)] = m->p - 1; /* X^-s = -X^(N - s) */
+        set->forward(m, at);
+    }
+}
+
 static int make_tables(const operations *set, modulus *m, u64 root) {
     u64 *powers = malloc(8 * N);
     u64 node_words = 2 * N / set->lanes, lane_words = lane_table_words(set->lanes);
-    u64 *all = malloc(8 * 2 * (node_words + lane_words));
+    u64 pair_words = 0;
+    for (u32 level = 0; level < LEVELS; level++) pair_words += twist_words(level) + N;
+    u64 *all = malloc(8 * (2 * (node_words + lane_words) + pair_words));
     if (powers && all) {
         m->forward = (twiddle *)all;
         m->inverse = (twiddle *)(all + node_words);
@@ -121,6 +146,7 @@ static int make_tables(const operations *set, modulus *m, u64 root) {
         m->inverse_lanes = m->forward_lanes + lane_words;
         fill_tables(set, root, m->p, m->forward, m->forward_lanes, powers);
         fill_tables(set, inverse_mod(root, m->p), m->p, m->inverse, m->inverse_lanes, powers);
+        fill_pairs(set, m, root, m->inverse_lanes + lane_words);
     } else {
         free(all);
     }
@@ -152,7 +178,7 @@ static void fill_constants(const kernel_context *c, modulus *m, u64 root) {
     m->two_32 = set->make(1ull << 32, p);
     m->minus_two_63 = minus(power_mod(2, 63, p), p);
     m->last = set->make(inverse_mod(N, p), p);
-    for (u32 i = 0; i < 8; i++) m->eighths[i] = set->make(power_mod(root, (u64)N / 4 * i, p), p);
+    for (u32 i = 0; i < 4; i++) m->quarters[i] = set->make(power_mod(root, (u64)N / 2 * i, p), p);
     for (u32 l = 0; l < c->count; l++)
         if (c->moduli[l].p != p) hat = multiply_mod(hat, c->moduli[l].p % p, p);
     m->hat_word = inverse_mod(hat, p);

@@ -16,6 +16,7 @@ from protocols.core.message import check_array
 from protocols.he.layout import Layout
 from protocols.he.native.core import DEGREE, Core, pieces
 from protocols.he.native.objects import KernelMask, KernelOperand, Small, Words
+from protocols.he.parameters import automorphisms
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,7 +134,11 @@ class EvaluatorHalf(Core):
             raise InvalidInput("a kernel for packed sums takes packed layouts only, and another one takes none")
         if layout.packed == 1:
             return
-        if keys is None or keys.kernel is not self.switching or keys.parts != (layout.packed - 1) * len(self.primes):
+        if (
+            keys is None
+            or keys.kernel is not self.switching
+            or keys.parts < automorphisms(layout.packed) * len(self.primes)
+        ):
             raise InvalidInput("sums are packed with the key-switching keys of their owner, all of them")
         if sums.start % layout.packed or (sums.stop % layout.packed and sums.stop != layout.sums):
             raise InvalidInput("a piece of a product begins and ends with a whole reply")
@@ -174,7 +179,7 @@ class EvaluatorHalf(Core):
             reply,
             needed,
             lambda numbers, body, workspace: self._lib.kernel_packed_reply(
-                self._context, switching, self.raised, self._words(keys.words), numbers, reply.index,
+                self._context, switching, self.raised, self._words(keys.words), keys.parts, numbers, reply.index,
                 self._ffi.new("uint64_t *[]", pointers), self._words(mask), self._small("an error", error),
                 *self._flooding(reply), self._words(reply.addend), *body, *workspace,
             ),

@@ -27,6 +27,10 @@ __extension__ typedef unsigned __int128 u128; /* not in ISO C, but in every comp
 #define NARROW_BITS 48 /* up to here values may grow to 16 p unreduced in 52 bits */
 #define MAX_CHUNK 32
 #define NUMBERS 64 /* messages and flooding that are converted at once */
+#define JOINED 4     /* sums that key switching joins at once; more meet in pairs before */
+#define LEVELS 3     /* of pairs: s = 16, 8 and 4 coefficients apart */
+#define SPACING(level) (16u >> (level)) /* s */
+#define MAX_PACKED (JOINED << LEVELS)
 #define RESULT_PRIMES 3 /* most primes that hold c1 s, at most 2^(W - 1) N in size */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -56,7 +60,7 @@ typedef struct {
     twiddle two_52, two_104, two_32;
     u64 minus_two_63;
     twiddle last;          /* 1 / N */
-    twiddle eighths[8];    /* powers of X^(N / 4) at the least root */
+    twiddle quarters[4];   /* powers of X^(N / 2) at the least root */
     twiddle hat;           /* (q / p)^-1 mod p */
     u64 hat_word, hat_shoup;
     u64 scale_high, scale_low; /* 2^(W + 52) / p to the nearest, 52 bits low */
@@ -64,6 +68,9 @@ typedef struct {
     twiddle *forward, *inverse;
     /* The last stages, within vectors: [N / lanes^2][lanes - 1 nodes][value, quotient][lanes]. */
     u64 *forward_lanes, *inverse_lanes;
+    /* Of pairs of sums, by level: X^-s as a transform, internal [N]; and what its automorphism turns coefficients by, for each
+     * odd power of the least root that X^(N/s) is at a block: [s odd powers][2 s / lanes][value, quotient][lanes]. */
+    u64 *shifts[LEVELS], *twists[LEVELS];
 } modulus;
 
 struct operations;
@@ -82,17 +89,18 @@ struct kernel_secret {
     u64 *key; /* internal [L][N] */
 };
 
-/* What one packed reply is made from and in, p sums of R primes each at most; D = (p - 1) L. */
+/* What some sums of R primes each are joined from and in, by p - 1 automorphisms; D = (p - 1) L. */
 typedef struct {
     const kernel_context *c, *switching;
-    u32 packed, count; /* sums: as many as a reply may hold, and as there are */
+    u32 packed, count; /* p; sums: as many as can be joined, and as there are */
     u32 rows;          /* R: L, or one more where P divides what the sums become */
     u64 *const *sums;
     const u64 *keys, *mask;
+    u32 key_parts, first_key; /* parts of `keys`, and the first one that is used */
     const int8_t *error;
     u64 divisors[KERNEL_MAX_PRIMES]; /* 1 / P modulo each data prime */
     u64 *digits;  /* [p - 1][R][N], residues */
-    u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times p; internal. Not where R > L */
+    u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times a power of two; internal. Not where R > L */
     u64 *started; /* [D][N]: transforms modulo one other prime, under way */
     u64 *parts;   /* [2][R][N]: what is added to c0 and c1, log p stages before the transform ends; internal */
     u64 *total;   /* [2][L + 1][N]: residues in the end */
@@ -117,12 +125,17 @@ typedef struct operations {
     void (*add_numbers)(const modulus *m, const u64 *numbers, int flooded, u32 count, u64 *row);
     void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
                      const u64 *operand, u64 *const *masks, u64 *workspace);
-    /* The steps of a packed reply that go over polynomials: see switching.inc. */
+    /* The steps of a packed reply that go over polynomials: see switching.inc and pairs.inc. */
     void (*fold)(const packing *task, u32 prime);
     void (*lower)(const packing *task, u32 prime);
     void (*settle)(const packing *task, u32 prime);
     void (*switch_keys)(const packing *task, u32 prime);
     void (*divide)(const packing *task, u32 prime);
+    void (*inverse_blocks)(const modulus *m, u64 *row); /* the first 6 stages of an inverse transform, and their inverse / 64 */
+    void (*forward_blocks)(const modulus *m, u64 *row);
+    void (*scale_row)(const modulus *m, u64 factor, u64 *row);
+    void (*meet)(const packing *task, u32 prime, u32 level, u64 *first, u64 *second);
+    void (*switch_pair)(const packing *task, u32 prime, const u64 *sums, u64 *c0, u64 *c1);
 } operations;
 
 extern const operations kernel_set_scalar;
@@ -177,10 +190,14 @@ typedef struct {
 int window_of(const kernel_layout *y, u32 group, u32 tile, window *out); /* 0: no such sum */
 u32 sums_of(const kernel_layout *y, u32 part);    /* of one reply; 0: no such reply, or no valid layout */
 u32 results_of(const kernel_layout *y, u32 part); /* of one reply */
-/* How far the results of sum j move where `count` sums become one reply. */
-INLINE i64 moved_by(const kernel_layout *y, u32 count, u32 j) {
-    return count > 1 ? (i64)j - (i64)((y->k_tile - 1) & (y->packed - 1)) : 0;
+/* How far apart the results of each sum are before `count` of them become one reply: 4 or a larger power of two. */
+INLINE u32 spacing(u32 count) {
+    u32 all = JOINED;
+    while (all < count) all *= 2;
+    return all;
 }
+/* How far the results of sum j move where `count` sums become one reply. */
+INLINE i64 moved_by(u32 count, u32 j) { return count > 1 ? (i64)j - (i64)(spacing(count) - 1) : 0; }
 
 /* Factors as rows, whose transforms share most of their work: tiles are powers of two and fill the polynomial. */
 INLINE int is_pruned(const kernel_layout *y) {

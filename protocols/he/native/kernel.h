@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cffi reads from here */
-#define KERNEL_INTERFACE 4 /* changes with every function below: kernel.py takes a module of its own number only */
+#define KERNEL_INTERFACE 5 /* changes with every function below: kernel.py takes a module of its own number only */
 #define KERNEL_DEGREE 8192
 #define KERNEL_MAX_PRIMES 7
 #define KERNEL_RING_BITS 59
@@ -45,8 +45,8 @@ typedef struct kernel_secret kernel_secret;
 /* One product X [m, k] M [k, n] in tiles, as protocols/he/layout.py has it:
  * operand part t * k_tiles + c holds M[c k_tile + a, t n_tile + j] at coefficient j k_tile + a;
  * the reply of row group g and n tile t holds result [g rows + i, t n_tile + j] at
- * coefficient i k_tile n_tile + j k_tile + k_tile - 1. A reply is made of up to `packed` such sums (1, 2, 4 or 8; k_tile is
- * a multiple of it), in the order of groups, then tiles: protocols/he/packing.py. */
+ * coefficient i k_tile n_tile + j k_tile + k_tile - 1. A reply is made of up to `packed` such sums (1, 4, 8, 16 or 32;
+ * k_tile is a multiple of it), in the order of groups, then tiles: protocols/he/packing.py. */
 typedef struct {
     uint32_t m, k, n, k_tile, n_tile, rows, packed;
 } kernel_layout;
@@ -120,11 +120,11 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, uin
                  const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
                  uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
 /* The same for layouts with packed > 1: from the reply's sums and its mask. switching: a context of the same instruction
- * set, with one more prime P, all of one length; keys: an operand of it with packed - 1 times L parts, the key-switching
- * keys. raised: 1 where the sums are those of `switching`, of which the reply then has 1/P; else 0.
- * flooding: the words of each sum, one sum after the other. */
+ * set, with one more prime P, all of one length; keys: an operand of it with key_parts parts, L for each automorphism that
+ * these sums need. raised: 1 where the sums are those of `switching`, of which the reply then has 1/P; else 0. Sums are
+ * overwritten. flooding: the words of each sum, one sum after the other. */
 int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, uint32_t raised, const uint64_t *keys,
-                        const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
+                        uint32_t key_parts, const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
                         const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
                         uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
 /* One reply's results into their windows of out [m][n]: round((c0 + c1 s) t / 2^W) mod t. Refuses a c1 of zero. */

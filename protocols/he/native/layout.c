@@ -4,7 +4,7 @@
 #define MAX_SIDE (1u << 16)
 
 int layout_is_valid(const kernel_layout *y) {
-    int packs = y && (y->packed == 1 || y->packed == 2 || y->packed == 4 || y->packed == 8);
+    int packs = y && (y->packed == 1 || (y->packed >= JOINED && y->packed <= MAX_PACKED && !(y->packed & (y->packed - 1))));
     return packs && y->m >= 1 && y->m <= MAX_SIDE && y->k >= 1 && y->k <= MAX_SIDE && y->n >= 1 && y->n <= MAX_SIDE &&
            y->k_tile >= 1 && y->k_tile % y->packed == 0 && y->k_tile <= y->k + y->packed - 1 && y->n_tile >= 1 && y->n_tile <= y->n && y->rows >= 1 && y->rows <= y->m &&
            (u64)y->k_tile * y->n_tile <= N && (u64)y->rows * y->k_tile * y->n_tile <= N;

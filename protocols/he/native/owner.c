@@ -123,7 +123,7 @@ int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, c
     for (u32 j = 0, taken = 0, first = part * layout->packed; j < sums; j++) {
         window at;
         window_of(layout, (first + j) / n_tiles(layout), (first + j) % n_tiles(layout), &at);
-        decode(context, layout, &at, low + taken, high + taken, rows, moved_by(layout, sums, j), out);
+        decode(context, layout, &at, low + taken, high + taken, rows, moved_by(sums, j), out);
         taken += at.rows * at.columns;
     }
     return KERNEL_OK;

@@ -27,6 +27,7 @@ INLINE vec from_words(words x) { return x; }
 INLINE vec constant(u64 value) { return value; }
 INLINE vec broadcast_value(const u64 *at) { return *at; }
 INLINE factor broadcast(const twiddle *w) { return (factor){w->value, w->quotient}; }
+INLINE factor load_factor(const u64 *at) { return (factor){at[0], at[1]}; }
 INLINE vec add(vec a, vec b) { return a + b; }
 
 INLINE vec multiply(vec x, factor w, constants k) { return times(x, w.value, w.quotient, k.p); }

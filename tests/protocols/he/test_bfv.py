@@ -274,7 +274,7 @@ def test_a_reply_holds_c0_at_its_results_and_nowhere_else():
 def test_prepared_operands_are_used_once_and_share_no_seed():
     owner = backend().generate()
     evaluator = backend().load_public(owner.public_key())
-    shape = MatrixShape(128, 20, 20, 23)
+    shape = MatrixShape(128, 40, 20, 23)
     factor, matrix, addend = inputs(shape)
     assert [owner.prepare(shape) for _ in range(2)] == [1, 2]
     made = []

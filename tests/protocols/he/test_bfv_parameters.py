@@ -98,15 +98,20 @@ def test_product_noise_is_below_its_bound_and_not_far(parameters, factor_bits, m
     assert bound >> 12 < noise.max() <= bound
 
 
-def test_noise_of_packing_is_within_the_mean_square_that_runs_are_counted_with():
+@pytest.mark.parametrize(
+    ("parameters", "sides", "sums"), [(TRIPLES, (40, 20, 20), 2), (TRAINING, (9, 16, 512), 9)], ids=["four", "pairs"]
+)
+def test_noise_of_packing_is_within_the_mean_square_that_runs_are_counted_with(parameters, sides, sums):
     """Of factors so small that little else is left of a product's noise. Roundings are counted at their worst."""
-    shape, owner, evaluator = MatrixShape(40, 20, 20, 1), secret(TRIPLES), WithoutFlooding(TRIPLES)
-    operand = evaluator.load_operand(owner.encrypt(np.zeros((20, 20), np.uint64), shape), shape)
-    evaluator.multiply_add(np.ones((40, 20), np.int64), operand, np.zeros((40, 20), np.uint64), shape)
+    (m, k, n), owner, evaluator = sides, secret(parameters), WithoutFlooding(parameters)
+    shape = MatrixShape(*sides, 1)
+    assert (best_layout(shape, parameters).sums, best_layout(shape, parameters).reply_parts) == (sums, 1)
+    operand = evaluator.load_operand(owner.encrypt(np.zeros((k, n), np.uint64), shape), shape)
+    evaluator.multiply_add(np.ones((m, k), np.int64), operand, np.zeros((m, n), np.uint64), shape)
     noise = (scaled_noise(owner, evaluator.seen[0])[evaluator.places[0]] // T).astype(float)
-    errors = ERROR_BOUND / 2 * TRIPLES.degree * (TRIPLES.switching_parts + 2)  # two of the encryption of zero
-    assert errors / 8 < np.square(noise).mean() < errors < TRIPLES.switching_squares
-    assert TRIPLES.switching_squares < TRIPLES.switching_noise**2 / 2**10
+    errors = ERROR_BOUND / 2 * parameters.degree * (parameters.switching_parts + 2)  # two of the encryption of zero
+    assert errors / 8 < np.square(noise).mean() < errors < parameters.switching_squares
+    assert parameters.switching_squares < parameters.switching_noise**2 / 2**10
 
 
 def test_flooding_fills_its_range_and_no_more():

@@ -15,7 +15,8 @@ from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.parameters import TRAINING, TRIPLES
 from tests.protocols.he.bfv_helpers import ENGINE, backend, public, secret
 
-SHAPE = MatrixShape(256, 20, 20, 20)
+ROWS = 700
+SHAPE = MatrixShape(ROWS, 20, 20, 20)
 HEADER = wire.HEADER_BYTES
 each_engine = pytest.mark.parametrize("engine", sorted({ENGINE, SEAL}))
 
@@ -74,7 +75,7 @@ def sent(kind, engine=ENGINE):
     if kind == "operand":
         return bundle.parts, lambda parts: evaluator.load_operand(CiphertextBundle(parts), SHAPE)
     operand = evaluator.load_operand(bundle, SHAPE)
-    reply = evaluator.multiply_add(np.ones((256, 20), np.int64), operand, np.zeros((256, 20), np.uint64), SHAPE)
+    reply = evaluator.multiply_add(np.ones((ROWS, 20), np.int64), operand, np.zeros((ROWS, 20), np.uint64), SHAPE)
     return reply.parts, lambda parts: owner.decrypt(CiphertextBundle(parts), SHAPE)
 
 

@@ -127,7 +127,8 @@ def test_the_largest_factors_of_a_set_are_multiplied_alike(parameters: BfvParame
 @needs_kernel
 def test_threads_change_nothing() -> None:
     shape, layout = WIDE, best_layout(WIDE, TRAINING)
-    assert min(layout.operand_parts, layout.reply_parts) > PIECE
+    assert layout.operand_parts > PIECE
+    assert layout.groups > layout.packed
     used: set[int] = set()
 
     def spread(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

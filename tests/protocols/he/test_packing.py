@@ -12,13 +12,13 @@ from protocols.he import bfv_wire as wire
 from protocols.he.bfv import BfvPublic
 from protocols.he.interface import RING_MASK, MatrixShape
 from protocols.he.layout import best_layout
-from protocols.he.packing import automorphism, divided, folded, switching_row
-from protocols.he.parameters import TRAINING
+from protocols.he.packing import Residues, automorphism, divided, folded, number_of_pairs, paired, switching_row
+from protocols.he.parameters import JOINED, TRAINING, automorphisms
 from protocols.he.seal_engine import SealEngine
 from tests.protocols.he.bfv_helpers import backend, compose, negacyclic, secret
 
 DEGREE, PACKING = TRAINING.degree, TRAINING.packing
-HALF_TURN = 2 * DEGREE // PACKING
+TURN = 2 * DEGREE // JOINED
 
 
 def moved(polynomial: NDArray[np.object_], exponent: int) -> NDArray[np.object_]:
@@ -28,40 +28,60 @@ def moved(polynomial: NDArray[np.object_], exponent: int) -> NDArray[np.object_]
     return negacyclic(polynomial, power)
 
 
-def sigma(polynomial: NDArray[np.object_], number: int) -> NDArray[np.object_]:
-    """X -> X^(1 + number 2N/p)."""
+def sigma(polynomial: NDArray[np.object_], exponent: int) -> NDArray[np.object_]:
+    """X -> X^exponent."""
     out = np.zeros(DEGREE, object)
     for place, value in enumerate(polynomial):
-        turns, to = divmod(place * (1 + number * HALF_TURN) % (2 * DEGREE), DEGREE)
+        turns, to = divmod(place * exponent % (2 * DEGREE), DEGREE)
         out[to] = -value if turns else value
     return out
 
 
+def drawn_halves(count: int) -> tuple[list[Residues], list[NDArray[np.object_]]]:
+    """Polynomials, as residues and as integers modulo q."""
+    stream, primes = SeededRandomness(count, "halves"), TRAINING.data_primes
+    halves = [np.stack([stream.ring((DEGREE,), 47) % np.uint64(prime) for prime in primes]) for _ in range(count)]
+    return halves, [compose(half, primes) for half in halves]
+
+
 @pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("back", [0, 3])
-def test_folded_halves_are_the_automorphisms_of_sums_that_moved(count: int, back: int) -> None:
-    stream, modulus = SeededRandomness(count + back, "halves"), TRAINING.modulus
-    halves = [
-        np.stack([stream.ring((DEGREE,), 47) % np.uint64(prime) for prime in TRAINING.data_primes])
-        for _ in range(count)
-    ]
-    whole = [compose(half, TRAINING.data_primes) for half in halves]
-    for number, found in enumerate(folded(halves, back, TRAINING)):
-        wanted = sum(moved(half, j - back - j * number * HALF_TURN) for j, half in enumerate(whole))
-        assert (compose(found, TRAINING.data_primes) == sigma(np.asarray(wanted), number) % modulus).all()
+def test_folded_halves_are_the_automorphisms_of_sums_that_moved(count: int) -> None:
+    halves, whole = drawn_halves(count)
+    for number, found in enumerate(folded(halves, TRAINING)):
+        wanted = sum(moved(half, j - 3 - j * number * TURN) for j, half in enumerate(whole))
+        moduli = compose(found, TRAINING.data_primes)
+        assert (moduli == sigma(np.asarray(wanted), 1 + number * TURN) % TRAINING.modulus).all()
+
+
+@pytest.mark.parametrize("spacing", [4, 8, 16])
+def test_a_pair_has_the_results_of_both_its_sums(spacing: int) -> None:
+    """And its digits are those of the automorphism that the layout of keys says."""
+    halves, (first, second) = drawn_halves(2)
+    total, apart = (compose(half, TRAINING.data_primes) for half in paired(*halves, spacing, TRAINING))
+    turned = moved(sigma(moved(second - moved(first, -spacing), 1), 1 + DEGREE // spacing), -1)
+    assert (apart == turned % TRAINING.modulus).all()
+    both = (total + apart) * pow(2, -1, TRAINING.modulus) % TRAINING.modulus
+    places = np.arange(2 * spacing - 1, DEGREE, 2 * spacing)
+    assert (both[places] == second[places]).all()
+    assert (both[places - spacing] == first[places]).all()
+    key = np.frombuffer(secret().exported(), np.int8)
+    wanted = sigma(key.astype(object), 1 + DEGREE // spacing)
+    assert (automorphism(key, number_of_pairs(spacing)).astype(object) == wanted).all()
 
 
 def test_the_automorphisms_keep_every_pth_coefficient_and_cancel_the_others() -> None:
     polynomial = SeededRandomness(1, "trace").ring((DEGREE,), 40).astype(object)
-    total = sum(sigma(polynomial, number) for number in range(PACKING))
-    kept = np.where(np.arange(DEGREE) % PACKING == 0, PACKING * polynomial, 0)
+    total = sum(sigma(polynomial, 1 + number * TURN) for number in range(JOINED))
+    kept = np.where(np.arange(DEGREE) % JOINED == 0, JOINED * polynomial, 0)
     assert (np.asarray(total) == kept).all()
 
 
 def test_automorphisms_of_a_key_are_those_of_a_polynomial() -> None:
     key = np.frombuffer(secret().exported(), np.int8)
-    for number in range(PACKING):
-        assert (automorphism(key, number, PACKING).astype(object) == sigma(key.astype(object), number)).all()
+    for number in range(JOINED - 1):
+        wanted = sigma(key.astype(object), 1 + (number + 1) * TURN)
+        assert (automorphism(key, number).astype(object) == wanted).all()
+    assert TRAINING.switching_parts == automorphisms(PACKING) * len(TRAINING.data_primes)
 
 
 def test_division_by_the_special_prime_is_rounded() -> None:
@@ -77,7 +97,7 @@ def test_division_by_the_special_prime_is_rounded() -> None:
 def test_a_reply_of_several_sums_holds_all_their_results_and_one_c1() -> None:
     shape, stream = MatrixShape(136, 20, 20, 20), OsRandomness()
     layout = best_layout(shape, TRAINING)
-    assert (layout.sums, layout.reply_parts) == (4, 1)
+    assert (layout.sums, layout.reply_parts) == (8, 1)
     owner = backend().generate()
     evaluator = backend().load_public(owner.public_key())
     matrix, addend = stream.ring((20, 20), 59), stream.ring((136, 20), 59)
@@ -114,10 +134,11 @@ def test_a_key_without_all_of_its_key_switching_keys_is_refused() -> None:
 
 def test_rows_of_a_switching_message_are_the_key_times_the_special_prime_over_p() -> None:
     key = np.frombuffer(secret().exported(), np.int8)
-    row = switching_row(key, 1, 2, TRAINING)
-    prime = TRAINING.data_primes[2]
-    back = row.astype(object) * PACKING * pow(TRAINING.special_prime, -1, prime) % prime
-    assert (np.where(back == prime - 1, -1, back) == automorphism(key, 1, PACKING)).all()
+    for number, packing in ((1, JOINED), (JOINED, 2)):
+        row = switching_row(key, number, 2, TRAINING)
+        prime = TRAINING.data_primes[2]
+        back = row.astype(object) * packing * pow(TRAINING.special_prime, -1, prime) % prime
+        assert (np.where(back == prime - 1, -1, back) == automorphism(key, number)).all()
 
 
 def test_a_product_by_zero_packs_nothing_and_still_hides() -> None:

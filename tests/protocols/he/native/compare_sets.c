@@ -12,6 +12,7 @@
 
 #define N KERNEL_DEGREE
 #define PRIMES 3
+#define KEYS (6 * PRIMES) /* of all automorphisms */
 
 static const uint64_t SIZES[][PRIMES + 1] = { /* the last one for key switching */
     {281474976694273, 281474976546817, 281474976317441, 281474975662081},     /* 48 bits */
@@ -21,7 +22,8 @@ static const uint64_t SIZES[][PRIMES + 1] = { /* the last one for key switching 
 static const kernel_layout LAYOUTS[] = {
     {5, 3, 7, 3, 7, 5, 1},    {9, 20, 20, 10, 20, 9, 1}, {70, 34, 70, 16, 32, 16, 1}, {3, 70, 65, 64, 64, 2, 1},
     {2, 65, 64, 1, 64, 2, 1}, {3, 9, 128, 2, 128, 3, 1}, {3, 9, 64, 4, 32, 3, 1},     {128, 9, 64, 8, 8, 128, 1},
-    {5, 3, 7, 4, 3, 2, 2},    {9, 6, 7, 8, 3, 4, 4},     {70, 34, 70, 16, 32, 16, 4}, {7, 9, 5, 8, 2, 2, 8},
+    {5, 3, 7, 4, 3, 2, 4},    {9, 6, 7, 8, 3, 4, 4},     {70, 34, 70, 16, 32, 16, 4}, {7, 9, 5, 8, 2, 2, 8},
+    {6, 5, 7, 16, 3, 3, 16},  {17, 3, 2, 32, 2, 1, 32},
 };
 
 static uint64_t state = 1;
@@ -111,7 +113,7 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
         must(kernel_mask(c, ternary, key, masks[i], workspace, room), "kernel_mask");
     }
     for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? fresh(8 * kernel_mask_words(maker)) : masks[i];
-    uint64_t *keys = y->packed > 1 ? switching_keys(switching, (y->packed - 1) * PRIMES) : NULL;
+    uint64_t *keys = y->packed > 1 ? switching_keys(switching, KEYS) : NULL;
     must(kernel_products(maker, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
     uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
     *length = 0;
@@ -124,7 +126,7 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
         }
         state = 500 + i;
         uint64_t *flooding = fresh(8 * noise);
-        must(keys ? kernel_packed_reply(c, switching, raised, keys, y, i, summed + i * y->packed, masks[i], error, flooding,
+        must(keys ? kernel_packed_reply(c, switching, raised, keys, KEYS, y, i, summed + i * y->packed, masks[i], error, flooding,
                                         noise, addend, out + *length, bytes, workspace, packing)
                   : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, out + *length, bytes, workspace, room),
              "kernel_reply");

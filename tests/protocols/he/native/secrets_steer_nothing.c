@@ -15,7 +15,8 @@ static const u64 MODULI[PRIMES + 1] = {281474976694273, 281474976546817, 2814749
 static const kernel_layout LAYOUTS[] = {
     {40, 20, 20, 10, 20, 40, 1}, /* whole transforms */
     {20, 20, 70, 16, 32, 16, 1}, /* pruned ones */
-    {70, 20, 34, 16, 32, 16, 4}, /* packed replies */
+    {70, 20, 34, 16, 32, 16, 4},  /* packed replies */
+    {70, 20, 34, 16, 32, 16, 16}, /* of pairs, some without a partner */
 };
 
 static u64 state = 1;
@@ -75,7 +76,7 @@ static void run(const char *set, const kernel_layout *y, u32 raised) {
     must(kernel_new(MODULI, PRIMES, 76, 11, 83, set, &c), "kernel_new");
     must(kernel_new(MODULI, PRIMES + 1, 76, 11, 83, set, &switching), "kernel_new");
     u32 parts = k_tiles(y) * n_tiles(y), sums = groups(y) * n_tiles(y), replies = ceil_div(sums, y->packed);
-    u32 switched = (y->packed - 1) * PRIMES;
+    u32 switched = y->packed > 1 ? 6 * PRIMES : 0; /* of all automorphisms */
     const kernel_context *maker = raised ? switching : c; /* of operands */
     u64 room = kernel_workspace_words(switching), more = kernel_products_workspace_words(maker, y, 0, groups(y));
     u64 packed_room = kernel_packed_workspace_words(c, y, raised), *workspace = drawn(8 * (room + more + packed_room));
@@ -102,7 +103,7 @@ static void run(const char *set, const kernel_layout *y, u32 raised) {
     for (u32 i = 0; i < replies; i++) {
         u64 bytes = kernel_reply_bytes(c, y, i), noise = 6ull * results_of(y, i), *flooding = secret(8 * noise);
         u8 *body = drawn(bytes);
-        must(y->packed > 1 ? kernel_packed_reply(c, switching, raised, keys, y, i, summed + i * y->packed, masks[i], error,
+        must(y->packed > 1 ? kernel_packed_reply(c, switching, raised, keys, switched, y, i, summed + i * y->packed, masks[i], error,
                                                  flooding, noise, addend, body, bytes, workspace, packed_room)
                            : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, body, bytes, workspace, room),
              "kernel_reply");

@@ -45,7 +45,7 @@ from tests.protocols.layer.helpers import QUIET, Layer, copied, kept, normal, ta
 
 ALWAYS = LayerParameters(check_every=1)
 
-ROWS = 200
+ROWS = 600
 """So that the replies of a batch are two ciphertexts each."""
 
 
