@@ -5,8 +5,8 @@
     SECURE_HFL_PACKING=1 or 0       replies hold several sums, or one; else what is quicker with what computes here
 
 Packing is the host's choice: it is in the manifest by the name of the parameter set, and both sides send such replies.
-It saves bytes: 0.7 MB of 1.9 in a batch of 128 x 20 x 20, and 1 MB of 2.1 in its triple of scheme masked. SEAL takes a
-quarter longer for either with it.
+It saves bytes: 1.1 MB of 1.9 in a batch of 128 x 20 x 20, and 1 MB of 2.1 in its triple of scheme masked. SEAL takes
+twice as long for a product with it.
 
 Libraries are imported when an engine is made: SEAL's takes a while, and memory.
 """

@@ -10,9 +10,9 @@ of 1 to K - 1, so never on a result; what wraps past N lands, negated, on coeffi
 Products of several k tiles add up under encryption. So with fewer rows of M per ciphertext more operands travel, and
 fewer replies, as each reply holds N / (K n') rows of results: `best_layout` takes the tiling with the fewest bytes. An
 operand and a reply cost both parties together about the same time, so that is close to the least work as well. At
-128 x 20 x 20 that is two operands of [10, 20] and four replies, not one and seven. Where the tiles that fill
-a polynomial are powers of two, a factor's transform needs few of its stages (`native/products.inc`): such a tiling is
-taken if it sends little more, as it is done in a third of the time.
+128 x 20 x 20, with a sum in each reply, that is two operands of [10, 20] and four replies, not one and seven. Where the
+tiles that fill a polynomial are powers of two, a factor's transform needs few of its stages (`native/products.inc`):
+such a tiling is taken if it sends little more, as it is done in a third of the time.
 
 **Shapes**: X [m, k], M [k, n], result [m, n]; polynomials [N] uint64 in Z_{2^RING_BITS}.
 
@@ -39,8 +39,9 @@ BLOCK = 64
 that on."""
 
 SUM_BITS = 20
-"""What a sum that is packed costs in transforms, as bits a coefficient: then 128 x 20 x 20 takes two operands and four
-sums in one reply, not one operand and seven sums in two replies. A fifth more bytes, a third less time."""
+"""What a sum that is packed costs in transforms, as bits a coefficient: then 128 x 20 x 20 takes one operand and eight
+sums in one reply, not two and four, and 128 x 128 x 128 eight operands and 32 sums in two. With 16 it would be four and
+64: in replies of 32 sums two fifths less bytes, and on one machine a sixth more time for a batch."""
 
 Ring = NDArray[np.uint64]
 Places = NDArray[np.int64]
