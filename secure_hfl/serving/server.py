@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,10 +117,28 @@ class HttpServer:
             say(f"Shown this once, it is: {self._token.reveal()}")
         with closing(self._socket), self._listening():
             self._service.start()
-            asyncio.run(self._serve())
+            self._run()
         if self._service.failure is not None:
             raise self._service.failure
         logger.info("The server of predictions has stopped.")
+
+    def _run(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            asyncio.run(self._serve())
+            return
+        ended: Future[None] = Future()  # a notebook's own loop is at this thread
+
+        def run() -> None:
+            try:
+                asyncio.run(self._serve())
+                ended.set_result(None)
+            except BaseException as error:
+                ended.set_exception(error)
+
+        threading.Thread(target=run, name="http", daemon=True).start()
+        ended.result()
 
     def stop(self) -> None:
         """Stop, from any thread. May be called again."""

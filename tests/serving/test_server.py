@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -25,19 +26,23 @@ from tests.serving.fakes import FakePredictor, predicted
 class Running:
     """A server in a thread, on a free port of loopback."""
 
-    def __init__(self, directory: Path, shows_token: bool = True, **limits: Any) -> None:
+    def __init__(self, directory: Path, shows_token: bool = True, is_in_notebook: bool = False, **limits: Any) -> None:
         self.predictor, self.said = FakePredictor(), list[str]()
         place = Place.parse("127.0.0.1:0", None, None, False)
         options = HttpOptions(place, directory / "token", HttpLimits(**limits), self.said.append, shows_token)
         self.server = HttpServer(self.predictor, options)
         self.url, self.token = self.server.url, self.server._token.reveal()
         self.error: BaseException | None = None
+        self._is_in_notebook = is_in_notebook
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
-        try:
+        async def cell() -> None:
             self.server.run()
+
+        try:
+            asyncio.run(cell()) if self._is_in_notebook else self.server.run()
         except BaseException as error:
             self.error = error
 
@@ -52,8 +57,9 @@ class Running:
         assert not self.thread.is_alive()
 
 
-def test_it_answers_and_says_where_and_with_what_token(tmp_path: Path) -> None:
-    running = Running(tmp_path)
+@pytest.mark.parametrize("is_in_notebook", [False, True], ids=["a script", "a notebook, whose loop runs"])
+def test_it_answers_and_says_where_and_with_what_token(tmp_path: Path, is_in_notebook: bool) -> None:
+    running = Running(tmp_path, is_in_notebook=is_in_notebook)
     assert running.predict(["a"]).json()["predictions"][0]["prediction"] == 1
     running.server.stop()
     running.over()
