@@ -22,7 +22,7 @@ JOINT, ALONE = "joint", "fallback"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Of one session, in the order of the request.
+    """Of one session, in the order of the request. A mapping of the ids that were predicted to their outputs.
 
     Attributes:
         ids: as they were asked for; repeated ones too.
@@ -54,7 +54,13 @@ class Predictions:
             )
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.at)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.at)
+
+    def __contains__(self, sample: object) -> bool:
+        return sample in self.at
 
     @property
     def width(self) -> int:

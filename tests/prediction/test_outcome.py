@@ -24,7 +24,9 @@ def test_a_table_has_the_request_with_reasons(tmp_path: Path) -> None:
     request = Request(["b", "a", "x", "b", CAFE], {"a", "b", COMPOSED}, "host")
     assert request.asked == ["b", "a", COMPOSED]
     found = request.answered(["a", COMPOSED], torch.tensor([[0.5], [2.0]]), {"bank": frozenset({"a", COMPOSED})})
-    found.write(tmp_path / "out.csv")
+    assert {each: found[each].item() for each in found} == {"a": 0.5, CAFE: 2.0}
+    assert (len(found), "a" in found, "b" in found) == (2, True, False)
+    found.write(str(tmp_path / "out.csv"))
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
