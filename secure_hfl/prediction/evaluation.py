@@ -21,7 +21,7 @@ class Evaluation(BaseModel):
         samples, missing: how many were, and how many of the request were not.
         classes: 2 and more.
         accuracy: the share that is right.
-        auc: area under the ROC curve, mean over classes; None where one class only has samples.
+        auc: area under the ROC curve, mean over the classes of `roc`; None where there is none.
         confusion: [classes][classes] counts; rows: true, columns: predicted.
         calibration_error: expected distance of confidence and accuracy, over `BINS` bins of confidence (l1).
         reliability: for each bin with samples: mean confidence, accuracy, samples.
@@ -75,7 +75,7 @@ def evaluate(found: Predictions) -> Evaluation:
         MissingExtra: torchmetrics is not installed.
     """
     check_torchmetrics()
-    from torchmetrics.functional.classification import multiclass_auroc, multiclass_calibration_error
+    from torchmetrics.functional.classification import multiclass_calibration_error
 
     truth, scores = _labels(found), _probabilities(found.outputs)
     classes = scores.shape[1]
@@ -85,14 +85,12 @@ def evaluate(found: Predictions) -> Evaluation:
     confusion = torch.zeros(classes, classes, dtype=torch.long)
     for true, guess in zip(truth.tolist(), guessed.tolist()):
         confusion[true, guess] += 1
-    several = len(truth.unique()) > 1
-    auc = float(multiclass_auroc(scores, truth, classes, average="macro")) if several else None
     return Evaluation(
         samples=len(truth),
         missing=_missing(found),
         classes=classes,
         accuracy=float((guessed == truth).float().mean()),
-        auc=auc,
+        auc=_auc(scores, truth),
         confusion=confusion.tolist(),
         calibration_error=float(multiclass_calibration_error(scores, truth, classes, n_bins=BINS, norm="l1")),
         reliability=_reliability(scores, truth),
@@ -192,6 +190,20 @@ def _probabilities(outputs: torch.Tensor) -> torch.Tensor:
     return torch.softmax(outputs, 1)
 
 
+def _auc(scores: torch.Tensor, truth: torch.Tensor) -> float | None:
+    """Mean over the classes that have samples: torchmetrics' own has 0 for each other one."""
+    from torchmetrics.functional.classification import binary_auroc
+
+    of_each = [float(binary_auroc(scores[:, each], (truth == each).long())) for each in _told_apart(scores, truth)]
+    return sum(of_each) / len(of_each) if of_each else None
+
+
+def _told_apart(scores: torch.Tensor, truth: torch.Tensor) -> list[int]:
+    """Classes with samples, and samples of others; of two classes, class 1."""
+    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    return [each for each in classes if 0 < int((truth == each).sum()) < len(truth)]
+
+
 def _reliability(scores: torch.Tensor, truth: torch.Tensor) -> list[tuple[float, float, int]]:
     confidence, guessed = scores.max(1)
     bins = (confidence * BINS).long().clamp(max=BINS - 1)
@@ -210,10 +222,7 @@ MOST_POINTS = 200
 
 def _roc(scores: torch.Tensor, truth: torch.Tensor) -> dict[int, list[tuple[float, float]]]:
     """Of each class against the others; two classes have one curve, of class 1."""
-    classes = [1] if scores.shape[1] == 2 else range(scores.shape[1])
-    return {
-        each: _curve(scores[:, each], truth == each) for each in classes if 0 < int((truth == each).sum()) < len(truth)
-    }
+    return {each: _curve(scores[:, each], truth == each) for each in _told_apart(scores, truth)}
 
 
 def _curve(score: torch.Tensor, is_positive: torch.Tensor) -> list[tuple[float, float]]:

@@ -61,6 +61,14 @@ def test_figures_of_two_classes(width: int) -> None:
 
 
 @needs_torchmetrics
+def test_classes_without_samples_do_not_count_in_the_area() -> None:
+    outputs = [[3.0, 1.0, 0.0], [1.0, 3.0, 0.0], [4.0, 1.0, 0.0], [1.0, 4.0, 0.0]]
+    figures = evaluate(predictions(outputs, (0, 1, 0, 1)))
+    assert (figures.auc, sorted(figures.roc)) == (1.0, [0, 1])
+    assert evaluate(predictions(outputs, (1, 1, 1, 1))).auc is None
+
+
+@needs_torchmetrics
 def test_without_labels_there_is_nothing_to_evaluate() -> None:
     with pytest.raises(ConfigurationError, match="must yield \\(features, labels\\)"):
         evaluate(predictions([[1.0]], ()))

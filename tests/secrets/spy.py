@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -85,9 +86,7 @@ class Spy:
         """What repr and str show of every object of ours that is alive."""
         shown: Counter[str] = Counter()
         with (self.directory / "shown").open("a", errors="backslashreplace") as file:
-            for item in gc.get_objects():
-                if issubclass(type(item), type) or not _is_ours(type(item).__module__):
-                    continue
+            for item in _alive():
                 name = type(item).__qualname__
                 shown[name] += 1
                 if shown[name] <= MOST:
@@ -102,6 +101,21 @@ class Spy:
 
 
 SPY = Spy()
+
+
+def _alive() -> list[Any]:
+    """Objects of ours, found while no other thread runs.
+
+    A tuple that another one is making out of an iterator must be seen by nobody: CPython gives it up (SystemError).
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1.0)
+    time.sleep(2 * before)  # whoever waits to run has looked at it
+    try:
+        objects = [each for each in gc.get_objects() if not issubclass(type(each), type)]
+        return [each for each in objects if _is_ours(type(each).__module__)]
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _is_ours(module: str) -> bool:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import TypeVar
 
 from protocols.core.errors import InvalidInput, LimitExceeded, MalformedMessage, PoolExhausted
@@ -172,7 +172,7 @@ class _Triples:
 
 
 def _joined(bundles: Iterable[CiphertextBundle]) -> tuple[bytes, ...]:
-    return tuple(chain.from_iterable(bundle.parts for bundle in bundles))
+    return tuple([part for bundle in bundles for part in bundle.parts])
 
 
 def _about(message: Answer, kind: type[P], group: range, product: Product) -> P:
