@@ -6,6 +6,9 @@
 Both parties run in this process, one after the other, and each one's own time is measured: over a network they work at
 once. Bytes are of the messages that the party sends, without frames; a note has them by type. z and da are checked
 against the plaintext reference.
+
+A triple over a channel: both parties in this process, by TLS and gRPC, and a hash at both ends. Its processor time is
+that of both, with all their threads.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -28,20 +33,27 @@ from protocols.core.steps import Receive, Send, Steps, received
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRIPLES
-from protocols.layer.interface import LayerSpec, layer_randomness
+from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, layer_randomness
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.messages import TripleRequest
-from protocols.schemes.masked.pool import CollaboratorTriples
+from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
 from protocols.schemes.masked.triples import TEST, TRAIN
 from protocols.schemes.registry import known_messages
 from protocols.wire.codec import Catalogue, encode
+from protocols.wire.varint import Buffer
+from secure_hfl.engine.link import Link
+from secure_hfl.identity import Identity
+from secure_hfl.transport.client import connect
+from secure_hfl.transport.server import PartyServer
+from secure_hfl.transport.traffic import Direction
 
 PARTIES = ("host", "collaborator")
 MEGABYTES = 16
 RATE = 0.1
+TIMEOUT = 60.0
 CATALOGUE = Catalogue(known_messages())
 
 
@@ -153,6 +165,39 @@ def online(spec: LayerSpec, host: MaskedHost, collaborator: MaskedCollaborator, 
     return costs[1:]
 
 
+def hashed(direction: Direction, envelope: Envelope, data: Buffer) -> None:
+    """What a transcript costs, or nearly."""
+    sha256(data).digest()
+
+
+def over_a_channel(lines: StepTimings, spec: LayerSpec, backend: BfvBackend) -> None:
+    """Triples as an engine makes them, beside nothing else; by a key pair of their own."""
+    identities, secrets = [Identity.create(party) for party in PARTIES], [backend.generate() for _ in PARTIES]
+    publics = [backend.load_public(secret.public_key()) for secret in secrets]
+    host = HostTriples(spec, backend, secrets[0], publics[1])
+    collaborator = CollaboratorTriples(spec, backend, secrets[1], publics[0])
+    certificates = [identity.certificate_pem for identity in identities]
+    with PartyServer("localhost:0", identities[0]) as server:
+        lobby, address = server.open_task("triples", {PARTIES[1]: certificates[1]}, CATALOGUE), server.port
+        to_host = f"localhost:{address}", "triples", identities[1], certificates[0], TIMEOUT, PARTIES[0]
+        ends = [connect(*to_host, catalogue=CATALOGUE), lobby.wait(TIMEOUT)[PARTIES[1]]]
+        for channel in ends:
+            channel.observers.append(hashed)
+        serving, asking = (Link(channel, TIMEOUT).offline_lane() for channel in ends)
+
+        def make() -> None:
+            serve = Thread(target=lambda: serving.run(collaborator.serve(serving.receive(TripleRequest))))
+            serve.start()
+            asking.run(host.generate(TRAIN, UNITS_AT_ONCE))
+            serve.join()
+            for _ in range(UNITS_AT_ONCE):
+                host.take(TRAIN), collaborator.take(TRAIN)
+
+        name = f"{describe(spec)}: offline, train triples over a channel, both parties"
+        lines.time(name, make, UNITS_AT_ONCE, "triple")
+        ends[1].close(TIMEOUT)
+
+
 def verify(spec: LayerSpec, batches: list[tuple[Any, Any, Any, Any]]) -> None:
     """Compare every (a, dz, z, da) with the reference."""
     host, collaborator = (layer_randomness(spec, party) for party in PARTIES)
@@ -188,6 +233,7 @@ def measure(lines: StepTimings, options: argparse.Namespace) -> None:
     backend = BfvBackend(TRIPLES)
     for spec in specs(options):
         measure_layer(lines, spec, backend)
+        over_a_channel(lines, spec, backend)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
