@@ -44,7 +44,7 @@ class PredictingAlone:
         try:
             request = Request(ids, self._side.held(), party.assignment.party, self._side.classes)
             rows = party.features.of(request.asked) if request.asked else Rows((), torch.empty(0, 0))
-            outputs = self._head.outputs(rows.features) if request.asked else torch.empty(0, 0)
+            outputs = self._head.outputs(rows.plain) if request.asked else torch.empty(0, 0)
         finally:
             user.interrupter.stop()
         return replace(request.answered(rows.ids, outputs, {}, rows.labels), source=ALONE)

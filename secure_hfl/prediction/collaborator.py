@@ -202,10 +202,11 @@ class PredictionServer:
     def _rows(self, ids: Sequence[str]) -> Rows:
         """What this party shows for these ids: always the same bits for the same id, where they go under noise."""
         rows, task = self.party.features.of(ids), self._bench.assignment
-        if task.scheme.is_plaintext:
-            return rows
-        shown = ShownRows(task.directory / SHOWN, self.party.training.digest)
-        return replace(rows, features=torch.from_numpy(shown.settle(rows.ids, rows.features.numpy())))
+        features = rows.plain
+        if not task.scheme.is_plaintext:
+            shown = ShownRows(task.directory / SHOWN, self.party.training.digest)
+            features = torch.from_numpy(shown.settle(rows.ids, features.numpy()))
+        return replace(rows, features=features)
 
     def _agree(self, link: Link) -> Manifest:
         bench, task, training = self._bench, self._bench.assignment, self.party.training

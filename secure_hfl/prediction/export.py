@@ -192,7 +192,7 @@ def _calls(side: HostSide) -> Mapping[str, Call]:
             made_up = {key: torch.zeros(len(ids), width).numpy() for key, width in _widths(side).items()}
             side.fused(rows, slice(0, len(ids)), made_up)
             if models.fallback is not None:
-                models.fallback.outputs(rows.features)
+                models.fallback.outputs(rows.plain)
     finally:
         user.interrupter.stop()
     return {name: call.with_samples() for name, call in seen.items()}

@@ -43,13 +43,18 @@ class Rows:
 
     Attributes:
         ids: as text.
-        features: [n, d] float32 on the CPU, in their order.
+        features: [n, d] as the bottom model gives them, on its device, in their order.
         labels: as the host's iterators yield them, one for each; empty at a collaborator.
     """
 
     ids: tuple[str, ...]
     features: torch.Tensor
     labels: tuple[Any, ...] = ()
+
+    @property
+    def plain(self) -> torch.Tensor:
+        """The features in float32 on the CPU."""
+        return self.features.to("cpu", torch.float32)
 
 
 class PredictionFeatures:
@@ -183,7 +188,7 @@ class PredictionFeatures:
         self._user.take_confirmed_ids()
         for batch in self._each(name, iter(made)):
             part, some = (batch[0], list(batch[1:2])) if isinstance(batch, (tuple, list)) and batch else (batch, [])
-            rows = check_features(name, part).detach().to("cpu", torch.float32)
+            rows = check_features(name, part).detach()
             features.append(rows)
             for each in some:
                 labels += _one_for_each(each, len(rows))

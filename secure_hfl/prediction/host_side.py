@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import torch
 
 from protocols.core.envelope import Phase, Place
@@ -25,6 +24,7 @@ from protocols.task.agreement import HostAgreement, HostPlan
 from protocols.task.alignment import Misaligned
 from protocols.task.live_order import LiveOrder
 from protocols.task.manifest import SUM_KEY, Manifest
+from secure_hfl.engine.batch import received_features
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.engine.door import Door
 from secure_hfl.engine.host import fail_all, relay_sum_keys
@@ -206,10 +206,13 @@ class HostSide:
         return {SUM_KEY: layer.decode_sum(total(list(collected.values())))}
 
     def fused(self, own: Rows, piece: slice, collected: Mapping[str, Array]) -> torch.Tensor:
-        """Outputs [rows, k] of a batch: that piece of the Host's rows, and what `combined` gave for it."""
+        """Outputs [rows, k] of a batch: that piece of the Host's rows, and what `combined` gave for it.
+
+        As in training: the Host's are as its bottom model gives them, and the others' on their device.
+        """
         party = self.party.assignment.party
         mine = {party: own.features[piece]} if own.features.shape[1] else {}
-        others = {key: torch.from_numpy(np.array(z)) for key, z in collected.items()}
+        others = {key: received_features(z, own.features) for key, z in collected.items()}
         return self._fusion({**mine, **others}, _labels(own, piece)).reshape(len(own.ids[piece]), -1)
 
     def part(self) -> None:

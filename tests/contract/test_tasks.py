@@ -19,9 +19,12 @@ from secure_hfl.engine.bottom_step import step_bottom_model
 from secure_hfl.engine.last_batch import last_batch_problem
 from secure_hfl.engine.user_code import UserCode, check_features
 from secure_hfl.errors import UserCodeError
+from secure_hfl.prediction.features import Rows
+from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.results import save_model
 from tests.dry_run.test_findings import findings, only
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
+from tests.prediction.memory_sessions import Sessions, trained
 
 
 def test_a_task_with_a_scaler_and_a_look_at_gradients(tmp_path: Path) -> None:
@@ -151,6 +154,27 @@ def test_features_follow_the_hosts_own_to_their_device() -> None:
     beside = received_features(values, torch.empty(3, 4, device="meta", dtype=torch.bfloat16))
     assert (beside.device.type, beside.dtype) == ("meta", torch.float32)
     assert received_features(values, torch.empty(3, 4, dtype=torch.float64)).dtype is torch.float64
+
+
+@pytest.mark.parametrize(
+    ("own", "others"),
+    [(torch.empty(3, 4, device="meta"), torch.float32), (torch.empty(3, 4, dtype=torch.float64), torch.float64)],
+    ids=["another device", "float64"],
+)
+def test_what_predicts_finds_features_as_in_training(
+    own: torch.Tensor, others: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parties, seen = trained(tmp_path, "plain"), list[Any]()
+    host: Any = parties.schedulers[HOST]
+    side = HostSide(host, *Sessions._assigned(parties.runs[HOST].bench.assignment))
+
+    def fusion(features: dict[str, torch.Tensor], labels: object) -> torch.Tensor:
+        seen.extend((each.device, each.dtype) for each in features.values())
+        return torch.zeros(2, 1)
+
+    monkeypatch.setattr(side, "_fusion", fusion)
+    side.fused(Rows(("a", "b", "c"), own), slice(1, 3), {COLLABORATOR: np.ones((2, 4), np.float32)})
+    assert seen == [(own.device, own.dtype), (own.device, others)]
 
 
 def test_a_gradient_follows_a_collaborators_features_to_their_device() -> None:

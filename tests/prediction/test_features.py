@@ -86,6 +86,14 @@ def test_ids_have_the_type_that_the_split_gave_them() -> None:
     assert set(seen) == {"101", "200"}
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16], ids=str)
+def test_features_stay_as_the_bottom_model_gives_them(kind: torch.dtype) -> None:
+    """What fuses them and the top model have been trained with that."""
+    rows = features_of(Scheduler(change=lambda x: x.to(kind)), TRAINED, OTHERS).of(["3", "107", "100"])
+    assert (rows.features.dtype, rows.plain.dtype) == (kind, torch.float32)
+    assert rows.plain.tolist() == [row(3), row(107), row(100)]
+
+
 def test_an_iterator_of_the_users_own_is_taken_at_its_word() -> None:
     class Own(Scheduler):
         has_prediction_features = True
