@@ -80,8 +80,9 @@ def test_registering_the_same_class_again_changes_nothing() -> None:
 def test_a_collaborator_takes_either_packing_and_says_what_seal_loses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(engines.SWITCH, "1")
     scheme = load_scheme("bfv")
-    unpacked, packed = scheme.accepted_parameters()
+    unpacked, packed, small = scheme.accepted_parameters()
     assert unpacked == scheme.parameters()
+    assert scheme.encryption(small) == "bfv-8192-144b-small, up to 32 sums in a reply"
     assert (scheme.encryption(unpacked), scheme.caution()) == ("bfv-8192-144b-unpacked, a reply for each sum", "")
     scheme.adopt(packed)
     assert scheme.parameters() == packed

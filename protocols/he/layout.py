@@ -38,11 +38,6 @@ BLOCK = 64
 """A transform's last stages stay within blocks of so many points: it is quick with tiles of k up to that, in spans from
 that on."""
 
-SUM_BITS = 20
-"""What a sum that is packed costs in transforms, as bits a coefficient: then 128 x 20 x 20 takes one operand and eight
-sums in one reply, not two and four, and 128 x 128 x 128 eight operands and 32 sums in two. With 16 it would be four and
-64: in replies of 32 sums two fifths less bytes, and on one machine a sixth more time for a batch."""
-
 Ring = NDArray[np.uint64]
 Places = NDArray[np.int64]
 
@@ -234,7 +229,7 @@ def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
 
     One of powers of two is taken if it costs no more beyond that than `FloodedSet.layout_slack` says. Where sums are
-    packed, each counts as `SUM_BITS` a coefficient as well, for the time that it takes.
+    packed, each counts as `FloodedSet.layout_sum` as well, for the time that it takes.
 
     Both sides call it for the same shape and get the same answer: integers only. Raises `InvalidInput` as
     `layout_with_tiles` does.
@@ -261,8 +256,7 @@ def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     operands = -(-shape.k // k_tile) * n_tiles
     sums = -(-shape.m // rows) * n_tiles
     cost = operands * parameters.operand_bits + -(-sums // packed) * parameters.reply_width
-    if parameters.packed_replies > 1:
-        cost += sums * SUM_BITS
+    cost += sums * parameters.layout_sum
     fits = k_tile * n_tile <= degree
     least = cost[fits].min()
     span = k_tile * n_tile

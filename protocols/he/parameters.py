@@ -148,6 +148,11 @@ class FloodedSet(ABC):
         return 0
 
     @property
+    def layout_sum(self) -> int:
+        """What a sum costs in time where several are packed, as bits a coefficient that are sent."""
+        return 0
+
+    @property
     @abstractmethod
     def operand_bytes(self) -> int:
         """Of an operand's or a public key's body."""
@@ -211,12 +216,15 @@ class BfvParameters(FloodedSet):
         dropped_bits: D, the lowest bits of c0 that a reply leaves out.
         packing: how many sums one reply holds, at most: 1 for no packing, or a power of two from 4 to 32.
         raised: operands, and so the sums of products, are modulo all primes; only with packing.
+        sum_bits: what a sum that is packed costs in transforms, in the units of `layout_sum`. With less, tiles are such
+            that fewer bytes are sent and more sums are made.
     """
 
     reply_bits: int
     dropped_bits: int
     packing: int = 1
     raised: bool = False
+    sum_bits: int = 20
 
     def __post_init__(self) -> None:
         if not 1 <= self.identifier < 1 << 16:
@@ -260,6 +268,10 @@ class BfvParameters(FloodedSet):
     @property
     def layout_slack(self) -> int:
         return 16
+
+    @property
+    def layout_sum(self) -> int:
+        return self.sum_bits if self.packing > 1 else 0
 
     @property
     def special_prime(self) -> int:
@@ -367,6 +379,12 @@ million of 128 x 20 x 20 in a run, and 10,000 of 1024 x 512 x 512 (protocols/he/
 of two that a reply can be scaled to: modulo 2^75 the rounding of c1 alone leaves a margin of 0.2 bits.
 """
 
+SMALL = replace(TRAINING, name="bfv-8192-144b-small", identifier=9, packing=32, sum_bits=12)
+"""The same with fewer bytes for more work, for networks that are slower than 1 Gbit/s. At width 20 it sends the same.
+
+128 x 128 x 128 takes four operands and 64 sums in two replies, 879 kB, in place of eight, 32 and two, 1,469 kB.
+"""
+
 UNPACKED = replace(TRAINING, name="bfv-8192-144b-unpacked", identifier=7, packing=1)
 """The same with a reply for each sum. With SEAL packing takes longer than it saves (`engines.training_set`)."""
 
@@ -398,5 +416,5 @@ UNPACKED_TRIPLES = BfvParameters(
 )
 """The same with a reply for each sum, which is quicker with SEAL. 218 bits in all with a special prime of 30."""
 
-PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, UNPACKED, TRIPLES, UNPACKED_TRIPLES)}
+PARAMETER_SETS = {parameters.name: parameters for parameters in (TRAINING, SMALL, UNPACKED, TRIPLES, UNPACKED_TRIPLES)}
 """Every set by its name."""

@@ -196,7 +196,7 @@ def test_what_computes_bfv(monkeypatch: pytest.MonkeyPatch):
     for variable in (engines.SWITCH, engines.CHOICE, engines.PACKING):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(engines, "instruction_sets", lambda: ("avx2", "scalar"))
-    assert _only(checks.check_arithmetic(), "ok").detail == "native, AVX2; a host here asks for 4 sums in a reply"
+    assert _only(checks.check_arithmetic(), "ok").detail == "native, AVX2; a host here asks for 16 sums in a reply"
     monkeypatch.setenv(engines.CHOICE, "ifma")
     assert "cannot be used here, only: avx2, scalar" in _only(checks.check_arithmetic(), "fail").detail
     monkeypatch.setenv(engines.SWITCH, "1")

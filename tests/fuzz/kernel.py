@@ -18,7 +18,7 @@ from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout
 from protocols.he.native.kernel import Kernel, instruction_sets
 from protocols.he.native.objects import KernelSecret
-from protocols.he.parameters import PARAMETER_SETS
+from protocols.he.parameters import PARAMETER_SETS, automorphisms
 from tests.fuzz.allowed import refused
 from tests.fuzz.recipe import Recipe
 
@@ -28,8 +28,8 @@ _LAYOUTS = tuple(
     for packed in (1, 4)
     for m, n, n_tile, rows in _TILES
 )
-_PACKED = Layout(MatrixShape(3, 3, 5, 20), 4, 2, 2, 8192, 4)
-"""Six sums: a full reply and one of two."""
+_PACKED = Layout(MatrixShape(3, 3, 5, 20), 8, 2, 1, 8192, 8)
+"""Nine sums: a full reply, of pairs, and one of one."""
 
 
 @lru_cache
@@ -100,7 +100,7 @@ def _packed(recipe: Recipe, kernels: tuple[tuple[Kernel, KernelSecret], ...]) ->
     first = kernels[0][0]
     if first.switching is None:
         return
-    counts = _PACKED.operand_parts, (_PACKED.packed - 1) * len(first.primes)
+    counts = _PACKED.operand_parts, automorphisms(_PACKED.packed) * len(first.primes)
     parts = [
         [(bytes([i]) * 32, _valid(own)) for i in range(n)]
         for own, n in zip((first, first.switching), counts, strict=True)

@@ -171,9 +171,9 @@ class Bfv(EncryptedScheme):
 
     @property
     def parameter_sets(self) -> tuple[str, ...]:
-        from protocols.he.parameters import TRAINING, UNPACKED
+        from protocols.he.parameters import SMALL, TRAINING, UNPACKED
 
-        return TRAINING.name, UNPACKED.name
+        return TRAINING.name, SMALL.name, UNPACKED.name
 
     def encryption(self, parameters: str) -> str:
         from protocols.he.parameters import PARAMETER_SETS
@@ -186,13 +186,13 @@ class Bfv(EncryptedScheme):
 
     def caution(self) -> str:
         from protocols.he.engines import SEAL, chosen
-        from protocols.he.parameters import TRAINING
+        from protocols.he.parameters import SMALL, TRAINING
 
-        if chosen() != SEAL or self.parameter_set != TRAINING.name:
+        if chosen() != SEAL or self.parameter_set not in (TRAINING.name, SMALL.name):
             return ""
         return (
-            f"The host chose {self.encryption(self.parameters())}; with SEAL, which computes here, batches then take a "
-            "quarter longer. A C compiler and a fresh installation help: docs/native-kernel.md"
+            f"The host chose {self.encryption(self.parameters())}; with SEAL, which computes here, products then take "
+            "more than twice as long. A C compiler and a fresh installation help: docs/native-kernel.md"
         )
 
 

@@ -25,7 +25,7 @@ from protocols.he.bfv_engine import BfvEngine
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape
 from protocols.he.layout import best_layout
 from protocols.he.native.kernel import instruction_sets
-from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES, UNPACKED, UNPACKED_TRIPLES, BfvParameters
+from protocols.he.parameters import PARAMETER_SETS, SMALL, TRAINING, TRIPLES, UNPACKED, UNPACKED_TRIPLES, BfvParameters
 from tests.protocols.he.bfv_helpers import T
 
 NATIVE = instruction_sets()
@@ -194,11 +194,11 @@ def test_a_host_asks_for_packed_replies_where_that_pays(monkeypatch: pytest.Monk
     for sets, fitting in ((("avx2",), packed), ((), unpacked)):
         monkeypatch.setattr(engines, "instruction_sets", lambda sets=sets: sets)
         assert (engines.training_set(), engines.triples_set()) == fitting
-    for wanted, named in (("1", packed), ("0", unpacked)):
+    for wanted, named in (("1", packed), ("0", unpacked), ("small", (SMALL, TRIPLES))):
         monkeypatch.setenv(engines.PACKING, wanted)
         assert (engines.training_set(), engines.triples_set()) == named
     monkeypatch.setenv(engines.PACKING, "yes")
-    with pytest.raises(InvalidInput, match="SECURE_HFL_PACKING must be 1 or 0, not 'yes'"):
+    with pytest.raises(InvalidInput, match="SECURE_HFL_PACKING must be 1, 0 or small, not 'yes'"):
         engines.training_set()
 
 

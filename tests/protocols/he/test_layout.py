@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import SeededRandomness
 from protocols.he.interface import MatrixShape
-from protocols.he.layout import SUM_BITS, best_layout, layout_with_tiles
-from protocols.he.parameters import TRAINING, TRIPLES, UNPACKED_TRIPLES
+from protocols.he.layout import best_layout, layout_with_tiles
+from protocols.he.parameters import SMALL, TRAINING, TRIPLES, UNPACKED_TRIPLES
 from protocols.he.retired_parameters import RETIRED_SETS
 from tests.protocols.he.bfv_helpers import T, negacyclic
 
@@ -80,6 +80,11 @@ def test_tiles_balance_operands_and_packed_replies(m, k, n, operands, sums, repl
     assert (layout.operand_parts, layout.sums, layout.reply_parts) == (operands, sums, replies)
 
 
+def test_the_small_set_sends_denser_operands_and_more_sums():
+    layouts = [best_layout(MatrixShape(128, 128, 128, 18), parameters) for parameters in (TRAINING, SMALL)]
+    assert [(each.operand_parts, each.sums, each.reply_parts) for each in layouts] == [(8, 32, 2), (4, 64, 2)]
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 300), st.integers(1, 70), st.integers(1, 30))
 def test_packed_results_of_one_reply_are_apart_and_inside(m, k, n):
@@ -102,7 +107,7 @@ def test_no_tiling_costs_less(m, k, n, packing):
     shape, parameters = MatrixShape(m, k, n, 26), replace(TRAINING, packing=packing)
 
     def cost(layout):
-        return layout.operand_parts * 144 + layout.reply_parts * 76 + layout.sums * (SUM_BITS if packing > 1 else 0)
+        return layout.operand_parts * 144 + layout.reply_parts * 76 + layout.sums * (20 if packing > 1 else 0)
 
     step = min(4, packing)
     tiles = ((a, b) for a in range(step, k + packing, step) if a < k + min(a & -a, packing) for b in range(1, n + 1))
