@@ -4,16 +4,19 @@ A transform of N = 8192 points is N / 2 log2 N = 53,248 butterflies modulo one p
 transformed, with L data primes, and p operand parts, g row groups, c k tiles, s sums and r replies of a layout:
 
     prepare operand   p L
-    prepare product   r L; where sums are packed, 2 r L back as well
+    prepare product   r L
     load              p L
-    multiply_add      g c L of factor tiles, and 2 s L back; for each reply that packs sums, with P = `packed`,
-                      (P - 1) L (L + 1) digits, and 2 (L + 1) back
+    multiply_add      g c L of factor tiles; 2 L back for a reply of one sum, and what `_packed` says for one of several
     decrypt           2 r for each prime that c1 s needs
+
+A key switch takes digits of one c1 back modulo L primes, and forth modulo each of the L others, P among them; of sums
+that are modulo P as well L + 1, and L (L + 1). There are three for four sums, and one for each pair before; at the end
+are 2 (L + 1) back (`protocols/he/packing.py`).
 
 Factor tiles that are powers of two and fill the polynomial are mostly zeros, and whole stages only copy: of the first
 log2 rows stages, k_tile points of each span take part, and of the last 13, log2 k_tile stages are left
-(`protocols/he/native/products.inc`). Multiply-accumulates are 2 s c L N, and for a reply that packs sums
-2 (P - 1) L (L + 1) N. Drawing, hashing, and putting bits together are not counted.
+(`protocols/he/native/products.inc`). Multiply-accumulates are 2 s c L N, and 2 L (L + 1) N for each key
+switch. Drawing, hashing, and putting bits together are not counted.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocols.he.layout import Layout
-from protocols.he.parameters import BfvParameters
+from protocols.he.layout import Layout, spacing
+from protocols.he.parameters import JOINED, BfvParameters
 
 BLOCK = 64
 LEAST_TILE = 8
@@ -50,22 +53,39 @@ def transform_butterflies(degree: int) -> int:
 def work(layout: Layout, parameters: BfvParameters) -> dict[str, Work]:
     """By step of one product."""
     primes, degree, tiles = len(parameters.data_primes), layout.degree, layout.groups * layout.k_tiles
-    packed = [len(layout.part(index)) > 1 for index in range(layout.reply_parts)].count(True)
-    digits = packed * (layout.packed - 1) * primes * (primes + 1)
-    back = 2 * layout.sums * primes + digits + packed * 2 * (primes + 1)
-    accumulates = 2 * degree * (layout.sums * layout.k_tiles * primes + digits)
-    masks = 1 if layout.packed == 1 else 3
-    multiply_add = Work(back + tiles * primes, 0, accumulates)
+    replies = [len(layout.part(index)) for index in range(layout.reply_parts)]
+    made = [_packed(sums, primes, degree) if sums > 1 else Work(2 * primes) for sums in replies]
+    back = sum(each.transforms for each in made)
+    blocks = sum(each.butterflies for each in made)
+    accumulates = 2 * degree * layout.sums * layout.k_tiles * primes + sum(each.multiply_accumulates for each in made)
+    multiply_add = Work(back + tiles * primes, blocks, accumulates)
     if is_pruned(layout):
-        multiply_add = Work(back, tiles * primes * _pruned_butterflies(layout), accumulates)
+        multiply_add = Work(back, blocks + tiles * primes * _pruned_butterflies(layout), accumulates)
     return {
         "prepare operand": Work(layout.operand_parts * primes),
-        "prepare product": Work(masks * layout.reply_parts * primes),
+        "prepare product": Work(layout.reply_parts * primes),
         "encrypt": Work(),
         "load": Work(layout.operand_parts * primes),
         "multiply_add": multiply_add,
         "decrypt": Work(2 * layout.reply_parts * result_primes(parameters)),
     }
+
+
+def _packed(sums: int, primes: int, degree: int) -> Work:
+    """Of one reply, from the sums' products on. Butterflies: of the 6 stages by which c0 of pairs is taken apart."""
+    apart, count, switches, transforms, rows = spacing(sums) // 2, sums, 0, 0, 0
+    moduli = primes  # of what is switched
+    while apart >= JOINED:
+        pairs = count - apart
+        switches += pairs
+        transforms += pairs * moduli * (1 + primes)
+        rows += pairs * (primes if moduli == primes else 0)  # digits modulo their own primes
+        rows += count * primes if moduli == primes else 0  # c0 of sums
+        rows += (pairs if apart > JOINED else JOINED) * (primes + 1)
+        apart, count, moduli = apart // 2, apart, primes + 1
+    switches += JOINED - 1
+    transforms += (JOINED - 1) * moduli * (1 + primes) + 2 * (primes + 1)
+    return Work(transforms, rows * degree // 2 * 6, 2 * degree * switches * primes * (primes + 1))
 
 
 def is_pruned(layout: Layout) -> bool:

@@ -49,15 +49,26 @@ def test_packing_costs_transforms_of_digits_and_saves_those_of_replies() -> None
     shape = MatrixShape(128, 20, 20, FACTOR_BITS)
     one, packed = (work(Layout(shape, 12, 20, 34, 8192, each), TRAINING) for each in (1, 4))
     primes = 3
-    digits = 3 * primes * (primes + 1)
-    assert packed["multiply_add"].transforms == one["multiply_add"].transforms + digits + 2 * (primes + 1)
-    assert packed["multiply_add"].multiply_accumulates == one["multiply_add"].multiply_accumulates + 2 * digits * 8192
+    switched = 2 * 3 * primes * (primes + 1) * 8192
+    # docs/native-kernel.md: 44 for four sums
+    assert packed["multiply_add"].transforms == one["multiply_add"].transforms - 4 * 2 * primes + 9 + 27 + 8
+    assert packed["multiply_add"].multiply_accumulates == one["multiply_add"].multiply_accumulates + switched
     assert packed["decrypt"] == Work(one["decrypt"].transforms // 4)
-    assert packed["prepare product"] == Work(3 * primes)
+    assert packed["prepare product"] == Work(primes)
     alone = work(
         Layout(MatrixShape(34, 20, 20, FACTOR_BITS), 12, 20, 34, 8192, 4), TRAINING
     )  # one sum: nothing to pack
     assert alone["multiply_add"] == Work(2 * primes + 2 * primes, 0, 2 * 2 * primes * 8192)
+
+
+def test_pairs_are_counted_by_level() -> None:
+    shape = MatrixShape(9, 32, 256, FACTOR_BITS)  # nine sums: one pair of 16, four of 8
+    needed = work(Layout(shape, 32, 256, 1, 8192, 32), TRAINING)["multiply_add"]
+    assert needed.transforms == (3 + 9) + 4 * (4 + 12) + 3 * (4 + 12) + 8
+    assert needed.multiply_accumulates == 2 * 8192 * (9 * 3 + (1 + 4 + 3) * 3 * 4)
+    # c0 of nine sums, of the pair of 16 and of four nodes; and the digits of that pair modulo their own primes; then
+    # 5 of 13 stages of nine tiles
+    assert needed.butterflies == (9 * 3 + 4 + 4 * 4 + 3) * 6 * 4096 + 9 * 3 * 5 * 4096
 
 
 def test_pruned_transforms_are_counted_by_butterfly() -> None:
