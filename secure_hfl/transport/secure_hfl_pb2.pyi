@@ -737,16 +737,18 @@ class MaskedGradient(_message.Message):
     def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., exponent: _Optional[int] = ..., gradient: _Optional[_Union[Tensor, _Mapping]] = ..., feature_gradient: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
 
 class MaskedStep(_message.Message):
-    __slots__ = ("index", "version", "share_follows", "step")
+    __slots__ = ("index", "version", "ahead", "step", "share")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
-    SHARE_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     index: int
     version: int
-    share_follows: bool
+    ahead: int
     step: Tensor
-    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., share_follows: _Optional[bool] = ..., step: _Optional[_Union[Tensor, _Mapping]] = ...) -> None: ...
+    share: _containers.RepeatedCompositeFieldContainer[Tensor]
+    def __init__(self, index: _Optional[int] = ..., version: _Optional[int] = ..., ahead: _Optional[int] = ..., step: _Optional[_Union[Tensor, _Mapping]] = ..., share: _Optional[_Iterable[_Union[Tensor, _Mapping]]] = ...) -> None: ...
 
 class MaskedCheck(_message.Message):
     __slots__ = ("index", "version", "combination", "share")

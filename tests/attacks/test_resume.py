@@ -148,10 +148,11 @@ def one_time_values(messages: Iterable[Message]) -> list[bytes]:
     for message in messages:
         for field in fields(message):
             value = getattr(message, field.name)
-            if isinstance(value, np.ndarray):
-                values += [element.tobytes() for element in value.ravel()]
-            elif isinstance(value, (bytes, tuple)):
-                values += [value] if isinstance(value, bytes) else value
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, np.ndarray):
+                    values += [element.tobytes() for element in each.ravel()]
+                elif isinstance(each, bytes):
+                    values.append(each)
     return values
 
 

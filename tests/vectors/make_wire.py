@@ -178,7 +178,7 @@ EXAMPLES: tuple[Message, ...] = (
     MaskedFeatures(12, 2, _ring(4, 3), _ring(4, 2)),
     MaskedGradientFeatures(13, 3, _ring(4, 3), _ring(2, 3)),
     MaskedGradient(14, 4, 5, _ring(4, 2), _ring(4, 3)),
-    MaskedStep(15, 5, True, _ring(4, 2)),
+    MaskedStep(15, 5, 17, _ring(4, 2), (_ring(2, 3),)),
     MaskedCheck(16, 6, _ring(2), _ring(3)),
     MaskedCheckReply(17, 7, _ring(4, 3), _bytes(32, 28)),
     Checkpoint(20, _bytes(32, 20), _bytes(32, 21), _bytes(70, 22)),

@@ -150,7 +150,9 @@ class MaskedCollaborator(CollaboratorLayer):
 
     def _receive_share(self, kind: str) -> Steps[tuple[Triple, Ring]]:
         """Our next triple, and mu for it."""
-        message = received((yield Receive(MaskedShare)), MaskedShare)
+        return self._opened(kind, received((yield Receive(MaskedShare)), MaskedShare))
+
+    def _opened(self, kind: str, message: MaskedShare) -> tuple[Triple, Ring]:
         triple = self._take_for_host(kind)
         return triple, checked_share(message, triple, self._share)
 
@@ -199,11 +201,10 @@ class MaskedCollaborator(CollaboratorLayer):
         for piece, triple in zip(pieces_of(len(batch.features), self._spec.rows), batch.triples, strict=True):
             step = received((yield Receive(MaskedStep)), MaskedStep)
             self._products.move(step, batch.features[piece], triple)
-            follows = step.share_follows
-            if follows and triple is not batch.triples[-1]:
-                raise MalformedMessage("a MaskedShare follows the last MaskedStep of a batch, not another")
+            if step.ahead and triple is not batch.triples[-1]:
+                raise MalformedMessage("mu of the next batch comes with the last MaskedStep of a batch, not another")
         self._tests.stepped(batch.features, subtract(before, self._share.values))
         self._share.next_version()
-        if follows:
-            self._ahead = yield from self._receive_share(TRAIN)
+        if step.ahead:
+            self._ahead = self._opened(TRAIN, step.opening())
         self._life.end_batch()

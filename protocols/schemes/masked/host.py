@@ -10,9 +10,9 @@
               nu = V - N  ----------------------------------> (kept for the step, and for da)
                                  <--------------------------  MaskedGradient delta = dz - D,
             da + e' = h + delta V + Q_C                         h = D nu + Q_H + dz U + e'  (if trainable)
-                                 <--------------------------  MaskedStep gamma = lr dz - G
-            V -= gamma^T a + T_C                              U -= G^T alpha' + T_H
-                                 <--------------------------  MaskedShare mu of the next batch (if a triple is ready)
+                                 <--------------------------  MaskedStep gamma = lr dz - G,
+            V -= gamma^T a + T_C                                mu of the next batch (if a triple is ready)
+                                                              U -= G^T alpha' + T_H
     resume  ProjectionKey        <------------------------->  ProjectionKey       fresh, and so are all triples; U and V
                                                               as they were; a mu that was sent ahead is dropped
 
@@ -250,14 +250,15 @@ class MaskedHost(HostLayer):
             yield Send(self._products.feature_gradient(gradient, piece))
         self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
         before = self._share.values
+        steps = [self._products.step(gradient, piece) for piece in pieces]
         for piece in pieces:
-            share_follows = piece is pieces[-1] and self._ahead is not None
-            yield Send(self._products.step(gradient, piece, share_follows))
             self._products.move(piece)
         self._tests.stepped(gradient.step, subtract(before, self._share.values))
         self._share.next_version()
         if self._ahead is not None:
-            yield Send(self._products.masked_share(self._ahead))
+            steps[-1] = steps[-1].with_share(self._products.masked_share(self._ahead))
+        for step in steps:
+            yield Send(step)
         self._life.end_batch()
 
     def skip(self) -> Steps[None]:

@@ -12,7 +12,7 @@ once; `version` counts the updates of W. All arrays hold elements of Z_{2^59}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.core.fixed_point import MAX_EXPONENT, MIN_EXPONENT
 from protocols.core.ledger import Inference, KeptFromCollaborator, ciphertext, masked, public
-from protocols.core.message import Message
+from protocols.core.message import Message, check_array
 from protocols.core.sizes import Bounds, Recorded, exactly
 from protocols.core.wire_format import Int32, Uint32, Uint64, wire
 from protocols.he.interface import RING_BITS, MatrixShape
@@ -40,6 +40,7 @@ from protocols.layer.messages import (
     layer_bounds,
     layer_distance,
 )
+from protocols.layer.shapes import Ring
 from protocols.layer.sizes import LaidOut
 from protocols.schemes.masked.triples import KINDS, MAX_TOGETHER, PRODUCTS, mask_product
 from protocols.wire.sizes import data, number, tensor
@@ -116,8 +117,12 @@ def _triple_distance(layer: LaidOut, recorded: Recorded) -> Distance:
 class _RingMessage(Message):
     def require_ring(self, name: str, ndim: int) -> None:
         """Raise unless the field is a non-empty array of ring elements."""
-        self.require_array(name, np.uint64, ndim)
-        self.require(not int(getattr(self, name).max()) >> RING_BITS, f"{name} must be in Z_2^{RING_BITS}")
+        self.require_ring_elements(name, getattr(self, name), ndim)
+
+    def require_ring_elements(self, name: str, value: Ring, ndim: int) -> None:
+        """The same of a part of a field."""
+        check_array(f"{type(self).__name__}.{name}", value, np.uint64, ndim)
+        self.require(not int(value.max()) >> RING_BITS, f"{name} must be in Z_2^{RING_BITS}")
 
 
 @wire(
@@ -319,33 +324,54 @@ class MaskedGradient(_RingMessage):
         self.require(len(self.gradient) == len(self.feature_gradient), "both gradients must have as many rows")
 
 
+def _step_size(layer: LaidOut, recorded: Recorded) -> int:
+    """Of index, version, gamma, and mu if it is there."""
+    ahead = recorded[2]
+    share = tensor((layer.width_out, layer.width_in)) if ahead else 0
+    return _numbers(recorded) + number(ahead) + tensor((layer.first_rows, layer.width_out)) + share
+
+
 @wire(
     79,
-    ledger=masked(_UNIFORM),
-    recorded=("index", "version", "share_follows"),
-    bounds=layer_bounds(
-        lambda layer, recorded: (
-            _numbers(recorded) + number(min(recorded[2], 1)) + tensor((layer.first_rows, layer.width_out))
-        )
-    ),
+    ledger=masked(f"{_UNIFORM} {_TESTED}"),
+    recorded=("index", "version", "ahead"),
+    bounds=layer_bounds(_step_size),
 )
 @dataclass(frozen=True)
 class MaskedStep(_RingMessage):
-    """gamma = lr dz - G [B, o], a short batch filled up with zeros; `share_follows` if a MaskedShare for the next does.
+    """A step of W, and with the last one of a batch mu of the next batch, if a triple for it is ready.
 
-    **Leaks** nothing.
+    Args:
+        ahead: 0 without mu; else the number of the triple that hides it, and 1.
+        step: gamma = lr dz - G [B, o], a short batch filled up with zeros.
+        share: none, or mu = U - M [o, d] of the version behind the step.
+
+    **Leaks** nothing. What the host does with another matrix for mu: tests/attacks/test_masked_other_share.py.
     """
 
     index: Uint64
     version: Uint64
-    share_follows: bool
+    ahead: Uint64
     step: NDArray[np.uint64]
+    share: tuple[NDArray[np.uint64], ...] = ()
 
     def __post_init__(self) -> None:
         self.require_int("index", 0, MAX_INDEX)
         self.require_int("version", 0, MAX_VERSION)
-        self.require(type(self.share_follows) is bool, "share_follows must be true or false")
+        self.require_int("ahead", 0, MAX_INDEX)
         self.require_ring("step", 2)
+        self.require(type(self.share) is tuple, "share must be a tuple")
+        self.require(len(self.share) == (self.ahead > 0), "share must be there if it is sent ahead, and only then")
+        for each in self.share:
+            self.require_ring_elements("share", each, 2)
+
+    def with_share(self, share: MaskedShare) -> MaskedStep:
+        """With mu of the next batch."""
+        return replace(self, ahead=share.index + 1, share=(share.share,))
+
+    def opening(self) -> MaskedShare:
+        """The mu that is sent ahead, as if by itself."""
+        return MaskedShare(self.ahead - 1, self.version + 1, self.share[0])
 
 
 @wire(

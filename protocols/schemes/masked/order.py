@@ -169,6 +169,7 @@ class MaskedRules(SchemeRules):
         self._tests = ShareTestOrder(trainable)
         self._used: dict[tuple[str, int], int] = {}
         self._shares = 0
+        self._unstepped, self._is_stepping = 0, False  # pieces of a batch with a gradient and no step
         self._made = [0] * len(KINDS)
         # Of the last request: how far each sender is, and behind which triple each one's operands of a product end.
         self._making: dict[Sender, _Making] = {}
@@ -176,6 +177,20 @@ class MaskedRules(SchemeRules):
 
     def check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         """See the base."""
+        self._check(sender, message_type, at, recorded)
+        if message_type is MaskedGradient:
+            if self._is_stepping:
+                refuse(sender, message_type, "the steps of its batch have begun")
+            self._unstepped += 1
+        elif message_type is MaskedStep:
+            if not self._unstepped:
+                refuse(sender, message_type, "there was no MaskedGradient of its piece")
+            self._unstepped -= 1
+            self._is_stepping = self._unstepped > 0
+            if recorded[2]:  # mu of the next batch is in it
+                self._check(sender, MaskedShare, at, (recorded[2] - 1,))
+
+    def _check(self, sender: Sender, message_type: MessageType, at: At, recorded: Recorded) -> None:
         self._tests.check(sender, message_type)
         mask = MASKS.get((sender, message_type))
         if mask is None:
@@ -240,7 +255,7 @@ _HOST_TRAINS = moves(
     (_IDLE, MaskedCheck, M.CHECKING),
     (M.CHECKING, EqualityProof, M.PROVED),
     ((*_IDLE, M.PROVED), StepSkipped, S.TRAINING),
-    ((*_IDLE[:2], M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT),
+    ((*_IDLE, M.PROVED, M.GRADIENT), MaskedGradient, M.GRADIENT),
     ((M.GRADIENT, M.STEPPED), MaskedStep, M.STEPPED),
     *standing((*_IDLE, M.PROVED), (*QUESTIONS, *ANSWERS, HostShare, ShareMark)),
 )

@@ -80,10 +80,10 @@ class HostProducts:
         masked = subtract(as_ring(mantissas), mask)
         return MaskedGradient(piece.triple.index, self._share.version, exponent, masked, product)
 
-    def step(self, gradient: QuantisedGradient, piece: WaitingPiece, share_follows: bool) -> MaskedStep:
+    def step(self, gradient: QuantisedGradient, piece: WaitingPiece) -> MaskedStep:
         """gamma = lr dz - G."""
         masked = subtract(padded(gradient.step[piece.rows], self._rows), piece.triple[WEIGHT_GRADIENT].mask)
-        return MaskedStep(piece.triple.index, self._share.version, share_follows, masked)
+        return MaskedStep(piece.triple.index, self._share.version, 0, masked)
 
     def move(self, piece: WaitingPiece) -> None:
         """U -= G^T alpha' + T_H."""

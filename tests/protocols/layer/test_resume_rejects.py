@@ -14,7 +14,7 @@ from protocols.core.steps import Send
 from protocols.he.interface import RING_BITS
 from protocols.layer.interface import LayerSpec
 from protocols.layer.messages import ProjectionKey, SecretsCommitment
-from protocols.schemes.masked.messages import MaskedShare
+from protocols.schemes.masked.messages import MaskedStep
 from protocols.schemes.masked.triples import KINDS, TRAIN
 from protocols.schemes.plain.host import PlainHost
 from protocols.schemes.shares.messages import CollaboratorShare, HostShare
@@ -51,7 +51,9 @@ def test_a_share_that_was_sent_ahead_is_dropped_with_its_triple() -> None:
     run.layer.deal(TRAIN, 3)
     run.layer.forward(normal(0, 4, 3))
     run.layer.backward(normal(1, 4, 2, scale=0.1), 0.1)
-    assert isinstance(run.layer.sent[-1], MaskedShare)
+    step = run.layer.sent[-1]
+    assert isinstance(step, MaskedStep)
+    assert step.ahead == 2
     assert run.layer.host.needs(True, 4) == run.layer.collaborator.needs(True, 4) == (TRAIN, 0)
     again = run.resumed()
     assert again.layer.host.needs(True, 4) == again.layer.collaborator.needs(True, 4) == (TRAIN, 1)

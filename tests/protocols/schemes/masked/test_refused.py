@@ -55,12 +55,19 @@ def wider(matrix: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.hstack((matrix, matrix[:, :1]))
 
 
+RING = np.zeros((2, 3), np.uint64)
+AHEAD: dict[str, Callable[[Any], Message]] = {
+    "triple": lambda message: replace(message, ahead=message.ahead + 1),
+    "shape": lambda message: replace(message, share=(wider(message.share[0]),)),
+}
+
 CASES = [
     *((kind, change) for kind in WIDER for change in CHANGES.values()),
     *WIDER.items(),
     (MaskedFeatures, lambda message: replace(message, projection=wider(message.projection))),
     (MaskedFeatures, lambda m: replace(m, features=m.features[1:].copy(), projection=m.projection[1:].copy())),
     (MaskedGradientFeatures, lambda message: replace(message, share=wider(message.share))),
+    *((MaskedStep, change) for change in AHEAD.values()),
     (MaskedGradient, lambda message: replace(message, feature_gradient=wider(message.feature_gradient))),
     (MaskedCheck, lambda message: replace(message, share=message.share[:-1].copy())),
     (MaskedCheckReply, lambda message: replace(message, features=message.features[1:].copy())),
@@ -110,9 +117,9 @@ def test_pieces_of_one_batch_must_have_one_exponent_and_one_last_step() -> None:
         return replace(message, exponent=message.index) if isinstance(message, MaskedGradient) else message
 
     def follows(message: Any) -> Message:
-        return replace(message, share_follows=True) if isinstance(message, MaskedStep) else message
+        return replace(message, ahead=1, share=(RING,)) if isinstance(message, MaskedStep) else message
 
-    for change, text in ((exponent, "one exponent"), (follows, "follows the last")):
+    for change, text in ((exponent, "one exponent"), (follows, "comes with the last")):
         layer = Layer(layer_spec(4, 3, 2))
         layer.deal(TRAIN, 2)
         layer.forward(values(0, 8, 3))
@@ -144,7 +151,6 @@ def unsettled(layer: Layer) -> Any:
     """The collaborator's backward, and the rest of the messages read but not used."""
     yield from layer.collaborator.backward()
     yield Receive(MaskedStep)
-    yield Receive(MaskedShare)
 
 
 def test_a_skipped_batch_needs_fresh_masks_and_moves_nothing() -> None:
