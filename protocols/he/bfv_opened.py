@@ -1,7 +1,7 @@
 """A BFV key that its owner has opened to a judge: decryption by the textbook, which looks at the noise as well.
 
     phase      c0 + c1 s = (q/t) m + v  (mod q)
-    key        m = 0, s ternary, |v| <= 21                    `ERROR_BOUND` of protocols/he/parameters.py
+    key        m = 0, s ternary, |v| <= 21                    `ERROR_BOUND` of protocols/he/flooded_set.py
     switching  what protocols/he/packing.py says, |v| <= 21   modulo q P in place of q
     operand    m = 0 where no entry lies, |v| <= 22           the same, and the rounding of q m / t
     reply      |v| <= `BfvParameters.reply_noise`             where a result lies; modulo 2^W in place of q
@@ -28,10 +28,11 @@ from protocols.he import bfv_wire as wire
 from protocols.he.bfv_parts import read_parts
 from protocols.he.bfv_wire import Kind, Residues
 from protocols.he.bit_packing import LIMB, Wide
+from protocols.he.flooded_set import ERROR_BOUND
 from protocols.he.interface import RING_BITS, CiphertextBundle, MatrixShape, OpenedKey
 from protocols.he.layout import Layout, put_results
 from protocols.he.packing import switching_row
-from protocols.he.parameters import ERROR_BOUND, BfvParameters
+from protocols.he.parameters import BfvParameters
 from protocols.he.transforms import coefficients
 
 Ring = NDArray[np.uint64]

@@ -56,11 +56,11 @@ from __future__ import annotations
 import math
 
 from protocols.core.distance import Distance
+from protocols.he.flooded_set import ERROR_BOUND, FloodedSet
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout, best_layout, largest_lifted, layout_with_tiles
 from protocols.he.multi_exponentiation import DIGIT_BITS
 from protocols.he.paillier_parameters import COVER_DIGITS, PaillierLayout, PaillierParameters
-from protocols.he.parameters import ERROR_BOUND, FloodedSet
 
 INFORMATION = 5.0
 """Bound on I w^2 for the sum of three uniform integers below w, for w from 16 on."""

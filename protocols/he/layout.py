@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidInput
+from protocols.he.flooded_set import FloodedSet
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, MatrixShape, as_ring
-from protocols.he.parameters import JOINED, FloodedSet
+from protocols.he.parameters import JOINED
 
 MAX_ROW_SUM = 1 << 46
 """So that MAX_DIMENSION entries that are no larger add up in an int64. A larger bound would say nothing."""

@@ -9,10 +9,10 @@ from protocols.core.distance import Distance
 from protocols.core.errors import InvalidInput
 from protocols.he import bfv_wire, paillier_parameters, parameters, retired_parameters
 from protocols.he.budget import bfv_product, paillier_distance
+from protocols.he.flooded_set import FloodedSet
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.paillier_parameters import PaillierParameters
-from protocols.he.parameters import FloodedSet
 
 Parts = tuple[int, ...]
 """Bytes of each part of a bundle of ciphertexts."""

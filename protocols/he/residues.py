@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.he.bit_packing import LIMB, LIMB_MASK, Wide
+from protocols.he.flooded_set import ERROR_BOUND
 from protocols.he.interface import RING_BITS, RING_MASK, as_signed
-from protocols.he.parameters import ERROR_BOUND, BfvParameters
+from protocols.he.parameters import BfvParameters
 
 Residues = NDArray[np.uint64]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from protocols.he.bit_packing import packed_size
-from protocols.he.parameters import FloodedSet
+from protocols.he.flooded_set import FloodedSet
 
 _SEED_BYTES = 64
 

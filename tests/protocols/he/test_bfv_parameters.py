@@ -11,9 +11,10 @@ import pytest
 from protocols.core.errors import InvalidInput
 from protocols.core.randomness import OsRandomness
 from protocols.he.bit_packing import LIMB
+from protocols.he.flooded_set import ERROR_BOUND, FLOODING_BITS
 from protocols.he.interface import MatrixShape
 from protocols.he.layout import best_layout
-from protocols.he.parameters import ERROR_BOUND, FLOODING_BITS, MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
+from protocols.he.parameters import MAX_MODULUS_BITS, PARAMETER_SETS, TRAINING, TRIPLES
 from protocols.he.residues import drop_bits, scale_down
 from protocols.he.retired_parameters import RETIRED_SETS
 from tests.protocols.he.bfv_helpers import (

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from protocols.core.randomness import SeededRandomness
 from protocols.he.bit_packing import LIMB, Wide
+from protocols.he.flooded_set import ERROR_BOUND
 from protocols.he.interface import RING_BITS
-from protocols.he.parameters import ERROR_BOUND, PARAMETER_SETS, TRAINING, TRIPLES
+from protocols.he.parameters import PARAMETER_SETS, TRAINING, TRIPLES
 from protocols.he.residues import (
     add_residues,
     decode,
