@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from protocols.he.paillier_parameters import PAILLIER_2048
@@ -18,11 +19,14 @@ from protocols.schemes.registry import registered_scheme
 from tests.protocols.he.kept_keys import KeptBfv, KeptPaillier
 
 BOUNDS = LayerParameters(check_every=2, test_shares_every=1)
+MASKED_BOUNDS = replace(BOUNDS, test_shares_every=1 << 29)
+"""No coin: of batches of four rows a test takes ten products. First openings, and what checkpoints are made of, are
+tested."""
 
 
 def parameters_of(scheme: str) -> str:
     """What both parties say of their scheme."""
-    layer = json.loads(BOUNDS.canonical())
+    layer = json.loads((MASKED_BOUNDS if scheme == "masked" else BOUNDS).canonical())
     names = {"bfv": ("encryption", TRAINING), "paillier": ("encryption", PAILLIER_2048), "masked": ("triples", TRIPLES)}
     if scheme not in names:
         return ""
@@ -43,6 +47,6 @@ def scheme_ends(scheme: str, spec: LayerSpec, pair: int) -> tuple[Any, Any]:
         return known.host(spec), known.collaborator(spec)
     if scheme == "masked":
         triples = KeptBfv(TRIPLES, pair)
-        return MaskedHost(spec, triples, BOUNDS), MaskedCollaborator(spec, triples, BOUNDS)
+        return MaskedHost(spec, triples, MASKED_BOUNDS), MaskedCollaborator(spec, triples, MASKED_BOUNDS)
     backend: Any = KeptPaillier(pair) if scheme == "paillier" else KeptBfv(pair=pair)
     return EncryptedHost(spec, backend, BOUNDS), EncryptedCollaborator(spec, backend, BOUNDS)

@@ -15,6 +15,7 @@ from protocols.task.resumption import ResumePoint
 from protocols.transcript.auditor import audit_run
 from protocols.transcript.format import lines_of
 from protocols.transcript.report import AuditReport
+from tests.protocols import kept_layers
 from tests.protocols.transcript.interrupted_runs import encoded_position
 from tests.protocols.whole_task import Before, Case, Task, ids_of
 
@@ -117,6 +118,14 @@ def test_a_whole_task(of: Case) -> None:
         ResumePoint(Phase.TEST, 2),
     ]
     assert_faultless(audited(files_of(task)))
+
+
+def test_a_masked_task_in_which_every_opening_is_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of pieces of batches too, in tests, and behind steps that were skipped."""
+    monkeypatch.setattr(kept_layers, "MASKED_BOUNDS", kept_layers.BOUNDS)
+    task = Task(replace(case("masked", True, TWO), batches=(4, 6))).run()
+    assert_faultless(audited(files_of(task)))
+    assert files_of(task)[0][H].count(b" FormQuery ") == 12, "ten openings of U, two of V"
 
 
 @pytest.mark.parametrize("of", CASES)
