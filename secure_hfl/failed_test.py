@@ -11,6 +11,11 @@ written before the peer is told.
 In training that a peer says so counts as well: of some tests who has failed them knows first (relation_test.py). In a
 prediction it does not, or a host could end its collaborator's service by a word.
 
+In a prediction a test counts as failed, too, if the session ends before it is answered, by the host's word, its silence
+or a connection that broke: it knows that it is tested before it answers, and may come again as often as it likes. What
+ends the session here (a signal, an error of our own) is not counted. In training it may come again so too, but not
+often: a task is resumed a few times only (secure_hfl/checkpoints/resume_count.py).
+
 What is found while both agree on a task (another certificate, a changed manifest) is not kept: it is found again every
 time, and may be a slip in an invite.
 """
@@ -22,11 +27,12 @@ from pathlib import Path
 from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
 from protocols.task.abort import AbortCode
-from secure_hfl.errors import PeerAborted, TaskStateError
+from secure_hfl.errors import PeerAborted, TaskStateError, TransportError
 from secure_hfl.files import write_private
 from secure_hfl.tasks.record import utc_now
 
 FAILED = "failed-test.txt"
+UNANSWERED = "the Host left a test of its share unanswered"
 
 
 class FailedTest:
@@ -46,7 +52,15 @@ class FailedTest:
             takes_their_word: also if a peer says so.
         """
         if phase is not Phase.JOIN and (_is_failed_test(error) or (takes_their_word and _is_said_to_be(error))):
-            write_private(self._path, f"{utc_now().isoformat()} {error}\n".encode())
+            self._write(str(error))
+
+    def keep_unanswered(self, error: BaseException) -> None:
+        """Write down what ended a session in which the host owed the answer to a test, unless it was this party."""
+        if isinstance(error, TransportError) and not _is_failed_test(error):
+            self._write(f"{UNANSWERED}: {error}")
+
+    def _write(self, why: str) -> None:
+        write_private(self._path, f"{utc_now().isoformat()} {why}\n".encode())
 
     @property
     def path(self) -> Path:
@@ -67,11 +81,12 @@ class FailedTest:
         )
 
     def check_serving(self) -> None:
-        """Raise `TaskStateError` if the host has failed a test of its predictions."""
+        """Raise `TaskStateError` if the host has failed a test of its predictions, or left one unanswered."""
         self._check(
-            "no predictions are served: the host has failed a test of what it sends",
-            "If it has come back with an older copy of its results, it needs the right ones; else it cheats. "
-            "Remove the file to serve it again",
+            "no predictions are served: the host has failed a test of what it sends, or has left one unanswered",
+            "If it has come back with an older copy of its results, it needs the right ones; if a connection or the "
+            "host's program broke down just when it was tested, nothing is wrong; else it cheats. Remove the file to "
+            "serve it again",
         )
 
     def _check(self, what: str, what_to_do: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -28,7 +28,14 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Message:
-    """Base of all messages. Subclasses are frozen dataclasses and validate in `__post_init__`."""
+    """Base of all messages. Subclasses are frozen dataclasses and validate in `__post_init__`.
+
+    Attributes:
+        is_question: of a type: whether it tests its receiver, who knows by it that it is tested. Its sender says
+            nothing more until the answer was right.
+    """
+
+    is_question: ClassVar[bool] = False
 
     def fail(self, problem: str) -> InvalidInput:
         """The error for a field that breaks this message's rules. The caller raises it."""

@@ -87,6 +87,8 @@ class Link:
         round_trips: how often a message was waited for after at least one had been sent since the last was waited for.
             It is the order of calls that counts: the same on every network, and the same whether what comes is the
             answer to what was sent last or, as a share behind a weight gradient, to what was sent before.
+        has_open_question: whether what was sent last, or is being sent, tests the peer: its answer has not come yet, or
+            was not right.
     """
 
     def __init__(self, channel: Channel, timeout: float | None) -> None:
@@ -95,6 +97,7 @@ class Link:
         self.timeout = timeout
         self.place = Place(Phase.JOIN)
         self.round_trips = 0
+        self.has_open_question = False
         self._has_asked = False
         self._inbox = Inbox(channel)
         self._is_offline = False
@@ -120,6 +123,7 @@ class Link:
         if self._order is not None:
             with self._order_lock:
                 self._order.sent(place, message)
+        self.has_open_question = message.is_question
         try:
             self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
         except PeerViolation as error:  # what the peer has sent meanwhile ended the channel

@@ -117,7 +117,7 @@ class PredictingParty:
         """Around one. What goes wrong in it is told to all peers, and raised as `TaskFailed`.
 
         Args:
-            failed_test: keeps it before, if it is a failed test.
+            failed_test: keeps it before, if it is a failed test, or one that is left unanswered.
         """
         bench = self.bench
         bench.user.interrupter = bench.user.interrupter.renewed()
@@ -133,6 +133,8 @@ class PredictingParty:
             cause = interrupter.reason or error
             if failed_test is not None:
                 failed_test.keep(cause, bench.peers.place.phase)
+                if any(link.has_open_question for link in bench.peers.links.values()):
+                    failed_test.keep_unanswered(cause)
             failure = diagnose(cause, self.assignment.party, bench.peers.place)
             bench.peers.abort(failure)
             if not isinstance(error, Exception) and interrupter.reason is None:

@@ -13,9 +13,13 @@ import pytest
 import torch
 
 from benchmarks.harness.limits import TASK, Limit
+from protocols.core.message import Message
+from protocols.schemes.shares.test_messages import FormQuery
 from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.errors import ConfigurationError, PeerFault, UserCodeError
+from secure_hfl.engine.link import Link
+from secure_hfl.errors import ConfigurationError, PeerFault, TaskStateError, UserCodeError
+from secure_hfl.failed_test import FAILED, UNANSWERED
 from secure_hfl.prediction import online_host, service
 from secure_hfl.prediction.budget import PredictionBudget
 from secure_hfl.prediction.outcome import Predictions
@@ -177,6 +181,30 @@ def test_a_connection_that_breaks_costs_no_request(online: Online) -> None:
     assert online.service.predict(["100"], WAIT).at
     online.cut()
     assert online.service.predict(["101"], WAIT).at
+
+
+def test_a_connection_that_breaks_at_a_question_is_a_failed_test(
+    parties: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    online, receive = Online(parties), Link.receive
+    path = online.server.party.assignment.directory / FAILED
+
+    def cut(link: Link, *types: type[Message]) -> Message:
+        message = receive(link, *types)
+        if isinstance(message, FormQuery):
+            online.cut()
+        return message
+
+    monkeypatch.setattr(Link, "receive", cut)
+    online.service.submit(["100", "33"])
+    online.service.start()
+    try:
+        with pytest.raises(TaskStateError, match="or has left one unanswered"):
+            online.server.serve()
+        assert path.read_text().endswith(f" {UNANSWERED}: the cable is out\n")
+    finally:
+        online.service.stop()
+        path.unlink(missing_ok=True)
 
 
 def test_a_request_at_which_the_hosts_code_fails_takes_no_other_with_it(

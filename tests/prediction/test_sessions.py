@@ -6,6 +6,7 @@ import logging
 import shutil
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,33 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.harness.limits import TASK, seconds
 from benchmarks.harness.scripts import tiny
 from benchmarks.harness.weights import projection_weight
 from protocols.core.envelope import Phase
-from protocols.core.errors import VerificationFailed
+from protocols.core.errors import InvalidPoint, MessageOutOfOrder, VerificationFailed
+from protocols.core.message import Message
+from protocols.schemes.registry import known_types
 from protocols.task.terms import RunLimits
 from secure_hfl.audit.audit_files import Verdict, audit_files
-from secure_hfl.errors import CheckpointRefused, ConnectionLost, PeerFault, TaskError, TaskFailed, TaskStateError
-from secure_hfl.failed_test import FAILED
+from secure_hfl.engine.link import Link
+from secure_hfl.engine.shutdown import ShuttingDown
+from secure_hfl.errors import (
+    BackgroundFailed,
+    CheckpointRefused,
+    ConnectionLost,
+    PeerFault,
+    PeerTimeout,
+    Stopped,
+    TaskError,
+    TaskFailed,
+    TaskStateError,
+    UserCodeError,
+)
+from secure_hfl.failed_test import FAILED, UNANSWERED, FailedTest
 from secure_hfl.prediction.collaborator import PredictionServer
 from secure_hfl.prediction.outcome import Predictions
+from tests.engine.memory_channel import channel_pair
 from tests.engine.memory_parties import COLLABORATOR, HOST, MemoryParties
 from tests.prediction.memory_sessions import Sessions, trained
 
@@ -259,6 +277,82 @@ def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, m
     finally:
         path.unlink()
     assert len(Sessions(plain).predict(["100"]).at) == 1
+
+
+HUNG_UP_AT = {
+    "plain": {"PlainFeatures": False},
+    "bfv": {"MarkQuery": True, "FormQuery": True, "Projection": False},
+    "masked": {"MarkQuery": True, "FormQuery": True, "SameShareQuery": True, "MaskedCheckReply": False},
+    "paillier": {"MarkQuery": True},
+}
+"""What a host gets in a session, and whether it is a question."""
+
+
+def test_a_host_that_hangs_up_at_a_question_is_served_no_more(
+    parties: MemoryParties, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says farewell at questions of the form, and else it is simply gone."""
+    receive, at = Link.receive, [""]
+
+    def hang_up(link: Link, *types: type[Message]) -> Message:
+        message = receive(link, *types)
+        if type(message).__name__ == at[0]:
+            if at[0] != "FormQuery":
+                link.channel.close(0)
+            raise Stopped("the host has stopped")
+        return message
+
+    monkeypatch.setattr(Link, "receive", hang_up)
+    for at[0], is_kept in HUNG_UP_AT[parties.runs[HOST].bench.assignment.scheme.name].items():
+        sessions = Sessions(parties)
+        path = sessions.server.party.assignment.directory / FAILED
+        with ThreadPoolExecutor(1) as pool:
+            predicted = pool.submit(sessions.host.predict, ["100", "127"])
+            try:
+                if is_kept:
+                    with pytest.raises(TaskStateError, match=r"has left one unanswered.*just when.*Remove the file"):
+                        sessions.server.serve(1)
+                    assert f" {UNANSWERED}: " in path.read_text()
+                else:
+                    sessions.server.serve(1)
+                    assert not path.exists()
+            finally:
+                path.unlink(missing_ok=True)
+            with pytest.raises(TaskFailed, match="stopped"):
+                predicted.result(seconds(TASK))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        (PeerTimeout("party0 owed EqualityProof"), True),
+        (PeerFault("party0", MessageOutOfOrder("sent Abort")), True),
+        (PeerFault("party0", InvalidPoint("of low order")), True),
+        (KeyboardInterrupt(), False),
+        (ShuttingDown(), False),
+        (UserCodeError("a table is gone"), False),
+        (BackgroundFailed("no memory"), False),
+        (MemoryError(), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "kept" if value else "not kept",
+)
+def test_only_what_the_host_or_the_network_does_leaves_a_test_unanswered(
+    plain: MemoryParties, tmp_path: Path, error: BaseException, is_kept: bool
+) -> None:
+    party, link = Sessions(plain).server.party, Link(channel_pair()[1], 1.0)
+    for link.has_open_question in (False, True):
+        party.bench.peers.links = {"party0": link}
+        with pytest.raises((TaskFailed, type(error))), party.session(FailedTest(tmp_path)):
+            raise error
+        assert (tmp_path / FAILED).exists() is (is_kept and link.has_open_question)
+
+
+def test_every_test_of_a_share_is_a_question() -> None:
+    """All but those of training whose sender must prove something itself, and the host's check of a projection."""
+    types = {each for scheme in SCHEMES for each in known_types(scheme).values()}
+    queries = {each.__name__ for each in types if each.__name__.endswith("Query")}
+    assert {each.__name__ for each in types if each.is_question} == queries - {"CheckQuery", "RelationQuery"}
+    assert len(queries) == 6
 
 
 def fail(error: Exception) -> int:

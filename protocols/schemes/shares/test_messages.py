@@ -74,6 +74,8 @@ class ShareQuery(Message):
     **Leaks** nothing: what it decrypts to is uniform, and adds up to what is compared.
     """
 
+    is_question = True
+
     version: Uint64
     rows: Uint32
     old: tuple[bytes, ...]
@@ -253,6 +255,8 @@ class MarkQuery(CiphertextMessage):
     **Leaks** nothing: what it decrypts to is uniform, and differs from what the receiver has kept by what is compared.
     """
 
+    is_question = True
+
     element: bytes
 
     def __post_init__(self) -> None:
@@ -287,6 +291,8 @@ class SameShareQuery(Message):
 
     **Leaks** nothing: what it decrypts to is uniform, and adds up to what is compared.
     """
+
+    is_question = True
 
     version: Uint64
     before: tuple[bytes, ...]
@@ -338,6 +344,8 @@ class FormQuery(Message):
 
     **Leaks** nothing: what it decrypts to is uniform, and what is compared the sender knows.
     """
+
+    is_question = True
 
     version: Uint64
     rows: Uint32
