@@ -11,10 +11,11 @@
     host           once, after set-up      V          A                 B        -U            (if trainable)
     host           some steps, secretly    V' - V     -(lr dz)^T        a        (lr dz)^T a - R, what it decrypted
 
-The host tests a new [V] before it sends anything that it makes from it, one in `test_shares_every`. The collaborator's
-test of a new [U] binds more, and is another: protocols/schemes/encrypted/share_test.py. c, m and s are fresh, and c
-has t rows of entries -1, 0, 0, 1: 40 for the first share, 16 behind a step. P is what the ciphertexts say that the
-tester holds already.
+Scheme "masked" has it behind steps of both sides (protocols/schemes/masked/share_tests.py). In the others the host
+tests a new [V] before it sends anything that it makes from it, one in `test_shares_every`. The collaborator's test of a
+new [U] binds more, and is another: protocols/schemes/encrypted/share_test.py. c, m and s are fresh, and c has t rows of
+entries -1, 0, 0, 1: 40 for the first share, 16 behind a step. P is what the ciphertexts say that the tester holds
+already.
 
 **Theorem** (malicious owner; random oracle and assumption of protocols/layer/equality.py; ciphertexts let it compute
 affine functions of what is in them, and say nothing else). Unless P = G F* + K mod 2^59 for some F*, a test passes with

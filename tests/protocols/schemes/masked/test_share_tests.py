@@ -10,9 +10,11 @@ import pytest
 
 from benchmarks.harness.pump import C, H, pump
 from protocols.core.errors import InvalidInput, MessageOutOfOrder, PeerViolation
+from protocols.he.layout import best_layout, layout_with_tiles
 from protocols.he.parameters import TRIPLES
 from protocols.layer.messages import EqualityConfirmation, EqualityProof, StepSkipped
 from protocols.layer.parameters import LayerParameters
+from protocols.layer.shapes import rows_of_test
 from protocols.layer.weight_share import WeightShare
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
@@ -226,6 +228,19 @@ def test_what_may_not_follow(what: str) -> None:
 def test_a_test_is_brought_to_its_end() -> None:
     with pytest.raises(MessageOutOfOrder):
         take([OPEN, FORM[0]]).check_finished()
+
+
+@pytest.mark.parametrize(("rows", "d", "o"), [(128, 20, 20), (128, 20, 4), (40, 64, 64), (6, 3, 2), (64, 512, 256)])
+def test_a_test_multiplies_in_the_very_shape_of_a_batch(rows: int, d: int, o: int) -> None:
+    """What the theorem rests on: one linear map of the factor, whatever ciphertexts and keys hold."""
+    shapes = MaskedShapes(d, o, ALWAYS)
+    for tester in (H, C):
+        used = shapes.of_owner(tester.other, rows)
+        tiles = best_layout(used, TRIPLES)
+        shape, count = shapes.share_test(tester, 0, rows)
+        ours = layout_with_tiles(shape, TRIPLES, tiles.k_tile, tiles.n_tile)
+        assert replace(ours, shape=used) == tiles
+        assert count * rows >= rows_of_test(0) > (count - 1) * rows
 
 
 @pytest.mark.parametrize("role", ["host", "collaborator"])
