@@ -23,6 +23,7 @@ from protocols.he.layout import Layout
 from protocols.he.parameters import TRIPLES
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add
+from protocols.schemes.masked import share_tests
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Half
@@ -206,6 +207,31 @@ def test_a_share_that_did_not_move_is_another() -> None:
     layer.host._products.move = lambda piece: None  # type: ignore[method-assign]
     with pytest.raises(VerificationFailed):
         batches(layer)
+
+
+@pytest.mark.parametrize("is_stepped", [False, True])
+def test_a_lie_that_stays(is_stepped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No coin asks for the opening in which it begins. Documented: over a step that was its one chance to be found."""
+    bounds = LayerParameters(check_every=0, test_shares_every=16)
+    layer, asks = Layer(layer_spec(ROWS, D, O), parameters=bounds), [True]
+    monkeypatch.setattr(share_tests, "is_drawn", lambda randomness, every: asks[0])
+    batch(layer) if is_stepped else batch_of_a_test(layer)
+    asks[0] = False
+    share = layer.host._share
+    share.values = add(share.values, LIES["smallest"])
+    batch(layer, 1) if is_stepped else batch_of_a_test(layer)
+    asks[0] = True
+    if is_stepped:
+        batch(layer, 2)
+        return
+    with pytest.raises(VerificationFailed, match="not the one before"):
+        batch_of_a_test(layer)
+
+
+def batch_of_a_test(layer: Layer) -> None:
+    """A batch of a test, in which the weights stand still."""
+    layer.stock_up(ROWS, training=False)
+    layer.forward(normal(0, ROWS, D), training=False)
 
 
 def test_a_wrong_product_moves_one_share_by_what_the_others_test_does_not_allow() -> None:

@@ -88,7 +88,7 @@ def _cut_short(message: Message) -> Message:
     for field in fields(message):
         value = getattr(message, field.name)
         if field.name == "parts":
-            changes[field.name] = (value[0][:40],)
+            changes[field.name] = (value[0][:40],) * getattr(message, "count", 1)  # as many triples as there are
         elif field.name == "public_key":
             changes[field.name] = value[:40]
     return replace(message, **changes)

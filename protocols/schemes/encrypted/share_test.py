@@ -11,20 +11,22 @@
 After each step the collaborator tosses a coin that the host cannot foresee, and one new [U] in `test_shares_every` is
 tested, before the first projection by it. Everything is computed from ciphertexts that the collaborator holds already.
 
-**Theorem** (malicious host; random oracle and assumption of protocols/layer/equality.py). Let D be what the plaintext
-of the new [U] differs by from that of the old one less the plaintext of message 4. Then v = t - x D^T. All that the
-host decrypts is uniform given v, and it passes exactly if it guesses x D^T. x has `TEST_ROWS` rows of entries
--1, 0, 0, 1: if D is not 0, no value of x D^T has more than half of the probability in a row, as -1, 0 or 1 times an
-element of the ring that is not 0 takes none more often. So a tested lie passes with probability below 2^-15 (2^-16,
-times 13/12 for drawing x again), and else ends the task; its host is told nothing but that. One lie is tested with
-probability 1 / `test_shares_every`; k lies in k different batches stay unseen with probability
-(1 - 1 / `test_shares_every`)^k. A lie that is taken back afterwards is two. With m uniform, a malicious collaborator
-gets one guess at v likewise, and no decryption of what it chose.
+**Theorem** (malicious host, whose ciphertexts and keys are integers with honest noise; random oracle and assumption of
+protocols/layer/equality.py). Let D be what the plaintext of the new [U] differs by from that of the old one less the
+plaintext of message 4. Then v = t - x D^T. All that the host decrypts is uniform given v, and it passes exactly if it
+guesses x D^T. x has `TEST_ROWS` rows of entries -1, 0, 0, 1: if D is not 0, no value of x D^T has more than half of the
+probability in a row, as -1, 0 or 1 times an element of the ring that is not 0 takes none more often. So a tested lie
+passes with probability below 2^-15 (2^-16, times 13/12 for drawing x again), and else ends the task; its host is told
+nothing but that. One lie is tested with probability 1 / `test_shares_every`; k lies in k different batches stay unseen
+with probability (1 - 1 / `test_shares_every`)^k. Another share that stays is one lie, and one that is taken back
+afterwards is two. With m uniform, a malicious collaborator gets one guess at v likewise, and no decryption of what it
+chose.
 
-**What this does not cover** The first [U] of a task, and [V]: protocols/schemes/shares/relation_test.py. The first
-[U] of a resumed task and the last one before an interruption: nothing stands before, or behind it. A step of any size,
-as lr dz is the host's own to choose: W moves by it, and z shows it. What a ciphertext holds besides a matrix, and keys
-that are none: see there.
+**What this does not cover** Fractions in [U] or [lr dz], which show x, or features, and which no test sees
+(tests/attacks/test_fractions.py). The first [U] of a task, and [V]: protocols/schemes/shares/relation_test.py. The
+first [U] of a resumed task and the last one before an interruption: nothing stands before, or behind it. A step of any
+size, as lr dz is the host's own to choose: W moves by it, and z shows it. What a ciphertext holds besides a matrix, and
+keys that are none: see there.
 
 **Leaks** when it was tossed, and nothing else.
 """

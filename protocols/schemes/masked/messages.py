@@ -50,7 +50,7 @@ MAX_COUNT = 1 << 10
 
 _TESTED = (
     "That it hides the sender's share of the weights is tested of one in 16, unforeseeably: by another matrix a "
-    "malicious party would read features or gradients."
+    "malicious party would read features or gradients. Lies in the noise of ciphertexts pass."
 )
 _UNIFORM = "One-time pad in Z_{{2^59}}: uniform whatever it hides (Beaver, CRYPTO 1991)."
 

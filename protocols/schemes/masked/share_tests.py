@@ -20,8 +20,9 @@ the collaborator an opening says that the share is M + mu; to the host likewise 
 
 The collaborator tests mu before it sends z, the host nu before it sends what depends on dz. Tested are the first
 opening of a conversation, and each other one with probability 1 / `test_shares_every`, by a coin that the owner cannot
-foresee. What an opening is compared with is the opening before; for the first one the encrypted share, for one behind a
-checkpoint that share. Of a batch in several pieces each is an opening, and so is each batch of a test or a prediction.
+foresee. What an opening is compared with is the opening before the step, or if there was none since then the last one
+that was tested; for the first one the encrypted share, for one behind a checkpoint that share. Of a batch in several
+pieces each is an opening, and so is each batch of a test or a prediction.
 
 A step is lr dz = gamma + G at the host and a' = alpha' + A' at the collaborator. With r_H = G^T alpha' + T_H and
 r_C = gamma^T a' + T_C, which they subtract from U and V, r_H + r_C = (lr dz)^T a'. So in the words of relation_test.py:
@@ -35,15 +36,18 @@ it, filled up with zeros under masks, in pieces if it has more rows. So whatever
 ciphertexts and keys, its results are one linear map of the factor: row i gets E_ij times row j. The test of the form
 says that E_ij = 0 for i != j and that all E_ii are one S, and a test of the share is about that S.
 
-**Theorem** (malicious owner; assumptions of relation_test.py and form_test.py). A lie is an opening with other E than a
-matrix S has, or whose S is not that of the opening before; if there was a step between, that moved by r of the tester
-and by (lr dz)^T a' with some F* in place of F. One lie is tested with probability 1 / `test_shares_every`; k lies in k
-openings stay unseen with probability (1 - 1 / `test_shares_every`)^k, and one that is taken back is two. A tested one
+**Theorem** (malicious owner, whose ciphertexts and keys are integers with honest noise; assumptions of relation_test.py
+and form_test.py). A lie is an opening with other E than a matrix has, or whose S is not that of the opening it is
+compared with; if there was a step between, that moved by r of the tester and by (lr dz)^T a' with some F* in place of
+F. One lie is tested with probability 1 / `test_shares_every`. In one version k lies stay unseen with probability
+(1 - 1 / `test_shares_every`)^k: so it is in all of a prediction, and with a frozen bottom model. **Over a step only the
+opening in which a lie begins is compared with a true one**: another W that stays is one lie, and unseen with
+probability 1 - 1 / `test_shares_every` however long it stays; each further change, also back, is one more. A tested one
 passes with probability at most
 
     2^-40                   another S than before, of the first share or of one version
     2^-16                   another S behind a step; or by guessing a linear function of the tester's half of it
-    as form_test.py says    other E than a matrix has; b = 58 there
+    as form_test.py says    other E than a matrix has; b = 58 there, and triples of 16 rows and more
 
 For one version: v is masked by m1 and m2, and is their sum plus c (P' - P), which the owner must guess. c has 40 rows
 of entries -1, 0, 0, 1, and no value of c (P' - P) is likelier than 2^-40 if that is not 0. The first share is tested by
@@ -58,11 +62,13 @@ does not allow.
 For the owner (malicious tester): it sends no number; each test is one guess at what it holds, and a wrong one ends the
 task. For the tester: c, m, s and coins are fresh; masks of triples are used once, and m hides what c says of them.
 
-**What this does not cover** Which a* it was, and the size of lr dz. Wrong products A M^T and D N: they are other
-features and another da, and who has made them learns nothing by it. What a check opens (host.py has its own theorem,
-for any). Fractions f of an entry: found by no probability that is stated here, and with f 2^58 < 1 not at all, but
-those add no step to any product. Lies of the top two bits in what is no matrix. Nobody judges this scheme: a failed
-test says that the other cheats, or that a computer erred, and ends the task.
+**What this does not cover** Fractions: an owner that adds them to what it encrypts reads c, and A or D, from what
+decryption rounds away, passes every test, and reads features or dz; so does a tester with (lr dz) or a', by its own
+[(c G)^T] (tests/attacks/test_fractions.py, which also has what a test would be). Which a* it was, and the size of
+lr dz. Wrong products A M^T and D N: they are other features and another da. What a check opens (host.py has its own
+theorem, for any). Lies of the top two bits in what is no matrix. An owner that hangs up when it is asked has not failed
+here: sessions of predictions count that as a failure, training has a bound of resumptions. Nobody judges this scheme: a
+failed test says that the other cheats, or that a computer erred, and ends the task.
 
 **Leaks** that an opening was tested, and nothing else.
 """
@@ -255,12 +261,15 @@ class ShareTests:
         if not self._asks:
             return
         now = PeerShare(operand, self._oriented(opening))
-        if self._is_first or is_drawn(self._randomness, self._every):
+        is_tested = self._is_first or is_drawn(self._randomness, self._every)
+        if is_tested:
             read = self._products.read(now)
             if self._spec.rows > 1:
                 yield from self._form.test(self._products.test_form, read, self._spec.rows)
             yield from self._relate(self._last, self._step, read)
-        self._last, self._step, self._is_first = now, None, False
+        if is_tested or self._step is not None:  # of one version, all are compared with the one that was tested
+            self._last, self._step = now, None
+        self._is_first = False
 
     def _relate(self, last: PeerShare | None, step: _Step | None, now: EncryptedOperand | None) -> Steps[None]:
         """Test that this share is the last one, moved by the step, if there was one."""

@@ -28,11 +28,11 @@ is found by the other tests (share_test.py, relation_test.py, share_marks.py).
 
 For the owner (malicious tester): it sends no number, and each test is one guess at the differences of Y.
 
-**What this does not cover** An f that is no whole number: decryption rounds what it adds. If f 2^b is at least 1 it may
-be found, by no probability that is stated here; less adds no step to a result, and is noise, which flooding hides only
-as far as an honest ciphertext has it. Lies of the top two bits (v > 56). Operands that are used once: results of
-`CheckQuery` and of `StepGradient` are under uniform masks, and what a `StepGradient` adds to W is a step that the host
-could not choose so freely otherwise, but makes in any case.
+**What this does not cover** An f that is no whole number: decryption rounds what it adds, and to the owner what is
+rounded away shows features, or dz, as flooding is made for honest noise. In two rows of a pair fractions cancel, so
+this test sees none that its owner does not want seen (tests/attacks/test_fractions.py; a judge does). Lies of the top
+two bits (v > 56). Operands that are used once: results of `CheckQuery` and of `StepGradient` are under uniform masks,
+and what a `StepGradient` adds to W is a step that the host could not choose so freely otherwise, but makes in any case.
 
 **Leaks** that a form was tested, and nothing else.
 """

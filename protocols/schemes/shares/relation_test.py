@@ -17,9 +17,10 @@ new [U] binds more, and is another: protocols/schemes/encrypted/share_test.py. c
 entries -1, 0, 0, 1: 40 for the first share, 16 behind a step. P is what the ciphertexts say that the tester holds
 already.
 
-**Theorem** (malicious owner; random oracle and assumption of protocols/layer/equality.py; ciphertexts let it compute
-affine functions of what is in them, and say nothing else). Unless P = G F* + K mod 2^59 for some F*, a test passes with
-probability at most 2^-t, for every lie, also one that is a multiple of 2^58. For w is masked by m, so the owner passes
+**Theorem** (malicious owner, whose ciphertexts and keys are integers with honest noise; random oracle and assumption of
+protocols/layer/equality.py; ciphertexts let it compute affine functions of what is in them, and say nothing else).
+Unless P = G F* + K mod 2^59 for some F*, a test passes with probability at most 2^-t, for every lie, also one that is a
+multiple of 2^58. For w is masked by m, so the owner passes
 only if c (P - K) - L(c G) is a constant for the linear L that it has answered by, both fixed without knowing c. Let e
 be a column of P - K that is not in the image of G. For that column these are t linear forms F in the entries of c, and
 L adds to the form of row i only multiples of columns of G. So a vector r with r^T F = 0 has r_i e in the image for
@@ -34,10 +35,12 @@ A step's lie is tested with probability 1 / `test_shares_every`; but for 2^-16, 
 probability (1 - 1 / `test_shares_every`)^k, and one that is taken back is two. An owner sees first that it has failed,
 and may fall silent instead of confirming: then its peer goes no further, and all that it gets is an interruption.
 
-For the owner (malicious tester): y is uniform, whatever it asked for, and w is never sent. It passes only if it has
-guessed what w + s is, one guess a test, and a wrong one ends the task.
+For the owner (malicious tester, likewise honest in what it encrypts): y is uniform, whatever it asked for, and w is
+never sent. It passes only if it has guessed what w + s is, one guess a test, and a wrong one ends the task.
 
-**What this does not cover** Shares behind a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a
+**What this does not cover** Fractions in a ciphertext show its owner what it is multiplied by, c or F, and no test sees
+them (tests/attacks/test_fractions.py). Another share that stays: only where it begins is it compared with a true one,
+so it is one lie. Shares behind a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a
 ciphertext or key holds besides a matrix: form_test.py. Answers that are wrong where the share is right: those end the
 task, and say nothing about who. A judge finds what a round's shares were.
 

@@ -13,7 +13,7 @@ P is U^T to the collaborator and V to the host. A share is marked once for each 
 made: the first one by its test (relation_test.py), whose [c P + m]_O is a mark; a later one by a message of its own, if
 `test_shares_every` is not 0. c has FIRST_TEST_ROWS rows of entries -1, 0, 0, 1; m and m' are uniform.
 
-**Theorem** (malicious owner whose ciphertexts hold a matrix; random oracle and assumption of
+**Theorem** (malicious owner whose ciphertexts hold a matrix, with honest noise; random oracle and assumption of
 protocols/layer/equality.py). Let P be what the tester held at the checkpoint, and D = P' - P. w and w' are uniform and
 independent of c, and w' - w - (m' - m) = c D. So the owner passes exactly if it has guessed c D. If D is not 0, also
 where it is a multiple of 2^58, no value of c D has a probability above 2^-40: one entry of D that is not 0 adds -1, 0
@@ -32,7 +32,8 @@ An honest owner passes always: D is 0, and so w' - w is m' - m in the ring.
 For the owner (malicious tester): it sends no number. The tester gets one guess at w' - w for each resumption.
 
 **What this does not cover** What P was: that is tested where it was made (share_test.py, relation_test.py). What the
-ciphertexts hold besides a matrix: form_test.py. An owner that has lost w cannot go on.
+ciphertexts hold besides a matrix: form_test.py; fractions, which show c: tests/attacks/test_fractions.py. An owner that
+has lost w cannot go on.
 
 **Leaks** nothing: what is decrypted is uniform, and what is compared both know.
 """
