@@ -20,9 +20,10 @@ from protocols.core.steps import (
     received,
     received_many,
 )
+from protocols.schemes.shares.test_messages import MarkQuery
 from protocols.task.alignment import BatchOpen, EpochEnd
 from secure_hfl.engine.link import MAX_UNREAD, Link
-from secure_hfl.errors import PeerFault, PeerTimeout
+from secure_hfl.errors import ConnectionLost, PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
 
 
@@ -134,3 +135,22 @@ def test_what_does_not_belong_to_a_stream_is_the_peers_fault(
 
     with pytest.raises(PeerFault, match=problem):
         Link(batches_at(*places), 1.0).run(role())
+
+
+def test_a_question_is_open_until_more_is_said_also_if_it_could_not_be_sent() -> None:
+    """Who has hung up while it was made may have seen that it took long."""
+
+    def send(*given: object) -> None:
+        if fails:
+            raise ConnectionLost("gone")
+
+    link = Link(cast(Channel, SimpleNamespace(peer="bank", send=send)), 1.0)
+    fails = False
+    link.send(MarkQuery(0, (b"c",), bytes(32)))
+    assert link.has_open_question
+    link.send(EpochEnd(0))
+    assert not link.has_open_question
+    fails = True
+    with pytest.raises(ConnectionLost):
+        link.send(MarkQuery(0, (b"c",), bytes(32)))
+    assert link.has_open_question

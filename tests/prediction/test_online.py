@@ -200,7 +200,7 @@ def test_a_connection_that_breaks_at_a_question_is_a_failed_test(
     online.service.start()
     try:
         with pytest.raises(TaskStateError, match="or has left one unanswered"):
-            online.server.serve()
+            online.server.serve(1)
         assert path.read_text().endswith(f" {UNANSWERED}: the cable is out\n")
     finally:
         online.service.stop()
