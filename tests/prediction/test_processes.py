@@ -22,7 +22,7 @@ def test_a_task_is_trained_predicted_and_audited(tmp_path: Path) -> None:
         early = parties.start(HOST, "tiny_party.py", "--ids", str(ids), "--out", "x.csv", command="predict")
         ended = early.ended()
         assert ended.code == 1
-        assert "finished tasks here: none" in ended.err
+        assert "has finished, and predictions need one that has" in ended.err
         assert all(each.code == 0 for each in parties.run("--rounds", "1").values())
         server = parties.start(COLLABORATOR, "tiny_party.py", command="serve")
         for name in ("first.csv", "second.csv"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from itertools import product
 
 import numpy as np
@@ -57,7 +58,7 @@ def wide():
 
 
 def changed(message, **fields):
-    values = {name: getattr(message, name) for name in message.__dataclass_fields__}
+    values = {each.name: getattr(message, each.name) for each in dataclasses.fields(message)}
     return type(message)(**{**values, **fields})
 
 
