@@ -49,7 +49,7 @@ MAX_INDEX = (1 << 63) - 1
 MAX_COUNT = 1 << 10
 
 _TESTED = (
-    "That it hides the sender's share of the weights is tested of one in 16, unforeseeably: by another matrix a "
+    "That it hides the sender's share of the weights is tested of one in 64, unforeseeably: by another matrix a "
     "malicious party would read features or gradients. Lies in the noise of ciphertexts pass."
 )
 _UNIFORM = "One-time pad in Z_{{2^59}}: uniform whatever it hides (Beaver, CRYPTO 1991)."
