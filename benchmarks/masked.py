@@ -38,8 +38,8 @@ from protocols.layer.parameters import LayerParameters
 from protocols.layer.reference import ReferenceLayer, initial_factors
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
+from protocols.schemes.masked.triple_messages import TripleRequest
 from protocols.schemes.masked.triples import TEST, TRAIN
 from protocols.schemes.registry import known_messages
 from protocols.wire.codec import Catalogue, encode

@@ -53,10 +53,8 @@ from protocols.schemes.masked.messages import (
     MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
 )
+from protocols.schemes.masked.triple_messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.plain.messages import PlainFeatures, PlainGradient
 from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.schemes.shares.test_messages import (

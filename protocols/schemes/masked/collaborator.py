@@ -25,13 +25,7 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Integers, Ring, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.masked.messages import (
-    MaskedCheck,
-    MaskedCheckReply,
-    MaskedGradient,
-    MaskedShare,
-    MaskedStep,
-)
+from protocols.schemes.masked.messages import MaskedCheck, MaskedCheckReply, MaskedGradient, MaskedShare, MaskedStep
 from protocols.schemes.masked.pieces import (
     check_about,
     check_products,

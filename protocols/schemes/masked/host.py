@@ -72,12 +72,7 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Ring, add, subtract
 from protocols.layer.start import LayerStart
 from protocols.layer.weight_share import WeightShare
-from protocols.schemes.masked.messages import (
-    MaskedCheck,
-    MaskedCheckReply,
-    MaskedFeatures,
-    MaskedGradientFeatures,
-)
+from protocols.schemes.masked.messages import MaskedCheck, MaskedCheckReply, MaskedFeatures, MaskedGradientFeatures
 from protocols.schemes.masked.offline import HostTriplePhase
 from protocols.schemes.masked.pieces import (
     check_about,

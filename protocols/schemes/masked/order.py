@@ -33,7 +33,6 @@ from protocols.layer.messages import (
     StepSkipped,
 )
 from protocols.schemes.masked.messages import (
-    MAX_COUNT,
     MaskedCheck,
     MaskedCheckReply,
     MaskedFeatures,
@@ -41,10 +40,6 @@ from protocols.schemes.masked.messages import (
     MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
-    triples_of,
 )
 from protocols.schemes.masked.share_test_order import (
     ANSWERS,
@@ -55,6 +50,7 @@ from protocols.schemes.masked.share_test_order import (
     ShareTestOrder,
     standing,
 )
+from protocols.schemes.masked.triple_messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest, triples_of
 from protocols.schemes.masked.triples import KINDS, TRAIN
 from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.schemes.shares.test_messages import MarkQuery, RelationQuery, RelationReply, ShareMark

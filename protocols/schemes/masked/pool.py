@@ -36,7 +36,7 @@ from protocols.core.steps import Answer, Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, CiphertextBundle, PublicSide, SecretSide
 from protocols.layer.interface import UNITS_AT_ONCE, LayerSpec, most_units
 from protocols.layer.shapes import Ring, negative
-from protocols.schemes.masked.messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
+from protocols.schemes.masked.triple_messages import MAX_COUNT, TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import KINDS, OF_SHARES, Half, Product, Triple, TripleShapes
 
 _Masks = dict[str, Ring]

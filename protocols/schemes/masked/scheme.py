@@ -27,12 +27,10 @@ from protocols.schemes.masked.messages import (
     MaskedGradientFeatures,
     MaskedShare,
     MaskedStep,
-    TripleOperand,
-    TripleProduct,
-    TripleRequest,
 )
 from protocols.schemes.masked.order import masked_order
 from protocols.schemes.masked.shapes import MaskedShapes
+from protocols.schemes.masked.triple_messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.schemes.shares.test_messages import (
     FormQuery,

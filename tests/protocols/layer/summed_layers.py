@@ -15,7 +15,7 @@ from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.masked.messages import TripleRequest
+from protocols.schemes.masked.triple_messages import TripleRequest
 from tests.protocols.he.kept_keys import KeptBfv
 from tests.protocols.layer.helpers import QUIET, Floats, backward_and_settle, kept
 

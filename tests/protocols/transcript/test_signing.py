@@ -13,7 +13,7 @@ from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.errors import VerificationFailed
 from protocols.core.message import Message
 from protocols.core.steps import Receive, Send
-from protocols.schemes.masked.messages import TripleRequest
+from protocols.schemes.masked.triple_messages import TripleRequest
 from protocols.task.alignment import BatchOpen
 from protocols.task.rounds import RoundStart
 from protocols.transcript.messages import Checkpoint, Countersignature

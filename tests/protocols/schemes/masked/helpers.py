@@ -23,8 +23,8 @@ from protocols.layer.ring_product import matmul
 from protocols.layer.shapes import Ring, add, subtract
 from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
-from protocols.schemes.masked.messages import TripleRequest
 from protocols.schemes.masked.pool import CollaboratorTriples, HostTriples
+from protocols.schemes.masked.triple_messages import TripleRequest
 from protocols.schemes.masked.triples import OF_SHARES, TRAIN, Half
 from tests.protocols.he.bfv_helpers import backend, public, secret
 

@@ -11,13 +11,14 @@ import pytest
 from protocols.core.errors import InvalidInput
 from protocols.core.message import Message
 from protocols.schemes.masked import messages as m
+from protocols.schemes.masked import triple_messages as t
 
 RING = np.full((2, 3), (1 << 59) - 1, np.uint64)
 VECTOR = RING[0].copy()
 GOOD: dict[str, Message] = {
-    "request": m.TripleRequest("train", 0, 1),
-    "operand": m.TripleOperand(0, 1, "projection", (b"x",)),
-    "product": m.TripleProduct(0, 2, "weight_gradient", (b"x", b"y")),
+    "request": t.TripleRequest("train", 0, 1),
+    "operand": t.TripleOperand(0, 1, "projection", (b"x",)),
+    "product": t.TripleProduct(0, 2, "weight_gradient", (b"x", b"y")),
     "share": m.MaskedShare(0, 0, RING),
     "features": m.MaskedFeatures(0, 0, RING, RING[:, :1].copy()),
     "gradient features": m.MaskedGradientFeatures(0, 0, RING, RING),

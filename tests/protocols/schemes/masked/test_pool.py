@@ -18,7 +18,7 @@ from protocols.he.interface import RING_BITS
 from protocols.he.parameters import TRAINING, TRIPLES
 from protocols.layer.interface import LayerSpec
 from protocols.layer.shapes import add
-from protocols.schemes.masked.messages import TripleOperand, TripleProduct, TripleRequest
+from protocols.schemes.masked.triple_messages import TripleOperand, TripleProduct, TripleRequest
 from protocols.schemes.masked.triples import MAX_TOGETHER, TEST, TRAIN, Triple, TripleShapes
 from tests.protocols.he.bfv_helpers import backend, secret
 from tests.protocols.he.elsewhere import Elsewhere
