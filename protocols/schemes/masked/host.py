@@ -35,7 +35,8 @@ G^T A' and D N: those change W, which tests of shares find, or da; z still fits 
 
 For the collaborator: alpha is uniform, and the host's c is its own only if the host has guessed a (U'^T r - q), q what
 it put into this mu and U' what it put into the mu of z: nothing, if it asks for z r again. The theorem, for one guess a
-check, is that of protocols/schemes/encrypted/host.py; it holds whatever the host did to the triples.
+check, is that of protocols/schemes/encrypted/host.py; it holds whatever the host did to the triples, but for fractions
+in what it encrypted (share_tests.py).
 
 That the U in mu, and the V in nu, is the one before, moved by the last step, its receiver tests itself, one in
 `test_shares_every` (share_tests.py).
