@@ -13,7 +13,7 @@ A `ReceiveMany` is answered with an iterator, so that a role works on what has c
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -77,6 +77,13 @@ Answer: TypeAlias = "Message | Placed | Iterator[Message]"
 
 Steps = Generator[Send | Receive, Answer, T]
 """A conversation that ends with a T. After `yield Send` the value sent in is ignored."""
+
+Meanwhile: TypeAlias = Callable[[], object]
+"""What a role computes once its question has been sent, while the peer works on the answer. It sends nothing."""
+
+
+def nothing() -> None:
+    """A `Meanwhile` of a role that has nothing to compute."""
 
 
 def received(answer: Answer, kind: type[T]) -> T:

@@ -25,7 +25,7 @@ from protocols.layer.shapes import Ring, add, subtract
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.encrypted.share_test import Move
 from tests.attacks.split_training import closeness
-from tests.protocols.layer.helpers import Floats, Layer, normal
+from tests.protocols.layer.helpers import Floats, Layer, Watched, normal
 
 D, ROWS, SHIFT = 3, 40, 46
 READING = (np.eye(D, dtype=np.uint64) << np.uint64(SHIFT)).astype(np.uint64)
@@ -136,10 +136,13 @@ def test_a_lie_in_the_first_share_never_passes(backend: str, every: int) -> None
 
 @pytest.mark.parametrize("backend", ["bfv", "paillier"])
 def test_a_tested_lie_reads_nothing(backend: str) -> None:
-    """The test comes before the first projection by the lie."""
+    """The test comes before the first projection by the lie is sent. It has been computed by then."""
     liar = Liar(every=1, lies={1: READING}, backend=backend)
+    liar.train(1)
+    collaborator = Watched(liar.layer.collaborator, "projection")
     with pytest.raises(VerificationFailed, match="share of the weights for side"):
-        liar.train(2)
+        liar.train(1)
+    assert collaborator.done == ["ShareQuery", "projection", "waits"]
     assert not liar.read
 
 

@@ -28,7 +28,7 @@ from protocols.schemes.masked.collaborator import MaskedCollaborator
 from protocols.schemes.masked.host import MaskedHost
 from protocols.schemes.masked.triples import FEATURE_GRADIENT, PROJECTION, TRAIN, WEIGHT_GRADIENT, Half
 from tests.protocols.he.bfv_helpers import backend
-from tests.protocols.layer.helpers import normal
+from tests.protocols.layer.helpers import Watched, normal
 from tests.protocols.schemes.masked.helpers import EVERY_BATCH, QUIET, Layer, layer_spec
 
 D, O, ROWS, SHIFT = 4, 3, 6, 39  # noqa: E741
@@ -68,6 +68,13 @@ def lie_in_openings(end: Any, lie: Ring) -> None:
 
 def end_of(layer: Layer, who: str) -> Any:
     return layer.host if who == "host" else layer.collaborator
+
+
+def peer_of(layer: Layer, who: str) -> Watched:
+    """What the other end does, and when it computes what is made from an opening: z's share, or da's."""
+    if who == "host":
+        return Watched(layer.collaborator, "projection")
+    return Watched(layer.host, "feature_gradient")
 
 
 def batch(layer: Layer, number: int = 0) -> None:
@@ -133,8 +140,13 @@ def test_no_lie_is_too_small(who: str, lie: str, is_stepped: bool) -> None:
     if is_stepped:
         batch(layer)
     lie_in_openings(end_of(layer, who), LIES[lie])
+    peer = peer_of(layer, who)
     with pytest.raises(VerificationFailed, match=f"the {who}'s share of the weights for patient is not the one before"):
         batch(layer, 1)
+    made = "projection" if who == "host" else "feature_gradient"
+    asked = ["RelationQuery", "waits", "EqualityProof", "waits"] if is_stepped else ["SameShareQuery", "waits"]
+    first = peer.done.index("FormQuery")
+    assert peer.done[first:] == ["FormQuery", made, "waits", "EqualityConfirmation", *asked]
 
 
 def ends(rows: int = ROWS) -> tuple[MaskedHost, MaskedCollaborator]:
@@ -266,5 +278,7 @@ def test_a_mask_that_is_more_than_a_matrix_is_found(product: str, monkeypatch: p
     with monkeypatch.context() as patched:
         patched.setattr(Layout, "operand", operand)
         layer.stock_up(MORE_ROWS)
+    peer = peer_of(layer, "host" if product == PROJECTION else "collaborator")
     with pytest.raises(VerificationFailed, match="ciphertexts or keys for patient hold more"):
         run(layer, MORE_ROWS)
+    assert peer.done[-3:] == ["FormQuery", "projection" if product == PROJECTION else "feature_gradient", "waits"]

@@ -35,7 +35,7 @@ from protocols.schemes.encrypted.products import CollaboratorProducts, HostProdu
 from protocols.schemes.shares.form_test import Pairing
 from protocols.schemes.shares.products import Parts, ShareProducts
 from tests.protocols.he.bfv_helpers import backend
-from tests.protocols.layer.helpers import Layer, normal
+from tests.protocols.layer.helpers import Layer, Watched, normal
 
 N, P = TRAINING.degree, JOINED
 BATCH, TEST = MatrixShape(150, 20, 3, 20), MatrixShape(40, 20, 3, 20)
@@ -196,10 +196,14 @@ def test_the_first_batch_of_a_conversation_finds_them(
     hold_more(monkeypatch, who)
     layer = honest.resumed() if is_resumed else Layer(BATCH.k, BATCH.n, BATCH.m, parameters=TESTED)
     message = f"the {who}'s ciphertexts or keys for side hold more"
-    if who == "host":
+    if who == "host":  # its peer has computed the projection, and does not send it
+        peer = Watched(layer.collaborator, "projection")
         with pytest.raises(VerificationFailed, match=message):
             layer.forward(normal(1, BATCH.m, BATCH.k))
+        assert peer.done == ["projection", "FormQuery", "projection", "waits"]
         return
     layer.forward(normal(1, BATCH.m, BATCH.k))
+    peer = Watched(layer.host, "encrypt_step", "feature_gradient")
     with pytest.raises(VerificationFailed, match=message):
         layer.backward(normal(2, BATCH.m, BATCH.n, scale=0.1), 0.1)
+    assert peer.done == ["feature_gradient", "FormQuery", "encrypt_step", "feature_gradient", "waits"]

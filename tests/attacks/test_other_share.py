@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from protocols.core.errors import OutOfRange, VerificationFailed
-from protocols.core.steps import Steps
+from protocols.core.steps import Receive, Send, Steps
 from protocols.he.interface import as_signed
+from protocols.layer.messages import EqualityConfirmation
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.shapes import Ring, add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
-from tests.protocols.layer.helpers import QUIET, Layer, normal
+from protocols.schemes.encrypted.messages import StepGradient
+from tests.protocols.layer.helpers import QUIET, Layer, Watched, normal
 
 D, O, ROWS, SHIFT = 3, 2, 5, 41  # noqa: E741
 ALWAYS = LayerParameters(check_every=0, test_shares_every=1)
@@ -103,8 +105,31 @@ def test_no_lie_about_a_step_is_too_small(lie: str, backend: str) -> None:
     layer.forward(normal(1, ROWS, D))
     layer.backward(normal(2, ROWS, O, scale=0.1), 0.01)
     layer.forward(normal(3, ROWS, D))
+    host = Watched(layer.host, "encrypt_step", "feature_gradient")
     with pytest.raises(VerificationFailed, match=r"the collaborator's share of the weights for side .* last step"):
         layer.backward(normal(4, ROWS, O, scale=0.1), 0.01)
+    assert host.done == ["RelationQuery", "encrypt_step", "feature_gradient", "waits", "EqualityProof", "waits"]
+
+
+def test_an_owner_that_hides_that_it_has_failed_is_sent_nothing() -> None:
+    """It sees first that the values differ. If it confirms all the same, the host sees that too."""
+    layer = Layer(D, O, ROWS, parameters=ALWAYS, prepare=lying({1: LIES["reading"]}))
+    layer.forward(normal(1, ROWS, D))
+    layer.backward(normal(2, ROWS, O, scale=0.1), 0.01)
+    layer.forward(normal(3, ROWS, D))
+    host, backward = Watched(layer.host), layer.collaborator.backward
+
+    def hiding() -> Steps[Any]:
+        try:
+            yield from backward()
+        except VerificationFailed:
+            yield Send(EqualityConfirmation(bytes(32)))
+            yield Receive(StepGradient)
+
+    layer.collaborator.backward = hiding  # type: ignore[method-assign]
+    with pytest.raises(VerificationFailed, match="the collaborator's share of the weights for side"):
+        layer.backward(normal(4, ROWS, O, scale=0.1), 0.01)
+    assert host.done == ["RelationQuery", "waits", "EqualityProof", "waits"]
 
 
 def test_a_share_that_stood_still_is_a_lie() -> None:

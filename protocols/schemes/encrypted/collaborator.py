@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,9 +176,11 @@ class EncryptedCollaborator(CollaboratorLayer):
         if self._spec.witness.is_keeping:
             self._spec.witness.note("features", features=features)
         host_share = self._reading()
-        yield from self._test.run(self._products, host_share)
-        yield from self._form.run(self._products.projection, host_share, len(features))
-        yield Send(Projection(self._share.version, self._products.projection(quantised.forward, host_share, own)))
+        # Computed while the host answers a test, if there is one; sent behind all tests.
+        projection = cache(partial(self._products.projection, quantised.forward, host_share, own))
+        yield from self._test.run(self._products, host_share, meanwhile=projection)
+        yield from self._form.run(self._products.projection, host_share, len(features), meanwhile=projection)
+        yield Send(Projection(self._share.version, projection()))
         self._pending.drop()
         if training:
             self._pending.keep(len(features), _Batch(quantised, host_share))

@@ -30,6 +30,7 @@
 Two round trips a batch. Each product has one small plaintext factor (a or dz) and one operand that may fill the ring.
 Both sides work at once: the collaborator on its next [V] while the host works on z, on the weight gradient while the
 host makes the feature gradient, and on its bottom model, for the next batch too, while the host refreshes its share.
+Who tests computes what it sends next while the other answers, and sends it once the test is passed.
 Evaluation is `Projection` alone.
 
 One batch in `check_every`, the first included, the host checks a random linear combination of z, and shows that it does
@@ -68,7 +69,7 @@ Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ from protocols.core.mapper import Beside, at_once
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
 from protocols.core.sender import Sender
-from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.steps import Meanwhile, Receive, Send, Steps, received
 from protocols.he.interface import RING_BITS, Backend, EncryptedOperand, as_ring
 from protocols.layer.equality import Comparison, wrong_projection
 from protocols.layer.initial import Keys, host_initial_share
@@ -288,10 +289,12 @@ class EncryptedHost(HostLayer):
         if self._spec.witness.is_keeping:
             rate, version = np.array([learning_rate], np.float64), np.array([share.version], np.int64)
             self._spec.witness.note("gradient", dz=dz, learning_rate=rate, version=version)
-        yield from self._test_moved_share()
-        yield from self._form.run(self._products.feature_gradient, peer, len(dz))
-        yield Send(StepGradient(share.version, self._products.encrypt_step(gradient.step)))
-        yield Send(self._feature_gradient(gradient, peer))
+        # Computed while the collaborator answers a test, if there is one; sent behind all tests.
+        step = cache(partial(self._products.encrypt_step, gradient.step))
+        feature_gradient = cache(partial(self._feature_gradient, gradient, peer))
+        yield from self._run_tests(peer, len(dz), meanwhile=lambda: (step(), feature_gradient()))
+        yield Send(StepGradient(share.version, step()))
+        yield Send(feature_gradient())
         reply = received((yield Receive(WeightGradient)), WeightGradient)
         share.check_version("WeightGradient", reply.version)
         moved = self._products.decrypt_weight_gradient(reply.parts, len(dz))
@@ -304,11 +307,13 @@ class EncryptedHost(HostLayer):
             self._moved = Relation(now, peer, as_ring(-gradient.step.T), moved, len(dz))
         self._life.end_batch()
 
-    def _test_moved_share(self) -> Steps[None]:
-        """Test [V], if a step has made it and the coin said so, before it gives anything that depends on dz."""
+    def _run_tests(self, peer: EncryptedOperand, rows: int, meanwhile: Meanwhile) -> Steps[None]:
+        """Test [V], if a step has made it and the coin said so, and its form if that is due, before anything is sent
+        that depends on dz."""
         moved, self._moved = self._moved, None
         if moved is not None:
-            yield from self._test.ask(self._products, moved)
+            yield from self._test.ask(self._products, moved, meanwhile)
+        yield from self._form.run(self._products.feature_gradient, peer, rows, meanwhile)
 
     def _feature_gradient(self, gradient: QuantisedGradient, peer: EncryptedOperand) -> FeatureGradient:
         """[dz V + dz U + e']_C."""

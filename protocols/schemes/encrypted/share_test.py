@@ -9,7 +9,8 @@
     EqualityConfirmation                               ------------------->
 
 After each step the collaborator tosses a coin that the host cannot foresee, and one new [U] in `test_shares_every` is
-tested, before the first projection by it. Everything is computed from ciphertexts that the collaborator holds already.
+tested, before the first projection by it is sent; it is computed while the host answers (why that changes nothing:
+protocols/schemes/shares/relation_test.py). Everything is computed from ciphertexts that the collaborator holds already.
 
 **Theorem** (malicious host, whose ciphertexts and keys are integers with honest noise; random oracle and assumption of
 protocols/layer/equality.py). Let D be what the plaintext of the new [U] differs by from that of the old one less the
@@ -39,7 +40,7 @@ import numpy as np
 
 from protocols.core.randomness import Randomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Send, Steps
+from protocols.core.steps import Meanwhile, Send, Steps
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
@@ -91,8 +92,11 @@ class ShareTest:
         """W makes this step; if the coin says so, what it made of [U] is tested."""
         self._move = move if is_drawn(self._randomness, self._every) else None
 
-    def run(self, products: CollaboratorProducts, now: EncryptedOperand) -> Steps[None]:
-        """Test the [U] in force, if it is new and the coin said so. Raises `VerificationFailed`."""
+    def run(self, products: CollaboratorProducts, now: EncryptedOperand, meanwhile: Meanwhile) -> Steps[None]:
+        """Test the [U] in force, if it is new and the coin said so. Raises `VerificationFailed`.
+
+        `meanwhile`: what to compute while the host answers, if there is a test; to be sent behind it.
+        """
         move, self._move = self._move, None
         if move is None:
             return
@@ -112,6 +116,7 @@ class ShareTest:
                 comparison.element,
             )
         )
+        meanwhile()
         yield from comparison.verify(wrong_share(self._share.label, Sender.HOST, rows))
 
     def _combination(self, features: Integers) -> tuple[Integers, Integers]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,10 +121,16 @@ class MaskedCollaborator(CollaboratorLayer):
         used, opened = [], []
         for _ in pieces:
             opened.append((yield from self._open_piece(training)))
+        # Computed while the host answers a test, if there is one; sent behind all tests.
+        projections = [
+            cache(partial(self._products.projection, quantised.forward[piece], own[piece], *each))
+            for piece, each in zip(pieces, opened, strict=True)
+        ]
         for triple, share in opened:
-            yield from self._tests.opened(share, triple[PROJECTION].operand)
-        for piece, (triple, share) in zip(pieces, opened, strict=True):
-            yield Send(self._products.projection(quantised.forward[piece], own[piece], triple, share))
+            operand = triple[PROJECTION].operand
+            yield from self._tests.opened(share, operand, lambda: [each() for each in projections])
+        for piece, (triple, _), projection in zip(pieces, opened, projections, strict=True):
+            yield Send(projection())
             if training:
                 used.append(triple)
                 yield Send(self._products.gradient_features(quantised.gradient[piece], triple))

@@ -52,7 +52,7 @@ Circuit Randomization (CRYPTO 1991); Mohassel, Zhang, SecureML (IEEE S&P 2017). 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -240,10 +240,13 @@ class MaskedHost(HostLayer):
         self._pending.check(len(dz))
         gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, self._share.randomness)
         pieces = self._pending.take()
+        # Computed while the collaborator answers a test, if there is one; sent behind all tests.
+        feature_gradients = [cache(partial(self._products.feature_gradient, gradient, piece)) for piece in pieces]
         for piece in pieces:
-            yield from self._tests.opened(piece.share, piece.triple[FEATURE_GRADIENT].operand)
-        for piece in pieces:
-            yield Send(self._products.feature_gradient(gradient, piece))
+            operand = piece.triple[FEATURE_GRADIENT].operand
+            yield from self._tests.opened(piece.share, operand, lambda: [each() for each in feature_gradients])
+        for each in feature_gradients:
+            yield Send(each())
         self._ahead = self.triples.take(TRAIN) if self.triples.stock(TRAIN) else None
         before = self._share.values
         steps = [self._products.step(gradient, piece) for piece in pieces]

@@ -18,7 +18,8 @@ the collaborator an opening says that the share is M + mu; to the host likewise 
                                   <----------------   EqualityProof of v
     EqualityConfirmation          ---------------->
 
-The collaborator tests mu before it sends z, the host nu before it sends what depends on dz. Tested are the first
+The collaborator tests mu before it sends z, the host nu before it sends what depends on dz; both compute that while the
+other answers (why that changes nothing: protocols/schemes/shares/relation_test.py). Tested are the first
 opening of a conversation, and each other one with probability 1 / `test_shares_every`, by a coin that the owner cannot
 foresee. What an opening is compared with is the opening before the step, or if there was none since then the last one
 that was tested; for the first one the encrypted share, for one behind a checkpoint that share. Of a batch in several
@@ -85,7 +86,7 @@ from protocols.core.errors import CallOutOfOrder
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.core.sender import Sender
-from protocols.core.steps import Answer, Receive, Send, Steps, received
+from protocols.core.steps import Answer, Meanwhile, Receive, Send, Steps, nothing, received
 from protocols.he.interface import RING_BITS, EncryptedOperand, as_ring
 from protocols.layer.equality import Comparison
 from protocols.layer.initial import Keys
@@ -248,12 +249,13 @@ class ShareTests:
         self._step = _Step(factor, self._oriented(moved))
         self._moved_by = factor
 
-    def opened(self, opening: Ring, operand: Parts) -> Steps[None]:
-        """The peer has opened its share under a mask: test it, if it is due, before anything is made of it.
+    def opened(self, opening: Ring, operand: Parts, meanwhile: Meanwhile) -> Steps[None]:
+        """The peer has opened its share under a mask: test it, if it is due, before anything made of it is sent.
 
         Args:
             opening: mu or nu, [o, d].
             operand: the mask, encrypted (`Half.operand`).
+            meanwhile: what to compute while the peer answers, if there is a test; to be sent behind it.
 
         Raises:
             VerificationFailed: it is another share, or the mask is more than a matrix.
@@ -265,24 +267,30 @@ class ShareTests:
         if is_tested:
             read = self._products.read(now)
             if self._spec.rows > 1:
-                yield from self._form.test(self._products.test_form, read, self._spec.rows)
-            yield from self._relate(self._last, self._step, read)
+                yield from self._form.test(self._products.test_form, read, self._spec.rows, meanwhile)
+            yield from self._relate(self._last, self._step, read, meanwhile)
         if is_tested or self._step is not None:  # of one version, all are compared with the one that was tested
             self._last, self._step = now, None
         self._is_first = False
 
-    def _relate(self, last: PeerShare | None, step: _Step | None, now: EncryptedOperand | None) -> Steps[None]:
+    def _relate(
+        self,
+        last: PeerShare | None,
+        step: _Step | None,
+        now: EncryptedOperand | None,
+        meanwhile: Meanwhile = nothing,
+    ) -> Steps[None]:
         """Test that this share is the last one, moved by the step, if there was one."""
         before = self._products.read(self._peer_share(last))
         if now is None:
             raise CallOutOfOrder("there is no share of the peer")
         if step is None:
-            yield from self._ask_same(before, now)
+            yield from self._ask_same(before, now, meanwhile)
             return
-        image = as_ring(-step.factor.T)
-        yield from self._relation.ask(self._products, Relation(now, before, image, step.moved, len(step.factor)))
+        relation = Relation(now, before, as_ring(-step.factor.T), step.moved, len(step.factor))
+        yield from self._relation.ask(self._products, relation, meanwhile)
 
-    def _ask_same(self, before: EncryptedOperand, now: EncryptedOperand) -> Steps[None]:
+    def _ask_same(self, before: EncryptedOperand, now: EncryptedOperand, meanwhile: Meanwhile) -> Steps[None]:
         k, n = self._shapes.of_owner(self._sender.other, 1).k, self._shapes.of_owner(self._sender.other, 1).n
         combination = ternary(self._randomness, FIRST_TEST_ROWS, k)
         masks = [self._randomness.ring((FIRST_TEST_ROWS, n), RING_BITS) for _ in range(2)]
@@ -294,6 +302,7 @@ class ShareTests:
             comparison.element,
         )
         yield Send(query)
+        meanwhile()
         yield from comparison.verify(self._wrong(self._sender.other))
 
     # As the owner ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ that reaches many rows fails in nearly every draw, as each pair has signs and ro
 tests/attacks/test_more_than_a_matrix.py always did. A matrix that is the same for all rows, but not the owner's share,
 is found by the other tests (share_test.py, relation_test.py, share_marks.py).
 
+While the owner answers, the tester computes its own part of the batch, and sends it once the test is passed: why that
+changes nothing is in relation_test.py.
+
 For the owner (malicious tester): it sends no number, and each test is one guess at the differences of Y.
 
 **What this does not cover** An f that is no whole number: decryption rounds what it adds, and to the owner what is
@@ -46,7 +49,7 @@ import numpy as np
 from protocols.core.errors import MalformedMessage
 from protocols.core.randomness import OsRandomness, Randomness, expand
 from protocols.core.sender import Sender
-from protocols.core.steps import Send, Steps
+from protocols.core.steps import Meanwhile, Send, Steps
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.shapes import Integers, Ring, negative, subtract
@@ -91,21 +94,22 @@ class FormTest:
             return True
         return is_new and is_drawn(self._randomness, self._every)
 
-    def run(self, multiply: Multiply, peer_share: EncryptedOperand, rows: int) -> Steps[None]:
+    def run(self, multiply: Multiply, peer_share: EncryptedOperand, rows: int, meanwhile: Meanwhile) -> Steps[None]:
         """Test the form of the peer's ciphertexts before a batch of so many rows, if it is due.
 
         Args:
             multiply: [X P + M]_O of X, [P]_O and M, as it multiplies a batch.
             peer_share: [P]_O.
             rows: of the batch.
+            meanwhile: what to compute while the peer answers, if there is a test; to be sent behind it.
 
         Raises:
             VerificationFailed: they hold more than a matrix.
         """
         if self._is_due(rows):
-            yield from self.test(multiply, peer_share, rows)
+            yield from self.test(multiply, peer_share, rows, meanwhile)
 
-    def test(self, multiply: Multiply, peer_share: EncryptedOperand, rows: int) -> Steps[None]:
+    def test(self, multiply: Multiply, peer_share: EncryptedOperand, rows: int, meanwhile: Meanwhile) -> Steps[None]:
         """Test it, due or not. Arguments and errors as `run`."""
         seed, (width, columns, bits) = OsRandomness().seed(), self._share.shapes.form_test(self._sender)
         pairing = Pairing(seed, rows)
@@ -114,6 +118,7 @@ class FormTest:
         parts = multiply(pairing.paired(drawn), peer_share, mask)
         comparison = Comparison(self._sender, self._place(self._sender), pairing.differences(mask))
         yield Send(FormQuery(self._share.version, rows, seed, parts, comparison.element))
+        meanwhile()
         yield from comparison.verify(self._more_than_a_matrix(self._sender.other))
 
     def answer(self, decrypt: Callable[[Parts, int], Ring], query: FormQuery, rows: int) -> Steps[None]:

@@ -35,6 +35,12 @@ A step's lie is tested with probability 1 / `test_shares_every`; but for 2^-16, 
 probability (1 - 1 / `test_shares_every`)^k, and one that is taken back is two. An owner sees first that it has failed,
 and may fall silent instead of confirming: then its peer goes no further, and all that it gets is an interruption.
 
+**Computed before, sent after** While the owner works on its answer, the tester computes what it will send next, by the
+ciphertext that is tested. It sends that once the test is passed, and drops it if not. So nothing that the owner is sent
+before it has passed depends on the tested ciphertext but for the query, and the theorem does not ask when a number was
+computed. An owner that fails sees when its peer gives up, which takes the time of one product longer (SECURITY.md says
+what timing may show). The same holds for form_test.py, for share_test.py and for the tests of scheme "masked".
+
 For the owner (malicious tester, likewise honest in what it encrypts): y is uniform, whatever it asked for, and w is
 never sent. It passes only if it has guessed what w + s is, one guess a test, and a wrong one ends the task.
 
@@ -56,7 +62,7 @@ import numpy as np
 from protocols.core.errors import MalformedMessage
 from protocols.core.randomness import Randomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.steps import Meanwhile, Receive, Send, Steps, nothing, received
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
@@ -109,7 +115,7 @@ class RelationTest:
     def __repr__(self) -> str:
         return f"<RelationTest at {self._share!r}>"
 
-    def ask(self, products: ShareProducts, relation: Relation) -> Steps[Mark]:
+    def ask(self, products: ShareProducts, relation: Relation, meanwhile: Meanwhile = nothing) -> Steps[Mark]:
         """Test the peer's share. Returns what the new one was combined by. Raises `VerificationFailed`."""
         rows, (width, columns) = relation.rows, relation.known.shape
         combination = ternary(self._randomness, rows_of_test(rows), width)
@@ -121,6 +127,7 @@ class RelationTest:
         now, value = products.combine_share(combination, relation.now, mask, rows), add(value, mask)
         image = products.encrypt_image(matmul(combination, relation.image), rows)
         yield Send(RelationQuery(self._share.version, rows, before, now, image))
+        meanwhile()
         reply = received((yield Receive(RelationReply)), RelationReply)
         self._check(reply, rows)
         value = add(value, products.decrypt_answer(reply.parts, rows))

@@ -138,6 +138,41 @@ def backward_and_settle(collaborator: EncryptedCollaborator) -> Steps[Floats | N
     return da
 
 
+class Watched:
+    """What one end of a layer does in its batches from here on, in its order: `done`.
+
+    Each message is there by its type as it is sent, "waits" where one is waited for, and each of the `computed` of its
+    products by its name.
+    """
+
+    def __init__(self, end: Any, *computed: str) -> None:
+        self.done = list[str]()
+        for name in ("forward", "backward"):
+            setattr(end, name, self._talking(getattr(end, name)))
+        for name in computed:
+            setattr(end._products, name, self._computing(name, getattr(end._products, name)))
+
+    def _talking(self, role: Callable[..., Steps[Any]]) -> Callable[..., Steps[Any]]:
+        def talk(*arguments: Any) -> Steps[Any]:
+            steps, answer = role(*arguments), None
+            while True:
+                try:
+                    step = steps.send(answer)  # type: ignore[arg-type]
+                except StopIteration as end:
+                    return end.value
+                self.done.append(type(step.message).__name__ if isinstance(step, Send) else "waits")
+                answer = yield step
+
+        return talk
+
+    def _computing(self, name: str, product: Callable[..., Any]) -> Callable[..., Any]:
+        def compute(*arguments: Any) -> Any:
+            self.done.append(name)
+            return product(*arguments)
+
+        return compute
+
+
 def copied(role: Any) -> Any:
     """A copy that can go on without changing the original: its parts, stocks and counts are copies too."""
     return _copied(role, {})
