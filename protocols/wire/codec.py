@@ -241,12 +241,26 @@ def peek(data: Buffer, catalogue: Catalogue) -> type[Message] | None:
     try:
         for tag in _HEADER_TAGS:
             if data[at] == tag:
-                at, longest = at + 1, at + MAX_VARINT_BYTES
-                while data[at] >= 0x80 and at < longest:
-                    at += 1
-                at += 1
+                at = _behind_number(data, at + 1)
         tag, _ = read_varint(data, at)
     except (IndexError, MalformedMessage):
         return None
     plan = catalogue.by_number.get(tag >> 3)
     return None if plan is None else plan.type
+
+
+def peek_phase(data: Buffer) -> int:
+    """The number of the phase in an envelope that `decode` would take, without decoding it. For other bytes any."""
+    try:
+        at = _behind_number(data, 1) if data[0] == _HEADER_TAGS[0] else 0
+        return data[at + 1] if data[at] == _HEADER_TAGS[1] else 0
+    except IndexError:
+        return 0
+
+
+def _behind_number(data: Buffer, at: int) -> int:
+    """Where a number that begins here ends; a few bytes on if it is none. Raises `IndexError` beyond the end."""
+    longest = at + MAX_VARINT_BYTES - 1
+    while data[at] >= 0x80 and at < longest:
+        at += 1
+    return at + 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from protocols.core.envelope import PHASE_TEXT, Envelope, Phase, Place
@@ -18,7 +19,6 @@ from protocols.core.steps import Answer, Placed, Receive, ReceiveAnywhere, Recei
 from protocols.task.live_order import LiveOrder
 from secure_hfl.errors import PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
-from secure_hfl.work_clock import span
 
 T = TypeVar("T")
 
@@ -33,37 +33,38 @@ def place_of(envelope: Envelope) -> Place:
 class Inbox:
     """Sorts what arrives on one channel into two lanes: preparation (Phase.OFFLINE) and everything else.
 
-    One thread a lane. Whichever finds its lane empty reads the channel, for both. Neither side says much that the other
-    does not wait for, so a lane in which `MAX_UNREAD` messages lie is a flood.
+    One thread a lane, which reads the channel when a message of its own has come, and what came before it for the
+    other: messages are received in their order. Training never waits for the thread that prepares and gives way to it.
+    Neither side says much that the other does not wait for, so a lane in which `MAX_UNREAD` messages lie is a flood.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.has_offline_lane = False
         self._lanes: dict[bool, deque[Envelope]] = {False: deque(), True: deque()}
-        self._changed = threading.Condition()
-        self._is_being_read = False
+        self._taken = {False: channel.received.messages, True: 0}
+        self._turn = threading.Lock()
 
     def receive(self, is_offline: bool, timeout: float | None) -> Envelope:
         """The next envelope of a lane. Errors as `Channel.receive`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        lane = self._lanes[is_offline]
-        while True:
-            with self._changed:
-                remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-                with span("wait"):
-                    has_turn = self._changed.wait_for(lambda: lane or not self._is_being_read, remaining)
-                if not has_turn:
-                    raise PeerTimeout(f"{self._channel.peer} sent nothing for {timeout:g} s")
-                if lane:
-                    return lane.popleft()
-                self._is_being_read = True
-            try:
+        lane, deadline = self._lanes[is_offline], None if timeout is None else time.monotonic() + timeout
+        while not lane:
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self.has_offline_lane:
                 self._sort(self._channel.receive(remaining))
-            finally:
-                with self._changed:
-                    self._is_being_read = False
-                    self._changed.notify_all()
+            elif not self._channel.wait_for_arrival(is_offline, self._taken[is_offline], remaining):
+                raise PeerTimeout(f"{self._channel.peer} sent nothing for {timeout:g} s")
+            else:
+                self._read(lane)
+        self._taken[is_offline] += 1
+        return lane.popleft()
+
+    def _read(self, lane: deque[Envelope]) -> None:
+        """Receive one message, unless the other thread has received this lane's."""
+        with self._turn:
+            if not lane:
+                with suppress(PeerTimeout):  # the other thread made room, and nothing has come since
+                    self._sort(self._channel.receive(0))
 
     def _sort(self, envelope: Envelope) -> None:
         is_offline = envelope.phase == Phase.OFFLINE
@@ -71,9 +72,10 @@ class Inbox:
             raise MessageOutOfOrder(
                 f"{type(envelope.message).__name__} is of {PHASE_TEXT[Phase.OFFLINE]}, not due here"
             )
-        if len(self._lanes[is_offline]) >= MAX_UNREAD:
+        lane = self._lanes[is_offline]
+        lane.append(envelope)
+        if len(lane) > MAX_UNREAD:
             raise MessageOutOfOrder(f"sent {MAX_UNREAD} messages that nobody waits for")
-        self._lanes[is_offline].append(envelope)
 
 
 class Link:

@@ -120,6 +120,21 @@ class Channel:
         """
         return self._inbound.receive(timeout)
 
+    def wait_for_arrival(self, is_offline: bool, than: int, timeout: float | None) -> bool:
+        """Until a message is there to be received that a thread of one lane waits for, or there is no use in waiting.
+
+        That is when the channel is over, or so full that nothing more comes until something is received.
+
+        Args:
+            is_offline: which lane: messages of Phase.OFFLINE, or all others.
+            than: more than so many of them are to have come since the channel was opened.
+            timeout: Seconds to wait; None waits as long as it takes.
+
+        Returns:
+            Whether it came to that in time.
+        """
+        return self._inbound.wait_for_arrival(is_offline, than, timeout)
+
     def fail(self, error: SecureHflError) -> None:
         """Poison: every waiting and every later `send` and `receive` raises this error. The first error stays.
 

@@ -19,6 +19,9 @@ from secure_hfl.work_clock import span
 
 BytesT = TypeVar("BytesT", bytes, bytes | memoryview)
 
+MANY = 256
+"""Messages in a queue: no conversation has as many under way."""
+
 
 class ChannelState:
     """What has become of a channel.
@@ -132,6 +135,7 @@ class MessageQueue(Generic[BytesT]):
     def __init__(self, state: ChannelState, limit: int) -> None:
         self.bytes = 0
         self._limit = limit
+        self._wanted = 0  # bytes that somebody waits for room for
         self._messages: deque[BytesT] = deque()
         self._state = state
         self._filled = state.condition()
@@ -184,13 +188,23 @@ class MessageQueue(Generic[BytesT]):
         with span("wait"):
             return self._filled.wait_for(lambda: bool(self._messages) or is_given_up(), timeout)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether somebody waits for room, or so many messages wait that nobody seems to take them."""
+        return len(self._messages) > MANY or (self._wanted > 0 and not self.fits(self._wanted))
+
     def wait_for_room(self, size: int, deadline: float | None = None) -> bool:
         """Wait until so many bytes fit in, or the channel is over; False after `deadline` (of time.monotonic)."""
-        if self._fits(size):
+        if self.fits(size):
             return True
         timeout = None if deadline is None else deadline - time.monotonic()
-        with span("wait"):
-            return self._emptied.wait_for(lambda: self._fits(size) or self._state.is_over(), timeout)
+        self._wanted = size
+        try:
+            with span("wait"):
+                return self._emptied.wait_for(lambda: self.fits(size) or self._state.is_over(), timeout)
+        finally:
+            self._wanted = 0
 
-    def _fits(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
+        """Whether there is room for so many bytes."""
         return not self._messages or self.bytes + size <= self._limit

@@ -14,6 +14,7 @@ from protocols.wire.codec import Catalogue, decode, peek
 from protocols.wire.frames import END_FRAME, Assembler
 from protocols.wire.varint import Buffer
 from secure_hfl.errors import ConnectionLost, MessageTooLarge, PeerAborted, PeerTimeout, TransportError
+from secure_hfl.transport.arrivals import Arrivals
 from secure_hfl.transport.channel_state import ChannelState, MessageQueue
 from secure_hfl.transport.traffic import Direction, Observers, Traffic
 from secure_hfl.work_clock import span
@@ -47,7 +48,12 @@ class Inbound:
         self._observers = observers
         self._queue = queue
         self._max_message_bytes = max_message_bytes
-        self._arrivals = 0
+        self._arrivals = Arrivals(state, lambda: queue.is_full)
+
+    def wait_for_arrival(self, is_offline: bool, than: int, timeout: float | None) -> bool:
+        """See `Channel.wait_for_arrival`."""
+        with self._state.lock:
+            return self._arrivals.wait_for_more(is_offline, than, timeout)
 
     def receive(self, timeout: float | None) -> Envelope:
         """See `Channel.receive`."""
@@ -102,14 +108,17 @@ class Inbound:
             return state.fail(error)
         with state.lock:
             if is_first:
-                self._queue.wait_for_room(assembler.announced if message is None else len(message))
+                size = assembler.announced if message is None else len(message)
+                if not self._queue.fits(size):
+                    self._arrivals.make_room()
+                self._queue.wait_for_room(size)
             if message is not None and state.error is None and not state.is_closed:
                 self._queue.put(message)
-                self._arrivals += 1
+                self._arrivals.count(message)
         return None
 
     def _take_abort(self, data: Buffer) -> None:
-        envelope = self._open(data, self._arrivals)
+        envelope = self._open(data, self._arrivals.total)
         assert isinstance(envelope.message, Abort)  # noqa: S101 - peeked
         self._observers.show(Direction.RECEIVED, envelope, data)
         self._state.fail(PeerAborted(envelope.message.party, envelope.message.reason, envelope.message.code))

@@ -25,6 +25,7 @@ from protocols.task.alignment import BatchOpen, EpochEnd
 from secure_hfl.engine.link import MAX_UNREAD, Link
 from secure_hfl.errors import ConnectionLost, PeerFault, PeerTimeout
 from secure_hfl.transport.channel import Channel
+from secure_hfl.transport.traffic import Traffic
 
 
 def channel_with(*phases: Phase) -> Channel:
@@ -36,7 +37,16 @@ def channel_with(*phases: Phase) -> Channel:
             raise PeerTimeout("nothing more")
         return envelopes.popleft()
 
-    return cast(Channel, SimpleNamespace(peer="bank", receive=receive, send=lambda *given: None))
+    return cast(
+        Channel,
+        SimpleNamespace(
+            peer="bank",
+            received=Traffic(),
+            receive=receive,
+            send=lambda *given: None,
+            wait_for_arrival=lambda *given: True,
+        ),
+    )
 
 
 def test_each_lane_gets_its_own_messages() -> None:
@@ -144,7 +154,7 @@ def test_a_question_is_open_until_more_is_said_also_if_it_could_not_be_sent() ->
         if fails:
             raise ConnectionLost("gone")
 
-    link = Link(cast(Channel, SimpleNamespace(peer="bank", send=send)), 1.0)
+    link = Link(cast(Channel, SimpleNamespace(peer="bank", received=Traffic(), send=send)), 1.0)
     fails = False
     link.send(MarkQuery(0, (b"c",), bytes(32)))
     assert link.has_open_question

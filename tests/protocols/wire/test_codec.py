@@ -18,7 +18,7 @@ from protocols.core.ledger import public
 from protocols.core.message import Message
 from protocols.core.wire_format import wire
 from protocols.task.abort import Abort
-from protocols.wire.codec import MAX_ELEMENTS, Catalogue, decode, encode, peek
+from protocols.wire.codec import MAX_ELEMENTS, Catalogue, decode, encode, peek, peek_phase
 from protocols.wire.values import DTYPES
 from protocols.wire.varint import LENGTH, VARINT, write_tag, write_varint
 from secure_hfl.transport import secure_hfl_pb2
@@ -263,6 +263,15 @@ def test_peek_names_the_type_without_decoding() -> None:
     assert peek(PHASE + record(NOTE, b"\xff"), CATALOGUE) is Note
     assert peek(PHASE + record(999, b""), CATALOGUE) is None
     assert peek(b"\xff", CATALOGUE) is None
+
+
+@pytest.mark.parametrize("sequence", [0, 1, 127, 128, 1 << 40])
+def test_peek_names_the_phase(sequence: int) -> None:
+    for phase in Phase:
+        assert peek_phase(encode(Envelope(sequence, phase, 3, 4, Note(1)), CATALOGUE)) == phase
+    assert peek_phase(record(NOTE, b"")) == 0
+    assert peek_phase(b"") == 0
+    assert peek_phase(b"\x08" + b"\xff" * 1000) == 0
 
 
 def test_a_catalogue_takes_no_two_types_of_one_number_or_name() -> None:
