@@ -63,7 +63,7 @@ class Channel:
     def observers(self) -> list[Observer]:
         """Functions that see every envelope, before it leaves or after it has come; what they raise ends the channel.
 
-        Large ones are seen in the stream's writer thread. An observed Abort may have overtaken messages that are not
+        Large ones are seen a little later: see `Observers`. An observed Abort may have overtaken messages that are not
         received yet.
         """
         return self._observers.functions

@@ -58,6 +58,8 @@ class Inbound:
     def receive(self, timeout: float | None) -> Envelope:
         """See `Channel.receive`."""
         state = self._state
+        if self._queue.first() is None:
+            self._observers.catch_up()
         with state.lock:
             if not self._queue.wait_for_message(state.is_over, timeout):
                 raise PeerTimeout(f"{state.peer} sent nothing for {timeout:g} s; is it still running?")
@@ -121,6 +123,7 @@ class Inbound:
         envelope = self._open(data, self._arrivals.total)
         assert isinstance(envelope.message, Abort)  # noqa: S101 - peeked
         self._observers.show(Direction.RECEIVED, envelope, data)
+        self._observers.settle()
         self._state.fail(PeerAborted(envelope.message.party, envelope.message.reason, envelope.message.code))
 
     def _open(self, data: Buffer, sequence: int) -> Envelope:

@@ -28,21 +28,25 @@ Observer: TypeAlias = Callable[[Direction, Envelope, Buffer], None]
 """Called with every envelope and its bytes, before it leaves or after it is received; never two at a time."""
 
 LARGE_BYTES = 1 << 15
-"""A message from here on is shown by the stream's writer: to hash it takes longer than to hand it over."""
+"""A message from here on is left to who has the time: to hash it takes longer than to hand it over."""
+
+MUCH_BYTES = 1 << 20
+"""From here on the stream's writer is woken for what was received."""
 
 
 class Observers:
     """Those who see every envelope of a channel, in the order in which they were added.
 
-    They see envelopes in the order of the calls of `show`, but large ones a little later: who shows one goes on, and
-    the stream's writer thread has them seen. Before anything leaves or is shown at once, all before it have been seen.
+    They see envelopes in the order of the calls of `show`, but large ones a little later, and small ones behind them.
+    Before anything leaves, the stream's writer has all before it seen: it is awake then, and to wake a thread takes
+    longer than a hash. What was only received is seen by then, or when its receiver begins to wait.
 
     Args:
         limit: bytes that may wait to be seen.
 
     Attributes:
         functions: may be added to at any time.
-        wake: called when something waits to be seen.
+        wake: called when much waits to be seen.
         drop: called with the bytes of an envelope that an observer has failed on, and how: it must not leave any more.
     """
 
@@ -62,11 +66,24 @@ class Observers:
     def show(self, direction: Direction, envelope: Envelope, data: Buffer) -> None:
         """Have an envelope seen, now or soon. What an observer raises of it or of one before it, the caller may get."""
         self._waiting.append((direction, envelope, data))
-        if len(data) < LARGE_BYTES or len(self._waiting) * len(data) > self._limit:
+        size = len(self._waiting) * len(data)
+        if size > self._limit or size == len(data) < LARGE_BYTES:
             with span("transcript"):
                 self.settle()
-        else:
+        elif direction is Direction.RECEIVED and size >= MUCH_BYTES:
             self.wake()
+
+    def catch_up(self) -> None:
+        """For a thread that begins to wait: have what was received seen. What is to leave is left to the writer."""
+        waiting = tuple(self._waiting)
+        if not waiting or any(direction is Direction.SENT for direction, *_ in waiting):
+            return
+        if self._lock.acquire(blocking=False):
+            try:
+                with span("transcript"):
+                    self.settle()
+            finally:
+                self._lock.release()
 
     def settle(self) -> None:
         """Until all that were shown have been seen. What one raises, the caller gets; that envelope is seen no more."""

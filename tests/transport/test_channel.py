@@ -399,9 +399,34 @@ def test_large_messages_are_seen_by_the_writer_in_order_and_before_they_leave() 
     assert not seen
     next(wire.outgoing)
     assert seen == [(Direction.RECEIVED, 0), (Direction.SENT, 0)]
+    put(wire.channel, Empty())
     put(wire.channel, large)
     put(wire.channel, Empty())
-    assert seen[2:] == [(Direction.SENT, 1), (Direction.SENT, 2)]
+    assert seen[2:] == [(Direction.SENT, 1)]
+    wire.channel.settle()
+    assert seen[3:] == [(Direction.SENT, 2), (Direction.SENT, 3)]
+
+
+def test_what_was_received_is_seen_when_its_receiver_begins_to_wait() -> None:
+    wire, seen = Wire(), list[tuple[Direction, int]]()
+    wire.channel.observers.append(lambda direction, envelope, data: seen.append((direction, envelope.sequence)))
+    wire.deliver(Note(1, bytes(LARGE_BYTES)), 0)
+    wire.channel.receive(TIMEOUT)
+    assert not seen
+    with pytest.raises(PeerTimeout):
+        wire.channel.receive(0.0)
+    assert seen == [(Direction.RECEIVED, 0)]
+
+
+def test_an_abort_and_what_came_before_it_are_seen_at_once() -> None:
+    wire, seen = Wire(), list[int]()
+    wire.channel.observers.append(lambda direction, envelope, data: seen.append(envelope.sequence))
+    wire.deliver(Note(1, bytes(LARGE_BYTES)), 0)
+    wire.channel.receive(TIMEOUT)
+    wire.deliver(STOP, 1)
+    with pytest.raises(PeerAborted):
+        wire.channel.receive(TIMEOUT)
+    assert seen == [0, 1]
 
 
 def test_a_large_message_that_cannot_be_recorded_ends_the_channel_and_does_not_leave() -> None:
