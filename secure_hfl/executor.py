@@ -7,6 +7,7 @@ or worker processes over the cores, or wherever another `Executor` (say, a clust
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as Pool
@@ -111,6 +112,21 @@ def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> 
 def thread_beside(work: Callable[[], Result], /) -> Callable[[], Result]:
     """Begins work in a thread of its own pool: what it does may use `thread_map`, whose threads wait for nothing."""
     return _beside_threads(usable_cores()).submit(work).result
+
+
+def when_asked(work: Callable[[], Result], /) -> Callable[[], Result]:
+    """Begins nothing: whoever asks first for the result does the work, and others wait for it."""
+    first, done = threading.Lock(), Future[Result]()
+
+    def result() -> Result:
+        if first.acquire(blocking=False):
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+        return done.result()
+
+    return result
 
 
 @cache

@@ -9,7 +9,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidPoint
 from protocols.core.mapper import Beside, at_once
 from protocols.psi import hash_ids
-from secure_hfl.executor import LocalExecutor, thread_beside, thread_map
+from secure_hfl.executor import LocalExecutor, thread_beside, thread_map, when_asked
 
 ROOT = Path(__file__).parent.parent
 
@@ -199,17 +199,38 @@ def test_workers_end_with_their_party(tmp_path: Path) -> None:
     assert printed.split()[-1] == "-49"
 
 
-@pytest.mark.parametrize("begin", [at_once, thread_beside])
+@pytest.mark.parametrize("begin", [at_once, thread_beside, when_asked])
 def test_what_is_begun_is_done_once_and_asked_for_at_will(begin: Beside) -> None:
     calls: list[int] = []
     result = begin(lambda: calls.append(threading.get_ident()) or list(thread_map(square, range(9))))
     assert result() == result() == [number * number for number in range(9)]
     assert len(calls) == 1
-    assert (calls[0] == threading.get_ident()) is (begin is at_once)
+    assert (calls[0] == threading.get_ident()) is (begin is not thread_beside)
 
 
-def test_an_error_beside_is_raised_where_the_result_is_asked_for() -> None:
-    result = thread_beside(lambda: refuse(3))
+def test_what_is_deferred_is_done_by_who_asks_first_while_others_wait() -> None:
+    began, go, calls = threading.Event(), threading.Event(), list[int]()
+
+    def work() -> int:
+        calls.append(threading.get_ident())
+        began.set()
+        assert go.wait(seconds(20))
+        return 7
+
+    result = when_asked(work)
+    assert not calls
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(result)
+        assert began.wait(seconds(20))
+        second = pool.submit(result)
+        go.set()
+        assert first.result() == second.result() == 7
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("begin", [thread_beside, when_asked])
+def test_an_error_beside_is_raised_where_the_result_is_asked_for(begin: Beside) -> None:
+    result = begin(lambda: refuse(3))
     for _ in range(2):
         with pytest.raises(InvalidPoint, match="point 3 is bad"):
             result()

@@ -40,12 +40,14 @@ class Engine:
     Attributes:
         mapper: where heavy work of a product runs.
         beside: where work runs whose result is needed later, if it lets other threads run meanwhile.
+        deferred: where work waits for who needs its result first; `prepare` asks for it when there is time.
         measured: wraps an encryption backend in one that measures what it does.
         distant: takes large work of products to other machines.
     """
 
     mapper: Mapper = map
     beside: Beside = at_once
+    deferred: Beside = at_once
     measured: Callable[[Backend], Backend] = _as_it_is
     distant: Distant = nowhere
 

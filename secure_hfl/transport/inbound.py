@@ -52,14 +52,14 @@ class Inbound:
 
     def wait_for_arrival(self, is_offline: bool, than: int, timeout: float | None) -> bool:
         """See `Channel.wait_for_arrival`."""
+        self._catch_up()
         with self._state.lock:
             return self._arrivals.wait_for_more(is_offline, than, timeout)
 
     def receive(self, timeout: float | None) -> Envelope:
         """See `Channel.receive`."""
         state = self._state
-        if self._queue.first() is None:
-            self._observers.catch_up()
+        self._catch_up()
         with state.lock:
             if not self._queue.wait_for_message(state.is_over, timeout):
                 raise PeerTimeout(f"{state.peer} sent nothing for {timeout:g} s; is it still running?")
@@ -75,6 +75,10 @@ class Inbound:
         self.traffic.add(envelope.message, len(data))
         self._observers.show(Direction.RECEIVED, envelope, data)
         return envelope
+
+    def _catch_up(self) -> None:
+        if self._queue.first() is None:  # or else there is something better to do
+            self._observers.catch_up()
 
     def clear(self) -> None:
         """Drop what waits. Whoever calls holds the state's lock."""

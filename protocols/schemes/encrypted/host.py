@@ -69,12 +69,13 @@ Freivalds, Probabilistic Machines Can Use Less Running Time (1977).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.core.errors import CallOutOfOrder, MalformedMessage
+from protocols.core.errors import CallOutOfOrder, InvalidCiphertext, MalformedMessage
 from protocols.core.mapper import Beside, at_once
 from protocols.core.message import Array, check_array
 from protocols.core.randomness import OsRandomness, expand
@@ -116,7 +117,8 @@ class EncryptedHost(HostLayer):
         spec: the layer.
         backend: the encryption scheme.
         parameters: the bounds that both sides agreed on.
-        beside: where ciphertexts are read, or made, that are needed later.
+        deferred: where [V] waits to be read. The next gradient needs it, and `prepare` reads it before: not when it
+            comes, as both sides' processors are at work on their own models then.
 
     Raises:
         InvalidInput: the layer does not fit the ring or the encryption's noise budget.
@@ -126,9 +128,9 @@ class EncryptedHost(HostLayer):
     """Once keys are exchanged."""
 
     def __init__(
-        self, spec: LayerSpec, backend: Backend, parameters: LayerParameters, beside: Beside = at_once
+        self, spec: LayerSpec, backend: Backend, parameters: LayerParameters, deferred: Beside = at_once
     ) -> None:
-        self._spec, self._parameters, self._beside = spec, parameters, beside
+        self._spec, self._parameters, self._deferred = spec, parameters, deferred
         self._share = WeightShare(spec, parameters, "host")
         check_products(spec, backend, self._share)
         self._masks = expand(OsRandomness().seed())
@@ -190,7 +192,7 @@ class EncryptedHost(HostLayer):
         if self._spec.trainable:
             peer = received((yield Receive(CollaboratorShare)), CollaboratorShare)
             self._share.check_version("CollaboratorShare", peer.version)
-            self._reading = self._beside(partial(self._products.load_share, peer.parts))
+            self._reading = self._deferred(partial(self._products.load_share, peer.parts))
 
     def begin_round(self, number: int) -> None:
         """See the interface."""
@@ -198,7 +200,11 @@ class EncryptedHost(HostLayer):
 
     def prepare(self) -> bool:
         """See the interface. False until the layer is set up."""
-        return self._life.is_set_up and self._products.prepare()
+        if not self._life.is_set_up:
+            return False
+        with suppress(InvalidCiphertext):  # raised again where it is needed
+            _ = self._peer_share
+        return self._products.prepare()
 
     def state(self) -> dict[str, Array]:
         """See the interface, `LayerStart.state` and `ShareMarks.state`."""

@@ -97,7 +97,7 @@ class EncryptedScheme(Scheme):
         self._backends.clear()
 
     def host(self, spec: LayerSpec) -> HostLayer:
-        return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters, self._beside)
+        return EncryptedHost(spec, self.engine.measured(self._shared), self._parameters, self.engine.deferred)
 
     def collaborator(self, spec: LayerSpec) -> CollaboratorLayer:
         return EncryptedCollaborator(spec, self.engine.measured(self._shared), self._parameters, self._beside)

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from protocols.core.errors import InvalidCiphertext
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import RING_BITS, as_signed
 from tests.protocols.layer.helpers import Layer, normal
@@ -83,7 +84,7 @@ def test_a_share_is_encrypted_once_and_may_be_late():
         return lru_cache(work)
 
     def prepare(host, collaborator):
-        host._beside = collaborator._beside = late
+        host._deferred = collaborator._beside = late
         encrypted = collaborator._encrypted
         collaborator._encrypted = lambda values: made.append(values) or encrypted(values)
 
@@ -95,6 +96,34 @@ def test_a_share_is_encrypted_once_and_may_be_late():
     compared.batch(1, 6)
     compared.batch(2, 3)  # da comes from the share behind the step before
     assert len(made) == 1 + 3
+
+
+def test_the_host_reads_a_share_when_there_is_time_and_says_so_where_it_is_needed_if_it_is_bad():
+    read = []
+
+    def prepare(host, collaborator):
+        host._deferred = lru_cache
+
+    layer = Layer(4, 3, 6, prepare=prepare)
+    load = layer.host._products.load_share
+    layer.host._products.load_share = lambda parts: read.append(parts) or load(parts)
+    layer.forward(normal(1, 6, 4))
+    layer.backward(normal(2, 6, 3), 0.1)
+    assert not read
+    layer.host.prepare()
+    layer.host.prepare()
+    assert len(read) == 1
+
+    def refuse(parts):
+        raise InvalidCiphertext("bad")
+
+    layer.host._products.load_share = refuse
+    layer.forward(normal(1, 6, 4))
+    layer.backward(normal(2, 6, 3), 0.1)
+    layer.host.prepare()
+    layer.forward(normal(1, 6, 4))
+    with pytest.raises(InvalidCiphertext, match="bad"):
+        layer.backward(normal(2, 6, 3), 0.1)
 
 
 def test_a_zero_gradient_gives_a_zero_gradient():
