@@ -34,13 +34,18 @@ def is_built() -> bool:
     return bool(instruction_sets())
 
 
+def is_switched_off() -> bool:
+    """Whether the environment asks to do without it."""
+    return os.environ.get(SWITCH, "") not in ("", "0")
+
+
 def chosen() -> str:
     """The name of what `make_engine` takes: an instruction set, or `SEAL`.
 
     Raises:
         InvalidInput: the environment asks for instructions that cannot be used here.
     """
-    if os.environ.get(SWITCH, "") not in ("", "0"):
+    if is_switched_off():
         return SEAL
     found, wanted = instruction_sets(), os.environ.get(CHOICE, "")
     if wanted and wanted not in found:

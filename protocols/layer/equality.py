@@ -19,7 +19,8 @@ Who begins sees a wrong proof first, and if it cheats it may fall silent instead
 
 A hash of the value would not do: who receives it can try all likely values at leisure.
 
-**Leaks** that the values are equal.
+**Leaks** that the values are equal. G takes the same time for all values where the kernel in C computes here
+(protocols/he/native/elligator.c); elsewhere Python's integers check it, and take not quite the same for all.
 
 **Reference** CPace: Abdalla, Haase, Hesse, Security Analysis of CPace (ASIACRYPT 2021), with the map of
 protocols/psi/encode.py. Bellare, Pointcheval, Rogaway (EUROCRYPT 2000) for the one guess.
@@ -36,10 +37,12 @@ from protocols.core.errors import InvalidPoint, VerificationFailed
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
 from protocols.core.steps import Receive, Send, Steps, received
+from protocols.he.engines import is_built, is_switched_off
+from protocols.he.native.elligator import map_to_curve
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
 from protocols.layer.shapes import Ring
 from protocols.psi.curve import Scalar, multiply
-from protocols.psi.encode import SUITE, encode_to_curve
+from protocols.psi.encode import SUITE, encode_to_curve, expand_messages
 
 _NAME = b"secure-hfl-equality-v1:"
 
@@ -61,7 +64,7 @@ class Comparison:
         digest = hashlib.sha256(place).digest()
         self._scalar = Scalar(OsRandomness())
         words = np.ascontiguousarray(value, "<u8").tobytes()
-        self.element = multiply(self._scalar, encode_to_curve(_NAME + SUITE.encode() + digest, [words]))
+        self.element = multiply(self._scalar, _point(_NAME + SUITE.encode() + digest, words))
 
     def __repr__(self) -> str:
         return f"<Comparison at the {self._sender.role}>"
@@ -90,6 +93,14 @@ class Comparison:
         yield Send(EqualityProof(self.element, _tag(self._sender, pair, shared)))
         confirmation = received((yield Receive(EqualityConfirmation)), EqualityConfirmation)
         _compare(confirmation.tag, _tag(self._sender.other, pair, shared), broken)
+
+
+def _point(dst: bytes, value: bytes) -> bytes:
+    """G. The same bytes either way."""
+    if is_switched_off() or not is_built():
+        return encode_to_curve(dst, [value])
+    (uniform,) = expand_messages(dst, [value])
+    return map_to_curve(uniform)
 
 
 def _tag(sender: Sender, elements: tuple[bytes, bytes], shared: bytes) -> bytes:

@@ -16,7 +16,8 @@ It drops the R_i without a preimage, half of them, and loses nothing else. (A un
 
 **Steps.** Every id takes the same operations, with one Legendre symbol: there is no hash-and-increment loop to watch.
 Where the multi-buffer library has its field (elligator.py), the map takes constant time; the integers here do not, but
-what their timing could show is about the party's own ids to its own machine. Both give the same bytes.
+what their timing could show is about the party's own ids to its own machine. Both give the same bytes. One element that
+is a secret, of which a peer may have a guess, is mapped in C (protocols/he/native/elligator.c), to the same bytes too.
 
 Reference: RFC 9380, sections 5.2, 5.3.2, 6.7.1, 8.5, 8.9; Bernstein, Hamburg, Krasnova, Lange, "Elligator" (CCS 2013).
 """

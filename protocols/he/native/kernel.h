@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cffi reads from here */
-#define KERNEL_INTERFACE 5 /* changes with every function below: kernel.py takes a module of its own number only */
+#define KERNEL_INTERFACE 6 /* changes with every function below: kernel.py takes a module of its own number only */
 #define KERNEL_DEGREE 8192
 #define KERNEL_MAX_PRIMES 7
 #define KERNEL_RING_BITS 59
@@ -131,5 +131,9 @@ int kernel_packed_reply(const kernel_context *context, const kernel_context *swi
 int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, uint32_t part,
                    const uint8_t *body, uint64_t body_bytes, uint64_t *out, uint64_t *workspace,
                    uint64_t workspace_words);
+
+/* Apart from all that: 48 uniform bytes, big-endian, to the u-coordinate of a point of Curve25519, 32 bytes little-endian, by
+ * Elligator 2, in steps that do not depend on them. */
+void kernel_map_to_curve(const uint8_t *uniform, uint8_t *point);
 /* cffi reads to here */
 #endif

@@ -1,8 +1,8 @@
 /* What was compiled, with its secrets marked as undefined: memcheck names every branch and every address that depends on
  * one (the method of Langley's ctgrind). `make constant-time` runs it, for the sets that memcheck knows: no AVX-512.
  *
- * Secret: the key, errors, u of masks, flooding, messages, factors, addends, results. Declared public once it is made: what
- * is sent, and whether a key has the form of one. "check" as argument marks a public input too, which must be reported. */
+ * Secret: the key, errors, u of masks, flooding, messages, factors, addends, results, and what is mapped to the curve. Declared
+ * public once it is made: what is sent, and whether a key has the form of one. "check" as argument marks a public input too, which must be reported. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <valgrind/memcheck.h>
@@ -134,8 +134,16 @@ static void run_visibly(void) {
     kernel_free(c);
 }
 
+/* The map to the curve, of what a peer may guess at. */
+static void run_map(void) {
+    u8 *uniform = secret(48), point[32];
+    kernel_map_to_curve(uniform, point);
+    free(uniform);
+}
+
 int main(int count, char **arguments) {
     if (count > 1 && !strcmp(arguments[1], "check")) run_visibly();
+    run_map();
     for (int i = 1; i < count; i++) {
         for (unsigned j = 0; strcmp(arguments[i], "check") && j < sizeof LAYOUTS / sizeof *LAYOUTS; j++) {
             run(arguments[i], &LAYOUTS[j], 0);
