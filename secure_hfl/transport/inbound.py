@@ -127,7 +127,6 @@ class Inbound:
         envelope = self._open(data, self._arrivals.total)
         assert isinstance(envelope.message, Abort)  # noqa: S101 - peeked
         self._observers.show(Direction.RECEIVED, envelope, data)
-        self._observers.settle()
         self._state.fail(PeerAborted(envelope.message.party, envelope.message.reason, envelope.message.code))
 
     def _open(self, data: Buffer, sequence: int) -> Envelope:

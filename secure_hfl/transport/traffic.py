@@ -37,7 +37,8 @@ MUCH_BYTES = 1 << 20
 class Observers:
     """Those who see every envelope of a channel, in the order in which they were added.
 
-    They see envelopes in the order of the calls of `show`, but large ones a little later, and small ones behind them.
+    They see envelopes in the order of the calls of `show`, but large ones a little later, and small ones that are sent
+    behind them. A small one that is received is seen at once: signed heads are about all that came before them.
     Before anything leaves, the stream's writer has all before it seen: it is awake then, and to wake a thread takes
     longer than a hash. What was only received is seen by then, or when its receiver begins to wait.
 
@@ -66,8 +67,8 @@ class Observers:
     def show(self, direction: Direction, envelope: Envelope, data: Buffer) -> None:
         """Have an envelope seen, now or soon. What an observer raises of it or of one before it, the caller may get."""
         self._waiting.append((direction, envelope, data))
-        size = len(self._waiting) * len(data)
-        if size > self._limit or size == len(data) < LARGE_BYTES:
+        size, is_small = len(self._waiting) * len(data), len(data) < LARGE_BYTES
+        if size > self._limit or (is_small and (direction is Direction.RECEIVED or size == len(data))):
             with span("transcript"):
                 self.settle()
         elif direction is Direction.RECEIVED and size >= MUCH_BYTES:

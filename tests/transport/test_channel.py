@@ -416,6 +416,11 @@ def test_what_was_received_is_seen_when_its_receiver_begins_to_wait() -> None:
     with pytest.raises(PeerTimeout):
         wire.channel.receive(0.0)
     assert seen == [(Direction.RECEIVED, 0)]
+    wire.deliver(Note(1, bytes(LARGE_BYTES)), 1)
+    wire.channel.receive(TIMEOUT)
+    wire.deliver(Empty(), 2)
+    wire.channel.receive(TIMEOUT)
+    assert seen[1:] == [(Direction.RECEIVED, 1), (Direction.RECEIVED, 2)]
 
 
 def test_an_abort_and_what_came_before_it_are_seen_at_once() -> None:
