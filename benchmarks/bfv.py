@@ -48,7 +48,7 @@ def primitives(lines: StepTimings, engine: BfvEngine) -> None:
     lines.time(f"{where}: an encryption of zero", lambda: engine.zeros(secret, seeds, errors))
     message, calls = stream.ring((parameters.degree,), RING_BITS), lines.repeats + 1
     zeros = iter(engine.zeros(secret, seeds * calls, errors * calls))  # each can be used once
-    body = lines.time(f"{where}: an operand", lambda: engine.operand_body(seeds[0], next(zeros), message), size=len)
+    body = lines.time(f"{where}: an operand", lambda: engine.operand_part(seeds[0], next(zeros), message), size=len)
     loaded = lines.time(f"{where}: load an operand", lambda: engine.load([body]))
     lines.time(f"{where}: a mask", lambda: engine.mask(loaded, words))
 

@@ -82,8 +82,11 @@ def measure_rates(instruction_set: str, samples: int) -> Rates:
     seed, packed = bytes(32), kernel.pack(kernel.inverse(kernel.uniform(bytes(31) + b"1")))
     operand = kernel.load([(seed, packed)] * layout.operand_parts)
     factor = np.ones((MUCH.m, MUCH.k), np.int64)
-    sums = [np.zeros(2 * len(primes) * TRAINING.degree, np.uint64) for _ in range(layout.groups * layout.n_tiles)]
-    multiply = least(lambda: kernel._add_products(layout, factor, operand, sums, 0, layout.groups), samples)
+    numbers, groups = kernel._layout(layout), range(layout.groups)
+    sums = [kernel._pool.take(2 * len(primes) * TRAINING.degree) for _ in range(layout.sums)]
+    for each in sums:
+        each.words[:] = 0
+    multiply = least(lambda: kernel._add_products(numbers, factor, operand, sums, groups), samples)
     count = work(layout, TRAINING)["multiply_add"].multiply_accumulates / TRAINING.degree
     memory = np.zeros(READ_BYTES // 8, np.uint64)
     memory[:] = 1  # so that every page is there

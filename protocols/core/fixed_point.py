@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import OutOfRange
-from protocols.core.message import Array, check_finite
+from protocols.core.message import FLOAT32_MAX, Array, check_finite
 from protocols.core.randomness import Randomness
 
 FEATURE_BITS = 16
@@ -50,7 +50,13 @@ def encode(where: str, values: Array, fraction_bits: int, limit: float) -> Integ
         OutOfRange: a value is NaN, infinite or beyond the limit.
     """
     check_finite(where, values, limit)
-    return np.rint(values.astype(np.float64) * 2.0**fraction_bits).astype(np.int64)
+    return rounded(values.astype(np.float64), fraction_bits)
+
+
+def rounded(values: NDArray[np.float64], fraction_bits: int) -> Integers:
+    """As `encode`, of values that are in range: their nearest multiples of 2^-fraction_bits."""
+    scaled = values * 2.0**fraction_bits
+    return np.rint(scaled, out=scaled).astype(np.int64)
 
 
 def encode_stochastic(where: str, values: Array, fraction_bits: int, limit: float, randomness: Randomness) -> Integers:
@@ -69,11 +75,10 @@ def encode_block(where: str, values: Array) -> tuple[Integers, int]:
     Raises:
         OutOfRange: a value is NaN or infinite.
     """
-    check_finite(where, values)
-    largest = float(np.abs(values).max(initial=0.0))
+    largest = check_finite(where, values)
     exponent = math.frexp(largest)[1] if largest else MIN_EXPONENT
     exponent = max(exponent, MIN_EXPONENT)
-    return np.rint(np.ldexp(values.astype(np.float64), BLOCK_BITS - 1 - exponent)).astype(np.int64), exponent
+    return rounded(values.astype(np.float64), BLOCK_BITS - 1 - exponent), exponent
 
 
 MIN_EXPONENT = -200
@@ -87,8 +92,9 @@ def decode(where: str, integers: Integers, fraction_bits: int, limit: float) -> 
     Raises:
         OutOfRange: a value is beyond the limit, or beyond what float32 holds.
     """
-    values = np.ldexp(integers.astype(np.float64), -fraction_bits)
-    limit = min(limit, float(np.finfo(np.float32).max))
+    values = integers.astype(np.float64)
+    values *= 2.0**-fraction_bits
+    limit = min(limit, FLOAT32_MAX)
     largest = float(np.abs(values).max(initial=0.0))
     if largest > limit:
         raise OutOfRange(

@@ -95,8 +95,17 @@ def check_array(
         raise InvalidInput(f"{where} must have shape ({wanted}), not {value.shape}")
 
 
-def check_finite(where: str, values: Array, limit: float | None = None, received: bool = False) -> None:
-    """Raise when a value is NaN, infinite or beyond the limit, naming the tensor, the value and the limit.
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def check_finite(where: str, values: Array, limit: float | None = None, received: bool = False) -> float:
+    """The largest magnitude. Raise when a value is NaN, infinite or beyond the limit, naming all three.
+
+    Args:
+        where: the tensor's name.
+        values: any float array.
+        limit: largest magnitude allowed; default: float32's.
+        received: whether a peer sent it.
 
     Raises:
         OutOfRange: the tensor is our own.
@@ -104,9 +113,9 @@ def check_finite(where: str, values: Array, limit: float | None = None, received
     """
     magnitude = np.abs(values)
     largest = float(magnitude.max(initial=0.0))
-    bound = float(np.finfo(np.float32).max) if limit is None else limit
+    bound = FLOAT32_MAX if limit is None else limit
     if largest <= bound:
-        return
+        return largest
     position = tuple(int(i) for i in np.unravel_index(int(np.argmax(~(magnitude <= bound))), values.shape))
     text = f"{where} holds {float(values[position])} at {list(position)}, the limit is {bound:g}"
     if received:

@@ -14,6 +14,7 @@ FIPS 202 (SHAKE256); NIST SP 800-185 (the key padded to a block, as in KMAC).
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from abc import ABC, abstractmethod
 
@@ -44,7 +45,7 @@ class Randomness(ABC):
         """Uniform elements of Z_{2^bits}, dtype uint64."""
         if not 1 <= bits <= 64:
             raise InvalidInput(f"a ring has 1 to 64 bits, not {bits}")
-        words = np.frombuffer(self.bytes(8 * int(np.prod(shape, dtype=np.int64))), dtype="<u8").reshape(shape)
+        words = np.frombuffer(self.bytes(8 * math.prod(shape)), dtype="<u8").reshape(shape)
         return words >> np.uint64(64 - bits)
 
     def permutation(self, count: int) -> NDArray[np.int64]:
@@ -62,7 +63,7 @@ class Randomness(ABC):
 
     def gaussian(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Standard normal float64 by Box-Muller (tails cut at 8.6 standard deviations by the 53-bit uniforms)."""
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         half = (count + 1) // 2
         words = np.frombuffer(self.bytes(16 * half), dtype="<u8").reshape(2, half)
         return box_muller(words).reshape(-1)[:count].reshape(shape)
@@ -73,7 +74,10 @@ def box_muller(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     uniform = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     radius = np.sqrt(-2.0 * np.log1p(-uniform[..., 0, :]))
     angle = 2.0 * np.pi * uniform[..., 1, :]
-    return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=-2)
+    normal = np.empty(words.shape)
+    np.multiply(radius, np.cos(angle), out=normal[..., 0, :])
+    np.multiply(radius, np.sin(angle), out=normal[..., 1, :])
+    return normal
 
 
 class OsRandomness(Randomness):
@@ -137,6 +141,15 @@ class KeyedFunction:
         state = self._state.copy()
         state.update(x)
         return state.digest(count)
+
+    def of_rows(self, rows: NDArray[np.int64], count: int) -> NDArray[np.uint8]:
+        """The answers to the bytes of each row of [B, k]: [B, count]."""
+        answers = bytearray()
+        for row in np.ascontiguousarray(rows):
+            state = self._state.copy()
+            state.update(row)
+            answers += state.digest(count)
+        return np.frombuffer(answers, np.uint8).reshape(len(rows), count)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<secret>)"

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -108,14 +108,27 @@ class _Seeds:
     of_errors: bytes
 
 
-def _parts(
-    kind: Kind, parameters: BfvParameters, named: tuple[bytes, int, int], bodies: Iterable[bytes]
-) -> tuple[bytes, ...]:
-    """Bodies with their headers. `named`: the key's id, k_tile and n_tile."""
-    key_id, *tiles = named
-    heads = (Header(kind, parameters.identifier, key_id, index, *tiles) for index in count())
-    # All bodies first: a tuple that grows for long is one that whoever looks at all objects can break (CPython).
-    return tuple([head.to_bytes() + body for head, body in zip(heads, list(bodies))])
+def _heads(kind: Kind, parameters: BfvParameters, key_id: bytes, layout: Layout) -> Iterator[bytes]:
+    """The headers of a bundle's parts, without an end."""
+    return (
+        Header(kind, parameters.identifier, key_id, index, layout.k_tile, layout.n_tile).to_bytes() for index in count()
+    )
+
+
+def _bundle(parts: Iterable[list[bytes]]) -> CiphertextBundle:
+    """Of its parts, piece by piece."""
+    # A list first: a tuple that grows for long is one that whoever looks at all objects can break (CPython).
+    return CiphertextBundle(tuple(list(chain.from_iterable(parts))))
+
+
+@dataclass(frozen=True, repr=False)
+class _Messages:
+    """Of some parts of an operand: with their headers, what the stock has for them, and seeds for the rest."""
+
+    heads: list[bytes]
+    messages: Ring
+    zeros: list[Zero]
+    seeds: _Seeds
 
 
 class BfvSecret(_Private, SecretSide):
@@ -129,8 +142,8 @@ class BfvSecret(_Private, SecretSide):
         self._secret = engine.secret_key(self._ternary)
         header = Header(Kind.PUBLIC_KEY, parameters.identifier).to_bytes()
         (zero,) = self._make_zeros(self._seeds(1))
-        body = engine.operand_body(zero.seed, zero.c0, np.empty(0, np.uint64))
-        self._public_key = header + body + b"".join(self._switching_keys())
+        part = engine.operand_part(header + zero.seed, zero.c0, np.empty(0, np.uint64))
+        self._public_key = part + b"".join(self._switching_keys())
         self._key_id = wire.key_id_of(self._public_key)
         self._stock: Stock[Zero] = Stock()
         self._shown = f"{parameters.name} key {self._key_id.hex()}"
@@ -157,25 +170,22 @@ class BfvSecret(_Private, SecretSide):
         parameters = self._engine.parameters
         layout = best_layout(shape, parameters)
         _check_ring("the operand", matrix, (shape.k, shape.n))
-        bodies = chain.from_iterable(self._mapper(self._bodies, self._pieces(layout.operand(matrix))))
-        named = (self._key_id, layout.k_tile, layout.n_tile)
-        return CiphertextBundle(_parts(Kind.OPERAND, parameters, named, bodies))
+        heads = _heads(Kind.OPERAND, parameters, self._key_id, layout)
+        return _bundle(self._mapper(self._parts, self._pieces(heads, layout.operand(matrix))))
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
         layout, bodies = read_parts(reply, Kind.REPLY, shape, self._engine.parameters, self._key_id)
         return self._engine.decrypt(self._secret, bodies, layout, self._mapper)
 
-    def _pieces(self, messages: Ring) -> Iterator[tuple[Ring, list[Zero], _Seeds]]:
-        """Messages of some parts, what the stock has for them, and seeds for the rest."""
+    def _pieces(self, heads: Iterator[bytes], messages: Ring) -> Iterator[_Messages]:
         for first in range(0, len(messages), PIECE):
             piece = messages[first : first + PIECE]
             zeros = self._stock.take_up_to(len(piece))
-            yield piece, zeros, self._seeds(len(piece) - len(zeros))
+            yield _Messages(list(islice(heads, len(piece))), piece, zeros, self._seeds(len(piece) - len(zeros)))
 
-    def _bodies(self, piece: tuple[Ring, list[Zero], _Seeds]) -> list[bytes]:
-        messages, zeros, seeds = piece
-        pairs = zip(zeros + self._make_zeros(seeds), messages, strict=True)
-        return [self._engine.operand_body(zero.seed, zero.c0, message) for zero, message in pairs]
+    def _parts(self, piece: _Messages) -> list[bytes]:
+        parts = zip(piece.heads, piece.zeros + self._make_zeros(piece.seeds), piece.messages, strict=True)
+        return [self._engine.operand_part(head + zero.seed, zero.c0, message) for head, zero, message in parts]
 
     def _seeds(self, count: int) -> _Seeds:
         return _Seeds([self._public_seed() for _ in range(count)], self._randomness.seed())
@@ -191,6 +201,8 @@ class BfvSecret(_Private, SecretSide):
         return self._engine.switching_keys(self._ternary, seeds.of_c1, self._errors(seeds))
 
     def _make_zeros(self, seeds: _Seeds) -> list[Zero]:
+        if not seeds.of_c1:
+            return []
         made = self._engine.zeros(self._secret, seeds.of_c1, self._errors(seeds))
         return [Zero(*each) for each in zip(seeds.of_c1, made, strict=True)]
 
@@ -249,7 +261,7 @@ class BfvPublic(_Private, PublicSide):
         It may be 0 when another thread has taken the masks already, or when such products are made elsewhere.
         """
         layout = best_layout(shape, self._engine.parameters)
-        if self._distant(self._work(layout)) is not None:
+        if self._distant is not nowhere and self._distant(self._work(layout)) is not None:
             return 0
         replies = layout.reply_parts
         for mask in self._make_masks(replies, self._randomness.seed()):
@@ -265,9 +277,9 @@ class BfvPublic(_Private, PublicSide):
         _check_ring("the addend", addend, (shape.m, shape.n))
         numbers = np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend)
         product = Product(layout, *numbers, self._switching)
-        bodies = chain.from_iterable(self._made_elsewhere(product, loaded) or self._made_here(product))
-        named = (self._key_id, layout.k_tile, layout.n_tile)
-        return CiphertextBundle(_parts(Kind.REPLY, self._engine.parameters, named, bodies))
+        heads = _heads(Kind.REPLY, self._engine.parameters, self._key_id, layout)
+        pieces = self._made_elsewhere(product, loaded) or self._made_here(product)
+        return _bundle([[head + body for body, head in zip(bodies, heads)] for bodies in pieces])
 
     def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
         return bfv_distance(self._layout(self._loaded(operand), shape), self._engine.parameters)
@@ -311,10 +323,10 @@ class BfvPublic(_Private, PublicSide):
     def bodies(self, product: Product, piece: Piece) -> list[bytes]:
         """Of the replies of a piece."""
         layout, groups = product.layout, piece.groups
-        at = [(group, n_index) for group in groups for n_index in range(layout.n_tiles)]
+        results = layout.sum_results[groups.start * layout.n_tiles : groups.stop * layout.n_tiles]
         masks = piece.masks + self._make_masks(_replies(layout, groups) - len(piece.masks), piece.seed)
         stream = expand(piece.flooding_seed)
-        flooding = [stream.bytes(len(layout.places(*each)) * FLOODING_BYTES) for each in at]
+        flooding = [stream.bytes(each * FLOODING_BYTES) for each in results]
         return self._engine.replies(product, groups, masks, flooding)
 
     def portion_bodies(self, portion: Portion, layout: Layout, operand: BfvOperand) -> list[bytes]:
@@ -324,6 +336,8 @@ class BfvPublic(_Private, PublicSide):
 
     def _make_masks(self, count: int, seed: bytes) -> list[Any]:
         """Fresh public-key encryptions of zero, but for the flooding."""
+        if not count:
+            return []
         size, stream = 2 * self._engine.parameters.degree * WORD_BYTES, expand(seed)
         return [self._engine.mask(self._key, stream.bytes(size)) for _ in range(count)]
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from protocols.core.mapper import Mapper
 from protocols.he.layout import Layout
 from protocols.he.parameters import BfvParameters
+from protocols.wire.varint import Buffer
 
 Ring = NDArray[np.uint64]
 
@@ -85,8 +86,13 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def operand_body(self, seed: bytes, zero: Any, message: Ring) -> bytes:
-        """The body of a part: the encryption of zero, which is used up, plus a message: its first coefficients."""
+    def operand_part(self, head: bytes, zero: Any, message: Ring) -> bytes:
+        """A part: what stands before c0 in it, then the encryption of zero, which is used up, plus a message.
+
+        Args:
+            head: the part's header and the seed of a.
+            message: its first coefficients; none for the public key.
+        """
 
     @abstractmethod
     def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
@@ -99,11 +105,11 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def load_switching_keys(self, bodies: Sequence[bytes]) -> Any:
+    def load_switching_keys(self, bodies: Sequence[Buffer]) -> Any:
         """A peer's, in working form. Raises `InvalidCiphertext` for a malformed one."""
 
     @abstractmethod
-    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> Any:
+    def load(self, bodies: Sequence[Buffer], mapper: Mapper = map) -> Any:
         """A peer's operand, or key, by its parts, in working form. Raises `InvalidCiphertext` for a malformed part.
 
         Args:
@@ -131,7 +137,7 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def decrypt(self, secret: Any, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+    def decrypt(self, secret: Any, bodies: Sequence[Buffer], layout: Layout, mapper: Mapper = map) -> Ring:
         """The results [m, n] of all replies of a layout. Raises `InvalidCiphertext` for a malformed one.
 
         Args:

@@ -34,6 +34,7 @@ from protocols.he.layout import Layout, put_results
 from protocols.he.packing import switching_row
 from protocols.he.parameters import BfvParameters
 from protocols.he.transforms import coefficients
+from protocols.wire.varint import Buffer
 
 Ring = NDArray[np.uint64]
 Integers = NDArray[Any]
@@ -92,19 +93,19 @@ class BfvOpenedKey(OpenedKey):
             put_results(out, layout, index, values)
         return out
 
-    def _open_seeded(self, body: bytes) -> tuple[Ring, int]:
+    def _open_seeded(self, body: Buffer) -> tuple[Ring, int]:
         parameters = self._parameters
         halves = self._halves(body, parameters.operand_primes)
         return self._open(*halves, math.prod(parameters.operand_primes), np.arange(parameters.degree))
 
-    def _halves(self, body: bytes, primes: tuple[int, ...]) -> tuple[Integers, Integers]:
+    def _halves(self, body: Buffer, primes: tuple[int, ...]) -> tuple[Integers, Integers]:
         """c0 and c1 of a part that has a seed, as coefficients."""
         seed, c0 = wire.read_operand(body, self._parameters, primes)
         a = wire.uniform(seed, self._parameters, primes)
         c1 = np.stack([coefficients(row, prime) for row, prime in zip(a, primes, strict=True)])
         return _composed(c0, primes), _composed(c1, primes)
 
-    def _switching_noise(self, body: bytes, key: NDArray[np.int8], index: int) -> int:
+    def _switching_noise(self, body: Buffer, key: NDArray[np.int8], index: int) -> int:
         """The largest |e| of a key-switching key."""
         parameters, modulus = self._parameters, math.prod(self._parameters.primes)
         number, row = divmod(index, len(parameters.data_primes))

@@ -19,15 +19,16 @@ def _check_parts(bundle: CiphertextBundle, what: str) -> tuple[object, ...]:
 
 def read_parts(
     bundle: CiphertextBundle, kind: Kind, shape: MatrixShape, parameters: BfvParameters, key_id: bytes
-) -> tuple[Layout, list[bytes]]:
+) -> tuple[Layout, list[memoryview]]:
     """The bodies of a bundle's parts, and the layout that all of them name and that their number fits."""
     parts = _check_parts(bundle, kind.name.lower())
     first, body = wire.parse(parts[0], kind, parameters, key_id, 0)
-    best_layout(shape, parameters)  # a bad shape is this side's fault and must not be blamed on the peer
-    try:
-        layout = layout_with_tiles(shape, parameters, first.k_tile, first.n_tile)
-    except InvalidInput as error:
-        raise InvalidCiphertext(f"the peer's {kind.name.lower()} has an impossible layout: {error}") from None
+    layout = best_layout(shape, parameters)  # a bad shape is this side's fault and must not be blamed on the peer
+    if (first.k_tile, first.n_tile) != (layout.k_tile, layout.n_tile):
+        try:
+            layout = layout_with_tiles(shape, parameters, first.k_tile, first.n_tile)
+        except InvalidInput as error:
+            raise InvalidCiphertext(f"the peer's {kind.name.lower()} has an impossible layout: {error}") from None
     expected = layout.operand_parts if kind is Kind.OPERAND else layout.reply_parts
     if len(parts) != expected:
         raise InvalidCiphertext(f"the peer's {kind.name.lower()} has {len(parts)} ciphertexts, not {expected}")

@@ -41,6 +41,7 @@ from protocols.core.errors import InvalidCiphertext
 from protocols.core.randomness import Randomness, expand
 from protocols.he.bit_packing import Wide, pack, pack_wide, packed_size, unpack, unpack_wide
 from protocols.he.parameters import SEED_BYTES, BfvParameters
+from protocols.wire.varint import Buffer
 
 Residues = NDArray[np.uint64]
 
@@ -81,30 +82,34 @@ def key_id_of(public_key: bytes) -> bytes:
     return hashlib.sha256(public_key).digest()[:KEY_ID_BYTES]
 
 
-def parse(part: object, kind: Kind, parameters: BfvParameters, key_id: bytes, index: int) -> tuple[Header, bytes]:
+def parse(part: object, kind: Kind, parameters: BfvParameters, key_id: bytes, index: int) -> tuple[Header, memoryview]:
     """A peer's part as header and body, refused unless it is this kind, of this set, key and place in its bundle.
 
-    Of an operand or key, the length is checked as well. That of a reply depends on its results.
+    Of an operand or key, the length is checked as well. That of a reply depends on its results. Bodies are views: the
+    ciphertexts of a batch are a megabyte.
     """
-    where = f"part {index} of the peer's {kind.name.lower().replace('_', ' ')}"
     if not isinstance(part, bytes) or len(part) < HEADER_BYTES:
-        raise InvalidCiphertext(f"{where} is not bytes that hold a header")
+        raise _refused(kind, index, "is not bytes that hold a header")
     magic, version, got_kind, got_set, got_key, got_index, k_tile, n_tile = _HEADER.unpack_from(part)
     if magic != MAGIC or version != VERSION:
-        raise InvalidCiphertext(f"{where} is not in version {VERSION} of the BFV format")
+        raise _refused(kind, index, f"is not in version {VERSION} of the BFV format")
     if got_kind != kind:
-        raise InvalidCiphertext(f"{where} is of kind {got_kind}, not {kind.value}")
+        raise _refused(kind, index, f"is of kind {got_kind}, not {kind.value}")
     if got_set != parameters.identifier:
         own = f"{parameters.identifier} ({parameters.name})"
-        raise InvalidCiphertext(f"{where} is of parameter set {got_set}, not {own}")
+        raise _refused(kind, index, f"is of parameter set {got_set}, not {own}")
     if not hmac.compare_digest(got_key, key_id):
-        raise InvalidCiphertext(f"{where} is under another key; both sides must use the key sent in this session")
+        raise _refused(kind, index, "is under another key; both sides must use the key sent in this session")
     if got_index != index:
-        raise InvalidCiphertext(f"{where} says that it is part {got_index}")
+        raise _refused(kind, index, f"says that it is part {got_index}")
     size = parameters.key_bytes if kind is Kind.PUBLIC_KEY else parameters.operand_bytes
     if kind is not Kind.REPLY and len(part) != HEADER_BYTES + size:
-        raise InvalidCiphertext(f"{where} has {len(part)} bytes, not {HEADER_BYTES + size}")
-    return Header(kind, got_set, got_key, index, k_tile, n_tile), part[HEADER_BYTES:]
+        raise _refused(kind, index, f"has {len(part)} bytes, not {HEADER_BYTES + size}")
+    return Header(kind, got_set, got_key, index, k_tile, n_tile), memoryview(part)[HEADER_BYTES:]
+
+
+def _refused(kind: Kind, index: int, problem: str) -> InvalidCiphertext:
+    return InvalidCiphertext(f"part {index} of the peer's {kind.name.lower().replace('_', ' ')} {problem}")
 
 
 # ---- bodies
@@ -115,14 +120,14 @@ def pack_residues(residues: Residues, primes: tuple[int, ...]) -> bytes:
     return b"".join(pack(row, prime.bit_length()) for row, prime in zip(residues, primes, strict=True))
 
 
-def key_bodies(body: bytes, parameters: BfvParameters) -> tuple[bytes, list[bytes]]:
+def key_bodies(body: Buffer, parameters: BfvParameters) -> tuple[Buffer, list[Buffer]]:
     """A public key's body as the one of its encryption of zero and those of its key-switching keys."""
     cut, size = parameters.operand_bytes, parameters.switching_part_bytes
     return body[:cut], [body[cut + each * size : cut + (each + 1) * size] for each in range(parameters.switching_parts)]
 
 
 def read_operand(
-    body: bytes, parameters: BfvParameters, primes: tuple[int, ...] | None = None
+    body: Buffer, parameters: BfvParameters, primes: tuple[int, ...] | None = None
 ) -> tuple[bytes, Residues]:
     """The seed, and c0 [primes, N], of an operand's or key's body; refuses residues not below their primes.
 
@@ -139,7 +144,7 @@ def read_operand(
             raise InvalidCiphertext("a residue is not below its prime")
         if not row.any():
             raise InvalidCiphertext("a polynomial of the peer's is transparent: it is zero")
-    return body[:SEED_BYTES], c0
+    return bytes(body[:SEED_BYTES]), c0
 
 
 def pack_reply(c0: Wide, c1: Wide, parameters: BfvParameters) -> bytes:
@@ -147,7 +152,7 @@ def pack_reply(c0: Wide, c1: Wide, parameters: BfvParameters) -> bytes:
     return pack_wide(c0, parameters.sent_bits) + pack_wide(c1, parameters.reply_bits)
 
 
-def read_reply(body: bytes, places: int, parameters: BfvParameters) -> tuple[Wide, Wide]:
+def read_reply(body: Buffer, places: int, parameters: BfvParameters) -> tuple[Wide, Wide]:
     """The inverse of `pack_reply`."""
     if len(body) != parameters.reply_bytes(places):
         raise InvalidCiphertext(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.core.errors import InvalidCiphertext
+from protocols.wire.varint import Buffer
 
 Words = NDArray[np.uint64]
 
@@ -54,13 +55,13 @@ def pack_wide(values: Wide, width: int) -> bytes:
     return _pack(((values.low, 0), (values.high, LIMB)), width)
 
 
-def unpack(data: bytes, count: int, width: int) -> Words:
+def unpack(data: Buffer, count: int, width: int) -> Words:
     """The inverse of `pack`; refuses a wrong length and bits set beyond the last value."""
     (values,) = _unpack(data, count, width, ((0, width),))
     return values
 
 
-def unpack_wide(data: bytes, count: int, width: int) -> Wide:
+def unpack_wide(data: Buffer, count: int, width: int) -> Wide:
     """The inverse of `pack_wide`."""
     return Wide(*_unpack(data, count, width, ((0, LIMB), (LIMB, width - LIMB))))
 
@@ -82,7 +83,7 @@ def _pack(fields: tuple[tuple[Words, int], ...], width: int) -> bytes:
     return out[:, :size].tobytes()[: packed_size(count, width)]
 
 
-def _unpack(data: bytes, count: int, width: int, fields: tuple[tuple[int, int], ...]) -> list[Words]:
+def _unpack(data: Buffer, count: int, width: int, fields: tuple[tuple[int, int], ...]) -> list[Words]:
     """Fields: at which bit of a value they begin, and their width."""
     if len(data) != packed_size(count, width):
         raise InvalidCiphertext(f"{count} values of {width} bits take {packed_size(count, width)} bytes")
@@ -90,7 +91,7 @@ def _unpack(data: bytes, count: int, width: int, fields: tuple[tuple[int, int], 
         raise InvalidCiphertext("bits are set beyond the last value")
     per_group, size = lanes(width)
     groups = -(-count // per_group)
-    padded = data + bytes(groups * size - len(data) + 8)
+    padded = b"".join((data, bytes(groups * size - len(data) + 8)))
     found = []
     for offset, bits in fields:
         out = np.empty((groups, per_group), np.uint64)

@@ -54,6 +54,7 @@ with restricted support and fixed variance (Information Sciences 2009) for the l
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from protocols.core.distance import Distance
 from protocols.he.flooded_set import ERROR_BOUND, FloodedSet
@@ -72,6 +73,7 @@ TERNARY_SQUARES = 2.0**-127
 """2 h^2 of one coefficient of u against uniform: at most the sum of p (relative error)^2, which is 6/3 of 2^-128."""
 
 
+@lru_cache(maxsize=256)
 def bfv_distance(layout: Layout, parameters: FloodedSet) -> Distance:
     """Of one product laid out like this."""
     shape = layout.shape

@@ -57,6 +57,12 @@ class MatrixShape:
     square_sum: int | None = None
     is_uniform: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("m", "k", "n", "factor_bits", "row_sum", "square_sum"):
+            value = getattr(self, name)
+            if type(value) is not int and (value is not None or name not in ("row_sum", "square_sum")):
+                raise InvalidInput(f"a matrix product's {name} must be an integer, not {value!r}")
+
     @property
     def largest(self) -> int:
         """Bound on |x|."""
@@ -77,15 +83,17 @@ class MatrixShape:
     def check_factor(self, factor: Array) -> None:
         """Raise unless a factor is [m, k] int64 and within all bounds; `OutOfRange` says which it breaks."""
         check_array("the factor", factor, np.int64, 2, (self.m, self.k))
-        if factor.min() < -self.largest or factor.max() > self.largest:
+        largest = max(-int(factor.min()), int(factor.max()))
+        if largest > self.largest:
             raise OutOfRange(f"the factor has an entry of 2^{self.factor_bits} or more; declare more factor_bits")
-        if self.row_sum is not None:
+        # Sums of no entry larger than that are mostly within the bounds whatever the entries are.
+        if self.row_sum is not None and self.k * largest > self.row_sum:
             capped = np.minimum(np.abs(factor), self.row_sum + 1)  # so that the sums stay in a word
             if capped.sum(axis=1).max() > self.row_sum:
                 raise OutOfRange(
                     f"a row of the factor sums to more in absolute values than the {self.row_sum} declared"
                 )
-        if self.square_sum is not None:
+        if self.square_sum is not None and self.m * self.k * largest**2 > self.square_sum:
             entries = factor.reshape(-1).astype(np.float64)
             if float(entries @ entries) > self.square_sum * (1 + _ROUNDING):
                 raise OutOfRange(f"the squares of the factor sum to more than the {self.square_sum} declared")

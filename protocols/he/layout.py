@@ -22,7 +22,7 @@ Reference: Huang, Lu, Hong, Ding: Cheetah (USENIX Security 2022), section 3.1.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,33 +54,39 @@ class Layout:
     degree: int
     packed: int = 1
 
-    @property
+    @cached_property
     def k_tiles(self) -> int:
         return -(-self.shape.k // self.k_tile)
 
-    @property
+    @cached_property
     def n_tiles(self) -> int:
         return -(-self.shape.n // self.n_tile)
 
-    @property
+    @cached_property
     def groups(self) -> int:
         """Groups of `rows` rows of the factor."""
         return -(-self.shape.m // self.rows)
 
-    @property
+    @cached_property
     def operand_parts(self) -> int:
         """Ciphertexts of M, ordered by n tile, then k tile."""
         return self.n_tiles * self.k_tiles
 
-    @property
+    @cached_property
     def sums(self) -> int:
         """Sums over k tiles, each with a part of the result, ordered by row group, then n tile."""
         return self.groups * self.n_tiles
 
-    @property
+    @cached_property
     def reply_parts(self) -> int:
         """Ciphertexts of the result: each holds `packed` sums that follow each other, the last one what is left."""
         return -(-self.sums // self.packed)
+
+    @cached_property
+    def sum_results(self) -> tuple[int, ...]:
+        """How many results each sum holds."""
+        windows = (self.window(*divmod(each, self.n_tiles)) for each in range(self.sums))
+        return tuple((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
 
     @property
     def norm(self) -> int:
@@ -131,8 +137,7 @@ class Layout:
 
     def part_results(self, index: int) -> int:
         """How many results one reply holds."""
-        windows = (self.window(*each) for each in self.part(index))
-        return sum((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in windows)
+        return sum(self.sum_results[index * self.packed : (index + 1) * self.packed])
 
 
 def spacing(count: int) -> int:
@@ -163,18 +168,18 @@ def largest_lifted(shape: MatrixShape) -> int:
 
 
 def _check_shape(shape: MatrixShape) -> None:
-    for name in ("m", "k", "n"):
-        side = getattr(shape, name)
-        if type(side) is not int or not 1 <= side <= MAX_DIMENSION:
-            raise InvalidInput(f"a matrix product's {name} must be an integer from 1 to {MAX_DIMENSION}, not {side!r}")
-    if type(shape.factor_bits) is not int or not 1 <= shape.factor_bits <= RING_BITS:
-        raise InvalidInput(f"factor_bits must be an integer from 1 to {RING_BITS}, not {shape.factor_bits!r}")
-    if shape.row_sum is not None and (type(shape.row_sum) is not int or not 1 <= shape.row_sum <= MAX_ROW_SUM):
-        raise InvalidInput(f"row_sum must be None or an integer from 1 to 2^46, not {shape.row_sum!r}")
-    if shape.square_sum is not None and (type(shape.square_sum) is not int or shape.square_sum < 1):
-        raise InvalidInput(f"square_sum must be None or a positive integer, not {shape.square_sum!r}")
+    for name, side in (("m", shape.m), ("k", shape.k), ("n", shape.n)):
+        if not 1 <= side <= MAX_DIMENSION:
+            raise InvalidInput(f"a matrix product's {name} must be from 1 to {MAX_DIMENSION}, not {side}")
+    if not 1 <= shape.factor_bits <= RING_BITS:
+        raise InvalidInput(f"factor_bits must be from 1 to {RING_BITS}, not {shape.factor_bits}")
+    if shape.row_sum is not None and not 1 <= shape.row_sum <= MAX_ROW_SUM:
+        raise InvalidInput(f"row_sum must be None or from 1 to 2^46, not {shape.row_sum}")
+    if shape.square_sum is not None and shape.square_sum < 1:
+        raise InvalidInput(f"square_sum must be None or positive, not {shape.square_sum}")
 
 
+@lru_cache(maxsize=256)
 def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n_tile: int) -> Layout:
     """The layout for given tile sizes, with as many rows in a reply as fit and as the noise bound allows.
 
@@ -182,11 +187,6 @@ def layout_with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n
         InvalidInput: the shape is out of range, the tiles do not fit it, or not one row stays within the noise bound.
     """
     _check_shape(shape)
-    return _with_tiles(shape, parameters, k_tile, n_tile)
-
-
-@lru_cache(maxsize=256)
-def _with_tiles(shape: MatrixShape, parameters: FloodedSet, k_tile: int, n_tile: int) -> Layout:
     most = parameters.packed_replies
     packed = min(k_tile & -k_tile, most)
     fits = 1 <= k_tile <= _rounded_up(shape.k, packed) and 1 <= n_tile <= shape.n
@@ -226,6 +226,7 @@ def _k_tiles(k: int, degree: int, most: int) -> NDArray[np.int64]:
     return np.unique(np.concatenate(sizes))
 
 
+@lru_cache(maxsize=256)
 def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     """The layout that sends the fewest bytes, operands and replies together; among equals, the fewest operands.
 
@@ -236,17 +237,6 @@ def best_layout(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     `layout_with_tiles` does.
     """
     _check_shape(shape)
-    return _search(shape, parameters)
-
-
-def _is_power(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether they are powers of two."""
-    found: NDArray[np.bool_] = counts & (counts - 1) == 0
-    return found
-
-
-@lru_cache(maxsize=256)
-def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     degree = parameters.degree
     quiet_rows = _quiet_rows(shape, parameters)
     k_tile = _k_tiles(shape.k, degree, parameters.packed_replies)[:, None]
@@ -266,3 +256,9 @@ def _search(shape: MatrixShape, parameters: FloodedSet) -> Layout:
     candidates = np.argwhere(quick if quick.any() else fits & (cost == least))
     chosen = min(candidates.tolist(), key=lambda at: (int(cost[at[0], at[1]]), int(operands[at[0], at[1]]), at))
     return layout_with_tiles(shape, parameters, int(k_tile[chosen[0], 0]), int(n_tile[0, chosen[1]]))
+
+
+def _is_power(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether they are powers of two."""
+    found: NDArray[np.bool_] = counts & (counts - 1) == 0
+    return found

@@ -14,6 +14,7 @@ from protocols.he.native.kernel import Kernel
 from protocols.he.native.objects import KernelMask, KernelOperand, KernelSecret, KernelZero
 from protocols.he.packing import switching_row
 from protocols.he.parameters import SEED_BYTES, BfvParameters
+from protocols.wire.varint import Buffer
 
 NAMES = {"ifma": "AVX-512 IFMA", "avx2": "AVX2", "neon": "NEON", "scalar": "no vector instructions"}
 """Of instruction sets, for people."""
@@ -67,8 +68,8 @@ class NativeEngine(BfvEngine):
         made = zip(seeds, map(self._kernel.error, errors), strict=True)
         return [self._operands.zero(secret.of_operands, seed, error) for seed, error in made]
 
-    def operand_body(self, seed: bytes, zero: KernelZero, message: Ring) -> bytes:
-        return seed + self._operands.body(zero, message if len(message) else None)
+    def operand_part(self, head: bytes, zero: KernelZero, message: Ring) -> bytes:
+        return self._operands.body(zero, message if len(message) else None, head)
 
     def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
         if self._switching is None:
@@ -82,12 +83,12 @@ class NativeEngine(BfvEngine):
             bodies.append(seed + self._switching.switching_body(zero, row, message))
         return bodies
 
-    def load_switching_keys(self, bodies: Sequence[bytes]) -> KernelOperand | None:
+    def load_switching_keys(self, bodies: Sequence[Buffer]) -> KernelOperand | None:
         if self._switching is None:
             return None
         return self._switching.load([_cut(body) for body in bodies], "key-switching keys")
 
-    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> KernelOperand:
+    def load(self, bodies: Sequence[Buffer], mapper: Mapper = map) -> KernelOperand:
         return self._operands.load([_cut(body) for body in bodies], mapper=mapper)
 
     def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
@@ -100,10 +101,10 @@ class NativeEngine(BfvEngine):
         whole = product.layout, product.factor, product.operand, product.addend
         return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)
 
-    def decrypt(self, secret: NativeSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+    def decrypt(self, secret: NativeSecret, bodies: Sequence[Buffer], layout: Layout, mapper: Mapper = map) -> Ring:
         return self._kernel.decrypt(secret.of_replies, layout, bodies, mapper)
 
 
-def _cut(body: bytes) -> tuple[bytes, bytes]:
+def _cut(body: Buffer) -> tuple[bytes, Buffer]:
     """A part's seed and its packed c0."""
-    return body[:SEED_BYTES], body[SEED_BYTES:]
+    return bytes(body[:SEED_BYTES]), body[SEED_BYTES:]

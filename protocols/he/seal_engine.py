@@ -48,6 +48,7 @@ from protocols.he.residues import (
     ternary,
 )
 from protocols.he.seal_context import SealContext
+from protocols.wire.varint import Buffer
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,12 +101,12 @@ class SealEngine(BfvEngine):
             found.append(subtract_residues(np.zeros_like(total), total, self.parameters.operand_primes))
         return found
 
-    def operand_body(self, seed: bytes, zero: Residues, message: Ring) -> bytes:
+    def operand_part(self, head: bytes, zero: Residues, message: Ring) -> bytes:
         there = zero[:, : len(message)]
         there[:] = self._sum_modulo(there, scaled_message(message, self.parameters.operand_primes))
-        return seed + wire.pack_residues(zero, self.parameters.operand_primes)
+        return head + wire.pack_residues(zero, self.parameters.operand_primes)
 
-    def load(self, bodies: Sequence[bytes], mapper: Mapper = map) -> list[Any]:
+    def load(self, bodies: Sequence[Buffer], mapper: Mapper = map) -> list[Any]:
         return list(mapper(self._load, bodies))
 
     def mask(self, key: list[Any], words: bytes) -> SealMask:
@@ -133,7 +134,7 @@ class SealEngine(BfvEngine):
             bodies.append(seed + wire.pack_residues(c0, primes))
         return bodies
 
-    def load_switching_keys(self, bodies: Sequence[bytes]) -> list[Any]:
+    def load_switching_keys(self, bodies: Sequence[Buffer]) -> list[Any]:
         return [self._load(body, self._switching) for body in bodies]
 
     def replies(
@@ -183,7 +184,7 @@ class SealEngine(BfvEngine):
             c0, c1 = add_residues(c0, both[0][:, places], primes), add_residues(c1, both[1], primes)
         return (c0, c1) if len(c1) < len(parameters.primes) else (divided(c0, parameters), divided(c1, parameters))
 
-    def decrypt(self, secret: SealSecret, bodies: Sequence[bytes], layout: Layout, mapper: Mapper = map) -> Ring:
+    def decrypt(self, secret: SealSecret, bodies: Sequence[Buffer], layout: Layout, mapper: Mapper = map) -> Ring:
         parameters, out = self.parameters, np.empty((layout.shape.m, layout.shape.n), np.uint64)
         primes = parameters.data_primes[:DECRYPTION_PRIMES]
         for first in range(0, len(bodies), 2):
@@ -197,7 +198,7 @@ class SealEngine(BfvEngine):
                 put_results(out, layout, index, decode(c0, product[:, places], parameters))
         return out
 
-    def _load(self, body: bytes, context: SealContext | None = None) -> Any:
+    def _load(self, body: Buffer, context: SealContext | None = None) -> Any:
         """(c0, a) in transform form. c0 is transformed beside the constant 1: SEAL takes nothing with a c1 of zero."""
         context = self._context if context is None else context
         seed, c0 = wire.read_operand(body, self.parameters, context.primes)

@@ -19,11 +19,11 @@ from protocols.core.fixed_point import (
     STEP_BITS,
     WEIGHT_BITS,
     decode,
-    encode,
     encode_block,
     encode_stochastic,
+    rounded,
 )
-from protocols.core.message import check_array
+from protocols.core.message import check_array, check_finite
 from protocols.core.randomness import Randomness
 from protocols.he.interface import as_signed
 from protocols.layer.interface import LayerSpec
@@ -51,15 +51,16 @@ class QuantisedFeatures:
         """
         where = f"features of {key}"
         limit = parameters.feature_limit(summands)
-        forward = encode(where, features, FEATURE_BITS, limit)
-        norms = np.sqrt(np.square(features.astype(np.float64)).sum(axis=1))
+        check_finite(where, features, limit)
+        exact = features.astype(np.float64)
+        norms = np.sqrt(np.square(exact).sum(axis=1))
         if norms.max(initial=0.0) > limit:
             row = int(norms.argmax())
             raise OutOfRange(
                 f"{where}: sample {row} of the batch has norm {float(norms[row]):g}, the limit is {limit:g}; nothing "
                 "was sent. Normalise the features (BatchNorm1d or LayerNorm as the last layer will do)"
             )
-        return cls(forward, encode(where, features, GRADIENT_FEATURE_BITS, limit))
+        return cls(rounded(exact, FEATURE_BITS), rounded(exact, GRADIENT_FEATURE_BITS))
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,7 @@ class SmoothingNoise:
         """
         head = version.to_bytes(8, "big") + scale.to_bytes(4, "big", signed=True) + width.to_bytes(4, "big")
         half = (width + 1) // 2
-        function = KeyedFunction(self._key, head)
-        streams = [function(row.tobytes(), 16 * half) for row in np.ascontiguousarray(rows)]
-        words = np.frombuffer(b"".join(streams), dtype="<u8").reshape(len(rows), 2, half)
+        words = KeyedFunction(self._key, head).of_rows(rows, 16 * half).view("<u8").reshape(len(rows), 2, half)
         return box_muller(words).reshape(len(rows), 2 * half)[:, :width]
 
 

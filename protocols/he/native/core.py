@@ -12,6 +12,7 @@ from protocols.core.randomness import expand
 from protocols.he.layout import Layout
 from protocols.he.native.library import library
 from protocols.he.native.objects import Pool, Small, Words
+from protocols.wire.varint import Buffer
 
 DEGREE = 8192
 
@@ -64,7 +65,7 @@ class Core:
         self._workspace_words = int(self._lib.kernel_workspace_words(self._context))
         self._mask_words = int(self._lib.kernel_mask_words(self._context))
         self._stream_bytes = int(self._lib.kernel_stream_bytes(self._context))
-        self._pool = Pool()
+        self._pool = Pool(self._ffi)
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise InvalidInput("a kernel stays in its process; make another")
@@ -77,7 +78,7 @@ class Core:
     def _new_words(self, array: Words) -> Any:
         return self._ffi.from_buffer("uint64_t[]", array, require_writable=True)
 
-    def _bytes(self, data: bytes) -> Any:
+    def _bytes(self, data: Buffer) -> Any:
         return self._ffi.from_buffer("uint8_t[]", data)
 
     def _small(self, name: str, array: Small) -> Any:
@@ -105,11 +106,10 @@ class Core:
         """The status of call(stream, bytes), with as much of the seed's stream as it wants."""
         stream, size = expand(seed), self._stream_bytes
         while True:
-            buffer = self._pool.take(-(-size // 8))
-            drawn = buffer.view(np.uint8)[:size]
-            stream.fill(drawn)
-            status = int(call(self._ffi.from_buffer("uint8_t[]", drawn), size))
-            self._pool.give(buffer)
+            drawn = self._pool.take(-(-size // 8))
+            stream.fill(drawn.octets[:size])
+            status = int(call(drawn.octet_pointer, size))
+            self._pool.give(drawn)
             if status != SHORT_STREAM:
                 return status
             stream, size = expand(seed), size + self._stream_bytes // 8
@@ -156,16 +156,15 @@ class Core:
 
     def pack(self, residues: Words) -> bytes:
         """Residues, each prime at its own bit length: `packed_bytes` of them."""
-        self._residues(residues)
-        return self._packed(residues)
+        return self._packed(self._residues(residues))
 
-    def _packed(self, residues: Words) -> bytes:
-        buffer = self._pool.take(-(-self.packed_bytes // 8))
-        out = buffer.view(np.uint8)[: self.packed_bytes]
-        pointer = self._ffi.from_buffer("uint8_t[]", out, require_writable=True)
-        self._check(self._lib.kernel_pack(self._context, self._words(residues), pointer, len(out)), "residues")
-        packed = out.tobytes()
-        self._pool.give(buffer)
+    def _packed(self, residues: Any, head: bytes = b"") -> bytes:
+        """The same for a pointer to them, behind a head."""
+        size = self.packed_bytes
+        out = self._pool.take(-(-size // 8))
+        self._check(self._lib.kernel_pack(self._context, residues, out.octet_pointer, size), "residues")
+        packed = b"".join((head, out.octets[:size].data))
+        self._pool.give(out)
         return packed
 
     def unpack(self, packed: bytes) -> Words:
@@ -177,4 +176,7 @@ class Core:
 
     def reply_bytes(self, layout: Layout, index: int) -> int:
         """How long the body of a reply is."""
-        return int(self._lib.kernel_reply_bytes(self._context, self._layout(layout), index))
+        return self._reply_bytes(self._layout(layout), index)
+
+    def _reply_bytes(self, numbers: Any, index: int) -> int:
+        return int(self._lib.kernel_reply_bytes(self._context, numbers, index))

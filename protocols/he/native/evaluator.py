@@ -15,17 +15,19 @@ from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.he.layout import Layout
 from protocols.he.native.core import DEGREE, Core, pieces
-from protocols.he.native.objects import KernelMask, KernelOperand, Small, Words
+from protocols.he.native.objects import KernelMask, KernelOperand, Memory, Small, Words
 from protocols.he.parameters import automorphisms
+from protocols.wire.varint import Buffer
 
 
 @dataclass(frozen=True, repr=False)
 class _Reply:
-    """What one reply is made from: its number, its sums, flooding for all their results, and the whole addend."""
+    """What one reply is made from: the layout's numbers, its own, its sums, flooding for all their results, and the
+    whole addend."""
 
-    layout: Layout
+    numbers: Any
     index: int
-    sums: Sequence[Words]
+    sums: Sequence[Memory]
     flooding: bytes
     addend: Words
 
@@ -33,32 +35,32 @@ class _Reply:
 class EvaluatorHalf(Core):
     """Of `kernel.Kernel`."""
 
-    def load(self, parts: Sequence[tuple[bytes, bytes]], what: str = "operand", mapper: Mapper = map) -> KernelOperand:
+    def load(self, parts: Sequence[tuple[bytes, Buffer]], what: str = "operand", mapper: Mapper = map) -> KernelOperand:
         """An operand, or a public key as an operand of one part, from its parts' seeds and packed c0.
 
         Args:
             what: the peer's, for errors.
             mapper: loads parts that follow each other at once.
         """
-        words = self._pool.take(int(self._lib.kernel_operand_words(self._context, len(parts))))
-        pointer = self._new_words(words)
+        loaded = self._pool.take(int(self._lib.kernel_operand_words(self._context, len(parts))))
 
         def read(piece: range) -> None:  # each part has its own places
             workspace = self._pool.take(self._workspace_words)
-            room = self._new_words(workspace), workspace.size
+            room = workspace.pointer, workspace.size
             for index in piece:
                 seed, packed = parts[index]
+                place = loaded.pointer, len(parts), index
                 status = self._drawing(
                     seed,
-                    lambda drawn, size, index=index, packed=packed: self._lib.kernel_load(
-                        self._context, self._bytes(packed), len(packed), drawn, size, pointer, len(parts), index, *room
+                    lambda drawn, size, packed=packed, place=place: self._lib.kernel_load(
+                        self._context, self._bytes(packed), len(packed), drawn, size, *place, *room
                     ),
                 )
                 self._check(status, f"part {index} of the peer's {what}")
             self._pool.give(workspace)
 
         deque(mapper(read, pieces(len(parts))), maxlen=0)
-        return KernelOperand(self, self._pool, words, len(parts))
+        return KernelOperand(self, self._pool, loaded, len(parts))
 
     def mask(self, ternary: Small, key: KernelOperand, error: Small) -> KernelMask:
         """u * key, and e2 for c1, for one reply."""
@@ -68,12 +70,11 @@ class EvaluatorHalf(Core):
         factor, out = self._small("a mask's factor", ternary), self._pool.take(self._mask_words)
         workspace = self._pool.take(self._workspace_words)
         status = self._lib.kernel_mask(
-            self._context, factor, self._words(key.words), self._new_words(out), self._new_words(workspace),
-            workspace.size,
-        )  # fmt: skip
+            self._context, factor, key.memory.pointer, out.pointer, workspace.pointer, workspace.size
+        )
         self._check(status, "a mask")
         self._pool.give(workspace)
-        return KernelMask(self, out, error)
+        return KernelMask(self, out, np.ascontiguousarray(error))
 
     def multiply_add(
         self,
@@ -109,18 +110,19 @@ class EvaluatorHalf(Core):
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
         taken = [mask.take() for mask in masks]
         sums = taken if layout.packed == 1 else [self._pool.take(maker._mask_words) for _ in range(count)]
-        maker._add_products(layout, np.ascontiguousarray(factor), operand, sums, first_group, end)
+        numbers = self._layout(layout)
+        maker._add_products(numbers, np.ascontiguousarray(factor), operand, sums, range(first_group, end))
         out, addend = [], np.ascontiguousarray(addend)
         for index, mask in enumerate(masks):
             own = slice(index * layout.packed, (index + 1) * layout.packed)
-            reply = _Reply(layout, first // layout.packed + index, sums[own], b"".join(flooding[own]), addend)
+            reply = _Reply(numbers, first // layout.packed + index, sums[own], b"".join(flooding[own]), addend)
             out.append(
                 self._reply(reply, mask.error)
                 if keys is None or layout.packed == 1
                 else self._packed_reply(reply, taken[index], mask.error, keys)
             )
-        for words in sums if layout.packed == 1 else [*sums, *taken]:
-            self._pool.give(words)
+        for memory in sums if layout.packed == 1 else [*sums, *taken]:
+            self._pool.give(memory)
         return out
 
     @property
@@ -144,44 +146,45 @@ class EvaluatorHalf(Core):
             raise InvalidInput("a piece of a product begins and ends with a whole reply")
 
     def _add_products(
-        self, layout: Layout, factor: NDArray[np.int64], operand: KernelOperand, sums: list[Words], first: int, end: int
+        self, numbers: Any, factor: NDArray[np.int64], operand: KernelOperand, sums: list[Memory], groups: range
     ) -> None:
         """Adds the products of some groups to their masks, or makes them the sums that will be packed."""
-        numbers = self._layout(layout)
-        needed = int(self._lib.kernel_products_workspace_words(self._context, numbers, first, end))
-        workspace, pointers = self._pool.take(needed), [self._new_words(words) for words in sums]
+        these = groups.start, groups.stop
+        workspace = self._pool.take(int(self._lib.kernel_products_workspace_words(self._context, numbers, *these)))
         status = self._lib.kernel_products(
-            self._context, numbers, first, end, self._ffi.from_buffer("int64_t[]", factor), self._words(operand.words),
-            self._ffi.new("uint64_t *[]", pointers), self._new_words(workspace), workspace.size,
+            self._context, numbers, *these, self._ffi.from_buffer("int64_t[]", factor), operand.memory.pointer,
+            self._pointers(sums), workspace.pointer, workspace.size,
         )  # fmt: skip
         self._check(status, "a product")
         self._pool.give(workspace)
+
+    def _pointers(self, sums: Sequence[Memory]) -> Any:
+        return self._ffi.new("uint64_t *[]", [memory.pointer for memory in sums])
 
     def _reply(self, reply: _Reply, error: Small) -> bytes:
         """The body of one reply, from its sum."""
         return self._written(
             reply,
             self._workspace_words,
-            lambda numbers, body, workspace: self._lib.kernel_reply(
-                self._context, numbers, reply.index, self._new_words(reply.sums[0]), self._small("an error", error),
+            lambda body, workspace: self._lib.kernel_reply(
+                self._context, reply.numbers, reply.index, reply.sums[0].pointer, self._small("an error", error),
                 *self._flooding(reply), self._words(reply.addend), *body, *workspace,
             ),
         )  # fmt: skip
 
-    def _packed_reply(self, reply: _Reply, mask: Words, error: Small, keys: KernelOperand) -> bytes:
+    def _packed_reply(self, reply: _Reply, mask: Memory, error: Small, keys: KernelOperand) -> bytes:
         """The body of one reply, from its sums and its mask."""
         if self.switching is None:
             raise InvalidInput("this kernel packs no sums")
         switching = self.switching._context
-        needed = int(self._lib.kernel_packed_workspace_words(self._context, self._layout(reply.layout), self.raised))
-        pointers = [self._new_words(words) for words in reply.sums]
+        needed = int(self._lib.kernel_packed_workspace_words(self._context, reply.numbers, self.raised))
         return self._written(
             reply,
             needed,
-            lambda numbers, body, workspace: self._lib.kernel_packed_reply(
-                self._context, switching, self.raised, self._words(keys.words), keys.parts, numbers, reply.index,
-                self._ffi.new("uint64_t *[]", pointers), self._words(mask), self._small("an error", error),
-                *self._flooding(reply), self._words(reply.addend), *body, *workspace,
+            lambda body, workspace: self._lib.kernel_packed_reply(
+                self._context, switching, self.raised, keys.memory.pointer, keys.parts, reply.numbers, reply.index,
+                self._pointers(reply.sums), mask.pointer, self._small("an error", error), *self._flooding(reply),
+                self._words(reply.addend), *body, *workspace,
             ),
         )  # fmt: skip
 
@@ -192,12 +195,10 @@ class EvaluatorHalf(Core):
 
     def _written(self, reply: _Reply, workspace_words: int, call: Any) -> bytes:
         """What a call writes as a reply's body."""
-        numbers, size = self._layout(reply.layout), self.reply_bytes(reply.layout, reply.index)
-        workspace, buffer = self._pool.take(workspace_words), self._pool.take(-(-size // 8))
-        body = buffer.view(np.uint8)[:size]
-        pointer = self._ffi.from_buffer("uint8_t[]", body, require_writable=True)
-        self._check(call(numbers, (pointer, size), (self._new_words(workspace), workspace.size)), "a reply")
-        out = body.tobytes()
+        size = self._reply_bytes(reply.numbers, reply.index)
+        workspace, body = self._pool.take(workspace_words), self._pool.take(-(-size // 8))
+        self._check(call((body.octet_pointer, size), (workspace.pointer, workspace.size)), "a reply")
+        out = body.octets[:size].tobytes()
         self._pool.give(workspace)
-        self._pool.give(buffer)
+        self._pool.give(body)
         return out

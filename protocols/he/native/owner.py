@@ -15,6 +15,7 @@ from protocols.he.layout import Layout
 from protocols.he.native.core import DEGREE, Core, pieces
 from protocols.he.native.objects import KernelSecret, KernelZero, Small, Words
 from protocols.he.residues import reduce_once
+from protocols.wire.varint import Buffer
 
 
 class OwnerHalf(Core):
@@ -29,16 +30,19 @@ class OwnerHalf(Core):
     def zero(self, secret: KernelSecret, seed: bytes, error: Small) -> KernelZero:
         """c0 = -(a s + e) for a = `uniform(seed)`."""
         out = self._pool.take(len(self.primes) * DEGREE)
-        pointer, errors, handle = self._new_words(out), self._small("an error", error), self._handle(secret)
+        errors, handle = self._small("an error", error), self._handle(secret)
         status = self._drawing(
             seed,
-            lambda drawn, size: self._lib.kernel_zero(self._context, handle, drawn, size, errors, pointer),
+            lambda drawn, size: self._lib.kernel_zero(self._context, handle, drawn, size, errors, out.pointer),
         )
         self._check(status, "an encryption of zero")
         return KernelZero(self, out)
 
-    def body(self, zero: KernelZero, message: Words | None = None) -> bytes:
-        """Packed c0 of an encryption: of zero, or of a message of ring elements [up to N]. Uses the zero up."""
+    def body(self, zero: KernelZero, message: Words | None = None, head: bytes = b"") -> bytes:
+        """Packed c0 of an encryption: of zero, or of a message of ring elements [up to N]. Uses the zero up.
+
+        `head` stands before it: copied with it, once.
+        """
         if zero.kernel is not self:
             raise InvalidInput("the encryption of zero was not made by this kernel")
         if message is not None:
@@ -48,9 +52,9 @@ class OwnerHalf(Core):
         c0 = zero.take()
         if message is not None:
             words = self._words(np.ascontiguousarray(message))
-            status = self._lib.kernel_add_message(self._context, words, len(message), self._new_words(c0))
+            status = self._lib.kernel_add_message(self._context, words, len(message), c0.pointer)
             self._check(status, "a message")
-        packed = self._packed(c0)
+        packed = self._packed(c0.pointer, head)
         self._pool.give(c0)
         return packed
 
@@ -60,13 +64,13 @@ class OwnerHalf(Core):
             raise InvalidInput("the encryption of zero was not made by this kernel")
         check_array("a message", message, np.uint64, 1, (DEGREE,))
         c0 = zero.take()
-        own = c0[row * DEGREE : (row + 1) * DEGREE]
+        own = c0.words[row * DEGREE : (row + 1) * DEGREE]
         own[:] = reduce_once(own + message, self.primes[row])
-        packed = self._packed(c0)
+        packed = self._packed(c0.pointer)
         self._pool.give(c0)
         return packed
 
-    def decrypt(self, secret: KernelSecret, layout: Layout, bodies: Sequence[bytes], mapper: Mapper = map) -> Words:
+    def decrypt(self, secret: KernelSecret, layout: Layout, bodies: Sequence[Buffer], mapper: Mapper = map) -> Words:
         """The results [m, n] of all replies. Refuses another length, set bits beyond the last value, a c1 of zero.
 
         Args:
@@ -82,8 +86,8 @@ class OwnerHalf(Core):
             for index in piece:
                 body = bodies[index]
                 status = self._lib.kernel_decrypt(
-                    self._context, handle, numbers, index, self._bytes(body), len(body), pointer,
-                    self._new_words(workspace), workspace.size,
+                    self._context, handle, numbers, index, self._bytes(body), len(body), pointer, workspace.pointer,
+                    workspace.size,
                 )  # fmt: skip
                 self._check(status, f"part {index} of the peer's reply")
             self._pool.give(workspace)

@@ -154,6 +154,13 @@ def test_a_keyed_function_is_shake256_over_the_padded_key() -> None:
     assert function(x, 7) == wanted[:7]
 
 
+def test_a_keyed_function_answers_for_rows_what_it_answers_for_their_bytes() -> None:
+    function = KeyedFunction(bytes(32), b"head")
+    rows = np.arange(-6, 6).reshape(4, 3)
+    answers = function.of_rows(rows.T, 40)  # of no contiguous array
+    assert [each.tobytes() for each in answers] == [function(row.tobytes(), 40) for row in rows.T.copy()]
+
+
 def test_keyed_functions_differ_by_key_head_and_question() -> None:
     answers = {
         KeyedFunction(key, head)(x, 32)

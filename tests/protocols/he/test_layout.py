@@ -160,20 +160,26 @@ def test_a_bound_on_rows_counts_where_it_is_the_smaller(row_sum, norm):
         MatrixShape(0, 1, 1, 26),
         MatrixShape(1, -1, 1, 26),
         MatrixShape(1, 1, 1 << 17, 26),
-        MatrixShape(True, 1, 1, 26),
-        MatrixShape(1, 1.0, 1, 26),
         MatrixShape(1, 1, 1, 0),
         MatrixShape(1, 1, 1, 60),
         MatrixShape(1, 1, 1, 45),
         MatrixShape(1, 65536, 1, 26),
         MatrixShape(1, 1, 1, 26, 0),
         MatrixShape(1, 1, 1, 26, (1 << 46) + 1),
-        MatrixShape(1, 1, 1, 26, 1.0),
     ],
 )
 def test_shapes_refused(shape):
     with pytest.raises(InvalidInput):
         best_layout(shape, TRAINING)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(True, 1, 1, 26), (1, 1.0, 1, 26), (1, 1, 1, None), (1, 1, 1, 26, 1.0), (1, 1, 1, 26, None, True)]
+)
+def test_shapes_are_made_of_integers(numbers):
+    """Or a shape that equals another would have what is cached for that one."""
+    with pytest.raises(InvalidInput, match="must be an integer"):
+        MatrixShape(*numbers)
 
 
 def test_the_wide_set_takes_what_the_narrow_one_refuses():

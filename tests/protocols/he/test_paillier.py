@@ -237,12 +237,11 @@ def test_without_phe_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "change", [{"m": 0}, {"k": 0}, {"n": MAX_DIMENSION + 1}, {"factor_bits": 0}, {"factor_bits": 63}, {"m": 2.0}]
+    "change", [{"m": 0}, {"k": 0}, {"n": MAX_DIMENSION + 1}, {"factor_bits": 0}, {"factor_bits": 63}]
 )
 def test_shapes_out_of_range_are_refused(change: dict[str, int]) -> None:
-    shape = dataclasses.replace(MatrixShape(2, 2, 2, 10), **change)
     with pytest.raises(InvalidInput, match="must be from"):
-        PaillierBackend().check(shape)
+        PaillierBackend().check(dataclasses.replace(MatrixShape(2, 2, 2, 10), **change))
     PaillierBackend().check(MatrixShape(MAX_DIMENSION, MAX_DIMENSION, MAX_DIMENSION, MAX_FACTOR_BITS))
 
 
