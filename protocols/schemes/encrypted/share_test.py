@@ -10,7 +10,8 @@
 
 After each step the collaborator tosses a coin that the host cannot foresee, and one new [U] in `test_shares_every` is
 tested, before the first projection by it is sent; it is computed while the host answers (why that changes nothing:
-protocols/schemes/shares/relation_test.py). Everything is computed from ciphertexts that the collaborator holds already.
+protocols/schemes/shares/relation_test.py). Everything is computed from ciphertexts that the collaborator holds already;
+but nothing before the [U] in force has come, as the time that it takes would show the host how the coin fell.
 
 **Theorem** (malicious host, whose ciphertexts and keys are integers with honest noise; random oracle and assumption of
 protocols/layer/equality.py). Let D be what the plaintext of the new [U] differs by from that of the old one less the

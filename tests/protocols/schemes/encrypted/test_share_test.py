@@ -19,7 +19,7 @@ from protocols.schemes.encrypted.messages import CheckReply, Projection, StepGra
 from protocols.schemes.encrypted.order import EncryptedRules
 from protocols.schemes.encrypted.share_test import ShareTest
 from protocols.schemes.shares.test_messages import FormQuery, ShareQuery
-from tests.protocols.layer.helpers import Layer, normal, tampering
+from tests.protocols.layer.helpers import Layer, Watched, normal, tampering
 
 ALWAYS = LayerParameters(check_every=3, test_shares_every=1)
 
@@ -69,6 +69,23 @@ def test_the_coin_is_fair(every: int) -> None:
         test.stepped(move)
         tested += test._move is not None
     assert abs(tested - tosses / every) <= 6 * (tosses / every * (1 - 1 / every)) ** 0.5
+
+
+def test_a_batch_is_computed_once_while_a_test_is_answered_and_sent_behind_all_tests() -> None:
+    """The query about the form is such a product too, and comes second here."""
+    layer = Layer(3, 2, 4, parameters=LayerParameters(check_every=0, test_shares_every=1))
+    for _ in range(2):
+        watched = Watched(layer.collaborator, "projection"), Watched(layer.host, "encrypt_step", "feature_gradient")
+        layer.forward(normal(0, 4, 3))
+        layer.backward(normal(1, 4, 2, scale=0.1), 0.1)
+    collaborator, host = (each.done for each in watched)
+    share = ["ShareQuery", "projection", "waits", "EqualityConfirmation"]
+    form = ["projection", "FormQuery", "waits", "EqualityConfirmation"]
+    assert collaborator[: len(share + form) + 1] == [*share, *form, "Projection"]
+    relation = ["RelationQuery", "encrypt_step", "feature_gradient", "waits", "EqualityProof", "waits"]
+    form = ["feature_gradient", "FormQuery", "waits", "EqualityConfirmation"]
+    first = host.index("RelationQuery")
+    assert host[first : first + len(relation + form) + 2] == [*relation, *form, "StepGradient", "FeatureGradient"]
 
 
 CHANGES = {
