@@ -115,10 +115,11 @@ class EncryptedCollaborator(CollaboratorLayer):
             raise CallOutOfOrder("the host's share has not come")
         image, known = as_ring(factor.T), negative(np.ascontiguousarray(self._share.values.T))
         relation, result = Relation(self._host_share, None, image, known, 0), None
-        mark = yield from self._relation_test.ask(self._products, relation)
+        test = self._relation_test
+        mark = yield from test.ask(self._products, test.question(self._products, relation))
         if self._spec.trainable:
             query = received((yield Receive(RelationQuery)), RelationQuery)
-            result = yield from self._relation_test.answer(self._products, factor, query, 0)
+            result = yield from test.answer(self._products, factor, query, 0)
         self._marks.keep(mark, result)
 
     def _send_share(self) -> Steps[None]:

@@ -178,7 +178,7 @@ class EncryptedHost(HostLayer):
         result, mark = (yield from self._test.answer(self._products, factor.T, query, 0)), None
         if self._peer_share is not None:
             relation = Relation(self._peer_share, None, as_ring(factor), negative(self._share.values), 0)
-            mark = yield from self._test.ask(self._products, relation)
+            mark = yield from self._test.ask(self._products, self._test.question(self._products, relation))
         self._marks.keep(mark, result)
 
     @property
@@ -318,7 +318,7 @@ class EncryptedHost(HostLayer):
         that depends on dz."""
         moved, self._moved = self._moved, None
         if moved is not None:
-            yield from self._test.ask(self._products, moved, meanwhile)
+            yield from self._test.ask(self._products, self._test.question(self._products, moved), meanwhile)
         yield from self._form.run(self._products.feature_gradient, peer, rows, meanwhile)
 
     def _feature_gradient(self, gradient: QuantisedGradient, peer: EncryptedOperand) -> FeatureGradient:

@@ -78,6 +78,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -99,7 +100,15 @@ from protocols.schemes.masked.share_products import MaskedShareProducts, PeerSha
 from protocols.schemes.shares.form_test import FormTest
 from protocols.schemes.shares.messages import CollaboratorShare, HostShare
 from protocols.schemes.shares.products import Parts
-from protocols.schemes.shares.relation_test import Mark, Relation, RelationTest, is_drawn, ternary, wrong_share
+from protocols.schemes.shares.relation_test import (
+    Mark,
+    Question,
+    Relation,
+    RelationTest,
+    is_drawn,
+    ternary,
+    wrong_share,
+)
 from protocols.schemes.shares.share_marks import ShareMarks
 from protocols.schemes.shares.test_messages import FormQuery, RelationQuery, SameShareQuery
 
@@ -117,6 +126,14 @@ class _Step:
 
     factor: Integers
     moved: Ring
+
+
+@dataclass(frozen=True, repr=False)
+class _SameQuestion:
+    """A query about two openings of one version, and our part of what is compared."""
+
+    query: SameShareQuery
+    comparison: Comparison
 
 
 class ShareTests:
@@ -230,7 +247,7 @@ class ShareTests:
         oriented = factor.T if self._sender is Sender.COLLABORATOR else factor
         known = negative(self._oriented(self._share.values))
         relation = Relation(self._products.read(self._peer_share(self._last)), None, as_ring(oriented), known, 0)
-        return (yield from self._relation.ask(self._products, relation))
+        return (yield from self._relation.ask(self._products, self._relation.question(self._products, relation)))
 
     def _answer_first(self, factor: Integers) -> Steps[Ring]:
         query = received((yield Receive(RelationQuery)), RelationQuery)
@@ -265,32 +282,43 @@ class ShareTests:
         now = PeerShare(operand, self._oriented(opening))
         is_tested = self._is_first or is_drawn(self._randomness, self._every)
         if is_tested:
-            read = self._products.read(now)
-            if self._spec.rows > 1:
-                yield from self._form.test(self._products.test_form, read, self._spec.rows, meanwhile)
-            yield from self._relate(self._last, self._step, read, meanwhile)
+            yield from self._test(now, meanwhile)
         if is_tested or self._step is not None:  # of one version, all are compared with the one that was tested
             self._last, self._step = now, None
         self._is_first = False
 
-    def _relate(
-        self,
-        last: PeerShare | None,
-        step: _Step | None,
-        now: EncryptedOperand | None,
-        meanwhile: Meanwhile = nothing,
-    ) -> Steps[None]:
+    def _test(self, now: PeerShare, meanwhile: Meanwhile) -> Steps[None]:
+        """First the form. The question about the share is made while the peer answers that."""
+        read = self._products.read(now)
+        question = cache(partial(self._question, self._last, self._step, read))
+        if self._spec.rows > 1:
+            yield from self._form.test(self._products.test_form, read, self._spec.rows, meanwhile=question)
+        yield from self._ask(question(), meanwhile)
+
+    def _relate(self, last: PeerShare | None, step: _Step | None, now: EncryptedOperand | None) -> Steps[None]:
         """Test that this share is the last one, moved by the step, if there was one."""
+        yield from self._ask(self._question(last, step, now), nothing)
+
+    def _question(
+        self, last: PeerShare | None, step: _Step | None, now: EncryptedOperand | None
+    ) -> Question | _SameQuestion:
         before = self._products.read(self._peer_share(last))
         if now is None:
             raise CallOutOfOrder("there is no share of the peer")
         if step is None:
-            yield from self._ask_same(before, now, meanwhile)
-            return
+            return self._same_question(before, now)
         relation = Relation(now, before, as_ring(-step.factor.T), step.moved, len(step.factor))
-        yield from self._relation.ask(self._products, relation, meanwhile)
+        return self._relation.question(self._products, relation)
 
-    def _ask_same(self, before: EncryptedOperand, now: EncryptedOperand, meanwhile: Meanwhile) -> Steps[None]:
+    def _ask(self, question: Question | _SameQuestion, meanwhile: Meanwhile) -> Steps[None]:
+        if isinstance(question, Question):
+            yield from self._relation.ask(self._products, question, meanwhile)
+            return
+        yield Send(question.query)
+        meanwhile()
+        yield from question.comparison.verify(self._wrong(self._sender.other))
+
+    def _same_question(self, before: EncryptedOperand, now: EncryptedOperand) -> _SameQuestion:
         k, n = self._shapes.of_owner(self._sender.other, 1).k, self._shapes.of_owner(self._sender.other, 1).n
         combination = ternary(self._randomness, FIRST_TEST_ROWS, k)
         masks = [self._randomness.ring((FIRST_TEST_ROWS, n), RING_BITS) for _ in range(2)]
@@ -301,9 +329,7 @@ class ShareTests:
             self._products.combine_share(combination, now, masks[1], 0),
             comparison.element,
         )
-        yield Send(query)
-        meanwhile()
-        yield from comparison.verify(self._wrong(self._sender.other))
+        return _SameQuestion(query, comparison)
 
     # As the owner ----------------------------------------------------------------------------------------------------
 

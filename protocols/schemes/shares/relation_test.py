@@ -99,6 +99,21 @@ class Mark:
     mask: Ring
 
 
+@dataclass(frozen=True, repr=False)
+class Question:
+    """A query, and what its tester keeps of it.
+
+    Attributes:
+        query: to be sent.
+        value: c K and all masks, added up.
+        mark: what the new share was combined by.
+    """
+
+    query: RelationQuery
+    value: Ring
+    mark: Mark
+
+
 class RelationTest:
     """Tests the other side's share, and answers its tests of ours.
 
@@ -115,8 +130,8 @@ class RelationTest:
     def __repr__(self) -> str:
         return f"<RelationTest at {self._share!r}>"
 
-    def ask(self, products: ShareProducts, relation: Relation, meanwhile: Meanwhile = nothing) -> Steps[Mark]:
-        """Test the peer's share. Returns what the new one was combined by. Raises `VerificationFailed`."""
+    def question(self, products: ShareProducts, relation: Relation) -> Question:
+        """What to `ask`, once: a query about the peer's share."""
         rows, (width, columns) = relation.rows, relation.known.shape
         combination = ternary(self._randomness, rows_of_test(rows), width)
         value, before = matmul(combination, relation.known), tuple[bytes, ...]()
@@ -126,14 +141,29 @@ class RelationTest:
         mask = self._mask(rows, columns)
         now, value = products.combine_share(combination, relation.now, mask, rows), add(value, mask)
         image = products.encrypt_image(matmul(combination, relation.image), rows)
-        yield Send(RelationQuery(self._share.version, rows, before, now, image))
+        query = RelationQuery(self._share.version, rows, before, now, image)
+        return Question(query, value, Mark(combination, mask))
+
+    def ask(self, products: ShareProducts, question: Question, meanwhile: Meanwhile = nothing) -> Steps[Mark]:
+        """Test the peer's share. Returns what the new one was combined by.
+
+        Args:
+            products: those that the question was made by.
+            question: of `question`.
+            meanwhile: what to compute while the peer answers, to be sent behind the test.
+
+        Raises:
+            VerificationFailed: the shares do not stand in the relation.
+        """
+        rows = question.query.rows
+        yield Send(question.query)
         meanwhile()
         reply = received((yield Receive(RelationReply)), RelationReply)
         self._check(reply, rows)
-        value = add(value, products.decrypt_answer(reply.parts, rows))
+        value = add(question.value, products.decrypt_answer(reply.parts, rows))
         comparison = Comparison(self._sender, self._place(self._sender), value)
         yield from comparison.prove(reply.element, self._wrong(self._sender, rows))
-        return Mark(combination, mask)
+        return question.mark
 
     def answer(self, products: ShareProducts, factor: Integers, query: RelationQuery, rows: int) -> Steps[Ring]:
         """Show that our share is as it should be. Returns c P + m of the new one. Raises `VerificationFailed`.
