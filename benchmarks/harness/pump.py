@@ -18,6 +18,7 @@ from protocols.core.envelope import Envelope, Phase, Place
 from protocols.core.message import Message
 from protocols.core.sender import Sender
 from protocols.core.steps import Answer, Placed, Receive, ReceiveAnywhere, ReceiveMany, Send, Steps
+from protocols.layer.interface import HostLayer
 from protocols.task.live_order import LiveOrder
 from protocols.task.scheme_order import SchemeOrder
 from protocols.task.terms import Pinned
@@ -162,6 +163,13 @@ def pump(left: Steps[Any], right: Steps[Any]) -> Talk:
     assert not ends[0].waiting, "the left side took too few messages"
     assert not ends[1].waiting, "the right side took too few messages"
     return Talk(*results, ends[0].sent, ends[1].sent)
+
+
+def and_rest(host: HostLayer, forward: Steps[Any]) -> Steps[Any]:
+    """A forward pass of the host, and what its gradient will need."""
+    z = yield from forward
+    yield from host.receive_rest()
+    return z
 
 
 def replay(steps: Steps[Any], *answers: Message | Placed) -> Any:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.optim import SGD
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import pump, replay
 from benchmarks.privacy.scores import auc
 from protocols.core.randomness import SeededRandomness
 from protocols.core.steps import Steps
@@ -137,6 +137,10 @@ class Wire:
     def __init__(self, collaborator: CollaboratorLayer) -> None:
         self.collaborator = collaborator
         self.gradient: Array | None = None
+
+    def run(self, steps: Steps[Any]) -> None:
+        """The Host's half of what the collaborator has no part in."""
+        replay(steps)
 
     def start(self, steps: Steps[Any]) -> Wire:
         """The Host's half of a batch's end against ours."""

@@ -225,6 +225,14 @@ class HostLayer(LayerSide):
         """
         raise InvalidInput(f"{type(self).__name__} has no projections under pads")
 
+    def receive_rest(self) -> Steps[None]:
+        """What the collaborator sends behind its part of z for a training batch, and only the gradient needs.
+
+        `backward` and `skip` receive it too, if it has not been. It has most likely come when dz is known, so that
+        whoever has run this first sends what comes of dz without a wait.
+        """
+        yield from ()
+
     @abstractmethod
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         """Send what the collaborator may know of dz [rows, o], and move W by -learning_rate * dz^T a."""

@@ -79,6 +79,8 @@ class HostBatch:
         gradients = gradients_of(self.leaves, self.own_has_run)
         self._check_rates(learning_rates)
         with span("scheme, other"):
+            for key, projection in self._projections.items():
+                self._links[key].run(projection.receive_rest())
             outgoing = self._outgoing(gradients)
             pending = [
                 self._links[key].start(self._projections[key].backward(gradient, learning_rates.get(key, 0.0)))

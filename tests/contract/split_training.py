@@ -19,6 +19,7 @@ from secure_hfl.optimizer import SecureOptimizer
 
 OWN, OTHER = "party0", "party1"
 Features = dict[str, torch.Tensor]
+_REST = np.empty(0, np.float32)
 TrainABatch = Callable[["SplitTraining", Features, torch.Tensor], Any]
 
 
@@ -43,13 +44,20 @@ class Peer:
         """See `HostLayer`: no gradient."""
         return None
 
+    def receive_rest(self) -> NDArray[np.float32]:
+        """See `HostLayer`: nothing."""
+        return _REST
+
     def start(self, gradient: NDArray[np.float32] | None) -> Peer:
         """See `Link`."""
         self.sent.append(gradient)
         step_bottom_model(self._features, gradient, self._optimizer)
         return self
 
-    run = start
+    def run(self, steps: NDArray[np.float32] | None) -> None:
+        """See `Link`."""
+        if steps is not _REST:
+            self.start(steps)
 
     def finish(self) -> None:
         """See `Conversation`."""

@@ -23,10 +23,16 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[Any] = []
+        self.has_rest = False
 
     def backward(self, gradient: NDArray[np.float32], learning_rate: float) -> Any:
         """See `HostLayer`."""
+        assert self.has_rest, "it would wait for what the gradient needs"
         return "backward", gradient.copy(), learning_rate
+
+    def receive_rest(self) -> Any:
+        """See `HostLayer`."""
+        return ("rest",)
 
     def skip(self) -> Any:
         """See `HostLayer`."""
@@ -37,7 +43,11 @@ class Recorder:
         self.calls.append(steps)
         return self
 
-    run = start
+    def run(self, steps: Any) -> None:
+        """See `Link`."""
+        self.has_rest = self.has_rest or steps == ("rest",)
+        if steps != ("rest",):
+            self.calls.append(steps)
 
     def finish(self) -> None:
         """See `Conversation`."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
-from benchmarks.harness.pump import pinned, pump
+from benchmarks.harness.pump import and_rest, pinned, pump
 from protocols.core.errors import InvalidPoint, MessageOutOfOrder, OutOfRange, PeerViolation
 from protocols.core.message import Message
 from protocols.core.randomness import ChaCha20Randomness, OsRandomness
@@ -151,7 +151,7 @@ def _batches(ends: _Ends, is_trained: bool = True) -> _Ends:
         dz = normal(2, _ROWS, _D)
     for back in (lambda host: host.backward(dz, 0.1), lambda host: host.skip()) if is_trained else ():
         _make_masks(ends, TRAIN)
-        ends.do(lambda host: host.forward(_ROWS, True), lambda end: end.forward(features, True))
+        ends.do(lambda host: and_rest(host, host.forward(_ROWS, True)), lambda end: end.forward(features, True))
         ends.do(back, backward_and_settle)
     _make_masks(ends, TEST)
     return ends.do(lambda host: host.forward(_ROWS, False), lambda end: end.forward(features, False))

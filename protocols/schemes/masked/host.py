@@ -118,6 +118,8 @@ class MaskedHost(HostLayer):
         first_share = partial(host_initial_share, self._share, self._masks)
         self._start = LayerStart(backend, self._share, self._life, first_share)
         self._pending: PendingBatch[list[WaitingPiece]] = PendingBatch(spec.feature_key)
+        # Pieces whose alpha' and nu are still to be received, and what these are to be added to.
+        self._owed: list[tuple[list[WaitingPiece], slice, Triple]] = []
         self._ahead: Triple | None = None  # its mu was sent ahead, for the next training batch
 
     def setup(self) -> Steps[None]:
@@ -183,6 +185,7 @@ class MaskedHost(HostLayer):
     def _receive(self, rows: int, training: bool) -> Steps[tuple[Ring, list[WaitingPiece]]]:
         """z + e in the ring, and under a pad if there is a sum; and what waits for the gradient."""
         self._life.begin_batch()
+        yield from self.receive_rest()  # of a batch that was given up
         self._pending.drop()
         pieces = pieces_of(rows, self._spec.rows)
         self.triples.require(*self.needs(training, rows))
@@ -191,21 +194,30 @@ class MaskedHost(HostLayer):
             triples.append((yield from self._open_piece(training)))
         results, waiting = [], list[WaitingPiece]()
         for piece, triple in zip(pieces, triples, strict=True):
+            yield from self.receive_rest()
             message = received((yield from self._tests.receive(MaskedFeatures)), MaskedFeatures)
             results.append(self._products.projection(message, piece.stop - piece.start, triple))
             if training:
-                waiting.append((yield from self._receive_training(piece, triple)))
+                self._owed.append((waiting, piece, triple))
         return np.concatenate(results), waiting
 
     def _conclude(self, ring: Ring, waiting: list[WaitingPiece], training: bool) -> Steps[None]:
         """Check its first piece, if this batch is one to check."""
-        if self._share.checks.count():
-            piece = pieces_of(len(ring), self._spec.rows)[0]
-            yield from self._check(ring[piece], self.triples.take(kind_of(training)))
         if training:
             self._pending.keep(len(ring), waiting)
-        else:
+        if self._share.checks.count():
+            yield from self.receive_rest()
+            piece = pieces_of(len(ring), self._spec.rows)[0]
+            yield from self._check(ring[piece], self.triples.take(kind_of(training)))
+        if not training:
             self._life.end_batch()
+
+    def receive_rest(self) -> Steps[None]:
+        """See the interface: alpha' and nu of a batch's last piece, which z does without."""
+        owed, self._owed = self._owed, []
+        for waiting, piece, triple in owed:
+            message = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
+            waiting.append(WaitingPiece(piece, triple, *self._products.gradient_features(message, triple)))
 
     def _open_piece(self, training: bool) -> Steps[Triple]:
         """The triple of a piece, mu for it being sent, or sent ahead."""
@@ -215,11 +227,6 @@ class MaskedHost(HostLayer):
         triple = self.triples.take(kind_of(training))
         yield Send(self._products.masked_share(triple))
         return triple
-
-    def _receive_training(self, piece: slice, triple: Triple) -> Steps[WaitingPiece]:
-        """alpha' and nu."""
-        message = received((yield Receive(MaskedGradientFeatures)), MaskedGradientFeatures)
-        return WaitingPiece(piece, triple, *self._products.gradient_features(message, triple))
 
     def _check(self, projection: Ring, triple: Triple) -> Steps[None]:
         """z r = a (U^T r) + (a V^T + e) r for a random r, under the masks A and M[0] of one more triple."""
@@ -238,6 +245,7 @@ class MaskedHost(HostLayer):
 
     def backward(self, dz: NDArray[np.float32], learning_rate: float) -> Steps[None]:
         self._pending.check(len(dz))
+        yield from self.receive_rest()
         gradient = QuantisedGradient.of(self._spec, dz, learning_rate, self._parameters, self._share.randomness)
         pieces = self._pending.take()
         # Computed while the collaborator answers a test, if there is one; sent behind all tests.
@@ -262,6 +270,7 @@ class MaskedHost(HostLayer):
 
     def skip(self) -> Steps[None]:
         """See the interface."""
+        yield from self.receive_rest()
         self._pending.drop()
         yield Send(StepSkipped())
         self._life.skip_batch()

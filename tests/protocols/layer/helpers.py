@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.pump import Talk, pump
+from benchmarks.harness.pump import Talk, and_rest, pump
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.message import Array, Message
 from protocols.core.steps import Send, Steps
@@ -106,7 +106,9 @@ class Layer:
 
     def forward(self, a: Floats, training: bool = True) -> Floats:
         """z."""
-        return self._talk(self.host.forward(len(a), training), self.collaborator.forward(a, training)).left
+        return self._talk(
+            and_rest(self.host, self.host.forward(len(a), training)), self.collaborator.forward(a, training)
+        ).left
 
     def backward(self, dz: Floats, learning_rate: float) -> Floats | None:
         """da, and both ends move their shares."""

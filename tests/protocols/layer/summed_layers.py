@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import and_rest, pump
 from protocols.core.steps import Receive, Steps, received
 from protocols.he.parameters import TRIPLES
 from protocols.layer.interface import LayerSpec, layer_randomness
@@ -68,7 +68,7 @@ class Summed:
     def padded(self, features: list[Floats], training: bool = True) -> list[Any]:
         """What the host gets of each collaborator."""
         return [
-            pump(host.forward_padded(len(a), training), other.forward(a, training)).left
+            pump(and_rest(host, host.forward_padded(len(a), training)), other.forward(a, training)).left
             for (host, other), a in zip(self.ends, features, strict=True)
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import and_rest, pump
 from protocols.core.errors import CallOutOfOrder, InvalidInput, MalformedMessage, RoleAlreadyUsed, WrongSession
 from protocols.core.steps import Send
 from protocols.he.interface import RING_BITS
@@ -144,7 +144,7 @@ def test_there_is_no_state_inside_a_batch(scheme: str) -> None:
 
     a, dz = normal(1, 4, 3), normal(2, 4, 2, scale=0.1)
     step_by_step(
-        forward_of(host, host.forward(4, True)),
+        forward_of(host, and_rest(host, host.forward(4, True))),
         forward_of(collaborator, collaborator.forward(a, True)),
         lambda: refused(*started),
     )
@@ -169,7 +169,7 @@ def test_there_is_no_plain_state_inside_a_batch(trainable: bool) -> None:
     host, collaborator = ends("plain", trainable)
     pump(host.setup(), collaborator.setup())
     for closing in (lambda: host.backward(normal(1, 4, 2), 0.1), host.skip):
-        pump(host.forward(4, True), collaborator.forward(normal(0, 4, 3), True))
+        pump(and_rest(host, host.forward(4, True)), collaborator.forward(normal(0, 4, 3), True))
         for end in (host, collaborator):
             with pytest.raises(CallOutOfOrder, match="a batch is under way"):
                 end.state()
@@ -298,7 +298,7 @@ def test_ends_of_two_checkpoints_do_not_go_on_together(scheme: str, who: int, tr
     def resume_and_start() -> None:
         pump(host.resume(states[0]), collaborator.resume(states[1]))
         masked_layers.deal(host.triples, collaborator.triples, TRAIN)  # says nothing of versions
-        pump(host.forward(4, True), collaborator.forward(normal(0, 4, 3), True))
+        pump(and_rest(host, host.forward(4, True)), collaborator.forward(normal(0, 4, 3), True))
 
     with pytest.raises(MalformedMessage, match=r"Share is about version \d of the weights, this is \d"):
         resume_and_start()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import and_rest, pump
 from protocols.he.engines import SEAL, chosen
 from protocols.he.native.kernel import instruction_sets
 from protocols.he.parameters import TRAINING, TRIPLES, UNPACKED
@@ -44,7 +44,7 @@ def trained(scheme: str, engine: str) -> list[Any]:
             pump(host.triples.generate(kind, count), answering(collaborator.triples))
     seen: list[Any] = []
     for number in range(2):
-        z = pump(host.forward(ROWS, True), collaborator.forward(normal(number, ROWS, D), True)).left
+        z = pump(and_rest(host, host.forward(ROWS, True)), collaborator.forward(normal(number, ROWS, D), True)).left
         da = pump(host.backward(normal(9, ROWS, O, scale=0.1), 0.1), backward_and_settle(collaborator)).right
         seen += [z, da]
     seen.append(pump(host.forward(ROWS, False), collaborator.forward(normal(3, ROWS, D), False)).left)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.pump import Talk, pump
+from benchmarks.harness.pump import Talk, and_rest, pump
 from protocols.core.message import Array, Message
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.core.steps import Receive, Send, Steps, received
@@ -155,7 +155,10 @@ class Layer:
         self.deal(*needs)
 
     def forward(self, features: NDArray[np.float32], training: bool = True) -> NDArray[np.float32]:
-        talk = self._pump(self.host.forward(len(features), training), self.collaborator.forward(features, training))
+        talk = self._pump(
+            and_rest(self.host, self.host.forward(len(features), training)),
+            self.collaborator.forward(features, training),
+        )
         z: NDArray[np.float32] = talk.left
         return z
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import and_rest, complete, ends_of_nothing, pump
 from protocols.core.errors import (
     OutOfRange,
     PoolExhausted,
@@ -85,7 +85,7 @@ def test_the_whole_protocol_from_keys_to_triples() -> None:
     reference = ReferenceLayer(left @ right)
     pump(host.triples.generate(*host.needs(True, 4)), answering(collaborator.triples))
     a, dz = values(1, 4, 5), values(2, 4, 3)
-    z = pump(host.forward(4, True), collaborator.forward(a, True)).left
+    z = pump(and_rest(host, host.forward(4, True)), collaborator.forward(a, True)).left
     assert z == pytest.approx(reference.forward(a.astype(np.float64)), abs=Z_ERROR)
     da = pump(host.backward(dz, 0.1), both(collaborator.backward, collaborator.settle)).right
     assert da == pytest.approx(reference.backward(dz.astype(np.float64)), abs=da_error(dz))
@@ -109,7 +109,7 @@ def test_a_repeatable_run_gives_the_very_numbers_of_scheme_bfv() -> None:
         outcomes.append([])
         for number, rows in enumerate((5, 5, 3)):
             forward = collaborator.forward(values(number, rows, 4), True)
-            outcomes[-1].append(pump(host.forward(rows, True), forward).left)
+            outcomes[-1].append(pump(and_rest(host, host.forward(rows, True)), forward).left)
             talk = pump(
                 host.backward(values(number + 9, rows, 3), 0.1), both(collaborator.backward, collaborator.settle)
             )
@@ -153,6 +153,30 @@ def openings(layer: Layer) -> list[int]:
     found = [getattr(message, name) for message in layer.sent for name in names if hasattr(message, name)]
     arrays = [array for each in found for array in (each if isinstance(each, tuple) else (each,))]
     return [int(value) for array in arrays for value in array.reshape(-1)]
+
+
+@pytest.mark.parametrize("what", ["backward", "skip", "forward"])
+def test_z_waits_for_nothing_that_only_the_gradient_needs(what: str) -> None:
+    """The engine receives that behind the top model; without it, whatever comes next does."""
+    layer = Layer(layer_spec(4, 3, 2))
+    layer.deal(TRAIN, 4)
+    layer.deal(TEST)
+    ends = ends_of_nothing()
+
+    def talk(host: Steps[Any], collaborator: Steps[Any]) -> list[Any]:
+        return complete([end.begin(steps) for end, steps in zip(ends, (host, collaborator), strict=True)])
+
+    host, collaborator = layer.host, layer.collaborator
+    talk(host.forward(6, True), collaborator.forward(values(0, 6, 3), True))
+    assert [type(message).__name__ for message in ends[0].waiting] == ["MaskedGradientFeatures"], "of the last piece"
+    if what == "backward":
+        talk(host.backward(values(1, 6, 2), 0.1), both(collaborator.backward, collaborator.settle))
+    elif what == "skip":
+        talk(host.skip(), collaborator.backward())
+    else:
+        talk(host.forward(3, False), collaborator.forward(values(0, 3, 3), False))
+    assert not ends[0].waiting
+    assert not ends[1].waiting
 
 
 def test_no_opening_ever_repeats() -> None:

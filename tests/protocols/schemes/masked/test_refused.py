@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.harness.pump import pump
+from benchmarks.harness.pump import and_rest, pump
 from protocols.core.errors import (
     CallOutOfOrder,
     InvalidInput,
@@ -96,7 +96,10 @@ def test_a_message_that_is_not_of_this_batch_is_refused(
         return steps if from_host else altered(steps, tamper)
 
     def batch() -> None:
-        pump(ours(layer.host.forward(4, True)), theirs(layer.collaborator.forward(values(0, 4, 3), True)))
+        pump(
+            ours(and_rest(layer.host, layer.host.forward(4, True))),
+            theirs(layer.collaborator.forward(values(0, 4, 3), True)),
+        )
         pump(ours(layer.host.backward(values(1, 4, 2), 0.1)), theirs(layer.closing()))
 
     sends = {

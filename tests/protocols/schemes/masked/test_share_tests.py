@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.pump import C, H, pump
+from benchmarks.harness.pump import C, H, and_rest, pump
 from protocols.core.errors import InvalidInput, MessageOutOfOrder, PeerViolation
 from protocols.he.layout import best_layout, layout_with_tiles
 from protocols.he.parameters import TRIPLES
@@ -73,7 +73,10 @@ class Whole:
         if count + more:
             pump(self.host.triples.generate(kind, count + more), answering(self.collaborator.triples))
         features = values(rows, rows, self.spec.width_in)
-        self.talk(self.host.forward(rows, what != "test"), self.collaborator.forward(features, what != "test"))
+        self.talk(
+            and_rest(self.host, self.host.forward(rows, what != "test")),
+            self.collaborator.forward(features, what != "test"),
+        )
         if what == "skip":
             self.talk(self.host.skip(), closing(self.collaborator))
         if what == "step":
@@ -158,7 +161,7 @@ def test_malformed_questions_are_refused(how: str) -> None:
     layer.stock_up(4)
     right = tampering(layer.collaborator.forward(values(0, 4, 3), True), kind, change)
     with pytest.raises((PeerViolation, InvalidInput)):
-        pump(layer.host.forward(4, True), right)
+        pump(and_rest(layer.host, layer.host.forward(4, True)), right)
 
 
 def test_a_question_about_a_step_is_not_waited_for_where_none_was() -> None:
