@@ -32,6 +32,7 @@ import hashlib
 import hmac
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from protocols.core.errors import InvalidPoint, VerificationFailed
 from protocols.core.randomness import OsRandomness
@@ -41,8 +42,8 @@ from protocols.he.engines import is_built, is_switched_off
 from protocols.he.native.elligator import map_to_curve
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
 from protocols.layer.shapes import Ring
-from protocols.psi.curve import Scalar, multiply
-from protocols.psi.encode import SUITE, encode_to_curve, expand_messages
+from protocols.psi.curve import check_point
+from protocols.psi.encode import POINT_BYTES, SUITE, encode_to_curve, expand_messages
 
 _NAME = b"secure-hfl-equality-v1:"
 
@@ -62,18 +63,23 @@ class Comparison:
     def __init__(self, sender: Sender, place: bytes, value: Ring) -> None:
         self._sender = sender
         digest = hashlib.sha256(place).digest()
-        self._scalar = Scalar(OsRandomness())
+        # One point at a time: a kernel for eight takes longer, and errs on points that a peer may look for (curve.py).
+        self._key = X25519PrivateKey.from_private_bytes(OsRandomness().bytes(POINT_BYTES))
         words = np.ascontiguousarray(value, "<u8").tobytes()
-        self.element = multiply(self._scalar, _point(_NAME + SUITE.encode() + digest, words))
+        self.element = self._times(_point(_NAME + SUITE.encode() + digest, words))
 
     def __repr__(self) -> str:
         return f"<Comparison at the {self._sender.role}>"
 
+    def _times(self, point: bytes) -> bytes:
+        return self._key.exchange(X25519PublicKey.from_public_bytes(point))
+
     def _shared(self, peer: bytes) -> bytes:
         try:
-            return multiply(self._scalar, peer)
+            check_point(peer)
         except InvalidPoint as error:
             raise InvalidPoint(f"the peer's element of a comparison: {error}") from None
+        return self._times(peer)
 
     def verify(self, broken: str) -> Steps[None]:
         """Of who has begun: take the peer's proof, and confirm it. `broken`: what it says if the values differ.

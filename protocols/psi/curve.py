@@ -111,6 +111,15 @@ def check_points(points: bytes) -> None:
         raise InvalidPoint(f"point {first} has low order: refused (RFC 7748, section 6.1)")
 
 
+def check_point(point: bytes) -> None:
+    """The same of one point, which is no secret: without arrays."""
+    u = int.from_bytes(point, "little")
+    if u >= _P:
+        raise InvalidPoint("it is not canonical: u must be below 2^255 - 19")
+    if u in LOW_ORDER:
+        raise InvalidPoint("it has low order: refused (RFC 7748, section 6.1)")
+
+
 def digest(pair: bytes, points: bytes) -> bytes:
     """16 bytes for each point: SHA-256 of a tag, the id of the pair and the point, truncated.
 

@@ -14,6 +14,7 @@ from protocols.core.errors import InvalidPoint, VerificationFailed
 from protocols.core.sender import Sender
 from protocols.layer.equality import Comparison
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
+from protocols.psi.curve import LOW_ORDER
 from tests.protocols.layer.helpers import tampering
 
 VALUE = np.array([[3], [1 << 58]], np.uint64)
@@ -21,6 +22,7 @@ OTHER = np.array([[3], [1 << 58 | 1]], np.uint64)
 
 
 H, C = Sender.HOST, Sender.COLLABORATOR
+P = 2**255 - 19
 
 
 def compare(
@@ -74,8 +76,12 @@ def test_what_was_sent_is_no_proof_when_it_comes_back(sent: str) -> None:
         steps.send(reflected)
 
 
-@pytest.mark.parametrize("element", [bytes(32), (1).to_bytes(32, "little"), b"\xff" * 32])
-def test_elements_of_low_order_are_refused_by_both(element: bytes) -> None:
+REFUSED = [*LOW_ORDER, *(u + P for u in LOW_ORDER if u + P < 2**256), P + 9, 2**255 + 9, 2**256 - 1]
+
+
+@pytest.mark.parametrize("u", REFUSED, ids=hex)
+def test_elements_of_low_order_are_refused_by_both(u: int) -> None:
+    element = u.to_bytes(32, "little")
     with pytest.raises(InvalidPoint, match="comparison"):
         next(Comparison(H, b"here", VALUE).prove(element, ""))
     steps = Comparison(C, b"here", VALUE).verify("")
