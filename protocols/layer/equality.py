@@ -42,8 +42,8 @@ from protocols.he.engines import is_built, is_switched_off
 from protocols.he.native.elligator import map_to_curve
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
 from protocols.layer.shapes import Ring
-from protocols.psi.curve import check_point
-from protocols.psi.encode import POINT_BYTES, SUITE, encode_to_curve, expand_messages
+from protocols.psi.curve import Scalar, check_point
+from protocols.psi.encode import SUITE, encode_to_curve, expand_messages
 
 _NAME = b"secure-hfl-equality-v1:"
 
@@ -64,7 +64,7 @@ class Comparison:
         self._sender = sender
         digest = hashlib.sha256(place).digest()
         # One point at a time: a kernel for eight takes longer, and errs on points that a peer may look for (curve.py).
-        self._key = X25519PrivateKey.from_private_bytes(OsRandomness().bytes(POINT_BYTES))
+        self._key = X25519PrivateKey.from_private_bytes(Scalar(OsRandomness()).value)
         words = np.ascontiguousarray(value, "<u8").tobytes()
         self.element = self._times(_point(_NAME + SUITE.encode() + digest, words))
 
