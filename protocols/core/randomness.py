@@ -37,6 +37,14 @@ class Randomness(ABC):
     def bytes(self, count: int) -> bytes:
         """`count` uniform bytes, never returned before."""
 
+    def octets(self, count: int) -> NDArray[np.uint8]:
+        """The same as an array of its own: a source of much need not copy it."""
+        return np.frombuffer(bytearray(self.bytes(count)), np.uint8)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """`count` uniform words of 64 bits, little-endian in the stream, as an array of their own."""
+        return self.octets(8 * count).view("<u8").astype(np.uint64, copy=False)
+
     def seed(self) -> Bytes:
         """A fresh 32-byte seed for `ChaCha20Randomness`."""
         return self.bytes(SEED_BYTES)
@@ -45,12 +53,13 @@ class Randomness(ABC):
         """Uniform elements of Z_{2^bits}, dtype uint64."""
         if not 1 <= bits <= 64:
             raise InvalidInput(f"a ring has 1 to 64 bits, not {bits}")
-        words = np.frombuffer(self.bytes(8 * math.prod(shape)), dtype="<u8").reshape(shape)
-        return words >> np.uint64(64 - bits)
+        words = self.words(math.prod(shape))
+        words >>= np.uint64(64 - bits)
+        return words.reshape(shape)
 
     def permutation(self, count: int) -> NDArray[np.int64]:
         """A uniform permutation of range(count): ranks of 128-bit keys, so ties have a chance of count^2 / 2^129."""
-        low, high = np.frombuffer(self.bytes(16 * count), dtype="<u8").reshape(2, count)
+        low, high = self.words(2 * count).reshape(2, count)
         order = np.argsort(high)
         ordered = high[order]
         if (ordered[1:] == ordered[:-1]).any():  # sorting by both words takes six times as long
@@ -65,8 +74,7 @@ class Randomness(ABC):
         """Standard normal float64 by Box-Muller (tails cut at 8.6 standard deviations by the 53-bit uniforms)."""
         count = math.prod(shape)
         half = (count + 1) // 2
-        words = np.frombuffer(self.bytes(16 * half), dtype="<u8").reshape(2, half)
-        return box_muller(words).reshape(-1)[:count].reshape(shape)
+        return box_muller(self.words(2 * half).reshape(2, half)).reshape(-1)[:count].reshape(shape)
 
 
 def box_muller(words: NDArray[np.uint64]) -> NDArray[np.float64]:
@@ -97,6 +105,11 @@ class ChaCha20Randomness(Randomness):
 
     def bytes(self, count: int) -> bytes:
         return self._stream.update(bytes(count))
+
+    def octets(self, count: int) -> NDArray[np.uint8]:
+        out = np.empty(count, np.uint8)
+        self.fill(out)
+        return out
 
     def fill(self, out: NDArray[np.uint8]) -> None:
         """The next len(out) bytes, into memory that is there: nothing is allocated."""

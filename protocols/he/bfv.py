@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, count, islice
+from itertools import accumulate, chain, count, islice
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,7 @@ from protocols.he.lengths import BfvLengths
 from protocols.he.parameters import PARAMETER_SETS, TRAINING, BfvParameters
 from protocols.he.residues import ternary
 from protocols.he.stock import Stock
+from protocols.wire.varint import Buffer
 
 Ring = NDArray[np.uint64]
 
@@ -137,8 +138,7 @@ class BfvSecret(_Private, SecretSide):
     def __init__(self, engine: BfvEngine, randomness: Randomness, mapper: Mapper) -> None:
         parameters = engine.parameters
         self._engine, self._randomness, self._mapper = engine, randomness, mapper
-        words = np.frombuffer(expand(randomness.seed()).bytes(parameters.degree * WORD_BYTES), "<u8")
-        self._ternary = ternary(words).tobytes()
+        self._ternary = ternary(expand(randomness.seed()).words(parameters.degree)).tobytes()
         self._secret = engine.secret_key(self._ternary)
         header = Header(Kind.PUBLIC_KEY, parameters.identifier).to_bytes()
         (zero,) = self._make_zeros(self._seeds(1))
@@ -206,9 +206,9 @@ class BfvSecret(_Private, SecretSide):
         made = self._engine.zeros(self._secret, seeds.of_c1, self._errors(seeds))
         return [Zero(*each) for each in zip(seeds.of_c1, made, strict=True)]
 
-    def _errors(self, seeds: _Seeds) -> list[bytes]:
+    def _errors(self, seeds: _Seeds) -> list[Buffer]:
         size, stream = self._engine.parameters.degree * WORD_BYTES, expand(seeds.of_errors)
-        return [stream.bytes(size) for _ in seeds.of_c1]
+        return [stream.octets(size).data for _ in seeds.of_c1]
 
 
 class BfvOperand(EncryptedOperand):
@@ -324,9 +324,10 @@ class BfvPublic(_Private, PublicSide):
         """Of the replies of a piece."""
         layout, groups = product.layout, piece.groups
         results = layout.sum_results[groups.start * layout.n_tiles : groups.stop * layout.n_tiles]
+        sizes = [each * FLOODING_BYTES for each in results]
         masks = piece.masks + self._make_masks(_replies(layout, groups) - len(piece.masks), piece.seed)
-        stream = expand(piece.flooding_seed)
-        flooding = [stream.bytes(each * FLOODING_BYTES) for each in results]
+        drawn = expand(piece.flooding_seed).octets(sum(sizes)).data
+        flooding = [drawn[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
         return self._engine.replies(product, groups, masks, flooding)
 
     def portion_bodies(self, portion: Portion, layout: Layout, operand: BfvOperand) -> list[bytes]:
@@ -339,7 +340,7 @@ class BfvPublic(_Private, PublicSide):
         if not count:
             return []
         size, stream = 2 * self._engine.parameters.degree * WORD_BYTES, expand(seed)
-        return [self._engine.mask(self._key, stream.bytes(size)) for _ in range(count)]
+        return [self._engine.mask(self._key, stream.octets(size).data) for _ in range(count)]
 
 
 def _replies(layout: Layout, groups: range) -> int:

@@ -76,7 +76,7 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def zeros(self, secret: Any, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[Any]:
+    def zeros(self, secret: Any, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[Any]:
         """c0 = -(a s + e) of symmetric encryptions of zero.
 
         Args:
@@ -95,7 +95,7 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[bytes]:
         """The bodies of a key's key-switching keys, `switching_parts` of them: see `packing`.
 
         Args:
@@ -117,7 +117,7 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def mask(self, key: Any, words: bytes) -> Any:
+    def mask(self, key: Any, words: Buffer) -> Any:
         """u * key, and e2 for c1: a fresh public-key encryption of zero but for the flooding.
 
         Args:
@@ -126,7 +126,7 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def replies(self, product: Product, groups: range, masks: Sequence[Any], flooding: Sequence[bytes]) -> list[bytes]:
+    def replies(self, product: Product, groups: range, masks: Sequence[Any], flooding: Sequence[Buffer]) -> list[bytes]:
         """The bodies of all replies of some groups of rows: flooded, scaled, packed.
 
         Args:

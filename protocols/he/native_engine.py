@@ -64,14 +64,14 @@ class NativeEngine(BfvEngine):
         own = self._kernel.secret(key)
         return NativeSecret(own if self._operands is self._kernel else self._operands.secret(key), own)
 
-    def zeros(self, secret: NativeSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[KernelZero]:
+    def zeros(self, secret: NativeSecret, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[KernelZero]:
         made = zip(seeds, map(self._kernel.error, errors), strict=True)
         return [self._operands.zero(secret.of_operands, seed, error) for seed, error in made]
 
     def operand_part(self, head: bytes, zero: KernelZero, message: Ring) -> bytes:
         return self._operands.body(zero, message if len(message) else None, head)
 
-    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[bytes]:
         if self._switching is None:
             return []
         key = np.frombuffer(ternary, np.int8)
@@ -91,12 +91,12 @@ class NativeEngine(BfvEngine):
     def load(self, bodies: Sequence[Buffer], mapper: Mapper = map) -> KernelOperand:
         return self._operands.load([_cut(body) for body in bodies], mapper=mapper)
 
-    def mask(self, key: KernelOperand, words: bytes) -> KernelMask:
+    def mask(self, key: KernelOperand, words: Buffer) -> KernelMask:
         cut = self.parameters.degree * WORD_BYTES
         return self._kernel.mask(self._kernel.ternary(words[:cut]), key, self._kernel.error(words[cut:]))
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[KernelMask], flooding: Sequence[bytes]
+        self, product: Product, groups: range, masks: Sequence[KernelMask], flooding: Sequence[Buffer]
     ) -> list[bytes]:
         whole = product.layout, product.factor, product.operand, product.addend
         return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)

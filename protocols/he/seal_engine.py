@@ -93,7 +93,7 @@ class SealEngine(BfvEngine):
         ring = as_ring(np.frombuffer(ternary, np.int8))
         return SealSecret(self._context.plaintext(ring), self._context.plaintext(ring, DECRYPTION_PRIMES))
 
-    def zeros(self, secret: SealSecret, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[Residues]:
+    def zeros(self, secret: SealSecret, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[Residues]:
         uniform = [wire.uniform(seed, self.parameters) for seed in seeds]
         found = []
         for product, words in zip(self._times(uniform, secret.whole, ntt=True), errors, strict=True):
@@ -109,7 +109,7 @@ class SealEngine(BfvEngine):
     def load(self, bodies: Sequence[Buffer], mapper: Mapper = map) -> list[Any]:
         return list(mapper(self._load, bodies))
 
-    def mask(self, key: list[Any], words: bytes) -> SealMask:
+    def mask(self, key: list[Any], words: Buffer) -> SealMask:
         cut = self.parameters.degree * WORD_BYTES
         factor = self._context.plaintext(as_ring(ternary(np.frombuffer(words[:cut], "<u8"))))
         product = seal.Ciphertext(self._context.context)
@@ -119,7 +119,7 @@ class SealEngine(BfvEngine):
         kept = len(self.parameters.data_primes)
         return SealMask(self._coefficients(product)[:, :kept], self._error(words[cut:])[:kept])
 
-    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[bytes]) -> list[bytes]:
+    def switching_keys(self, ternary: bytes, seeds: Sequence[bytes], errors: Sequence[Buffer]) -> list[bytes]:
         parameters, context, primes = self.parameters, self._switching, self.parameters.primes
         key = np.frombuffer(ternary, np.int8)
         uniform = [wire.uniform(seed, parameters, primes) for seed in seeds]
@@ -138,7 +138,7 @@ class SealEngine(BfvEngine):
         return [self._load(body, self._switching) for body in bodies]
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[bytes]
+        self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[Buffer]
     ) -> list[bytes]:
         layout = product.layout
         first = groups.start * layout.n_tiles // layout.packed
@@ -316,17 +316,17 @@ class SealEngine(BfvEngine):
         kept = drop_bits(scale_down(c0, self.parameters), self.parameters)
         return wire.pack_reply(kept, scale_down(c1, self.parameters), self.parameters)
 
-    def _flooding(self, words: bytes) -> Residues:
+    def _flooding(self, words: Buffer) -> Residues:
         return flooding_noise(np.frombuffer(words, "<u8").reshape(2, 3, -1), self.parameters)
 
-    def _error(self, words: bytes) -> Residues:
+    def _error(self, words: Buffer) -> Residues:
         return residues_of(small_error(np.frombuffer(words, "<u8")), self.parameters.operand_primes)
 
 
 class _Sums:
     """The sums of a product, one after the other: in transform form, and flooding with the addend at the results."""
 
-    def __init__(self, engine: SealEngine, product: Product, flooding: Sequence[bytes]) -> None:
+    def __init__(self, engine: SealEngine, product: Product, flooding: Sequence[Buffer]) -> None:
         self._engine, self._product, self._flooding = engine, product, iter(flooding)
         self.layout, self.switching = product.layout, product.switching
         self._group = -1

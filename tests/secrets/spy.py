@@ -156,7 +156,7 @@ def install() -> None:
 def _spy_on_randomness() -> None:
     def note(what: str) -> Callable[..., None]:
         def look(result: bytes, *args: Any) -> None:
-            SPY.note(f"{what} for {_caller(sys._getframe(2))}", "bytes", result[:64])
+            SPY.note(f"{what} for {_caller(sys._getframe(2))}", "bytes", bytes(result[:64]))
 
         return look
 
@@ -171,6 +171,7 @@ def _spy_on_randomness() -> None:
 
     _after(randomness.OsRandomness, "bytes", note("bytes of the system"))
     _after(randomness.ChaCha20Randomness, "bytes", note("bytes of a stream"))
+    _after(randomness.ChaCha20Randomness, "octets", note("bytes of a stream"))
     _after(randomness.ChaCha20Randomness, "__init__", note_seed)
     _after(randomness.Randomness, "ring", note_ring)
     _after(randomness.Randomness, "permutation", note_order)

@@ -116,15 +116,15 @@ class Core:
 
     # ---- from randomness
 
-    def ternary(self, words: bytes) -> Small:
+    def ternary(self, words: Buffer) -> Small:
         """N coefficients uniform in {-1, 0, 1}, from N words: each modulo 3."""
         return self._from_words(words, self._lib.kernel_ternary)
 
-    def error(self, words: bytes) -> Small:
+    def error(self, words: Buffer) -> Small:
         """One RLWE error from N words: the ones of bits 0 to 20 less those of bits 32 to 52."""
         return self._from_words(words, self._lib.kernel_error)
 
-    def _from_words(self, words: bytes, convert: Any) -> Small:
+    def _from_words(self, words: Buffer, convert: Any) -> Small:
         out = np.empty(DEGREE, np.int8)
         pointer = self._ffi.from_buffer("int8_t[]", out, require_writable=True)
         self._check(convert(self._bytes(words), len(words), pointer), "uniform words")

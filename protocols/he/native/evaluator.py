@@ -83,7 +83,7 @@ class EvaluatorHalf(Core):
         operand: KernelOperand,
         addend: Words,
         masks: Sequence[KernelMask],
-        flooding: Sequence[bytes],
+        flooding: Sequence[Buffer],
         first_group: int = 0,
         end_group: int | None = None,
         keys: KernelOperand | None = None,
