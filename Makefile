@@ -6,7 +6,7 @@
 # make check        lint, types, generated code
 # make native       compile protocols/he/native in place (installing does it too; without a compiler SEAL is used)
 # make sanitize     the kernel's tests under address and undefined-behaviour sanitizers, warnings as errors
-# make sanitize-quick   the C alone under them: its instruction sets beside each other; half a minute of one core
+# make sanitize-quick   the C alone under them and one for threads: its instruction sets beside each other; a minute of a core
 # make constant-time    what was compiled, in valgrind, with its secrets marked: nothing may branch on them
 # make emulated-arm     its NEON set beside portable C, in an emulator (aarch64-linux-gnu-gcc, qemu-aarch64)
 # make docs    the documentation, into site/
@@ -77,6 +77,8 @@ sanitize-quick:
 	$(CC) -Og -g1 -ffp-contract=off $(WARNINGS) -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-o build/compare_sets_sanitized $(KERNEL_TESTS)/compare_sets.c $(KERNEL)
 	build/compare_sets_sanitized quick
+	$(CC) -Og -g1 -ffp-contract=off $(WARNINGS) -fsanitize=thread -o build/compare_sets_threads $(KERNEL_TESTS)/compare_sets.c $(KERNEL)
+	build/compare_sets_threads packed
 
 # With the flags of hatch_build.py. valgrind knows no AVX-512. The first run shows that it finds a branch that is there.
 constant-time:

@@ -103,10 +103,42 @@ def _threads(workers: int) -> ThreadPoolExecutor:
 def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:
     """A mapper over threads, for functions that spend their time in libraries that release the interpreter's lock.
 
-    One item stays in this thread: to hand it over and back takes longer than a small product's parts do.
+    This thread takes pieces as well: whatever nobody has begun. So it never waits for a thread that comes late, and one
+    piece is not handed over at all, which would take longer than a small product's parts do.
     """
     pieces = list(items)
-    return map(function, pieces) if len(pieces) < 2 else _threads(usable_cores()).map(function, pieces)
+    helpers = min(len(pieces), usable_cores()) - 1
+    if helpers < 1:
+        return map(function, pieces)
+    left: deque[tuple[int, Item]] = deque(enumerate(pieces))
+    found: list[Any] = [None] * len(pieces)
+    work = partial(_take, function, left, found)
+    asked = [_threads(usable_cores()).submit(work) for _ in range(helpers)]
+    work()
+    for each in asked:
+        if not each.cancel():
+            each.result()
+    return (_result(each) for each in found)
+
+
+def _take(function: Callable[[Item], Result], left: deque[tuple[int, Item]], found: list[Any]) -> None:
+    """Does pieces until none is left. An error is kept in its place, for whoever takes the results in order."""
+    while left:
+        try:
+            number, piece = left.popleft()
+        except IndexError:  # another thread was faster
+            return
+        try:
+            found[number] = function(piece), None
+        except BaseException as error:
+            found[number] = None, error
+
+
+def _result(found: tuple[Any, BaseException | None]) -> Any:
+    result, error = found
+    if error is not None:
+        raise error
+    return result
 
 
 def thread_beside(work: Callable[[], Result], /) -> Callable[[], Result]:

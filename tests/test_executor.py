@@ -18,7 +18,7 @@ from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidPoint
 from protocols.core.mapper import Beside, at_once
 from protocols.psi import hash_ids
-from secure_hfl.executor import LocalExecutor, thread_beside, thread_map, when_asked
+from secure_hfl.executor import LocalExecutor, _threads, thread_beside, thread_map, usable_cores, when_asked
 
 ROOT = Path(__file__).parent.parent
 
@@ -197,6 +197,25 @@ def test_workers_end_with_their_party(tmp_path: Path) -> None:
         """,
     )
     assert printed.split()[-1] == "-49"
+
+
+def test_pieces_for_threads_keep_their_order_and_an_error_its_place() -> None:
+    assert list(thread_map(square, range(50))) == [number * number for number in range(50)]
+    results = thread_map(refuse, range(5))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InvalidPoint, match="point 3 is bad"):
+        next(results)
+
+
+def test_who_maps_over_threads_waits_for_none_that_comes_late() -> None:
+    """All threads of the pool are busy until the pieces are done."""
+    done = threading.Event()
+    busy = [_threads(usable_cores()).submit(done.wait, 10) for _ in range(usable_cores())]
+    try:
+        assert set(thread_map(lambda _: threading.get_ident(), range(5))) == {threading.get_ident()}
+    finally:
+        done.set()
+    assert all(each.result() for each in busy)
 
 
 @pytest.mark.parametrize("begin", [at_once, thread_beside, when_asked])

@@ -299,7 +299,11 @@ class BfvPublic(_Private, PublicSide):
         return layout_with_tiles(shape, self._engine.parameters, loaded.k_tile, loaded.n_tile)
 
     def _made_here(self, product: Product) -> Iterable[list[bytes]]:
-        return self._mapper(partial(self.bodies, product), self._pieces(product.layout, self._stock))
+        """Threads share a product's pieces, or the work of the only one."""
+        pieces = list(self._pieces(product.layout, self._stock))
+        if len(pieces) == 1:
+            return [self.bodies(product, pieces[0], self._mapper)]
+        return self._mapper(partial(self.bodies, product), pieces)
 
     def _made_elsewhere(self, product: Product, operand: BfvOperand) -> Iterable[list[bytes]] | None:
         """None if it is not worth it."""
@@ -320,7 +324,7 @@ class BfvPublic(_Private, PublicSide):
             masks = stock.take_up_to(_replies(layout, groups))
             yield Piece(groups, masks, self._randomness.seed(), self._randomness.seed())
 
-    def bodies(self, product: Product, piece: Piece) -> list[bytes]:
+    def bodies(self, product: Product, piece: Piece, mapper: Mapper = map) -> list[bytes]:
         """Of the replies of a piece."""
         layout, groups = product.layout, piece.groups
         results = layout.sum_results[groups.start * layout.n_tiles : groups.stop * layout.n_tiles]
@@ -328,7 +332,7 @@ class BfvPublic(_Private, PublicSide):
         masks = piece.masks + self._make_masks(_replies(layout, groups) - len(piece.masks), piece.seed)
         drawn = expand(piece.flooding_seed).octets(sum(sizes)).data
         flooding = [drawn[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
-        return self._engine.replies(product, groups, masks, flooding)
+        return self._engine.replies(product, groups, masks, flooding, mapper)
 
     def portion_bodies(self, portion: Portion, layout: Layout, operand: BfvOperand) -> list[bytes]:
         """Of the replies of a portion of a product; `layout` of the whole one."""

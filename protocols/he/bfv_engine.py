@@ -126,7 +126,14 @@ class BfvEngine(ABC):
         """
 
     @abstractmethod
-    def replies(self, product: Product, groups: range, masks: Sequence[Any], flooding: Sequence[Buffer]) -> list[bytes]:
+    def replies(
+        self,
+        product: Product,
+        groups: range,
+        masks: Sequence[Any],
+        flooding: Sequence[Buffer],
+        mapper: Mapper = map,
+    ) -> list[bytes]:
         """The bodies of all replies of some groups of rows: flooded, scaled, packed.
 
         Args:
@@ -134,6 +141,7 @@ class BfvEngine(ABC):
             groups: consecutive groups of rows; the first reply begins with the first one.
             masks: one for each reply, used up.
             flooding: uniform words for each sum.
+            mapper: for threads that make them together.
         """
 
     @abstractmethod

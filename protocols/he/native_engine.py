@@ -96,10 +96,15 @@ class NativeEngine(BfvEngine):
         return self._kernel.mask(self._kernel.ternary(words[:cut]), key, self._kernel.error(words[cut:]))
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[KernelMask], flooding: Sequence[Buffer]
+        self,
+        product: Product,
+        groups: range,
+        masks: Sequence[KernelMask],
+        flooding: Sequence[Buffer],
+        mapper: Mapper = map,
     ) -> list[bytes]:
         whole = product.layout, product.factor, product.operand, product.addend
-        return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching)
+        return self._kernel.multiply_add(*whole, masks, flooding, groups.start, groups.stop, product.switching, mapper)
 
     def decrypt(self, secret: NativeSecret, bodies: Sequence[Buffer], layout: Layout, mapper: Mapper = map) -> Ring:
         return self._kernel.decrypt(secret.of_replies, layout, bodies, mapper)

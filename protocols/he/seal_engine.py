@@ -138,8 +138,14 @@ class SealEngine(BfvEngine):
         return [self._load(body, self._switching) for body in bodies]
 
     def replies(
-        self, product: Product, groups: range, masks: Sequence[SealMask], flooding: Sequence[Buffer]
+        self,
+        product: Product,
+        groups: range,
+        masks: Sequence[SealMask],
+        flooding: Sequence[Buffer],
+        mapper: Mapper = map,
     ) -> list[bytes]:
+        del mapper  # SEAL's functions keep the interpreter's lock
         layout = product.layout
         first = groups.start * layout.n_tiles // layout.packed
         source = _Sums(self, product, flooding)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from protocols.core.errors import InvalidCiphertext, InvalidInput
+from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.core.randomness import expand
 from protocols.he.layout import Layout
@@ -23,6 +27,8 @@ OF_PEER = {
     5: "a polynomial is transparent: it is zero",
 }
 SHORT_STREAM = 6
+LEFT = 9
+WORD_BYTES = 8
 
 _PIECE = 4
 
@@ -30,6 +36,19 @@ _PIECE = 4
 def pieces(count: int) -> list[range]:
     """Parts of a peer's message that are worth a thread: a few times 60 microseconds."""
     return [range(first, min(first + _PIECE, count)) for first in range(0, count, _PIECE)]
+
+
+@dataclass(frozen=True, repr=False)
+class Work:
+    """A call into C that several threads can make together.
+
+    Args:
+        what: it makes, for errors.
+        call: its status, given a `kernel_share *`.
+    """
+
+    what: str
+    call: Callable[[Any], int]
 
 
 class Core:
@@ -113,6 +132,20 @@ class Core:
             if status != SHORT_STREAM:
                 return status
             stream, size = expand(seed), size + self._stream_bytes // 8
+
+    def _together(self, works: Sequence[Work], mapper: Mapper, callers: int) -> None:
+        """Does some works one after the other, in up to so many threads as `mapper` finds for them."""
+        progress = self._new_words(np.zeros(self._lib.KERNEL_PROGRESS_WORDS, np.uint64))
+
+        def take_part(number: int) -> None:
+            share = self._ffi.new("kernel_share *", (number, callers, 0, progress))
+            for work in works:
+                status = work.call(share)
+                if status == LEFT:
+                    return
+                self._check(status, work.what)
+
+        deque(mapper(take_part, range(callers)), maxlen=0)
 
     # ---- from randomness
 

@@ -46,11 +46,22 @@ int kernel_mask(const kernel_context *context, const int8_t *ternary, const u64 
 }
 
 int kernel_products(const kernel_context *context, const kernel_layout *layout, u32 first_group, u32 end_group,
-                    const int64_t *factor, const u64 *operand, u64 *const *masks, u64 *workspace, u64 workspace_words) {
+                    const int64_t *factor, const u64 *operand, u64 *const *masks, kernel_share *share, u64 *workspace,
+                    u64 workspace_words) {
     u64 needed = kernel_products_workspace_words(context, layout, first_group, end_group);
-    if (!needed || workspace_words < needed) return KERNEL_BAD_ARGUMENT;
-    context->set->products(context, layout, first_group, end_group, factor, operand, masks, workspace);
-    return KERNEL_OK;
+    if (!needed || !share_is_valid(share) || workspace_words / needed < callers_in(share)) return KERNEL_BAD_ARGUMENT;
+    u32 callers = callers_in(share), count = end_group - first_group;
+    /* Where transforms are pruned, groups share the passage through the operand; else each goes through it on its own. */
+    u32 pieces = callers == 1 ? 1 : !is_pruned(layout) || count < callers ? count : callers;
+    workspace += needed * number_in(share);
+    team all;
+    join_team(&all, share);
+    for (u32 item; take(&all, pieces * context->count, &item);) {
+        u32 piece = item % pieces, from = (u32)((u64)count * piece / pieces), to = (u32)((u64)count * (piece + 1) / pieces);
+        context->set->products(context, layout, item / pieces, first_group + from, first_group + to, factor, operand,
+                               masks + (u64)from * n_tiles(layout), workspace);
+    }
+    return end_of_work(&all);
 }
 
 void add_error(const modulus *m, const int8_t *error, u64 *row) {
@@ -89,14 +100,12 @@ static void drop_low_bits(u64 *low, u64 *high, u32 count, u32 width, u32 drop) {
     }
 }
 
-void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32 count, u8 *body, u64 *halves) {
-    u32 width = c->scale_bits, drop = c->drop_bits;
-    u64 *low = halves, *high = low + N;
-    c->set->scale(c, results, N, low, high, count);
-    drop_low_bits(low, high, count, width, drop);
-    pack_wide(low, high, count, width - drop, body);
-    c->set->scale(c, c1, N, low, high, N);
-    pack_wide(low, high, N, width, body + packed_bytes(count, width - drop));
+void write_values(const kernel_context *c, const u64 *residues, u32 count, u32 number, u32 drop, u8 *body, u64 *halves) {
+    u32 first = WRITTEN * number, n = count - first < WRITTEN ? count - first : WRITTEN, width = c->scale_bits;
+    u64 *low = halves + first, *high = low + N;
+    c->set->scale(c, residues + first, N, low, high, n);
+    if (drop) drop_low_bits(low, high, n, width, drop);
+    pack_wide(low, high, n, width - drop, body + packed_bytes(first, width - drop));
 }
 
 int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32 part, u64 *sum, const int8_t *error,
@@ -107,7 +116,7 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32
         workspace_words < kernel_workspace_words(context) || body_bytes != kernel_reply_bytes(context, layout, part) ||
         flooding_words != 6ull * at.rows * at.columns)
         return KERNEL_BAD_ARGUMENT;
-    u32 primes = context->count;
+    u32 primes = context->count, count = at.rows * at.columns;
     u64 *c1 = sum + (u64)primes * N, *results = workspace + 2 * N;
     for (u32 l = 0; l < primes; l++) {
         const modulus *m = &context->moduli[l];
@@ -116,6 +125,8 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, u32
         add_error(m, error, c1 + (u64)l * N);
     }
     gather(context, layout, &at, sum, 0, flooding, addend, results);
-    write_reply(context, results, c1, at.rows * at.columns, body, workspace);
+    u8 *rest = body + packed_bytes(count, context->scale_bits - context->drop_bits);
+    for (u32 i = 0; i < written_pieces(count); i++) write_values(context, results, count, i, context->drop_bits, body, workspace);
+    for (u32 i = 0; i < written_pieces(N); i++) write_values(context, c1, N, i, 0, rest, workspace);
     return KERNEL_OK;
 }

@@ -14,22 +14,30 @@ from protocols.core.errors import InvalidInput
 from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.he.layout import Layout
-from protocols.he.native.core import DEGREE, Core, pieces
+from protocols.he.native.core import DEGREE, WORD_BYTES, Core, Work, pieces
 from protocols.he.native.objects import KernelMask, KernelOperand, Memory, Small, Words
 from protocols.he.parameters import automorphisms
 from protocols.wire.varint import Buffer
 
+CALLERS = 2
+"""Threads that make one product together. Some of its steps have four items of one size, so that three gain little."""
+
 
 @dataclass(frozen=True, repr=False)
 class _Reply:
-    """What one reply is made from: the layout's numbers, its own, its sums, flooding for all their results, and the
-    whole addend."""
+    """What one reply is made from: the layout's numbers, its own, its sums, its mask, flooding for all their results,
+    the whole addend; and where: room for its body, and to work in, which replies of one call share."""
 
     numbers: Any
     index: int
     sums: Sequence[Memory]
+    mask: Memory
+    error: Small
     flooding: bytes
     addend: Words
+    body: Memory
+    size: int
+    workspace: Memory
 
 
 class EvaluatorHalf(Core):
@@ -87,6 +95,7 @@ class EvaluatorHalf(Core):
         first_group: int = 0,
         end_group: int | None = None,
         keys: KernelOperand | None = None,
+        mapper: Mapper = map,
     ) -> list[bytes]:
         """The bodies of the replies of some row groups, all by default: X M + R under encryption.
 
@@ -96,32 +105,31 @@ class EvaluatorHalf(Core):
             flooding: uniform bytes for each sum, 48 for each of its results.
             first_group, end_group: so that threads can share the groups. With the first one, a reply begins.
             keys: the owner's key-switching keys, loaded by `switching`, where sums are packed.
+            mapper: for threads that make each packed reply together; no thread waits for one that comes late.
         """
         end = layout.groups if end_group is None else end_group
-        maker = self._of_operands
-        if operand.kernel is not maker or operand.parts != layout.operand_parts:
-            raise InvalidInput("the operand is not of this kernel and layout")
         first, count = first_group * layout.n_tiles, (end - first_group) * layout.n_tiles
-        replies = -(-count // layout.packed)
-        if not (len(flooding) == count and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
-            raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each sum")
+        self._check_product(layout, operand, masks, flooding, count)
         self._check_packing(layout, range(first, first + count), keys)
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
-        taken = [mask.take() for mask in masks]
+        maker, taken, numbers = self._of_operands, [mask.take() for mask in masks], self._layout(layout)
         sums = taken if layout.packed == 1 else [self._pool.take(maker._mask_words) for _ in range(count)]
-        numbers = self._layout(layout)
-        maker._add_products(numbers, np.ascontiguousarray(factor), operand, sums, range(first_group, end))
-        out, addend = [], np.ascontiguousarray(addend)
+        callers = CALLERS if mapper is not map and layout.packed > 1 else 1
+        room = self._pool.take(self._reply_words(numbers, layout.packed, callers))
+        more = self._pool.take(callers * maker._products_words(numbers, first_group, end))
+        works = [maker._products(numbers, np.ascontiguousarray(factor), operand, sums, range(first_group, end), more)]
+        replies, addend = [], np.ascontiguousarray(addend)
         for index, mask in enumerate(masks):
-            own = slice(index * layout.packed, (index + 1) * layout.packed)
-            reply = _Reply(numbers, first // layout.packed + index, sums[own], b"".join(flooding[own]), addend)
-            out.append(
-                self._reply(reply, mask.error)
-                if keys is None or layout.packed == 1
-                else self._packed_reply(reply, taken[index], mask.error, keys)
-            )
-        for memory in sums if layout.packed == 1 else [*sums, *taken]:
+            number, own = first // layout.packed + index, slice(index * layout.packed, (index + 1) * layout.packed)
+            size, noise = self._reply_bytes(numbers, number), b"".join(flooding[own])
+            body = self._pool.take(-(-size // WORD_BYTES))
+            reply = _Reply(numbers, number, sums[own], taken[index], mask.error, noise, addend, body, size, room)
+            replies.append(reply)
+            works.append(self._reply(reply, keys))
+        self._together(works, mapper, callers)
+        out = [reply.body.octets[: reply.size].tobytes() for reply in replies]
+        for memory in (room, more, *(reply.body for reply in replies), *taken, *(sums if layout.packed > 1 else ())):
             self._pool.give(memory)
         return out
 
@@ -129,6 +137,21 @@ class EvaluatorHalf(Core):
     def _of_operands(self) -> EvaluatorHalf:
         """What loads operands and the public key. The first rows of a key are those of this kernel."""
         return self.switching if self.raised and isinstance(self.switching, EvaluatorHalf) else self
+
+    def _check_product(
+        self,
+        layout: Layout,
+        operand: KernelOperand,
+        masks: Sequence[KernelMask],
+        flooding: Sequence[Buffer],
+        sums: int,
+    ) -> None:
+        """That they are of so many sums and of this kernel."""
+        if operand.kernel is not self._of_operands or operand.parts != layout.operand_parts:
+            raise InvalidInput("the operand is not of this kernel and layout")
+        replies = -(-sums // layout.packed)
+        if not (len(flooding) == sums and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
+            raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each sum")
 
     def _check_packing(self, layout: Layout, sums: range, keys: KernelOperand | None) -> None:
         """That these are all sums of some replies, and that there are as many keys as C will read."""
@@ -145,60 +168,47 @@ class EvaluatorHalf(Core):
         if sums.start % layout.packed or (sums.stop % layout.packed and sums.stop != layout.sums):
             raise InvalidInput("a piece of a product begins and ends with a whole reply")
 
-    def _add_products(
-        self, numbers: Any, factor: NDArray[np.int64], operand: KernelOperand, sums: list[Memory], groups: range
-    ) -> None:
+    def _products_words(self, numbers: Any, first: int, end: int) -> int:
+        """Of one caller's workspace."""
+        return int(self._lib.kernel_products_workspace_words(self._context, numbers, first, end))
+
+    def _reply_words(self, numbers: Any, packed: int, callers: int) -> int:
+        """Of a reply's workspace."""
+        if packed == 1:
+            return self._workspace_words
+        return int(self._lib.kernel_packed_workspace_words(self._context, numbers, self.raised, callers))
+
+    def _products(
+        self,
+        numbers: Any,
+        factor: NDArray[np.int64],
+        operand: KernelOperand,
+        sums: Sequence[Memory],
+        groups: range,
+        workspace: Memory,
+    ) -> Work:
         """Adds the products of some groups to their masks, or makes them the sums that will be packed."""
-        these = groups.start, groups.stop
-        workspace = self._pool.take(int(self._lib.kernel_products_workspace_words(self._context, numbers, *these)))
-        status = self._lib.kernel_products(
-            self._context, numbers, *these, self._ffi.from_buffer("int64_t[]", factor), operand.memory.pointer,
-            self._pointers(sums), workspace.pointer, workspace.size,
-        )  # fmt: skip
-        self._check(status, "a product")
-        self._pool.give(workspace)
+        inputs = self._ffi.from_buffer("int64_t[]", factor), operand.memory.pointer, self._pointers(sums)
+        at, room = (numbers, groups.start, groups.stop), (workspace.pointer, workspace.size)
+        return Work("a product", lambda share: self._lib.kernel_products(self._context, *at, *inputs, share, *room))
 
     def _pointers(self, sums: Sequence[Memory]) -> Any:
         return self._ffi.new("uint64_t *[]", [memory.pointer for memory in sums])
 
-    def _reply(self, reply: _Reply, error: Small) -> bytes:
-        """The body of one reply, from its sum."""
-        return self._written(
-            reply,
-            self._workspace_words,
-            lambda body, workspace: self._lib.kernel_reply(
-                self._context, reply.numbers, reply.index, reply.sums[0].pointer, self._small("an error", error),
-                *self._flooding(reply), self._words(reply.addend), *body, *workspace,
-            ),
-        )  # fmt: skip
-
-    def _packed_reply(self, reply: _Reply, mask: Memory, error: Small, keys: KernelOperand) -> bytes:
-        """The body of one reply, from its sums and its mask."""
-        if self.switching is None:
-            raise InvalidInput("this kernel packs no sums")
-        switching = self.switching._context
-        needed = int(self._lib.kernel_packed_workspace_words(self._context, reply.numbers, self.raised))
-        return self._written(
-            reply,
-            needed,
-            lambda body, workspace: self._lib.kernel_packed_reply(
-                self._context, switching, self.raised, keys.memory.pointer, keys.parts, reply.numbers, reply.index,
-                self._pointers(reply.sums), mask.pointer, self._small("an error", error), *self._flooding(reply),
-                self._words(reply.addend), *body, *workspace,
-            ),
-        )  # fmt: skip
-
-    def _flooding(self, reply: _Reply) -> tuple[Any, int]:
-        if len(reply.flooding) % 8:
+    def _reply(self, reply: _Reply, keys: KernelOperand | None) -> Work:
+        """Writes one reply's body, from its sums and its mask, or from its only sum, which has it."""
+        if len(reply.flooding) % WORD_BYTES:
             raise InvalidInput("flooding is made of words")
-        return self._ffi.from_buffer("uint64_t[]", reply.flooding), len(reply.flooding) // 8
-
-    def _written(self, reply: _Reply, workspace_words: int, call: Any) -> bytes:
-        """What a call writes as a reply's body."""
-        size = self._reply_bytes(reply.numbers, reply.index)
-        workspace, body = self._pool.take(workspace_words), self._pool.take(-(-size // 8))
-        self._check(call((body.octet_pointer, size), (workspace.pointer, workspace.size)), "a reply")
-        out = body.octets[:size].tobytes()
-        self._pool.give(workspace)
-        self._pool.give(body)
-        return out
+        flooding = self._ffi.from_buffer("uint64_t[]", reply.flooding), len(reply.flooding) // WORD_BYTES
+        inputs = self._small("an error", reply.error), *flooding, self._words(reply.addend)
+        at, body = (reply.numbers, reply.index), (reply.body.octet_pointer, reply.size)
+        room = reply.workspace.pointer, reply.workspace.size
+        if keys is None or self.switching is None:
+            total = reply.sums[0].pointer
+            return Work("a reply", lambda _: self._lib.kernel_reply(self._context, *at, total, *inputs, *body, *room))
+        switching = self.switching._context, self.raised, keys.memory.pointer, keys.parts
+        given = *at, self._pointers(reply.sums), reply.mask.pointer, *inputs, *body
+        return Work(
+            "a reply",
+            lambda share: self._lib.kernel_packed_reply(self._context, *switching, *given, share, *room),
+        )

@@ -31,6 +31,7 @@ __extension__ typedef unsigned __int128 u128; /* not in ISO C, but in every comp
 #define LEVELS 3     /* of pairs: s = 16, 8 and 4 coefficients apart */
 #define SPACING(level) (16u >> (level)) /* s */
 #define MAX_PACKED (JOINED << LEVELS)
+#define MAX_CALLERS 16
 #define RESULT_PRIMES 3 /* most primes that hold c1 s, at most 2^(W - 1) N in size */
 
 #define INLINE static inline __attribute__((always_inline))
@@ -99,9 +100,11 @@ typedef struct {
     u32 key_parts, first_key; /* parts of `keys`, and the first one that is used */
     const int8_t *error;
     u64 divisors[KERNEL_MAX_PRIMES]; /* 1 / P modulo each data prime */
+    u64 *results; /* [R][N]: what is added to c0, log BLOCK stages before the transform ends, times BLOCK; NULL: nothing */
     u64 *digits;  /* [p - 1][R][N], residues */
     u64 *own;     /* [D][N]: the same modulo their own primes, transformed, times a power of two; internal. Not where R > L */
-    u64 *started; /* [D][N]: transforms modulo one other prime, under way */
+    u64 *started; /* [D][N]: transforms modulo one other prime, under way; one for each caller, as what follows it */
+    u64 *scratch; /* [N] */
     u64 *parts;   /* [2][R][N]: what is added to c0 and c1, log p stages before the transform ends; internal */
     u64 *total;   /* [2][L + 1][N]: residues in the end */
 } packing;
@@ -123,17 +126,17 @@ typedef struct operations {
     void (*lift)(const kernel_context *c, const modulus *m, const u64 *low, const u64 *high, u64 *out);
     /* row += numbers [5][NUMBERS] as put_message and put_flooding make them; room for NUMBERS each */
     void (*add_numbers)(const modulus *m, const u64 *numbers, int flooded, u32 count, u64 *row);
-    void (*products)(const kernel_context *c, const kernel_layout *y, u32 first_group, u32 end_group, const i64 *factor,
+    void (*products)(const kernel_context *c, const kernel_layout *y, u32 prime, u32 first_group, u32 end_group, const i64 *factor,
                      const u64 *operand, u64 *const *masks, u64 *workspace);
     /* The steps of a packed reply that go over polynomials: see switching.inc and pairs.inc. */
     void (*fold)(const packing *task, u32 prime);
-    void (*lower)(const packing *task, u32 prime);
+    void (*lower)(const packing *task, u32 prime, u32 number); /* of p - 1 */
     void (*settle)(const packing *task, u32 prime);
     void (*switch_keys)(const packing *task, u32 prime);
-    void (*divide)(const packing *task, u32 prime);
-    void (*inverse_blocks)(const modulus *m, u64 *row); /* the first 6 stages of an inverse transform, and their inverse / 64 */
-    void (*forward_blocks)(const modulus *m, u64 *row);
-    void (*scale_row)(const modulus *m, u64 factor, u64 *row);
+    void (*divide)(const packing *task, u32 prime, u32 half);
+    void (*pick)(const modulus *m, const u64 *row, u32 period, u64 *out);
+    void (*forward_blocks)(const modulus *m, u64 *row); /* the last 6 stages of a transform */
+    void (*scale_values)(const modulus *m, u64 factor, u64 *values, u32 count);
     void (*meet)(const packing *task, u32 prime, u32 level, u64 *first, u64 *second);
     void (*switch_pair)(const packing *task, u32 prime, const u64 *sums, u64 *c0, u64 *c1);
 } operations;
@@ -219,8 +222,29 @@ int unpack_wide(const u8 *in, u32 count, u32 width, u64 *low, u64 *high);
 void gather(const kernel_context *c, const kernel_layout *y, const window *at, const u64 *c0, i64 moved, const u64 *flooding,
             const u64 *addend, u64 *out);
 void add_error(const modulus *m, const int8_t *error, u64 *row);
-/* A reply's body from c0 at `count` results and c1, residues, rows N apart. halves: 2 N words of room. */
-void write_reply(const kernel_context *c, const u64 *results, const u64 *c1, u32 count, u8 *body, u64 *halves);
+/* A reply's body is c0 at its results, then c1: both are written in pieces of WRITTEN values, which fill whole bytes. */
+#define WRITTEN 2048
+INLINE u32 written_pieces(u32 count) { return ceil_div(count, WRITTEN); }
+/* Piece `number` of `count` values, rows N apart, without their `drop` lowest bits. halves: 2 N words of room for all. */
+void write_values(const kernel_context *c, const u64 *residues, u32 count, u32 number, u32 drop, u8 *body, u64 *halves);
+
+/* ---- sharing.c: kernel.h has what callers may do. Each goes through the same steps, and takes items of them. */
+typedef struct {
+    u64 *next, *done; /* of all items of all steps: the first that nobody has begun, and how many are done */
+    u64 *before;      /* items of the steps before this one */
+    int holds, stays, has_left;
+    u64 alone[3];
+} team;
+void join_team(team *t, kernel_share *share);
+/* for (u32 item; take(t, count, &item);) is one step: it waits until the steps before are done. An item is done when its taker
+ * asks for the next. */
+int take(team *t, u32 count, u32 *item);
+int end_of_work(team *t); /* a status */
+INLINE u32 number_in(const kernel_share *share) { return share ? share->number : 0; }
+INLINE u32 callers_in(const kernel_share *share) { return share ? share->count : 1; }
+INLINE int share_is_valid(const kernel_share *share) {
+    return !share || (share->progress && share->number < share->count && share->count <= MAX_CALLERS);
+}
 
 /* ---- context.c */
 void wipe(void *at, size_t bytes);

@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 /* cffi reads from here */
-#define KERNEL_INTERFACE 6 /* changes with every function below: kernel.py takes a module of its own number only */
+#define KERNEL_INTERFACE 7 /* changes with every function below: kernel.py takes a module of its own number only */
 #define KERNEL_DEGREE 8192
 #define KERNEL_MAX_PRIMES 7
 #define KERNEL_RING_BITS 59
@@ -28,6 +28,7 @@
 #define KERNEL_MAX_DROP_BITS 20
 #define KERNEL_MIN_FLOOD_BITS 64
 #define KERNEL_MAX_FLOOD_BITS 124
+#define KERNEL_PROGRESS_WORDS 16
 
 #define KERNEL_OK 0
 #define KERNEL_BAD_ARGUMENT 1 /* a number, shape or length that the caller chose is out of range */
@@ -38,6 +39,7 @@
 #define KERNEL_SHORT_STREAM 6 /* too many draws were skipped: call again with more bytes of the same stream */
 #define KERNEL_NO_MEMORY 7
 #define KERNEL_UNSUPPORTED 8  /* this build or this processor lacks that instruction set */
+#define KERNEL_LEFT 9         /* the others do the rest: see kernel_share */
 
 typedef struct kernel_context kernel_context;
 typedef struct kernel_secret kernel_secret;
@@ -50,6 +52,17 @@ typedef struct kernel_secret kernel_secret;
 typedef struct {
     uint32_t m, k, n, k_tile, n_tile, rows, packed;
 } kernel_layout;
+
+/* Several callers can make one thing: each makes the same calls with the same arguments, but for a share of its own. The work is
+ * cut into items, and whoever is free takes the next one, so that nobody waits for what nobody has begun: callers may come late,
+ * or never. When a call of number 0 returns, all is done. Others return when there is nothing to begin, or with KERNEL_LEFT when
+ * one that they wait for seems to have no core: then they make no more calls, and the work goes on without them. NULL in place
+ * of a share: one caller. */
+typedef struct {
+    uint32_t number, count; /* of this caller, and of all */
+    uint64_t begun;         /* 0 before the first call */
+    uint64_t *progress;     /* KERNEL_PROGRESS_WORDS zeros, of all callers */
+} kernel_share;
 
 /* What this build can run on this processor, best first, by comma: of "ifma", "avx2", "neon", "scalar". */
 const char *kernel_instruction_sets(void);
@@ -67,8 +80,9 @@ uint64_t kernel_mask_words(const kernel_context *context);                     /
 uint64_t kernel_stream_bytes(const kernel_context *context);                   /* nearly always enough for a uniform */
 uint64_t kernel_workspace_words(const kernel_context *context);                /* for all but kernel_products */
 uint64_t kernel_products_workspace_words(const kernel_context *context, const kernel_layout *layout,
-                                         uint32_t first_group, uint32_t end_group);
-uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout, uint32_t raised);
+                                         uint32_t first_group, uint32_t end_group); /* of each caller */
+uint64_t kernel_packed_workspace_words(const kernel_context *context, const kernel_layout *layout, uint32_t raised,
+                                       uint32_t callers);
 uint64_t kernel_reply_bytes(const kernel_context *context, const kernel_layout *layout, uint32_t part);
 
 /* From uniform words (little-endian bytes). ternary: word mod 3 as 0, 1, -1. error: ones of bits 0..20 less those of
@@ -107,8 +121,8 @@ int kernel_mask(const kernel_context *context, const int8_t *ternary, const uint
  * and all n tiles t, in that order, one pointer per sum. A mask becomes a sum and serves no other reply. Where packed > 1,
  * the pointers are to room for sums, which start from zero whatever was there. factor: [m][k], any int64. */
 int kernel_products(const kernel_context *context, const kernel_layout *layout, uint32_t first_group, uint32_t end_group,
-                    const int64_t *factor, const uint64_t *operand, uint64_t *const *masks, uint64_t *workspace,
-                    uint64_t workspace_words);
+                    const int64_t *factor, const uint64_t *operand, uint64_t *const *masks, kernel_share *share,
+                    uint64_t *workspace, uint64_t workspace_words);
 /* One reply's bytes from its sum, which is overwritten. addend: [m][n] ring elements, of which the reply's window is used.
  * flooding: words [2][3][count], count the results of this reply: the upper 62 bits of a word are the high ones of
  * three integers each, then its upper flood_bits - 62 their low ones. error: e2, [N].
@@ -126,7 +140,8 @@ int kernel_reply(const kernel_context *context, const kernel_layout *layout, uin
 int kernel_packed_reply(const kernel_context *context, const kernel_context *switching, uint32_t raised, const uint64_t *keys,
                         uint32_t key_parts, const kernel_layout *layout, uint32_t part, uint64_t *const *sums, const uint64_t *mask,
                         const int8_t *error, const uint64_t *flooding, uint64_t flooding_words, const uint64_t *addend,
-                        uint8_t *body, uint64_t body_bytes, uint64_t *workspace, uint64_t workspace_words);
+                        uint8_t *body, uint64_t body_bytes, kernel_share *share, uint64_t *workspace,
+                        uint64_t workspace_words);
 /* One reply's results into their windows of out [m][n]: round((c0 + c1 s) t / 2^W) mod t. Refuses a c1 of zero. */
 int kernel_decrypt(const kernel_context *context, const kernel_secret *secret, const kernel_layout *layout, uint32_t part,
                    const uint8_t *body, uint64_t body_bytes, uint64_t *out, uint64_t *workspace,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-INTERFACE = 6
+INTERFACE = 7
 """kernel.h's KERNEL_INTERFACE: another one's functions differ."""
 
 try:

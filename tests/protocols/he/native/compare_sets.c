@@ -3,7 +3,10 @@
  *   aarch64-linux-gnu-gcc -O3 -ffp-contract=off -static -o compare tests/protocols/he/native/compare_sets.c protocols/he/native/[a-z]*.c
  *   qemu-aarch64 ./compare
  *
- * Prints what was compared; ends with 1 at the first difference. "quick" as argument: each layout with one size of primes. */
+ * Portable C makes each product in one thread, the others in CALLERS of them, so that a thread sanitizer has something to look at.
+ * Prints what was compared; ends with 1 at the first difference. "quick" as argument: each layout with one size of primes; "packed": of those
+ * layouts the ones that are packed. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +16,8 @@
 #define N KERNEL_DEGREE
 #define PRIMES 3
 #define KEYS (6 * PRIMES) /* of all automorphisms */
+#define CALLERS 3
+#define MOST_REPLIES 64
 
 static const uint64_t SIZES[][PRIMES + 1] = { /* the last one for key switching */
     {281474976694273, 281474976546817, 281474976317441, 281474975662081},     /* 48 bits */
@@ -46,6 +51,61 @@ static void must(int status, const char *what) {
     }
 }
 
+/* A product's arguments, and one caller's share of it. */
+typedef struct {
+    const kernel_context *c, *switching, *maker; /* the last of operands */
+    const kernel_layout *y;
+    uint32_t raised, groups;
+    const int64_t *factor;
+    const uint64_t *operand, *keys, *addend;
+    uint64_t **masks, **sums, *flooding[MOST_REPLIES], noise[MOST_REPLIES], *workspace, words;
+    const int8_t *error;
+    uint8_t *out;
+} product;
+typedef struct {
+    const product *of;
+    kernel_share share;
+    int status;
+} caller;
+
+static void *make_part(void *argument) {
+    caller *own = argument;
+    const product *p = own->of;
+    own->status = kernel_products(p->maker, p->y, 0, p->groups, p->factor, p->operand, p->sums, &own->share, p->workspace, p->words);
+    uint8_t *body = p->out;
+    for (uint32_t i = 0; !own->status; i++) {
+        uint64_t bytes = kernel_reply_bytes(p->c, p->y, i);
+        if (!bytes) break;
+        if (p->keys)
+            own->status = kernel_packed_reply(p->c, p->switching, p->raised, p->keys, KEYS, p->y, i, p->sums + i * p->y->packed,
+                                              p->masks[i], p->error, p->flooding[i], p->noise[i], p->addend, body, bytes,
+                                              &own->share, p->workspace, p->words);
+        else if (!own->share.number)
+            own->status = kernel_reply(p->c, p->y, i, p->masks[i], p->error, p->flooding[i], p->noise[i], p->addend, body, bytes,
+                                       p->workspace, p->words);
+        body += bytes;
+    }
+    return NULL;
+}
+/* With a workspace for as many callers. */
+static void make(product *p, uint32_t callers) {
+    uint64_t progress[KERNEL_PROGRESS_WORDS] = {0};
+    uint64_t replies = kernel_packed_workspace_words(p->c, p->y, p->raised, callers), one = kernel_workspace_words(p->c);
+    uint64_t products = callers * kernel_products_workspace_words(p->maker, p->y, 0, p->groups);
+    p->words = replies > products ? replies : products;
+    p->words = p->words > one ? p->words : one;
+    p->workspace = fresh(8 * p->words);
+    caller all[CALLERS];
+    pthread_t threads[CALLERS];
+    for (uint32_t i = 0; i < callers; i++) all[i] = (caller){p, {i, callers, 0, progress}, 0};
+    for (uint32_t i = 1; i < callers; i++) must(pthread_create(&threads[i], NULL, make_part, &all[i]), "a thread");
+    make_part(&all[0]);
+    for (uint32_t i = 1; i < callers; i++) must(pthread_join(threads[i], NULL), "a thread");
+    for (uint32_t i = 0; i < callers; i++)
+        if (!i || all[i].status != KERNEL_LEFT) must(all[i].status, "a product");
+    free(p->workspace);
+}
+
 /* Key-switching keys: any polynomials do. */
 static uint64_t *switching_keys(const kernel_context *c, uint32_t parts) {
     uint64_t room = kernel_workspace_words(c), *workspace = fresh(8 * room), *keys = fresh(8 * kernel_operand_words(c, parts));
@@ -68,7 +128,8 @@ static uint64_t *switching_keys(const kernel_context *c, uint32_t parts) {
 
 /* All bytes that one run makes, [replies of the layout | results]; from the same inputs for every set. raised: operands are
  * modulo all primes. */
-static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint32_t raised, uint64_t *length) {
+static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout *y, uint32_t raised, uint32_t callers,
+                    uint64_t *length) {
     kernel_context *c, *switching;
     kernel_secret *secret, *of_operands;
     must(kernel_new(primes, PRIMES, 76, 11, 83, set, &c), "kernel_new");
@@ -78,9 +139,7 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     uint32_t tiles = (y->k + y->k_tile - 1) / y->k_tile, columns = (y->n + y->n_tile - 1) / y->n_tile;
     uint32_t groups = (y->m + y->rows - 1) / y->rows, parts = tiles * columns, sums = groups * columns;
     uint32_t replies = (sums + y->packed - 1) / y->packed;
-    uint64_t room = kernel_workspace_words(maker), more = kernel_products_workspace_words(maker, y, 0, groups);
-    uint64_t packing = kernel_packed_workspace_words(c, y, raised), most = room > more ? room : more;
-    uint64_t *workspace = fresh(8 * (most > packing ? most : packing)), *c0 = fresh(8 * (PRIMES + 1) * N);
+    uint64_t room = kernel_workspace_words(maker), *workspace = fresh(8 * room), *c0 = fresh(8 * (PRIMES + 1) * N);
     uint64_t stream_bytes = kernel_stream_bytes(maker), packed_bytes = kernel_packed_bytes(maker);
     uint8_t *packed = fresh(packed_bytes), *words = fresh(8 * N);
     int8_t *ternary = fresh(N), *error = fresh(N);
@@ -114,25 +173,25 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
     }
     for (uint32_t i = 0; i < sums; i++) summed[i] = y->packed > 1 ? fresh(8 * kernel_mask_words(maker)) : masks[i];
     uint64_t *keys = y->packed > 1 ? switching_keys(switching, KEYS) : NULL;
-    must(kernel_products(maker, y, 0, groups, factor, operand, summed, workspace, more), "kernel_products");
     uint8_t *out = calloc(1, (uint64_t)replies * N * 20 + 8ull * y->m * y->n);
+    product made = {.c = c, .switching = switching, .maker = maker, .y = y, .raised = raised, .groups = groups, .factor = factor,
+                    .operand = operand, .keys = keys, .addend = addend, .masks = masks, .sums = summed, .error = error, .out = out};
+    for (uint32_t j = 0; j < sums; j++) {
+        uint32_t g = j / columns, t = j % columns;
+        uint32_t rows = y->m - g * y->rows < y->rows ? y->m - g * y->rows : y->rows;
+        made.noise[j / y->packed] += 6ull * rows * (y->n - t * y->n_tile < y->n_tile ? y->n - t * y->n_tile : y->n_tile);
+    }
+    for (uint32_t i = 0; i < replies; i++) {
+        state = 500 + i;
+        made.flooding[i] = fresh(8 * made.noise[i]);
+    }
+    make(&made, callers);
     *length = 0;
     for (uint32_t i = 0; i < replies; i++) {
-        uint64_t bytes = kernel_reply_bytes(c, y, i), noise = 0;
-        for (uint32_t j = i * y->packed; j < (i + 1) * y->packed && j < sums; j++) {
-            uint32_t g = j / columns, t = j % columns;
-            uint32_t rows = y->m - g * y->rows < y->rows ? y->m - g * y->rows : y->rows;
-            noise += 6ull * rows * (y->n - t * y->n_tile < y->n_tile ? y->n - t * y->n_tile : y->n_tile);
-        }
-        state = 500 + i;
-        uint64_t *flooding = fresh(8 * noise);
-        must(keys ? kernel_packed_reply(c, switching, raised, keys, KEYS, y, i, summed + i * y->packed, masks[i], error, flooding,
-                                        noise, addend, out + *length, bytes, workspace, packing)
-                  : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, out + *length, bytes, workspace, room),
-             "kernel_reply");
+        uint64_t bytes = kernel_reply_bytes(c, y, i);
         must(kernel_decrypt(c, secret, y, i, out + *length, bytes, results, workspace, room), "kernel_decrypt");
         *length += bytes;
-        free(flooding);
+        free(made.flooding[i]);
         free(masks[i]);
     }
     for (uint32_t i = 0; keys && i < sums; i++) free(summed[i]);
@@ -149,19 +208,19 @@ static uint8_t *run(const char *set, const uint64_t *primes, const kernel_layout
 }
 
 int main(int count, char **arguments) {
-    int is_quick = count > 1 && !strcmp(arguments[1], "quick");
+    int is_packed = count > 1 && !strcmp(arguments[1], "packed"), is_quick = is_packed || (count > 1 && !strcmp(arguments[1], "quick"));
     char names[64];
     snprintf(names, sizeof names, "%s", kernel_instruction_sets());
     for (unsigned size = 0; size < sizeof SIZES / sizeof *SIZES; size++) {
         for (unsigned at = 0; at < 2 * sizeof LAYOUTS / sizeof *LAYOUTS; at++) {
             unsigned i = at / 2, raised = at % 2;
-            if ((raised && LAYOUTS[i].packed == 1) || (is_quick && i % (sizeof SIZES / sizeof *SIZES) != size)) continue;
+            if (((raised || is_packed) && LAYOUTS[i].packed == 1) || (is_quick && i % (sizeof SIZES / sizeof *SIZES) != size)) continue;
             uint64_t length, other;
-            uint8_t *expected = run("scalar", SIZES[size], &LAYOUTS[i], raised, &length);
+            uint8_t *expected = run("scalar", SIZES[size], &LAYOUTS[i], raised, 1, &length);
             char list[64];
             memcpy(list, names, sizeof list);
             for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
-                uint8_t *found = run(name, SIZES[size], &LAYOUTS[i], raised, &other);
+                uint8_t *found = run(name, SIZES[size], &LAYOUTS[i], raised, CALLERS, &other);
                 int same = length == other && !memcmp(expected, found, length);
                 printf("primes %u layout %u%s %s: %s\n", size, i, raised ? " raised" : "", name, same ? "same" : "DIFFERENT");
                 free(found);

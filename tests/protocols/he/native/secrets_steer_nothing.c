@@ -79,7 +79,7 @@ static void run(const char *set, const kernel_layout *y, u32 raised) {
     u32 switched = y->packed > 1 ? 6 * PRIMES : 0; /* of all automorphisms */
     const kernel_context *maker = raised ? switching : c; /* of operands */
     u64 room = kernel_workspace_words(switching), more = kernel_products_workspace_words(maker, y, 0, groups(y));
-    u64 packed_room = kernel_packed_workspace_words(c, y, raised), *workspace = drawn(8 * (room + more + packed_room));
+    u64 packed_room = kernel_packed_workspace_words(c, y, raised, 1), *workspace = drawn(8 * (room + more + packed_room));
     u8 *words = secret(8 * N);
     int8_t *ternary = secret(N), *error = secret(N);
     must(kernel_ternary(words, 8 * N, ternary), "kernel_ternary");
@@ -99,12 +99,12 @@ static void run(const char *set, const kernel_layout *y, u32 raised) {
     for (u32 i = 0; i < sums; i++) summed[i] = y->packed > 1 ? drawn(8 * kernel_mask_words(maker)) : masks[i];
     i64 *factor = secret(8ull * y->m * y->k);
     u64 *addend = secret(8ull * y->m * y->n), *results = drawn(8ull * y->m * y->n);
-    must(kernel_products(maker, y, 0, groups(y), factor, operand, summed, workspace, more), "kernel_products");
+    must(kernel_products(maker, y, 0, groups(y), factor, operand, summed, NULL, workspace, more), "kernel_products");
     for (u32 i = 0; i < replies; i++) {
         u64 bytes = kernel_reply_bytes(c, y, i), noise = 6ull * results_of(y, i), *flooding = secret(8 * noise);
         u8 *body = drawn(bytes);
         must(y->packed > 1 ? kernel_packed_reply(c, switching, raised, keys, switched, y, i, summed + i * y->packed, masks[i], error,
-                                                 flooding, noise, addend, body, bytes, workspace, packed_room)
+                                                 flooding, noise, addend, body, bytes, NULL, workspace, packed_room)
                            : kernel_reply(c, y, i, masks[i], error, flooding, noise, addend, body, bytes, workspace, room),
              "kernel_reply");
         publish(body, bytes);

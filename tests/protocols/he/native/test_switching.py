@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 import pytest
 
 from protocols.core.errors import InvalidInput
+from protocols.core.mapper import Mapper
 from protocols.core.randomness import SeededRandomness
+from protocols.he.native.core import LEFT, Work
 from protocols.he.native.kernel import Kernel
 from tests.protocols.he.native import reference
 from tests.protocols.he.native.reference import N, T
@@ -251,6 +255,42 @@ def test_packed_replies_are_exact_to_the_bit(shape: str) -> None:
         for name in SETS:
             assert made[name][index] == wanted, name
     assert all(replies == made[SETS[0]] for replies in made.values())
+
+
+def last_first(function: Any, items: Any) -> Any:
+    """A mapper whose first piece finds nothing left."""
+    return reversed([function(item) for item in reversed(list(items))])
+
+
+def threads(function: Any, items: Any) -> Any:
+    with ThreadPoolExecutor(2) as pool:
+        return pool.map(function, items)
+
+
+@pytest.mark.parametrize("mapper", [last_first, threads])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_threads_make_the_bytes_that_one_makes(shape: str, mapper: Mapper) -> None:
+    case = case_of(shape)
+    alone = case.kernel(SETS[0]).multiply_add(*case.arguments(SETS[0]))
+    for name in SETS:
+        assert case.kernel(name).multiply_add(*case.arguments(name), mapper) == alone, name
+
+
+def test_who_waits_for_a_thread_without_a_core_leaves_the_rest_to_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Number 1 finds one item begun by number 0, which never ends it: it does the others of that step, and no more."""
+    case = case_of("pairs, and two without a partner")
+    own = case.kernel(SETS[0])
+    progress, returned = np.zeros(16, np.uint64), []
+    progress[0] = 1
+    share = own._ffi.new("kernel_share *", (1, 2, 0, own._new_words(progress)))
+
+    def take_part(works: Sequence[Work], *_: Any) -> None:
+        returned.extend(work.call(share) for work in works)
+
+    monkeypatch.setattr(own, "_together", take_part)
+    own.multiply_add(*case.arguments(SETS[0]), last_first)
+    assert returned == [0, LEFT]
+    assert progress[0] == progress[8] + 1 == len(own.primes) * case.layout.groups
 
 
 @pytest.mark.parametrize("shape", [*SHAPES][:2] + [*SHAPES][3:4])
