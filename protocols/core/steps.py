@@ -8,6 +8,7 @@
 Whoever drives the generator (the engine's link, or the pump in the tests) sends each `Send` at the place where the task
 is, and answers each `Receive` with a message of one of the named types that is of this place; anything else from the
 peer is `MessageOutOfOrder`. A `ReceiveAnywhere` asks for no place, and is answered with the place as well.
+A `ReceiveInTest` is for who has work of its own beside the conversation: the peer waits for what comes behind the test.
 A `ReceiveMany` is answered with an iterator, so that a role works on what has come while the rest is on its way.
 """
 
@@ -48,6 +49,14 @@ class Receive:
 @dataclass(frozen=True)
 class ReceiveAnywhere(Receive):
     """The role waits for one message of one of these types, of whatever place: the peer says where the task goes on."""
+
+    def __init__(self, *types: type[Message]) -> None:
+        super().__init__(*types)
+
+
+@dataclass(frozen=True)
+class ReceiveInTest(Receive):
+    """The role waits for the peer's part of a test, and has more to send once that is passed."""
 
     def __init__(self, *types: type[Message]) -> None:
         super().__init__(*types)

@@ -37,7 +37,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from protocols.core.errors import InvalidPoint, VerificationFailed
 from protocols.core.randomness import OsRandomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Receive, Send, Steps, received
+from protocols.core.steps import ReceiveInTest, Send, Steps, received
 from protocols.he.engines import is_built, is_switched_off
 from protocols.he.native.elligator import map_to_curve
 from protocols.layer.messages import EqualityConfirmation, EqualityProof
@@ -88,7 +88,7 @@ class Comparison:
             VerificationFailed: the peer's value is another.
             InvalidPoint: the peer's element is of low order, or not canonical.
         """
-        proof = received((yield Receive(EqualityProof)), EqualityProof)
+        proof = received((yield ReceiveInTest(EqualityProof)), EqualityProof)
         pair, shared = (self.element, proof.element), self._shared(proof.element)
         _compare(proof.tag, _tag(self._sender.other, pair, shared), broken)
         yield Send(EqualityConfirmation(_tag(self._sender, pair, shared)))
@@ -97,7 +97,7 @@ class Comparison:
         """Prove to the peer, who began with the element `peer`, that the values are equal. Errors as `verify`."""
         pair, shared = (peer, self.element), self._shared(peer)
         yield Send(EqualityProof(self.element, _tag(self._sender, pair, shared)))
-        confirmation = received((yield Receive(EqualityConfirmation)), EqualityConfirmation)
+        confirmation = received((yield ReceiveInTest(EqualityConfirmation)), EqualityConfirmation)
         _compare(confirmation.tag, _tag(self._sender.other, pair, shared), broken)
 
 

@@ -49,6 +49,10 @@ class Recorder:
         if steps != ("rest",):
             self.calls.append(steps)
 
+    def pass_tests(self) -> None:
+        """See `Conversation`."""
+        self.calls.append(("tests",))
+
     def finish(self) -> None:
         """See `Conversation`."""
         self.calls.append(("finish",))
@@ -75,7 +79,7 @@ def test_gradients_leave_before_the_host_goes_backward_itself() -> None:
     (kind, gradient, rate), *rest = recorder.calls
     assert (kind, rate) == ("backward", 0.25)
     assert gradient.tolist() == [[2.0, 2.0]] * 3
-    assert rest == [("own", [9.0, 9.0]), ("finish",)]
+    assert rest == [("tests",), ("own", [9.0, 9.0]), ("finish",)]
 
 
 def test_all_summands_get_one_gradient_with_one_noise_and_each_its_own_rate() -> None:
@@ -93,7 +97,7 @@ def test_all_summands_get_one_gradient_with_one_noise_and_each_its_own_rate() ->
     batch.step({"bank": 0.25, "shop": 0.5}, lambda: None)
     assert noised == [["sum"]]
     for key, rate in (("bank", 0.25), ("shop", 0.5)):
-        (kind, gradient, used), _ = recorders[key].calls
+        (kind, gradient, used), *_ = recorders[key].calls
         assert (kind, used) == ("backward", rate)
         assert gradient.tolist() == [[3.0, 3.0]] * 3
 

@@ -14,6 +14,7 @@ from protocols.core.steps import (
     Placed,
     Receive,
     ReceiveAnywhere,
+    ReceiveInTest,
     ReceiveMany,
     Send,
     Steps,
@@ -111,6 +112,26 @@ def test_a_role_learns_the_place_of_what_came_from_anywhere() -> None:
 
     there = Place(Phase.TEST, 3, 2)
     assert Link(batches_at(there), 1.0).run(role()) == Placed(there, BatchOpen(1, b""))
+
+
+def test_a_conversation_goes_past_tests_and_no_further() -> None:
+    link = Link(batches_at(*[Place(Phase.JOIN)] * 3), 1.0)
+    taken: list[int] = []
+
+    def role() -> Steps[str]:
+        for kind in (ReceiveInTest, ReceiveInTest, Receive):
+            taken.append(received((yield kind(BatchOpen)), BatchOpen).rows)
+            yield Send(EpochEnd(0))
+        return "over"
+
+    conversation = link.start(role())
+    assert taken == []
+    for _ in range(2):
+        conversation.pass_tests()
+        assert taken == [1, 2]
+    assert conversation.finish() == "over"
+    conversation.pass_tests()
+    assert taken == [1, 2, 3]
 
 
 def test_a_role_works_on_a_stream_while_it_comes() -> None:

@@ -62,7 +62,7 @@ import numpy as np
 from protocols.core.errors import MalformedMessage
 from protocols.core.randomness import Randomness
 from protocols.core.sender import Sender
-from protocols.core.steps import Meanwhile, Receive, Send, Steps, nothing, received
+from protocols.core.steps import Meanwhile, ReceiveInTest, Send, Steps, nothing, received
 from protocols.he.interface import RING_BITS, EncryptedOperand
 from protocols.layer.equality import Comparison
 from protocols.layer.ring_product import matmul
@@ -158,7 +158,7 @@ class RelationTest:
         rows = question.query.rows
         yield Send(question.query)
         meanwhile()
-        reply = received((yield Receive(RelationReply)), RelationReply)
+        reply = received((yield ReceiveInTest(RelationReply)), RelationReply)
         self._check(reply, rows)
         value = add(question.value, products.decrypt_answer(reply.parts, rows))
         comparison = Comparison(self._sender, self._place(self._sender), value)
