@@ -7,8 +7,8 @@
                              <------------------   TripleProduct [D N - Q_H]_C
     TripleProduct [A M^T - P_C]_H, [A'^T G - T_C^T]_H  --->
 
-The masks A, A', N, M, G, D and the evaluators' shares P_C, T_C, Q_H are uniform in Z_{2^59}, expanded from a fresh seed
-for each triple. Both factors of a product fill the ring, so the backend's parameter set must be made for it
+The masks A, A', N, M, G, D and the evaluators' shares P_C, T_C, Q_H are uniform in Z_{2^59}, expanded from fresh seeds
+for every few triples. Both factors of a product fill the ring, so the backend's parameter set must be made for it
 (`protocols.he.parameters.TRIPLES`). A message has one product of `TripleShapes.together` triples. While the
 collaborator multiplies, the host encrypts for the next ones.
 
@@ -28,6 +28,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TypeVar
+
+import numpy as np
 
 from protocols.core.errors import InvalidInput, LimitExceeded, MalformedMessage, PoolExhausted
 from protocols.core.message import Message
@@ -126,17 +128,13 @@ class _Triples:
 
     def _draw(self, kind: str, group: range) -> list[_Masks]:
         """Fresh masks for every triple of a group."""
-        return [self._masks(kind) for _ in group]
-
-    def _masks(self, kind: str) -> _Masks:
         products = self._shapes.products(kind)
         shapes = [product.host_mask if self._is_host else product.collaborator_mask for product in products]
-        drawn = expand(OsRandomness().seed()).ring((sum(rows * columns for rows, columns in shapes),), RING_BITS)
-        masks, at = {}, 0
-        for product, (rows, columns) in zip(products, shapes, strict=True):
-            masks[product.name] = drawn[at : at + rows * columns].reshape(rows, columns)
-            at += rows * columns
-        return masks
+        sizes = [rows * columns for rows, columns in shapes]
+        drawn = _fresh((len(group), sum(sizes)))
+        ends = np.cumsum(sizes)
+        parts = [drawn[:, end - size : end].reshape(-1, *shape) for size, end, shape in zip(sizes, ends, shapes)]
+        return [{product.name: part[at] for product, part in zip(products, parts)} for at in range(len(group))]
 
     def _send_operands(self, kind: str, group: range) -> Steps[list[_Masks]]:
         masks = self._draw(kind, group)
@@ -148,13 +146,13 @@ class _Triples:
     def _evaluate(self, group: range, product: Product, making: list[_Making]) -> Steps[TripleProduct]:
         """The owner's encrypted shares, when its operands have come; our halves."""
         operands = _about((yield Receive(TripleOperand)), TripleOperand, group, product)
-        replies = [self._multiply(product, each, operands.of(at)) for at, each in enumerate(making)]
+        shares = _fresh((len(making), product.shape.m, product.shape.n))
+        replies = [self._multiply(product, each, operands.of(at), shares[at]) for at, each in enumerate(making)]
         return TripleProduct(group.start, len(group), product.name, _joined(replies))
 
-    def _multiply(self, product: Product, making: _Making, parts: tuple[bytes, ...]) -> CiphertextBundle:
+    def _multiply(self, product: Product, making: _Making, parts: tuple[bytes, ...], share: Ring) -> CiphertextBundle:
         shape, mask = product.shape, making.masks[product.name]
         operand = self._public.load_operand(CiphertextBundle(parts), shape)
-        share = expand(OsRandomness().seed()).ring((shape.m, shape.n), RING_BITS)
         kept = parts if self._keeps_operands and product.name in OF_SHARES else ()
         making.halves[product.name] = Half(mask, product.result(share), kept)
         return self._public.multiply_add(product.factor(mask), operand, negative(share), shape)
@@ -169,6 +167,11 @@ class _Triples:
     def _store(self, kind: str, index: int, halves: dict[str, Half]) -> None:
         self._made[kind] = index + 1
         self._stock[kind].append(Triple(index, halves))
+
+
+def _fresh(shape: tuple[int, ...]) -> Ring:
+    """Uniform in the ring."""
+    return expand(OsRandomness().seed()).ring(shape, RING_BITS)
 
 
 def _joined(bundles: Iterable[CiphertextBundle]) -> tuple[bytes, ...]:
