@@ -86,7 +86,9 @@ def pieces_of(rows: int, size: int) -> list[slice]:
 
 
 def padded(rows: Integers, size: int) -> Ring:
-    """Ring elements, filled up with rows of zeros to a whole triple."""
+    """Ring elements, filled up with rows of zeros to a whole triple. Not to be written to."""
+    if len(rows) == size:
+        return as_ring(rows)
     out = np.zeros((size, rows.shape[1]), np.uint64)
     out[: len(rows)] = as_ring(rows)
     return out
