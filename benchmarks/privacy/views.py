@@ -147,6 +147,9 @@ class Wire:
         self.gradient = pump(steps, self._backward_and_settle()).right
         return self
 
+    def pass_tests(self) -> None:
+        """It is over."""
+
     def finish(self) -> None:
         """It is over."""
 
