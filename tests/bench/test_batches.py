@@ -84,7 +84,7 @@ def test_results_of_other_schemes_stay_and_the_same_are_replaced() -> None:
     [
         (widths_table, "| 20 | bfv | 20 | 30 | 1,234 |"),
         (collaborators_table, "| 1 | plain | 20 | 30 | 1,234 |"),
-        (sustained_table, "| bfv | 2 2 | 4 | 2 | 0.6 | 1 |"),
+        (sustained_table, "| bfv | 2 2 | 4 | 2 | 0.6 | 1 | 0.15 |"),
     ],
     ids=["widths", "collaborators", "sustained"],
 )
