@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Protocol, TypeVar
 
@@ -97,7 +98,14 @@ class LocalExecutor:
 @cache
 def _threads(workers: int) -> ThreadPoolExecutor:
     """One pool for all tasks of this process."""
-    return ThreadPoolExecutor(workers, thread_name_prefix="work")
+    return ThreadPoolExecutor(workers, thread_name_prefix="work", initializer=_give_way)
+
+
+def _give_way() -> None:
+    """This thread takes no core from one that runs when it is woken, least of all from who asked it for help."""
+    if hasattr(os, "sched_setscheduler"):
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def thread_map(function: Callable[[Item], Result], items: Iterable[Item], /) -> Iterator[Result]:

@@ -207,6 +207,12 @@ def test_pieces_for_threads_keep_their_order_and_an_error_its_place() -> None:
         next(results)
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux has such a policy")
+def test_a_thread_that_helps_takes_no_core_from_one_that_runs() -> None:
+    assert _threads(usable_cores()).submit(os.sched_getscheduler, 0).result() == os.SCHED_BATCH
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
 def test_who_maps_over_threads_waits_for_none_that_comes_late() -> None:
     """All threads of the pool are busy until the pieces are done."""
     done = threading.Event()
