@@ -110,6 +110,7 @@ class HostOfflineWork(OfflineWorker):
         self._lanes = lanes
         self._timeout = timeout
         self._made = [dict.fromkeys(demand.a_round, 0) for _, _, demand in lanes]
+        self._awaited: tuple[HostOfflinePhase, str, int] | None = None  # to be in stock: training waits
 
     def wait_for_round(self) -> None:
         """Until there is enough for a round, or the pools are full."""
@@ -128,7 +129,7 @@ class HostOfflineWork(OfflineWorker):
         """
         _, pool, demand = self._lanes[at]
         if pool.stock(kind) >= count and self._error is None:
-            self._notify()
+            self._wake()
             return
         with self._changed:
             total, made = demand.in_all[kind], self._made[at][kind]
@@ -138,9 +139,11 @@ class HostOfflineWork(OfflineWorker):
             demand.capacity = max(demand.capacity, count)  # or it would never come
         self._wait(pool, kind, count, self._timeout)
 
-    def _notify(self) -> None:
+    def _wake(self) -> None:
+        """The worker looks again, if there is something to do: to wake it for nothing would cost the batch its turn."""
         with self._changed:
-            self._changed.notify_all()
+            if self._next_job() is not None:
+                self._changed.notify_all()
 
     def _wait(self, pool: HostOfflinePhase, kind: str, count: int, timeout: float | None) -> None:
         """Until there are so many; without a timeout, as long as it goes on."""
@@ -149,12 +152,14 @@ class HostOfflineWork(OfflineWorker):
             return self._error is not None or pool.stock(kind) >= count
 
         with self._changed:
-            self._changed.notify_all()  # something may have been taken: the worker looks again
+            self._awaited = (pool, kind, count)
+            self._changed.notify_all()  # the worker looks again
             if timeout is not None and not self._changed.wait_for(is_over, timeout):
                 raise PeerTimeout(f"no masks were ready for {timeout:g} s")
             while not is_over():
                 if not self._changed.wait_for(self._progress(is_over), self._timeout):
                     raise PeerTimeout(f"no masks were made for {self._timeout:g} s")
+            self._awaited = None
             if self._error is not None:
                 raise self._error
 
@@ -189,16 +194,23 @@ class HostOfflineWork(OfflineWorker):
 
     def _next_job(self) -> tuple[int, str, int] | None:
         """The link and kind with the least in stock, relative to a round."""
-        jobs = []
-        for at, ((_, pool, demand), made) in enumerate(zip(self._lanes, self._made)):
-            for kind, a_round in demand.a_round.items():
-                total, stock = demand.in_all[kind], pool.stock(kind)
-                wanted = demand.capacity - stock
-                if total is not None:
-                    wanted = min(wanted, total - made[kind])
-                if wanted > 0 and a_round:
-                    jobs.append((stock / a_round, at, kind, min(wanted, UNITS_AT_ONCE)))
+        jobs = [
+            (pool.stock(kind) / a_round, at, kind, count)
+            for at, (_, pool, demand) in enumerate(self._lanes)
+            for kind, a_round in demand.a_round.items()
+            if a_round and (count := self._count(at, kind)) > 0
+        ]
         return min(jobs)[1:] if jobs else None
+
+    def _count(self, at: int, kind: str) -> int:
+        """How many to make now. Not one for each that is taken: a few cost as many messages as a whole conversation."""
+        _, pool, demand = self._lanes[at]
+        total, stock = demand.in_all[kind], pool.stock(kind)
+        room = demand.capacity - stock
+        wanted = room if total is None else min(room, total - self._made[at][kind])
+        is_awaited = self._awaited is not None and self._awaited[:2] == (pool, kind) and stock < self._awaited[2]
+        is_whole = wanted >= min(UNITS_AT_ONCE, max(1, demand.capacity // 2)) or wanted < room
+        return min(wanted, UNITS_AT_ONCE) if is_whole or is_awaited else 0
 
 
 class CollaboratorOfflineWork(OfflineWorker):

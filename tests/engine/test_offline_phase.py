@@ -148,6 +148,26 @@ def test_the_pool_is_bounded_and_refilled_when_something_is_taken(pairs: list[Pa
     assert pair.phase.made["train"] >= 30
 
 
+def test_a_full_pool_is_filled_up_by_whole_conversations_unless_training_waits(pairs: list[Pair]) -> None:
+    pair = Pair(Demand({"train": 100}, {"train": None}, capacity=30))
+    pairs.append(pair)
+    work, phase = pair.host, pair.phase
+    phase.made["train"] = 30 - UNITS_AT_ONCE + 1
+    assert work._next_job() is None
+    work._awaited = (phase, "train", 30)
+    assert work._next_job() == (0, "train", UNITS_AT_ONCE - 1)
+    work._awaited = None
+    phase.taken["train"] += 1
+    assert work._next_job() == (0, "train", UNITS_AT_ONCE)
+    pair.host.start()
+    pair.collaborator.start()
+    work.wait_for(0, "train", 1)
+    limit = Limit(PATIENCE)
+    while phase.stock("train") < 30 and limit.left():
+        time.sleep(0.001)
+    assert pair.serving.served == [UNITS_AT_ONCE]
+
+
 def test_more_batches_than_expected_are_served(pairs: list[Pair]) -> None:
     pair = Pair(Demand({"train": 1}, {"train": 1}, capacity=8))
     pairs.append(pair)
