@@ -83,10 +83,12 @@ def measure_rates(instruction_set: str, samples: int) -> Rates:
     operand = kernel.load([(seed, packed)] * layout.operand_parts)
     factor = np.ones((MUCH.m, MUCH.k), np.int64)
     numbers, groups = kernel._layout(layout), range(layout.groups)
+    workspace = kernel._pool.take(kernel._products_words(numbers, 0, layout.groups))
     sums = [kernel._pool.take(2 * len(primes) * TRAINING.degree) for _ in range(layout.sums)]
     for each in sums:
         each.words[:] = 0
-    multiply = least(lambda: kernel._add_products(numbers, factor, operand, sums, groups), samples)
+    products = kernel._products(numbers, factor, operand, sums, groups, workspace)
+    multiply = least(lambda: products.call(kernel._ffi.NULL), samples)
     count = work(layout, TRAINING)["multiply_add"].multiply_accumulates / TRAINING.degree
     memory = np.zeros(READ_BYTES // 8, np.uint64)
     memory[:] = 1  # so that every page is there

@@ -72,20 +72,23 @@ def work(layout: Layout, parameters: BfvParameters) -> dict[str, Work]:
 
 
 def _packed(sums: int, primes: int, degree: int) -> Work:
-    """Of one reply, from the sums' products on. Butterflies: of the 6 stages by which c0 of pairs is taken apart."""
-    apart, count, switches, transforms, rows = spacing(sums) // 2, sums, 0, 0, 0
+    """Of one reply, from the sums' products on. Butterflies: those of the last 6 stages of what is left of c0, and of
+    digits modulo their own primes; and those that lead to results, the last of each 8 values."""
+    apart, count, switches, transforms, rows, picked = spacing(sums) // 2, sums, 0, 0, 0, 0
     moduli = primes  # of what is switched
     while apart >= JOINED:
         pairs = count - apart
         switches += pairs
         transforms += pairs * moduli * (1 + primes)
         rows += pairs * (primes if moduli == primes else 0)  # digits modulo their own primes
-        rows += count * primes if moduli == primes else 0  # c0 of sums
-        rows += (pairs if apart > JOINED else JOINED) * (primes + 1)
+        picked += count * primes if moduli == primes else 0  # c0 of sums
+        picked += pairs * (primes + 1) if apart > JOINED else 0  # and of what the keys make of pairs
+        rows += 0 if apart > JOINED else primes + 1  # all results, back
         apart, count, moduli = apart // 2, apart, primes + 1
     switches += JOINED - 1
     transforms += (JOINED - 1) * moduli * (1 + primes) + 2 * (primes + 1)
-    return Work(transforms, rows * degree // 2 * 6, 2 * degree * switches * primes * (primes + 1))
+    butterflies = rows * degree // 2 * 6 + picked * degree // 16 * (8 + 4 + 2 + 3)
+    return Work(transforms, butterflies, 2 * degree * switches * primes * (primes + 1))
 
 
 def is_pruned(layout: Layout) -> bool:

@@ -66,9 +66,10 @@ def test_pairs_are_counted_by_level() -> None:
     needed = work(Layout(shape, 32, 256, 1, 8192, 32), TRAINING)["multiply_add"]
     assert needed.transforms == (3 + 9) + 4 * (4 + 12) + 3 * (4 + 12) + 8
     assert needed.multiply_accumulates == 2 * 8192 * (9 * 3 + (1 + 4 + 3) * 3 * 4)
-    # c0 of nine sums, of the pair of 16 and of four nodes; and the digits of that pair modulo their own primes; then
-    # 5 of 13 stages of nine tiles
-    assert needed.butterflies == (9 * 3 + 4 + 4 * 4 + 3) * 6 * 4096 + 9 * 3 * 5 * 4096
+    # The digits of the pair of 16 modulo their own primes, and all results, back; of c0 of nine sums and of that pair
+    # the last of 8 values, by 4, 2 and 1 butterflies in three stages, then three more; 5 of 13 stages of nine tiles
+    picked = (9 * 3 + 4) * 1024 * (4 + 2 + 1 + 1.5)
+    assert needed.butterflies == (3 + 4) * 6 * 4096 + picked + 9 * 3 * 5 * 4096
 
 
 def test_pruned_transforms_are_counted_by_butterfly() -> None:
