@@ -84,13 +84,15 @@ def check_array(
     """Raise `InvalidInput` unless `value` is a non-empty array of this dtype, rank and (where given) shape."""
     if not isinstance(value, np.ndarray):
         raise InvalidInput(f"{where} must be an array, not {type(value).__name__}")
-    if value.dtype != np.dtype(dtype):
+    if value.dtype != dtype:
         raise InvalidInput(f"{where} must have dtype {np.dtype(dtype)}, not {value.dtype}")
     if value.ndim != ndim:
         raise InvalidInput(f"{where} must have {ndim} dimensions, not {value.ndim}")
     if 0 in value.shape:
         raise InvalidInput(f"{where} must not be empty, but its shape is {value.shape}")
-    if shape is not None and any(want is not None and want != got for want, got in zip(shape, value.shape)):
+    if shape is None or shape == value.shape:
+        return
+    if any(want is not None and want != got for want, got in zip(shape, value.shape)):
         wanted = ", ".join("any" if want is None else str(want) for want in shape)
         raise InvalidInput(f"{where} must have shape ({wanted}), not {value.shape}")
 

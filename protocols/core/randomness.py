@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from protocols.core.errors import InvalidInput
 
 SEED_BYTES = 32
-_ZEROS = memoryview(bytes(1 << 16))
+_AT_ONCE = 1 << 17
+_ZEROS = memoryview(bytes(_AT_ONCE))
 Bytes = bytes  # inside the classes below, `bytes` is the method
 
 
@@ -113,9 +114,9 @@ class ChaCha20Randomness(Randomness):
 
     def fill(self, out: NDArray[np.uint8]) -> None:
         """The next len(out) bytes, into memory that is there: nothing is allocated."""
-        for start in range(0, len(out), len(_ZEROS)):
-            part = out[start : start + len(_ZEROS)]
-            self._stream.update_into(_ZEROS[: len(part)], part.data)
+        for start in range(0, len(out), _AT_ONCE):
+            part = out[start : start + _AT_ONCE].data
+            self._stream.update_into(_ZEROS[: len(part)], part)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(<secret>)"

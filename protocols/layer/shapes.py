@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ FIRST_TEST_ROWS = 40
 
 IMAGE_DEVIATIONS = 8
 """Such a row times features of norm n has a standard deviation of n / sqrt(2); with 8 n it is beyond all chance."""
+
+
+_shape = lru_cache(maxsize=256)(MatrixShape)
+"""The same object for the same numbers: a batch asks for the same shapes again and again."""
 
 
 class LayerShapes:
@@ -59,31 +64,31 @@ class LayerShapes:
         """A factor of the first weights [m, min(o, d)], of a squared norm of min(o, d), times [min(o, d), n]."""
         inner = min(self.o, self.d)
         squares = _rounded_square(math.isqrt(inner << 2 * FACTOR_BITS) + 1, m * inner)
-        return MatrixShape(m, inner, n, FACTOR_BITS + 1, square_sum=squares)
+        return _shape(m, inner, n, FACTOR_BITS + 1, square_sum=squares)
 
     def forward(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T]_H [d, o]."""
-        return MatrixShape(rows, self.d, self.o, self._bits, self._row_sum, rows * self._row_squares)
+        return _shape(rows, self.d, self.o, self._bits, self._row_sum, rows * self._row_squares)
 
     def feature_gradient(self, rows: int) -> MatrixShape:
         """dz [rows, o] times [V]_C [o, d]."""
-        return MatrixShape(rows, self.o, self.d, BLOCK_BITS, square_sum=rows * self.o << 2 * (BLOCK_BITS - 1))
+        return _shape(rows, self.o, self.d, BLOCK_BITS, square_sum=rows * self.o << 2 * (BLOCK_BITS - 1))
 
     def weight_gradient(self, rows: int) -> MatrixShape:
         """a^T [d, rows] times [lr dz]_H [rows, o]."""
         bits = self._bits - FEATURE_BITS + GRADIENT_FEATURE_BITS
-        return MatrixShape(self.d, rows, self.o, bits, square_sum=rows * self._gradient_row_squares)
+        return _shape(self.d, rows, self.o, bits, square_sum=rows * self._gradient_row_squares)
 
     def check(self, rows: int) -> MatrixShape:
         """a [rows, d] times [U^T r]_H [d, 1]."""
-        return MatrixShape(rows, self.d, 1, self._bits, self._row_sum, rows * self._row_squares)
+        return _shape(rows, self.d, 1, self._bits, self._row_sum, rows * self._row_squares)
 
     def tested_share(self, tester: Sender, rows: int) -> MatrixShape:
         """c [t, d] times [U^T]_H [d, o], or c [t, o] times [V]_C [o, d]; c of -1, 0 and 1. t, rows: `rows_of_test`."""
         t = rows_of_test(rows)
         if tester is Sender.COLLABORATOR:
-            return MatrixShape(t, self.d, self.o, self._bits, self._row_sum, t * self.d)
-        return MatrixShape(t, self.o, self.d, BLOCK_BITS, square_sum=t * self.o)
+            return _shape(t, self.d, self.o, self._bits, self._row_sum, t * self.d)
+        return _shape(t, self.o, self.d, BLOCK_BITS, square_sum=t * self.o)
 
     def share_test(self, tester: Sender, rows: int, batch: int) -> tuple[MatrixShape, int]:
         """The shape of a product that tests a share, and how many a test takes; `batch`: rows of the first one."""
@@ -106,7 +111,7 @@ class LayerShapes:
         if not rows:
             return self._factor(self.d, t)
         step = self.weight_gradient(rows)
-        return MatrixShape(step.m, step.k, t, step.factor_bits, square_sum=step.square_sum)
+        return _shape(step.m, step.k, t, step.factor_bits, square_sum=step.square_sum)
 
     def step_test(self, rows: int) -> MatrixShape:
         """x a^T [TEST_ROWS, rows] times [lr dz]_H [rows, o]."""
@@ -115,7 +120,7 @@ class LayerShapes:
         row_sum = rows * self.weight_gradient(rows).largest
         # On average half of the norms' squares: six times as much is beyond all chance, over 16 rows.
         squares = 3 * TEST_ROWS * rows * norm**2
-        return MatrixShape(TEST_ROWS, rows, self.o, (IMAGE_DEVIATIONS * norm).bit_length(), row_sum, squares)
+        return _shape(TEST_ROWS, rows, self.o, (IMAGE_DEVIATIONS * norm).bit_length(), row_sum, squares)
 
     def form_test(self, tester: Sender) -> tuple[int, int, int]:
         """Width k of a factor that tests the form of a ciphertext of [k, n], n, and b: its entries are -2^b to 2^b - 1.
