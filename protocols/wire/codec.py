@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from protocols.core.envelope import Envelope, Phase
@@ -59,15 +60,20 @@ class _Field:
     repeated: bool
     length: int | None
 
-    @property
+    @cached_property
     def packed(self) -> bool:
         """Whether the elements stand together in one record."""
         return self.repeated and self.kind.wire_type != LENGTH
 
-    @property
+    @cached_property
     def wire_type(self) -> int:
         """The wire type of the field's records."""
         return LENGTH if self.packed else self.kind.wire_type
+
+    @cached_property
+    def tag(self) -> bytes:
+        """What precedes each of them."""
+        return write_tag(self.number, self.wire_type)
 
     def write(self, value: Any, out: list[Buffer]) -> None:
         """Append the field's records."""
@@ -88,7 +94,7 @@ class _Field:
             self._append((b"".join(part for payload in payloads for part in payload),), out)
 
     def _append(self, payload: tuple[Buffer, ...], out: list[Buffer]) -> None:
-        out.append(write_tag(self.number, self.wire_type))
+        out.append(self.tag)
         if self.wire_type == LENGTH:
             out.append(write_varint(sum(map(len, payload))))
         out.extend(payload)
@@ -140,6 +146,7 @@ class _Plan:
     def __init__(self, message_type: type[Message]) -> None:
         declared = wire_format(message_type)
         self.type, self.number = message_type, declared.number
+        self.tag = write_tag(declared.number, LENGTH)
         self.fields = [_plan_field(declared.name, field) for field in declared.fields]
         self.by_number = {field.number: field for field in self.fields}
 
@@ -200,10 +207,11 @@ def encode(envelope: Envelope, catalogue: Catalogue) -> bytes:
         raise InvalidInput(f"{type(envelope.message).__name__} is not a message that may be sent")
     body = plan.write(envelope.message)
     head: list[Buffer] = []
-    for number, name in _HEADER:
-        if value := int(getattr(envelope, name)):
-            head += write_tag(number, VARINT), write_varint(value)
-    head += write_tag(plan.number, LENGTH), write_varint(sum(map(len, body)))
+    numbers = envelope.sequence, int(envelope.phase), envelope.round, envelope.batch
+    for tag, value in zip(_HEADER_TAGS, numbers, strict=True):
+        if value:
+            head += write_varint(tag), write_varint(value)
+    head += plan.tag, write_varint(sum(map(len, body)))
     return b"".join(head + body)
 
 
