@@ -4,7 +4,7 @@
 #include "internal.h"
 
 #define LINE 8      /* words of a cache line: counters do not share one */
-#define LOOKS 1500  /* before a waiting caller gives way: some 40 microseconds, as long as the longest item takes longer than others */
+#define LOOKS 6000 /* before a waiting caller gives way: some 150 microseconds, about what the longest item takes */
 #define NAP 100000  /* nanoseconds */
 
 static void look_again(void) {
