@@ -18,7 +18,7 @@ from protocols.schemes import registry
 from protocols.schemes.interface import Engine, Scheme
 from protocols.schemes.registry import register_scheme, registered_names, registered_scheme
 from secure_hfl.errors import ConfigurationError
-from secure_hfl.executor import thread_beside, thread_map, when_asked
+from secure_hfl.executor import spare_threads, thread_beside, thread_map, when_asked
 from secure_hfl.timed_backend import TimedBackend
 
 __all__ = [
@@ -33,7 +33,9 @@ __all__ = [
 ]
 
 GROUP = "secure_hfl.schemes"
-_ENGINE = Engine(mapper=thread_map, beside=thread_beside, deferred=when_asked, measured=TimedBackend)
+_ENGINE = Engine(
+    mapper=thread_map, sharing=spare_threads(), beside=thread_beside, deferred=when_asked, measured=TimedBackend
+)
 
 
 def scheme_names() -> list[str]:

@@ -16,9 +16,17 @@ import pytest
 
 from benchmarks.harness.limits import seconds
 from protocols.core.errors import InvalidPoint
-from protocols.core.mapper import Beside, at_once
+from protocols.core.mapper import Beside, Mapper, at_once
 from protocols.psi import hash_ids
-from secure_hfl.executor import LocalExecutor, _threads, thread_beside, thread_map, usable_cores, when_asked
+from secure_hfl.executor import (
+    LocalExecutor,
+    _threads,
+    spare_threads,
+    thread_beside,
+    thread_map,
+    usable_cores,
+    when_asked,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -231,6 +239,14 @@ def test_what_is_begun_is_done_once_and_asked_for_at_will(begin: Beside) -> None
     assert result() == result() == [number * number for number in range(9)]
     assert len(calls) == 1
     assert (calls[0] == threading.get_ident()) is (begin is not thread_beside)
+
+
+@pytest.mark.parametrize(("cores", "mapper"), [(2, map), (4, thread_map)])
+def test_small_work_is_shared_where_cores_are_spare(
+    monkeypatch: pytest.MonkeyPatch, cores: int, mapper: Mapper
+) -> None:
+    monkeypatch.setattr("secure_hfl.executor.usable_cores", lambda: cores)
+    assert spare_threads() is mapper
 
 
 def test_what_is_deferred_is_done_by_who_asks_first_while_others_wait() -> None:

@@ -237,11 +237,12 @@ class BfvPublic(_Private, PublicSide):
         randomness: Randomness,
         mapper: Mapper = map,
         distant: Distant = nowhere,
+        sharing: Mapper = map,
     ) -> None:
         parameters = engine.parameters
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)
         zero, switching = wire.key_bodies(body, parameters)
-        self._engine, self._mapper, self._distant = engine, mapper, distant
+        self._engine, self._mapper, self._distant, self._sharing = engine, mapper, distant, sharing
         self._sent_key = public_key
         self._key = engine.load([zero])
         self._switching = engine.load_switching_keys(switching) if switching else None
@@ -302,7 +303,7 @@ class BfvPublic(_Private, PublicSide):
         """Threads share a product's pieces, or the work of the only one."""
         pieces = list(self._pieces(product.layout, self._stock))
         if len(pieces) == 1:
-            return [self.bodies(product, pieces[0], self._mapper)]
+            return [self.bodies(product, pieces[0], self._sharing)]
         return self._mapper(partial(self.bodies, product), pieces)
 
     def _made_elsewhere(self, product: Product, operand: BfvOperand) -> Iterable[list[bytes]] | None:
@@ -377,6 +378,7 @@ class BfvBackend(Backend):
         engine: the arithmetic, for these parameters; None: what is chosen here (`engines`).
         mapper: where pieces of large operands and products are made, if the engine releases the interpreter's lock;
             threads of this process, or the builtin `map`.
+        sharing: where the work of a product of one piece is shared, likewise.
         distant: takes large products elsewhere.
     """
 
@@ -389,12 +391,13 @@ class BfvBackend(Backend):
         engine: BfvEngine | None = None,
         mapper: Mapper = map,
         distant: Distant = nowhere,
+        sharing: Mapper = map,
     ) -> None:
         self.parameters, self._distant = parameters, distant
         self._engine = make_engine(parameters) if engine is None else engine
         self._randomness = OsRandomness() if randomness is None else randomness
         self.releases_lock = self._engine.releases_lock
-        self._mapper = mapper if self.releases_lock else map
+        self._mapper, self._sharing = (mapper, sharing) if self.releases_lock else (map, map)
 
     def generate(self, randomness_label: str = "") -> BfvSecret:
         """A fresh key pair. Secrets come from this backend's randomness, so the label changes nothing."""
@@ -404,7 +407,7 @@ class BfvBackend(Backend):
         return BfvOpenedKey(self.parameters, public_key, secret)
 
     def load_public(self, public_key: bytes) -> BfvPublic:
-        return BfvPublic(self._engine, public_key, self._randomness, self._mapper, self._distant)
+        return BfvPublic(self._engine, public_key, self._randomness, self._mapper, self._distant, self._sharing)
 
     def distance(self, shape: MatrixShape, loaded: MatrixShape | None = None) -> Distance:
         return bfv_product(shape, loaded, self.parameters)

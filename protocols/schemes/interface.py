@@ -39,6 +39,7 @@ class Engine:
 
     Attributes:
         mapper: where heavy work of a product runs.
+        sharing: where the work of a small product is shared; worth it with cores that nobody else wants.
         beside: where work runs whose result is needed later, if it lets other threads run meanwhile.
         deferred: where work waits for who needs its result first; `prepare` asks for it when there is time.
         measured: wraps an encryption backend in one that measures what it does.
@@ -46,6 +47,7 @@ class Engine:
     """
 
     mapper: Mapper = map
+    sharing: Mapper = map
     beside: Beside = at_once
     deferred: Beside = at_once
     measured: Callable[[Backend], Backend] = _as_it_is

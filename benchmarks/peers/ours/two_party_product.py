@@ -144,7 +144,7 @@ class Owner:
 def party(request: dict[str, Any]) -> dict[str, Any]:
     """One of the two, in its own process."""
     shape = MatrixShape(request["m"], request["k"], request["n"], FACTOR_BITS)
-    backend, link = BfvBackend(mapper=thread_map), Link.open(request["ports"][0], rank())
+    backend, link = BfvBackend(mapper=thread_map, sharing=thread_map), Link.open(request["ports"][0], rank())
     role = (Evaluator, Owner)[rank()](request, backend, shape, link)
     steps = PartySteps(link.agree)
     link.agree(True)

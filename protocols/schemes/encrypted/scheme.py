@@ -161,7 +161,9 @@ class Bfv(EncryptedScheme):
         from protocols.he.bfv import BfvBackend
         from protocols.he.parameters import PARAMETER_SETS
 
-        return BfvBackend(PARAMETER_SETS[self.parameter_set], mapper=self.engine.mapper, distant=self.engine.distant)
+        engine = self.engine
+        parameters = PARAMETER_SETS[self.parameter_set]
+        return BfvBackend(parameters, mapper=engine.mapper, distant=engine.distant, sharing=engine.sharing)
 
     @property
     def parameter_set(self) -> str:
