@@ -22,7 +22,7 @@ from benchmarks.peers.worker import Matrices, answer, main, save_result
 from protocols.he import engines
 from protocols.he.bfv import BfvBackend
 from protocols.he.interface import CiphertextBundle, MatrixShape, as_ring, as_signed
-from secure_hfl.executor import thread_map
+from secure_hfl.executor import spare_threads, thread_map
 
 MODULE = "benchmarks.peers.ours.two_party_product"
 FACTOR_BITS = 17
@@ -144,7 +144,7 @@ class Owner:
 def party(request: dict[str, Any]) -> dict[str, Any]:
     """One of the two, in its own process."""
     shape = MatrixShape(request["m"], request["k"], request["n"], FACTOR_BITS)
-    backend, link = BfvBackend(mapper=thread_map, sharing=thread_map), Link.open(request["ports"][0], rank())
+    backend, link = BfvBackend(mapper=thread_map, sharing=spare_threads()), Link.open(request["ports"][0], rank())
     role = (Evaluator, Owner)[rank()](request, backend, shape, link)
     steps = PartySteps(link.agree)
     link.agree(True)

@@ -96,7 +96,8 @@ def test_product_noise_is_below_its_bound_and_not_far(parameters, factor_bits, m
     shape = MatrixShape(m, k, n, factor_bits)
     noise, layout = worst_product(WithoutFlooding(parameters), parameters, shape)
     bound = parameters.product_noise(layout.norm)
-    assert bound >> 12 < noise.max() <= bound
+    # One result is below 2^-12 of it once in 15 times, and below 2^-26 once in 250,000.
+    assert bound >> (12 if noise.size > 2 else 26) < noise.max() <= bound
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,8 @@ def test_noise_of_packing_is_within_the_mean_square_that_runs_are_counted_with(p
     evaluator.multiply_add(np.ones((m, k), np.int64), operand, np.zeros((m, n), np.uint64), shape)
     noise = (scaled_noise(owner, evaluator.seen[0])[evaluator.places[0]] // T).astype(float)
     errors = ERROR_BOUND / 2 * parameters.degree * (parameters.switching_parts + 2)  # two of the encryption of zero
-    assert errors / 8 < np.square(noise).mean() < errors < parameters.switching_squares
+    # Keys differ: of 60, one had 1.2 times `errors`, and one a sixth.
+    assert errors / 32 < np.square(noise).mean() < 8 * errors < parameters.switching_squares
     assert parameters.switching_squares < parameters.switching_noise**2 / 2**10
 
 
