@@ -276,6 +276,8 @@ def test_there_is_no_dashboard(nodes: RayNodes) -> None:
     assert not nodes.dashboard
 
 
+# A thread of Ray's client that watches the connection may still be at it when Ray closes it.
+@pytest.mark.filterwarnings("ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_cluster_that_is_gone_is_said_to_be(nodes: RayNodes, executor: RayExecutor) -> None:
     results = executor.mapper(8)(where, range(8))
     next(results)
