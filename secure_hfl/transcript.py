@@ -2,8 +2,9 @@
 
     <task directory>/transcripts/<peer>-<n>.transcript      one a peer and conversation, 0600, append-only
 
-Every message is recorded as it is sent or received, before anything else happens with it, and handed to the operating
-system at once: a killed process leaves a file that verifies up to its last whole line. Signed heads are forced to disk.
+Every message is recorded before it leaves, and a received one before the next leaves or is waited for (`Observers`).
+Lines go to the operating system at once: a killed process leaves a file that verifies up to its last whole line. Signed
+heads are forced to disk.
 A task that goes on after an interruption does so in another conversation, and says in it how far the file before goes.
 """
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate, chain, count, islice
+from itertools import accumulate, chain, islice
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ from protocols.he import bfv_wire as wire
 from protocols.he.bfv_distant import Piece, Portion, Sent, portions, work_of
 from protocols.he.bfv_engine import FLOODING_BYTES, WORD_BYTES, BfvEngine, Product
 from protocols.he.bfv_opened import BfvOpenedKey
-from protocols.he.bfv_parts import read_parts
+from protocols.he.bfv_parts import bundle_of, heads_of, read_parts
 from protocols.he.bfv_wire import Header, Kind
 from protocols.he.budget import bfv_distance, bfv_product
 from protocols.he.engines import make_engine
@@ -109,19 +109,6 @@ class _Seeds:
     of_errors: bytes
 
 
-def _heads(kind: Kind, parameters: BfvParameters, key_id: bytes, layout: Layout) -> Iterator[bytes]:
-    """The headers of a bundle's parts, without an end."""
-    return (
-        Header(kind, parameters.identifier, key_id, index, layout.k_tile, layout.n_tile).to_bytes() for index in count()
-    )
-
-
-def _bundle(parts: Iterable[list[bytes]]) -> CiphertextBundle:
-    """Of its parts, piece by piece."""
-    # A list first: a tuple that grows for long is one that whoever looks at all objects can break (CPython).
-    return CiphertextBundle(tuple(list(chain.from_iterable(parts))))
-
-
 @dataclass(frozen=True, repr=False)
 class _Messages:
     """Of some parts of an operand: with their headers, what the stock has for them, and seeds for the rest."""
@@ -170,8 +157,8 @@ class BfvSecret(_Private, SecretSide):
         parameters = self._engine.parameters
         layout = best_layout(shape, parameters)
         _check_ring("the operand", matrix, (shape.k, shape.n))
-        heads = _heads(Kind.OPERAND, parameters, self._key_id, layout)
-        return _bundle(self._mapper(self._parts, self._pieces(heads, layout.operand(matrix))))
+        heads = heads_of(Kind.OPERAND, parameters, self._key_id, layout)
+        return bundle_of(self._mapper(self._parts, self._pieces(heads, layout.operand(matrix))))
 
     def decrypt(self, reply: CiphertextBundle, shape: MatrixShape) -> Ring:
         layout, bodies = read_parts(reply, Kind.REPLY, shape, self._engine.parameters, self._key_id)
@@ -278,9 +265,9 @@ class BfvPublic(_Private, PublicSide):
         _check_ring("the addend", addend, (shape.m, shape.n))
         numbers = np.ascontiguousarray(factor), loaded.loaded, np.ascontiguousarray(addend)
         product = Product(layout, *numbers, self._switching)
-        heads = _heads(Kind.REPLY, self._engine.parameters, self._key_id, layout)
+        heads = heads_of(Kind.REPLY, self._engine.parameters, self._key_id, layout)
         pieces = self._made_elsewhere(product, loaded) or self._made_here(product)
-        return _bundle([[head + body for body, head in zip(bodies, heads)] for bodies in pieces])
+        return bundle_of([[head + body for body, head in zip(bodies, heads)] for bodies in pieces])
 
     def distance(self, operand: EncryptedOperand, shape: MatrixShape) -> Distance:
         return bfv_distance(self._layout(self._loaded(operand), shape), self._engine.parameters)

@@ -1,10 +1,13 @@
-"""The parts of a bundle of BFV ciphertexts: which layout they name, and whether all of them are there."""
+"""The parts of a bundle of BFV ciphertexts: what layout they name, and whether all are there; and a bundle of parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
+
 from protocols.core.errors import InvalidCiphertext, InvalidInput
 from protocols.he import bfv_wire as wire
-from protocols.he.bfv_wire import Kind
+from protocols.he.bfv_wire import Header, Kind
 from protocols.he.interface import CiphertextBundle, MatrixShape
 from protocols.he.layout import Layout, best_layout, layout_with_tiles
 from protocols.he.parameters import BfvParameters
@@ -39,3 +42,16 @@ def read_parts(
             raise InvalidCiphertext(f"part {index} of the peer's {kind.name.lower()} names other tiles than part 0")
         bodies.append(body)
     return layout, bodies
+
+
+def heads_of(kind: Kind, parameters: BfvParameters, key_id: bytes, layout: Layout) -> Iterator[bytes]:
+    """The headers of a bundle's parts, without an end."""
+    return (
+        Header(kind, parameters.identifier, key_id, index, layout.k_tile, layout.n_tile).to_bytes() for index in count()
+    )
+
+
+def bundle_of(parts: Iterable[list[bytes]]) -> CiphertextBundle:
+    """Of its parts, piece by piece."""
+    # A list first: a tuple that grows for long is one that whoever looks at all objects can break (CPython).
+    return CiphertextBundle(tuple(list(chain.from_iterable(parts))))

@@ -142,7 +142,7 @@ class EncryptedHost(HostLayer):
         self._stepped: int | None = None  # rows of the last step, while its share has projected nothing
         self._test = RelationTest(Sender.HOST, self._share, self._masks)
         self._form = FormTest(Sender.HOST, self._share, parameters.test_shares_every, self._masks)
-        self._moved: Relation | None = None  # of the collaborator's share, if it is to be tested
+        self._moved: partial[Relation] | None = None  # of the collaborator's next share, if it is to be tested
         is_tested = parameters.test_shares_every > 0
         self._marks = ShareMarks(Sender.HOST, self._share, self._masks, is_tested and spec.trainable, is_tested)
 
@@ -308,9 +308,10 @@ class EncryptedHost(HostLayer):
         share.next_version()
         self._stepped = len(dz)
         yield from self._exchange_shares()
-        now = self._peer_share if is_drawn(self._masks, self._parameters.test_shares_every) else None
-        if now is not None:
-            self._moved = Relation(now, peer, as_ring(-gradient.step.T), moved, len(dz))
+        if is_drawn(self._masks, self._parameters.test_shares_every):
+            # Nothing is read for it now: the time would show the coin.
+            image = as_ring(-gradient.step.T)
+            self._moved = partial(Relation, before=peer, image=image, known=moved, rows=len(dz))
         self._life.end_batch()
 
     def _run_tests(self, peer: EncryptedOperand, rows: int, meanwhile: Meanwhile) -> Steps[None]:
@@ -318,7 +319,7 @@ class EncryptedHost(HostLayer):
         that depends on dz."""
         moved, self._moved = self._moved, None
         if moved is not None:
-            yield from self._test.ask(self._products, self._test.question(self._products, moved), meanwhile)
+            yield from self._test.ask(self._products, self._test.question(self._products, moved(now=peer)), meanwhile)
         yield from self._form.run(self._products.feature_gradient, peer, rows, meanwhile)
 
     def _feature_gradient(self, gradient: QuantisedGradient, peer: EncryptedOperand) -> FeatureGradient:

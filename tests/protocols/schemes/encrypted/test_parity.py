@@ -10,6 +10,7 @@ import pytest
 from protocols.core.errors import InvalidCiphertext
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.he.interface import RING_BITS, as_signed
+from protocols.layer.parameters import LayerParameters
 from tests.protocols.layer.helpers import Layer, normal
 from tests.protocols.schemes.encrypted.compared import Compared
 
@@ -98,13 +99,15 @@ def test_a_share_is_encrypted_once_and_may_be_late():
     assert len(made) == 1 + 3
 
 
-def test_the_host_reads_a_share_when_there_is_time_and_says_so_where_it_is_needed_if_it_is_bad():
+@pytest.mark.parametrize("tested", [0, 1])
+def test_the_host_reads_a_share_when_there_is_time_and_says_so_where_it_is_needed_if_it_is_bad(tested):
+    """Whether it will test it or not: what it does when a share has come does not show its coin."""
     read = []
 
     def prepare(host, collaborator):
         host._deferred = lru_cache
 
-    layer = Layer(4, 3, 6, prepare=prepare)
+    layer = Layer(4, 3, 6, prepare=prepare, parameters=LayerParameters(check_every=0, test_shares_every=tested))
     load = layer.host._products.load_share
     layer.host._products.load_share = lambda parts: read.append(parts) or load(parts)
     layer.forward(normal(1, 6, 4))
