@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from protocols.core.errors import BudgetSpent
@@ -83,12 +84,18 @@ class DistanceBudget:
         name: whose secret is shown to whom, for errors.
         spent: what the run has used before.
         keep: writes a mark down before anything beyond the last one is shown. Default: nothing outlives this object.
+        one_at_a_time: a lock, where several threads spend (scheme "masked"): what two spend at once counts twice.
     """
 
     def __init__(
-        self, name: str = "this layer", spent: Distance = NOTHING, keep: Callable[[Distance], None] | None = None
+        self,
+        name: str = "this layer",
+        spent: Distance = NOTHING,
+        keep: Callable[[Distance], None] | None = None,
+        one_at_a_time: AbstractContextManager[object] | None = None,
     ) -> None:
         self._name, self._keep = name, keep
+        self._one_at_a_time = nullcontext() if one_at_a_time is None else one_at_a_time
         self.spent = spent
         self._mark = spent
 
@@ -101,19 +108,20 @@ class DistanceBudget:
         Raises:
             BudgetSpent: the run would be further from its ideal than it may be. Nothing is spent then.
         """
-        spent = self.spent + distance
-        if not spent.fits:
-            raise BudgetSpent(
-                f"{self._name}: the next message would bring the statistical distance of this run to {spent}, and "
-                f"2^-{RUN_BITS} is the most; this run has shown all that it may. Start one with fewer rounds or "
-                "batches, smaller batches or a narrower layer"
-            )
-        if self._keep is not None and not self._covers(spent):
-            step = 2.0**-RUN_BITS
-            # Linear parts add up outside of the root, where as long a step would cost too much.
-            self._mark = spent + Distance(step**2 / MARKS, step / MARKS**2)
-            self._keep(self._mark)
-        self.spent = spent
+        with self._one_at_a_time:
+            spent = self.spent + distance
+            if not spent.fits:
+                raise BudgetSpent(
+                    f"{self._name}: the next message would bring the statistical distance of this run to {spent}, and "
+                    f"2^-{RUN_BITS} is the most; this run has shown all that it may. Start one with fewer rounds or "
+                    "batches, smaller batches or a narrower layer"
+                )
+            if self._keep is not None and not self._covers(spent):
+                step = 2.0**-RUN_BITS
+                # Linear parts add up outside of the root, where as long a step would cost too much.
+                self._mark = spent + Distance(step**2 / MARKS, step / MARKS**2)
+                self._keep(self._mark)
+            self.spent = spent
 
     def _covers(self, spent: Distance) -> bool:
         return spent.squares <= self._mark.squares and spent.linear <= self._mark.linear

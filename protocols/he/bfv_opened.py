@@ -47,7 +47,7 @@ class BfvOpenedKey(OpenedKey):
     def __init__(self, parameters: BfvParameters, public_key: bytes, secret: bytes) -> None:
         self._parameters = parameters
         key = np.frombuffer(secret, np.int8)
-        if len(key) != parameters.degree or np.abs(key).max() > 1:
+        if len(key) != parameters.degree or not np.isin(key, (-1, 0, 1)).all():
             raise InvalidCiphertext(f"an opened key has {parameters.degree} coefficients from -1 to 1")
         self._key = key
         _, body = wire.parse(public_key, Kind.PUBLIC_KEY, parameters, wire.NO_KEY, 0)

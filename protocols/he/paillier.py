@@ -37,7 +37,6 @@ construction of pseudorandom generators", J. Cryptology 16 (2003)."""
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable
 from functools import cached_property, partial
 
@@ -88,6 +87,7 @@ from protocols.he.paillier_math import (
 )
 from protocols.he.paillier_opened import PaillierOpenedKey
 from protocols.he.paillier_parameters import COVER_DIGITS, PAILLIER_3072, PaillierLayout, PaillierParameters
+from protocols.he.stock import Stock
 
 
 class PaillierBackend(Backend):
@@ -162,22 +162,18 @@ class _Pool:
 
     def __init__(self, make: Callable[[int], list[mpz]]) -> None:
         self._make = make
-        self._stock: deque[mpz] = deque()  # append and popleft are atomic
+        self._stock: Stock[mpz] = Stock()
 
     def add(self, count: int) -> int:
         """Make `count` more. Returns how many times `count` are in stock."""
-        self._stock.extend(self._make(count))
+        for each in self._make(count):
+            self._stock.put(each)
         return len(self._stock) // count
 
     def take(self, count: int) -> list[mpz]:
         """`count` randomisers that nobody else gets."""
-        taken: list[mpz] = []
-        while len(taken) < count:
-            try:
-                taken.append(self._stock.popleft())
-            except IndexError:
-                return taken + self._make(count - len(taken))
-        return taken
+        taken = self._stock.take_up_to(count)
+        return taken + self._make(count - len(taken)) if len(taken) < count else taken
 
 
 def _exponent_digits(key_bits: int) -> int:

@@ -106,7 +106,7 @@ class Side:
         return self.sent[1]
 
 
-@dataclass
+@dataclass(repr=False)
 class _Batch:
     """What is known of the batch under way; `version`: of the weights that it is projected by."""
 

@@ -45,6 +45,9 @@ class FirstShare(NamedTuple):
     values: Ring
     factor: Integers
 
+    def __repr__(self) -> str:
+        return "FirstShare(<secret>)"
+
 
 def exchange_keys(backend: Backend, label: str, budget: DistanceBudget) -> Steps[Keys]:
     """Make a key pair and swap public keys; both sides run this.

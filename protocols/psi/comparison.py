@@ -24,6 +24,9 @@ class Matches(NamedTuple):
     positions: Positions
     slots: Positions
 
+    def __repr__(self) -> str:
+        return f"<{len(self.positions)} matches>"
+
 
 class Comparison:
     """Collects digests, and compares them once.

@@ -54,7 +54,7 @@ class SpentDistance:
         found = self._read().get(feature_key)
         spent = Distance() if found is None else Distance(found.squares, found.linear)
         name = f"{feature_key}'s layer at the {role}"
-        return DistanceBudget(name, spent, lambda mark: self._keep(feature_key, mark))
+        return DistanceBudget(name, spent, lambda mark: self._keep(feature_key, mark), threading.Lock())
 
     def settle(self, feature_key: str, budget: DistanceBudget) -> None:
         """Nothing more is shown under this budget: write down what was, in place of the mark ahead of it."""

@@ -37,7 +37,7 @@ TOLERANCE = 1e-3
 """Relative: the same row in batches of different sizes differs in its last bits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Rows:
     """What a party has of some ids.
 
@@ -50,6 +50,9 @@ class Rows:
     ids: tuple[str, ...]
     features: torch.Tensor
     labels: tuple[Any, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Rows of {len(self.ids)} ids>"
 
     @property
     def plain(self) -> torch.Tensor:

@@ -171,7 +171,8 @@ def test_a_checkpoint_has_a_mark_of_the_share_in_force_or_there_is_none() -> Non
     for name in ("mark_combination", "mark_mask", "mark_result"):
         with pytest.raises(InvalidInput, match=f"lacks {name}"):
             layer.resumed(({each: host[each] for each in host if each != name}, collaborator))
-    for name, wrong in (("mark_combination", 2), ("mark_mask", 1 << 59), ("mark_result", 1 << 59)):
+    wrongs = ("mark_combination", 2), ("mark_combination", -(1 << 63)), ("mark_mask", 1 << 59), ("mark_result", 1 << 59)
+    for name, wrong in wrongs:
         with pytest.raises(InvalidInput, match=name):
             layer.resumed((host, {**collaborator, name: np.full_like(collaborator[name], wrong)}))
 

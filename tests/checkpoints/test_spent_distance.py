@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,25 @@ def test_what_is_spent_stays_spent_when_the_process_ends_without_a_word(tmp_path
     assert HALF.squares <= again.spent.squares < 1.01 * HALF.squares
     with pytest.raises(BudgetSpent, match="bank's layer at the host"):
         again.spend(HALF)
+
+
+def test_what_two_threads_spend_at_once_counts_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in scheme "masked": triples are made beside training, whose tests of shares spend too."""
+    one = Distance(2.0**-84)
+    kept, others = SpentDistance(tmp_path), list[threading.Thread]()
+    budget, keep = kept.budget("bank", "host"), kept._keep
+
+    def another_spends_meanwhile(feature_key: str, mark: Distance) -> None:
+        keep(feature_key, mark)
+        if not others:
+            others.append(threading.Thread(target=budget.spend, args=(one,)))
+            others[0].start()
+            others[0].join(0.1)
+
+    monkeypatch.setattr(kept, "_keep", another_spends_meanwhile)
+    budget.spend(one)
+    others[0].join()
+    assert budget.spent == one + one
 
 
 def test_layers_of_one_task_have_a_budget_each(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from secure_hfl.engine.user_code import UserCode
 from secure_hfl.errors import UserCodeError
-from secure_hfl.prediction.features import PredictionFeatures
+from secure_hfl.prediction.features import PredictionFeatures, Rows
 
 TRAINED, OTHERS = list(range(20)), list(range(100, 110))
 
@@ -133,3 +133,7 @@ def test_what_is_no_label_for_each_row_is_none(labels: Any) -> None:
             yield torch.tensor([row(int(each)) for each in ids]), labels
 
     assert features_of(Other()).of(["9", "4"]).labels == (None, None)
+
+
+def test_rows_show_no_value() -> None:
+    assert repr(Rows(("ann",), torch.tensor([[0.5]]), (1,))) == "<Rows of 1 ids>"

@@ -199,7 +199,7 @@ class ShareMarks:
         if self._marks:
             combination, mask = state[_COMBINATION], _ring(f"{where}: {_MASK}", state[_MASK], n)
             check_array(f"{where}: {_COMBINATION}", combination, np.int64, 2, (FIRST_TEST_ROWS, k))
-            if np.abs(combination).max() > 1:
+            if not np.isin(combination, (-1, 0, 1)).all():
                 raise InvalidInput(f"{where}: {_COMBINATION} has entries other than -1, 0 and 1")
             self._mark = Mark(np.array(combination, order="C"), mask)
         if self._is_marked:

@@ -53,6 +53,16 @@ def test_it_decrypts_as_its_owner_does(session: Session) -> None:
     assert (session.key.reply(session.reply, SHAPE) == session.secret.decrypt(session.reply, SHAPE)).all()
 
 
+def test_an_opened_key_is_ternary(session: Session) -> None:
+    """-128 is its own magnitude in a byte."""
+    if session.backend.name != "bfv":
+        return
+    for wrong in (2, -2, 127, -128):
+        exported = np.int8(wrong).tobytes() + session.secret.exported()[1:]
+        with pytest.raises(InvalidCiphertext, match="coefficients from -1 to 1"):
+            session.backend.open_key(session.secret.public_key(), exported)
+
+
 def test_a_key_of_another_public_key_is_refused(session: Session) -> None:
     other = session.backend.generate()
     with pytest.raises(InvalidCiphertext, match="does not belong"):

@@ -18,6 +18,7 @@ from phe import paillier as phe
 from protocols.core import multi_buffer
 from protocols.core.errors import InvalidInput, MissingExtra, OutOfRange, SecureHflError
 from protocols.core.randomness import OsRandomness, SeededRandomness
+from protocols.he import stock
 from protocols.he.interface import MAX_DIMENSION, RING_BITS, RING_MASK, MatrixShape
 from protocols.he.paillier import PaillierBackend, _Pool
 from protocols.he.paillier_math import OPERAND, PrivateKey
@@ -208,6 +209,15 @@ def test_a_pool_serves_each_unit_once_to_several_threads() -> None:
         filled.result()
     units = [unit for batch in taken for unit in batch]
     assert len(units) == len(set(units)) == 2100
+
+
+def test_a_forked_process_inherits_no_randomisers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parent and child would hide two messages by one."""
+    counter = iter(range(100))
+    pool = _Pool(lambda count: [mpz(next(counter)) for _ in range(count)])
+    pool.add(5)
+    monkeypatch.setattr(stock.os, "getpid", lambda: -1)
+    assert pool.take(3) == [5, 6, 7]
 
 
 @pytest.mark.parametrize("holder", ["secret", "key", "public"])

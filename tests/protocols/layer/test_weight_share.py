@@ -9,6 +9,7 @@ from protocols.core.errors import InvalidInput, MalformedMessage
 from protocols.core.fixed_point import WEIGHT_BITS
 from protocols.core.randomness import OsRandomness, SeededRandomness
 from protocols.he.interface import RING_BITS, as_signed
+from protocols.layer.initial import FirstShare
 from protocols.layer.interface import LayerSpec
 from protocols.layer.parameters import LayerParameters
 from protocols.layer.ring_product import matmul
@@ -163,6 +164,7 @@ def test_nothing_secret_is_shown():
     shown = f"{side!r} {side.noise!r} {side}"
     assert side.noise.key.hex() not in shown
     assert not any(str(value) in shown for value in side.values.ravel().tolist())
+    assert repr(FirstShare(side.values, FACTOR)) == "FirstShare(<secret>)"
 
 
 @pytest.mark.parametrize(("every", "due"), [(0, []), (1, [0, 1, 2, 3, 4, 5, 6]), (3, [0, 3, 6]), (100, [0])])

@@ -188,6 +188,7 @@ def test_repr_and_errors_show_no_secret_and_no_id() -> None:
         host.result(["secret-id-9"])
     shown += f"{host!r} {caught.value}"
     assert "secret-id" not in shown
+    assert repr(host.matches()) == "<1 matches>"
     for role in (host, collaborator):
         assert role._own.scalar.value.hex() not in shown
         assert repr(role._own.scalar.value)[2:-1] not in shown
