@@ -114,7 +114,7 @@ class LayerSide(ABC):
     def state(self) -> dict[str, Array]:
         """What a checkpoint keeps of this side, between two batches. Secret.
 
-        No encryption key, mask, or position in a stream of randomness is in it; docs/recovery.md says why.
+        No encryption key, mask of what is still to be sent, or position in a stream is in it: docs/recovery.md.
 
         Raises:
             CallOutOfOrder: the layer is not set up, or a batch is under way.

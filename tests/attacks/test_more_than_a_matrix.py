@@ -34,6 +34,7 @@ from protocols.layer.parameters import LayerParameters
 from protocols.schemes.encrypted.products import CollaboratorProducts, HostProducts
 from protocols.schemes.shares.form_test import Pairing
 from protocols.schemes.shares.products import Parts, ShareProducts
+from protocols.schemes.shares.test_messages import FormQuery
 from tests.protocols.he.bfv_helpers import backend
 from tests.protocols.layer.helpers import Layer, Watched, normal
 
@@ -207,3 +208,11 @@ def test_the_first_batch_of_a_conversation_finds_them(
     with pytest.raises(VerificationFailed, match=message):
         layer.backward(normal(2, BATCH.m, BATCH.n, scale=0.1), 0.1)
     assert peer.done == ["feature_gradient", "FormQuery", "encrypt_step", "feature_gradient", "waits"]
+
+
+def test_a_batch_of_one_row_is_not_tested_and_does_not_count_as_the_first() -> None:
+    """A limit that SECURITY.md states: one row has no other to be paired with."""
+    layer = Layer(3, 2, 4, parameters=TESTED)
+    for rows, tests in ((1, 0), (2, 1), (1, 1), (2, 1), (3, 2)):
+        layer.forward(normal(rows, rows, 3), training=False)
+        assert sum(isinstance(message, FormQuery) for message in layer.view.from_collaborator) == tests

@@ -24,6 +24,7 @@ from protocols.layer.shapes import FIRST_TEST_ROWS, Ring, add
 from protocols.schemes.encrypted.collaborator import EncryptedCollaborator
 from protocols.schemes.encrypted.host import EncryptedHost
 from protocols.schemes.shares.relation_test import ternary
+from protocols.schemes.shares.test_messages import ShareQuery
 from tests.protocols.layer.helpers import QUIET, Layer, normal
 
 D, O, ROWS, SHIFT = 3, 2, 5, 39  # noqa: E741
@@ -112,6 +113,26 @@ def test_another_share_is_found_with_paillier_and_by_a_frozen_bottom_models_owne
         arguments = (D, O, ROWS, trainable, backend, NEVER_A_STEP)
         with pytest.raises(VerificationFailed, match="the host has come back"):
             Layer(*arguments, states=states, prepare=lying("host", LIES["smallest"]))
+
+
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_share_that_was_false_in_the_last_step_before_a_checkpoint_is_only_tested_if_the_run_goes_on(
+    is_interrupted: bool,
+) -> None:
+    """A limit that SECURITY.md states: the coin of that step goes with the conversation, and the mark is of the lie."""
+    always, lie = LayerParameters(check_every=0, test_shares_every=1), LIES["smallest"]
+    layer = Layer(D, O, ROWS, parameters=always)
+    layer.forward(normal(1, ROWS, D))
+    lying("host", lie)(layer.host, layer.collaborator)
+    layer.backward(normal(2, ROWS, O, scale=0.1), 0.1)
+    states, a = layer.states(), normal(3, ROWS, D)
+    if not is_interrupted:
+        with pytest.raises(VerificationFailed, match="the host's share of the weights for side is not the one before"):
+            layer.forward(a)
+        return
+    later = Layer(D, O, ROWS, parameters=always, states=states, prepare=lying("host", lie))
+    later.forward(a)
+    assert not [message for message in later.view.from_collaborator if isinstance(message, ShareQuery)]
 
 
 def test_an_older_share_is_another() -> None:

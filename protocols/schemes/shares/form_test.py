@@ -12,19 +12,20 @@ bound on norms may have throughout. So whatever matrix P is, X P has differences
 compared is those of M. M is uniform.
 
 Tested is what is new: the first batch of a conversation, any that has more rows than those before it, and of the
-other batches behind a step one in `test_shares_every`, by a coin that the owner cannot foresee.
+other batches behind a step one in `test_shares_every`, by a coin that the owner cannot foresee. A batch of one row is
+never tested: it has no other to be paired with.
 
 **Theorem** (malicious owner; random oracle and assumption of protocols/layer/equality.py; the product's results are
 linear in the factor, as they are in bfv and paillier for any ciphertext and key). Let row i of the results get E_ij
 times row j of the factor. If an E_ij with i != j has an entry f that is not 0, or two E_ii differ by one, and 2^v is
 the power of two in f, then the test fails with probability at least (1 - 2/(B - 1)) (1 - 2^-n) / 4 for batches of B
-rows, where n = min(b + 1, 57 - v) and entries of X are -2^b to 2^b - 1. For Y is masked, so the owner passes only if it
-has guessed the differences of E X. Pair p, q gets from pair p', q' the block E_pp' + s' E_pq' - s E_qp' - s s' E_qq'
-times row p'. Summed over the four pairs of signs this is 4 E_pp' (and from itself, over two, 2 (E_pp - E_qq)), so for
-one of them it is not 0 modulo 2^(v + 3), and times a uniform entry it takes no value more often than once in 2^n. A lie
-that reaches many rows fails in nearly every draw, as each pair has signs and rows of its own: those of
-tests/attacks/test_more_than_a_matrix.py always did. A matrix that is the same for all rows, but not the owner's share,
-is found by the other tests (share_test.py, relation_test.py, share_marks.py).
+rows (of fewer than four that says nothing), where n = min(b + 1, 57 - v) and entries of X are -2^b to 2^b - 1. For Y is
+masked, so the owner passes only if it has guessed the differences of E X. Pair p, q gets from pair p', q' the block
+E_pp' + s' E_pq' - s E_qp' - s s' E_qq' times row p'. Summed over the four pairs of signs this is 4 E_pp' (and from
+itself, over two, 2 (E_pp - E_qq)), so for one of them it is not 0 modulo 2^(v + 3), and times a uniform entry it takes
+no value more often than once in 2^n. A lie that reaches many rows fails in nearly every draw, as each pair has signs
+and rows of its own: those of tests/attacks/test_more_than_a_matrix.py always did. A matrix that is the same for all
+rows, but not the owner's share, is found by the other tests (share_test.py, relation_test.py, share_marks.py).
 
 While the owner answers, the tester computes its own part of the batch, and sends it once the test is passed: why that
 changes nothing is in relation_test.py.

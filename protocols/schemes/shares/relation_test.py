@@ -46,9 +46,10 @@ never sent. It passes only if it has guessed what w + s is, one guess a test, an
 
 **What this does not cover** Fractions in a ciphertext show its owner what it is multiplied by, c or F, and no test sees
 them (tests/attacks/test_fractions.py). Another share that stays: only where it begins is it compared with a true one,
-so it is one lie. Shares behind a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a
-ciphertext or key holds besides a matrix: form_test.py. Answers that are wrong where the share is right: those end the
-task, and say nothing about who. A judge finds what a round's shares were.
+so it is one lie. Of an interrupted run, the share of the last step: its coin goes with the conversation. Shares behind
+a resumption: share_marks.py. Which a* it was, and the size of lr dz. What a ciphertext or key holds besides a matrix:
+form_test.py. Answers that are wrong where the share is right: those end the task, and say nothing about who. A judge
+finds what a round's shares were.
 
 **Leaks** that a share was tested, and nothing else.
 """

@@ -31,9 +31,10 @@ An honest owner passes always: D is 0, and so w' - w is m' - m in the ring.
 
 For the owner (malicious tester): it sends no number. The tester gets one guess at w' - w for each resumption.
 
-**What this does not cover** What P was: that is tested where it was made (share_test.py, relation_test.py). What the
-ciphertexts hold besides a matrix: form_test.py; fractions, which show c: tests/attacks/test_fractions.py. An owner that
-has lost w cannot go on.
+**What this does not cover** What P was: that is tested where it was made (share_test.py, relation_test.py), in scheme
+"masked" before the mark, in the others by the next batch, if the run is not interrupted before it. What the ciphertexts
+hold besides a matrix: form_test.py; fractions, which show c: tests/attacks/test_fractions.py. An owner that has lost w
+cannot go on.
 
 **Leaks** nothing: what is decrypted is uniform, and what is compared both know.
 """
