@@ -58,9 +58,8 @@ def evaluate(
     """Accuracy, AUC, confusion and calibration."""
     from secure_hfl.bench.report.svg import require_matplotlib
     from secure_hfl.files import check_writable
-    from secure_hfl.prediction.alone import labelled, predicted_beside
-    from secure_hfl.prediction.evaluation import beside, check_torchmetrics, evaluate_numbers
-    from secure_hfl.prediction.evaluation import evaluate as figures_of
+    from secure_hfl.prediction.alone import evaluated
+    from secure_hfl.prediction.evaluation import check_torchmetrics
     from secure_hfl.prediction.evaluation_page import evaluation_page
     from secure_hfl.prediction.id_files import read_ids
     from secure_hfl.schedulers.host import HeteroNNHostScheduler
@@ -72,11 +71,8 @@ def evaluate(
     wanted = read_ids(ids)
 
     def run(scheduler: Any, reference: str) -> None:
-        found = labelled(scheduler, reference, scheduler.predict(wanted, reference))
-        figures = evaluate_numbers(found) if found.classes == () else figures_of(found)
-        alone = predicted_beside(scheduler, reference, found)
-        if alone is not None:
-            figures = beside(figures, alone)
+        found = scheduler.predict(wanted, reference)
+        figures = evaluated(scheduler, reference, found)
         _show_figures(figures, found.classes or ())
         if json_file is not None:
             _write(json_file, figures.model_dump_json(indent=1))

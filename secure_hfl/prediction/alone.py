@@ -1,4 +1,4 @@
-"""What a Host does without its collaborators: it predicts with its fallback head, and looks up its labels."""
+"""What a Host does without its collaborators: it predicts with its fallback head, looks up labels, and evaluates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from secure_hfl.engine.contract import HostScheduler
 from secure_hfl.errors import ConfigurationError
 from secure_hfl.prediction.assignment import find_prediction
+from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation, beside, evaluate, evaluate_numbers
 from secure_hfl.prediction.features import Rows
 from secure_hfl.prediction.host_side import HostSide
 from secure_hfl.prediction.outcome import ALONE, Predictions, Request
@@ -74,3 +75,16 @@ def predicted_beside(scheduler: HostScheduler, reference: str, found: Prediction
     if not training.has_fallback:
         return None
     return PredictingAlone(HostSide(scheduler, assignment, training)).predict(list(found.at))
+
+
+def evaluated(scheduler: HostScheduler, reference: str, found: Predictions) -> Evaluation | NumberEvaluation:
+    """How good predictions are, beside those of the Host's fallback head if it has one. Not while a session is open.
+
+    Raises:
+        ConfigurationError: as `evaluate` and `evaluate_numbers`.
+        MissingExtra: torchmetrics is not installed.
+    """
+    found = labelled(scheduler, reference, found)
+    figures = evaluate_numbers(found) if found.classes == () else evaluate(found)
+    alone = predicted_beside(scheduler, reference, found)
+    return figures if alone is None else beside(figures, alone)

@@ -12,6 +12,7 @@ from protocols.core.errors import MissingExtra
 from secure_hfl.errors import ConfigurationError
 
 COLUMN = "id"
+DELIMITERS = ",;\t|"
 
 
 def is_parquet(path: Path) -> bool:
@@ -26,12 +27,13 @@ def check_parquet() -> None:
 
 
 def read_ids(path: Path) -> list[str]:
-    """The ids in a file: the column "id" (or else the first) of a .csv or .parquet file; of others, every line.
+    """The ids in a file: the column "id" (or the only one) of a .csv or .parquet file; of others, every line.
 
     Empty lines are skipped.
 
     Raises:
-        ConfigurationError: it cannot be read, holds no id, or has a row without one. Names rows, never an id.
+        ConfigurationError: it cannot be read, holds no id, has a row without one, or several columns of which none is
+            called "id". Names rows, never an id.
         MissingExtra: Parquet needs pyarrow.
     """
     try:
@@ -51,9 +53,10 @@ def read_ids(path: Path) -> list[str]:
 
 def _of_csv(file: Any, path: Path) -> Iterator[str]:
     names = file.readline().rstrip("\r\n")
-    delimiter = next((each for each in ",;\t" if COLUMN in next(csv.reader([names], delimiter=each), [])), "")
+    delimiter = next((each for each in DELIMITERS if COLUMN in next(csv.reader([names], delimiter=each), [])), "")
     at = next(csv.reader([names], delimiter=delimiter)).index(COLUMN) if delimiter else 0
     if not delimiter:
+        _check_only_one(path, max(len(next(csv.reader([names], delimiter=each), [])) for each in DELIMITERS))
         file.seek(0)
     reader = csv.reader(file, delimiter=delimiter or ",")
     for row in reader:
@@ -72,6 +75,8 @@ def _of_parquet(path: Path) -> Iterator[str]:
     source = ParquetSource(path)
     if not source.names:
         return
+    if COLUMN not in source.names:
+        _check_only_one(path, len(source.names))
     at = source.names.index(COLUMN) if COLUMN in source.names else 0
     row = 0
     for column in (batch.column(at) for batch in source.batches()):
@@ -86,6 +91,15 @@ def _of_parquet(path: Path) -> Iterator[str]:
             if not each:
                 raise _without_id(path, f"row {row}")
             yield each
+
+
+def _check_only_one(path: Path, columns: int) -> None:
+    """The wrong column would be asked for: that shows it to other parties, and counts against their budgets."""
+    if columns > 1:
+        raise ConfigurationError(
+            f'{path} has {columns} columns, and none is called "{COLUMN}": rename the one with the ids, or give a .txt '
+            "file with one id a line"
+        )
 
 
 def _without_id(path: Path, where: str) -> ConfigurationError:

@@ -23,7 +23,8 @@ from secure_hfl.limits import OperatorLimits
 from secure_hfl.log import ensure_visible
 from secure_hfl.one_line_errors import one_line_errors
 from secure_hfl.optimizer import SecureOptimizer
-from secure_hfl.prediction.alone import predicting_alone
+from secure_hfl.prediction.alone import evaluated, predicting_alone
+from secure_hfl.prediction.evaluation import Evaluation, NumberEvaluation, check_torchmetrics
 from secure_hfl.prediction.export import Exported, export_host
 from secure_hfl.prediction.host import predicting_host
 from secure_hfl.prediction.outcome import Predictions
@@ -210,6 +211,25 @@ class HeteroNNHostScheduler(HeteroNNScheduler):
             if fallback:
                 return predicting_alone(self, task_id).predict(ids)
             return predicting_host(self, task_id).predict(ids)
+
+    def evaluate(self, ids: Sequence[str], task_id: str = PLACEHOLDER) -> Evaluation | NumberEvaluation:
+        """Predict samples whose labels the iterators yield, and say how good that is. All collaborators must serve.
+
+        Args:
+            ids, task_id: as for `predict`.
+
+        Returns:
+            `Evaluation` of classes: accuracy, AUC, confusion, calibration. `NumberEvaluation` where `class_names` is
+            empty: errors, and the variance explained. With a fallback head also its accuracy, or error.
+
+        Raises:
+            ConfigurationError: a label is missing, or is no class number; or none of the ids could be predicted.
+            MissingExtra: torchmetrics is not installed.
+            TaskFailed: as `predict`.
+        """
+        with one_line_errors():
+            check_torchmetrics()
+            return evaluated(self, task_id, self.predict(ids, task_id))
 
     def predict_online(self, task_id: str = PLACEHOLDER, fallback: bool = False) -> PredictionService:
         """Predict with a session that stays open, as long as its `with` block; collaborators may come and go meanwhile.

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 
+import secure_hfl.prediction.alone
+import secure_hfl.schedulers.host
 from benchmarks.harness.scripts import tiny
 from secure_hfl.errors import ConfigurationError, UserCodeError
 from secure_hfl.prediction.alone import labels_beside
@@ -134,6 +136,25 @@ def test_a_file_that_is_no_evaluation_is_refused_and_not_shown(tmp_path: Path) -
         with pytest.raises(ConfigurationError, match="no evaluation that secure-hfl evaluate --json wrote") as raised:
             read_evaluation(tmp_path / "figures.json")
         assert "4711" not in str(raised.value)
+
+
+@needs_torchmetrics
+def test_a_host_evaluates_from_python(parties: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(parties)
+    monkeypatch.setattr(secure_hfl.schedulers.host, "predicting_host", lambda scheduler, reference: sessions)
+    own = Sessions._assigned(parties.runs[HOST].bench.assignment)
+    monkeypatch.setattr(secure_hfl.prediction.alone, "find_prediction", lambda *arguments: own)
+    host: Any = parties.schedulers[HOST]
+    ids = ["33", "37", "38", "100", "nobody's"]
+    found = host.predict(ids)
+    truth = torch.stack([torch.as_tensor(each) for each in tiny.labels_of([int(each) for each in found.at])])
+    right = [found.outputs[row].argmax() == label for row, label in zip(found.at.values(), truth)]
+    figures = host.evaluate(ids)
+    assert isinstance(figures, Evaluation)
+    assert (figures.samples, figures.missing) == (len(found.at), len(ids) - len(found.at))
+    assert figures.samples > 1
+    assert figures.accuracy == pytest.approx(sum(map(int, right)) / len(right))
+    assert figures == Evaluation.model_validate_json(figures.model_dump_json())
 
 
 def test_a_host_with_labels_only_is_evaluated(tmp_path: Path) -> None:

@@ -78,10 +78,11 @@ def test_a_file_without_ids_is_refused(tmp_path: Path) -> None:
     [
         ("ids.csv", "age,id\n30,7\n31\n", "line 3 has no id"),
         ("ids.csv", 'age,id\n30,""\n', "line 2 has no id"),
+        ("ids.csv", "patient_id;age\n7;30\n", 'has 2 columns, and none is called "id"'),
         ("ids.parquet", "7\n8\n", "no Parquet file"),
         ("ids.txt", "\udcff\n", "cannot be read as a list of ids"),
     ],
-    ids=["a short row", "an empty cell", "no Parquet", "no UTF-8"],
+    ids=["a short row", "an empty cell", "no column of that name", "no Parquet", "no UTF-8"],
 )
 def test_files_that_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     if name.endswith("parquet") and not HAS_PARQUET:
@@ -103,6 +104,9 @@ def test_ids_of_parquet_are_text_or_whole_numbers_and_there_in_each_row(tmp_path
         read_ids(paths[1])
     with pytest.raises(ConfigurationError, match="row 2 has no id"):
         read_ids(paths[2])
+    parquet.write_table(pyarrow.table({"age": [1], "patient": [7]}), paths[0])
+    with pytest.raises(ConfigurationError, match="none is called"):
+        read_ids(paths[0])
 
 
 def test_what_is_asked_for_is_a_list_of_texts() -> None:
