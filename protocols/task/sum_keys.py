@@ -196,7 +196,8 @@ class CollaboratorSumKeys:
     def _seed(self, own: bytes, number: int, key: bytes) -> PairSeed:
         ours, theirs = (self._manifest.fingerprints[each] for each in (self._at, number))
         try:
-            shared = multiply(self._scalar, key)
+            # The point is another party's choice: no multi-buffer kernels, which err on some (protocols/psi/curve.py).
+            shared = multiply(self._scalar, key, may_use_kernels=False)
         except InvalidPoint as error:
             raise InvalidPoint(f"the key of {self._manifest.feature_keys[number]}: {error}") from None
         adds = ours < theirs

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.harness.pump import C, H, identity, replay
+from protocols.core import multi_buffer
 from protocols.core.envelope import Phase
 from protocols.core.errors import (
     InvalidInput,
@@ -108,6 +109,18 @@ def test_no_pad_comes_twice_and_each_is_uniform() -> None:
 def test_pads_of_another_session_are_others() -> None:
     one, two = (agreed(summed("bank", "shop"))[0].draw(4, 4) for _ in range(2))
     assert (one != two).all()
+
+
+def test_no_key_of_another_meets_a_kernel_that_errs_on_some_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, seen = multi_buffer.x25519_many, set[bytes]()
+
+    def noting(scalar: bytes, points: bytes) -> bytes:
+        seen.add(points)
+        return kernel(scalar, points)
+
+    monkeypatch.setattr(multi_buffer, "x25519_many", noting)
+    agreed(summed("bank", "shop"))
+    assert seen <= {(9).to_bytes(32, "little")}
 
 
 def test_those_who_collude_with_the_host_know_their_own_pads_and_no_others() -> None:
