@@ -61,7 +61,7 @@ class KernelBuildHook(BuildHookInterface):  # type: ignore[misc]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called before a wheel is made; `version` is "editable" for an installation that points here."""
-        if self.target_name != "wheel" or os.environ.get("SECURE_HFL_NO_NATIVE"):
+        if self.target_name != "wheel" or os.environ.get("SECURE_HFL_NO_NATIVE", "") not in ("", "0"):
             return
         try:
             built = build()

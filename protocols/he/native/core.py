@@ -15,7 +15,7 @@ from protocols.core.message import check_array
 from protocols.core.randomness import expand
 from protocols.he.layout import Layout
 from protocols.he.native.library import library
-from protocols.he.native.objects import Pool, Small, Words
+from protocols.he.native.objects import Memory, Pool, Small, Words
 from protocols.wire.varint import Buffer
 
 DEGREE = 8192
@@ -45,10 +45,13 @@ class Work:
     Args:
         what: it makes, for errors.
         call: its status, given a `kernel_share *`.
+        held: what C reaches by pointers to pointers. A thread that helps keeps it, should the first caller be
+            interrupted and go.
     """
 
     what: str
     call: Callable[[Any], int]
+    held: Sequence[Memory] = ()
 
 
 class Core:

@@ -15,7 +15,7 @@ from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.he.layout import Layout
 from protocols.he.native.core import DEGREE, WORD_BYTES, Core, Work, pieces
-from protocols.he.native.objects import KernelMask, KernelOperand, Memory, Small, Words
+from protocols.he.native.objects import KernelMask, KernelOperand, Memory, Small, Words, readable
 from protocols.he.parameters import automorphisms
 from protocols.wire.varint import Buffer
 
@@ -109,7 +109,7 @@ class EvaluatorHalf(Core):
         """
         end = layout.groups if end_group is None else end_group
         first, count = first_group * layout.n_tiles, (end - first_group) * layout.n_tiles
-        self._check_product(layout, operand, masks, flooding, count)
+        self._check_product(layout, operand, masks, flooding, range(first, first + count))
         self._check_packing(layout, range(first, first + count), keys)
         check_array("the factor", factor, np.int64, 2, (layout.shape.m, layout.shape.k))
         check_array("the addend", addend, np.uint64, 2, (layout.shape.m, layout.shape.n))
@@ -118,8 +118,8 @@ class EvaluatorHalf(Core):
         callers = CALLERS if mapper is not map and layout.packed > 1 else 1
         room = self._pool.take(self._reply_words(numbers, layout.packed, callers))
         more = self._pool.take(callers * maker._products_words(numbers, first_group, end))
-        works = [maker._products(numbers, np.ascontiguousarray(factor), operand, sums, range(first_group, end), more)]
-        replies, addend = [], np.ascontiguousarray(addend)
+        works = [maker._products(numbers, readable(factor), operand, sums, range(first_group, end), more)]
+        replies, addend = [], readable(addend)
         for index, mask in enumerate(masks):
             number, own = first // layout.packed + index, slice(index * layout.packed, (index + 1) * layout.packed)
             size, noise = self._reply_bytes(numbers, number), b"".join(flooding[own])
@@ -144,13 +144,15 @@ class EvaluatorHalf(Core):
         operand: KernelOperand,
         masks: Sequence[KernelMask],
         flooding: Sequence[Buffer],
-        sums: int,
+        sums: range,
     ) -> None:
-        """That they are of so many sums and of this kernel."""
+        """That there are such sums, and that the others are of as many and of this kernel."""
+        if not 0 <= sums.start < sums.stop <= layout.sums:
+            raise InvalidInput(f"a piece of a product has some of its {layout.groups} row groups")
         if operand.kernel is not self._of_operands or operand.parts != layout.operand_parts:
             raise InvalidInput("the operand is not of this kernel and layout")
-        replies = -(-sums // layout.packed)
-        if not (len(flooding) == sums and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
+        replies = -(-len(sums) // layout.packed)
+        if not (len(flooding) == len(sums) and replies == len(masks)) or any(mask.kernel is not self for mask in masks):
             raise InvalidInput(f"{replies} replies take as many masks of this kernel, and flooding for each sum")
 
     def _check_packing(self, layout: Layout, sums: range, keys: KernelOperand | None) -> None:
@@ -190,7 +192,9 @@ class EvaluatorHalf(Core):
         """Adds the products of some groups to their masks, or makes them the sums that will be packed."""
         inputs = self._ffi.from_buffer("int64_t[]", factor), operand.memory.pointer, self._pointers(sums)
         at, room = (numbers, groups.start, groups.stop), (workspace.pointer, workspace.size)
-        return Work("a product", lambda share: self._lib.kernel_products(self._context, *at, *inputs, share, *room))
+        return Work(
+            "a product", lambda share: self._lib.kernel_products(self._context, *at, *inputs, share, *room), sums
+        )
 
     def _pointers(self, sums: Sequence[Memory]) -> Any:
         return self._ffi.new("uint64_t *[]", [memory.pointer for memory in sums])
@@ -211,4 +215,5 @@ class EvaluatorHalf(Core):
         return Work(
             "a reply",
             lambda share: self._lib.kernel_packed_reply(self._context, *switching, *given, share, *room),
+            reply.sums,
         )

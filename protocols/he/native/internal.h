@@ -1,5 +1,5 @@
-/* What the files of the kernel share. Each instruction set compiles transform.inc, products.inc, conversions.inc and
- * switching.inc over its own vectors and publishes them as `operations`; everything else is written once, over words. */
+/* What the files of the kernel share. Each instruction set compiles transform.inc, products.inc, conversions.inc,
+ * switching.inc and pairs.inc over its own vectors and publishes them as `operations`; everything else is written once, over words. */
 #ifndef SECURE_HFL_KERNEL_INTERNAL_H
 #define SECURE_HFL_KERNEL_INTERNAL_H
 #include <stddef.h>

@@ -17,6 +17,12 @@ Small = NDArray[np.int8]
 _ALIGNMENT = 64
 
 
+def readable(array: NDArray[Any]) -> NDArray[Any]:
+    """The same as C may read it: in a row, and no value between two words, as in a view of a message."""
+    own = np.ascontiguousarray(array)
+    return own if own.flags.aligned else own.copy()
+
+
 class Memory:
     """An aligned buffer of so many words, which holds anything, and the pointers that the kernel takes for it.
 

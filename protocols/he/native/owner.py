@@ -13,7 +13,7 @@ from protocols.core.mapper import Mapper
 from protocols.core.message import check_array
 from protocols.he.layout import Layout
 from protocols.he.native.core import DEGREE, Core, pieces
-from protocols.he.native.objects import KernelSecret, KernelZero, Small, Words
+from protocols.he.native.objects import KernelSecret, KernelZero, Small, Words, readable
 from protocols.he.residues import reduce_once
 from protocols.wire.varint import Buffer
 
@@ -51,7 +51,7 @@ class OwnerHalf(Core):
                 raise InvalidInput(f"a message has up to {DEGREE} coefficients, not {len(message)}")
         c0 = zero.take()
         if message is not None:
-            words = self._words(np.ascontiguousarray(message))
+            words = self._words(readable(message))
             status = self._lib.kernel_add_message(self._context, words, len(message), c0.pointer)
             self._check(status, "a message")
         packed = self._packed(c0.pointer, head)

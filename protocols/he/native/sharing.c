@@ -1,4 +1,5 @@
 /* How several callers make one thing together (kernel.h: kernel_share). What they share is two counters in memory of theirs. */
+#define _POSIX_C_SOURCE 199309L /* nanosleep, also where a compiler keeps to ISO C */
 #include <time.h>
 
 #include "internal.h"

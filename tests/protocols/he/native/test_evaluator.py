@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import lru_cache
 
 import numpy as np
@@ -121,6 +122,14 @@ def test_replies_are_exact_in_every_size(name, size):
     assert case.replies(name)[-1] == expected(case, case.layout.reply_parts - 1)
 
 
+@pytest.mark.parametrize("shape", [(5, 3, 7, 3, 7), (3, 9, 64, 4, 32)], ids=["whole", "pruned"])
+def test_factors_may_be_any_words(shape):
+    case = Case("wide", *shape)
+    case.factor[0], case.factor[-1] = -(1 << 63), (1 << 63) - 1
+    wanted = expected(case, 0)
+    assert all(case.replies(name)[0] == wanted for name in SETS)
+
+
 @each_set
 def test_more_k_tiles_than_a_sum_takes_at_once(name):
     for shape in ((2, 33, 8, 1, 8), (2, 33, 64, 1, 64)):
@@ -168,7 +177,7 @@ def test_what_does_not_fit_is_refused():
         good = [case.layout, case.factor, operand, case.addend, [mask()], case.flooding]
         with pytest.raises(InvalidInput):
             own.multiply_add(*(value if place == index else argument for place, argument in enumerate(good)))
-    for groups in ((0, 2), (1, 1), (1, 0), (1, 2)):
+    for groups in ((0, 2), (1, 1), (1, 0), (1, 2), (-1, 0)):
         with pytest.raises(InvalidInput):
             own.multiply_add(case.layout, case.factor, operand, case.addend, [mask()], case.flooding, *groups)
     for arguments in ((pair.ternary[:-1], pair.public), (pair.ternary, operand_of_two), (pair.ternary, other_key)):
@@ -176,6 +185,18 @@ def test_what_does_not_fit_is_refused():
             own.mask(*arguments, np.zeros(N, np.int8))
     with pytest.raises(InvalidInput):
         own.mask(pair.ternary, pair.public, np.zeros(N - 1, np.int8))
+
+
+def test_views_that_begin_between_two_words_are_read_as_they_are():
+    case = case_of("training", (5, 3, 7, 3, 7))
+    wanted = case.replies(SETS[0])
+    odd = copy(case)
+    for name in ("factor", "addend"):
+        array = getattr(case, name)
+        view = np.frombuffer(b"\0" + array.tobytes(), array.dtype, offset=1).reshape(array.shape)
+        assert not view.flags.aligned
+        setattr(odd, name, view)
+    assert odd.replies(SETS[0]) == wanted
 
 
 def test_malformed_operands_are_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -291,6 +292,25 @@ def test_who_waits_for_a_thread_without_a_core_leaves_the_rest_to_the_first(monk
     own.multiply_add(*case.arguments(SETS[0]), last_first)
     assert returned == [0, LEFT]
     assert progress[0] == progress[8] + 1 == len(own.primes) * case.layout.groups
+
+
+def test_who_helps_ends_alone_what_the_first_caller_was_interrupted_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And in memory that is still there: in a sanitized build it would say so."""
+    case = case_of("pairs, and two without a partner")
+    own, kept = case.kernel(SETS[0]), list[Work]()
+
+    def interrupted(works: Sequence[Work], *_: Any) -> None:
+        kept.extend(works)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(own, "_together", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        own.multiply_add(*case.arguments(SETS[0]), last_first)
+    gc.collect()
+    progress = np.zeros(16, np.uint64)
+    share = own._ffi.new("kernel_share *", (1, 2, 0, own._new_words(progress)))
+    assert [work.call(share) for work in kept] == [0, 0]
+    assert progress[0] == progress[8] > 0
 
 
 @pytest.mark.parametrize("shape", [*SHAPES][:2] + [*SHAPES][3:4])
