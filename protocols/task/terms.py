@@ -192,9 +192,9 @@ def check_summand(who: str, is_trained: bool) -> None:
     """Raise `WrongSession` if a collaborator's bottom model is frozen: its projections cannot be added to others'."""
     if not is_trained:
         raise WrongSession(
-            f"fusion: the bottom model of {who} is frozen, so its rows cross once, and not in every batch as a sum "
-            "needs; a narrower projection hides as much of them from who knows some (docs/privacy-measured.md). No "
-            'data was sent. The host sets fusion="separate" and a smaller projection, or all train their bottom models'
+            f"fusion: the bottom model of {who} is frozen, so each of its rows is sent once. A sum needs all parties' "
+            'rows in every batch. No data was sent. All train their bottom models, or the host sets fusion="separate"; '
+            "then a smaller projection hides as much from a host that knows some rows (docs/privacy-measured.md)"
         )
 
 

@@ -19,6 +19,9 @@ def open_file(path: Path) -> BinaryIO:
     """Open for reading. Raises `TranscriptUnreadable`."""
     try:
         return open(path, "rb")
+    except FileNotFoundError:
+        hint = "a task's transcripts stand in what `secure-hfl task show TASK` prints"
+        raise TranscriptUnreadable(f"{path}: there is no such file; {hint}") from None
     except OSError as error:
         raise TranscriptUnreadable(f"{path}: {error.strerror}") from error
 

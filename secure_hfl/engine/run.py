@@ -263,8 +263,9 @@ class Run:
         bench, party = self.bench, self.bench.assignment.party
         bench.user.interrupter.stop()
         where = bench.peers.place
-        told, seconds = str(cause).rstrip("."), bench.user.schedule_timeout
-        logger.warning(f"Interrupted in {where}: {told}. Waiting {seconds:g} s to go on from the last checkpoint.")
+        told, seconds = str(cause), bench.user.schedule_timeout
+        told += "" if told.endswith((".", "?", "!")) else "."
+        logger.warning(f"Interrupted in {where}: {told} Waiting {seconds:g} s to go on from the last checkpoint.")
         bench.progress.emit("interrupted", reason=one_line(str(cause)), code=str(code_of(cause)))
         reason = f"{party} was interrupted in {where} and waits for all to come back"
         bench.peers.abort(Failure(party, AbortCode.CONNECTION_LOST, reason))

@@ -165,11 +165,11 @@ def test_certificates_can_be_compared_with_what_is_known(tmp_path: Path) -> None
 def test_what_is_no_transcript_is_one_line(tmp_path: Path) -> None:
     host, patient = write(tmp_path)
     junk = tmp_path / "junk"
-    fails(run(tmp_path / "none"), "none", "No such file")
+    fails(run(tmp_path / "none"), "none", "there is no such file", "secure-hfl task show")
     fails(run(tmp_path), "Is a directory")
-    fails(run(host, tmp_path / "none"), "No such file")
-    fails(run(host, "--other", tmp_path / "none"), "No such file")
-    fails(run("--live", tmp_path / "none"), "No such file")
+    fails(run(host, tmp_path / "none"), "there is no such file")
+    fails(run(host, "--other", tmp_path / "none"), "there is no such file")
+    fails(run("--live", tmp_path / "none"), "there is no such file")
     junk.write_bytes(bytes(10 * MAX_LINE))
     fails(run(junk), "junk is not a transcript")
     junk.write_bytes(b"")
