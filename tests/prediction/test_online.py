@@ -277,15 +277,13 @@ def test_sessions_that_do_not_come_about_are_tried_ever_more_rarely(
         raise PeerFault("party1 has the result of another training")
 
     monkeypatch.setattr(waiting._side, "meet", meet)
-    pauses = []
-    for _ in range(6):
+    for pause in (1, 2, 4, 8, 10, 10):
+        before = time.monotonic()
         waiting._serve_session({})
-        pauses.append(round(waiting._not_before - time.monotonic()))
-    assert pauses == [1, 2, 4, 8, 10, 10]
+        assert before + pause <= waiting._not_before <= time.monotonic() + pause
     waiting.start()
-    began = time.monotonic()
     waiting.stop()
-    assert time.monotonic() - began < 5, "it stops in the middle of a pause"
+    assert time.monotonic() < waiting._not_before, "it stops in the middle of a pause"
 
 
 def test_the_queue_is_bounded(plain: MemoryParties) -> None:
