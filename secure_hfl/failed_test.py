@@ -12,9 +12,11 @@ In training that a peer says so counts as well: of some tests who has failed the
 prediction it does not, or a host could end its collaborator's service by a word.
 
 In a prediction a test counts as failed, too, if the session ends before it is answered, by the host's word, its silence
-or a connection that broke: it knows that it is tested before it answers, and may come again as often as it likes. What
-ends the session here (a signal, an error of our own) is not counted. In training it may come again so too, but not
-often: a task is resumed a few times only (secure_hfl/checkpoints/resume_count.py).
+or a connection that broke: it knows that it is tested before it answers, and may come again as often as it likes. The
+file is written before the question is sent, and goes with the answer: so it is there as well if this party's process is
+killed meanwhile, by what the host has sent for example. What this party says of its own accord (a signal, an error that
+it has caught) is not counted. In training it may come again so too, but not often: a task is resumed a few times only
+(secure_hfl/checkpoints/resume_count.py).
 
 What is found while both agree on a task (another certificate, a changed manifest) is not kept: it is found again every
 time, and may be a slip in an invite.
@@ -28,7 +30,7 @@ from protocols.core.envelope import Phase
 from protocols.core.errors import VerificationFailed
 from protocols.task.abort import AbortCode
 from secure_hfl.errors import PeerAborted, TaskStateError, TransportError
-from secure_hfl.files import write_private
+from secure_hfl.files import sync_directory, write_private
 from secure_hfl.tasks.record import utc_now
 
 FAILED = "failed-test.txt"
@@ -54,10 +56,24 @@ class FailedTest:
         if phase is not Phase.JOIN and (_is_failed_test(error) or (takes_their_word and _is_said_to_be(error))):
             self._write(str(error))
 
+    def answer_owed(self, is_owed: bool) -> None:
+        """From now on, or no longer, the host owes the answer to a test; nothing is kept yet, or only that.
+
+        Raises:
+            OSError: it cannot be written down. Then nothing may be asked.
+        """
+        if is_owed:
+            self._write(f"{UNANSWERED}: this party's process was killed before the answer came")
+        else:
+            self._path.unlink(missing_ok=True)
+            sync_directory(self._path.parent)
+
     def keep_unanswered(self, error: BaseException) -> None:
         """Write down what ended a session in which the host owed the answer to a test, unless it was this party."""
-        if isinstance(error, TransportError) and not _is_failed_test(error):
+        if isinstance(error, TransportError):
             self._write(f"{UNANSWERED}: {error}")
+        elif not _is_failed_test(error):  # that is written next, over what is there
+            self.answer_owed(False)
 
     def _write(self, why: str) -> None:
         write_private(self._path, f"{utc_now().isoformat()} {why}\n".encode())
@@ -84,8 +100,8 @@ class FailedTest:
         """Raise `TaskStateError` if the host has failed a test of its predictions, or left one unanswered."""
         self._check(
             "no predictions are served: the host has failed a test of what it sends, or has left one unanswered",
-            "If it has come back with an older copy of its results, it needs the right ones; if a connection or the "
-            "host's program broke down just when it was tested, nothing is wrong; else it cheats. Remove the file to "
+            "If it has come back with an older copy of its results, it needs the right ones; if a connection or a "
+            "party's program broke down just when it was tested, nothing is wrong; else it cheats. Remove the file to "
             "serve it again",
         )
 

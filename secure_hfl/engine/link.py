@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
@@ -89,6 +90,7 @@ class Link:
         round_trips: how often a message was waited for after at least one had been sent since the last was waited for.
             It is the order of calls that counts: the same on every network, and the same whether what comes is the
             answer to what was sent last or, as a share behind a weight gradient, to what was sent before.
+        on_question: told before a question is sent (True), and before what is sent once it is answered (False).
         has_open_question: whether what was sent last, or is being sent, tests the peer: its answer has not come yet, or
             was not right.
     """
@@ -100,6 +102,7 @@ class Link:
         self.place = Place(Phase.JOIN)
         self.round_trips = 0
         self.has_open_question = False
+        self.on_question: Callable[[bool], None] | None = None
         self._has_asked = False
         self._inbox = Inbox(channel)
         self._is_offline = False
@@ -125,7 +128,10 @@ class Link:
         if self._order is not None:
             with self._order_lock:
                 self._order.sent(place, message)
-        self.has_open_question = message.is_question
+        if message.is_question is not self.has_open_question:
+            if self.on_question is not None:
+                self.on_question(message.is_question)
+            self.has_open_question = message.is_question
         try:
             self.channel.send(place.phase, place.round, place.batch, message, self.timeout)
         except PeerViolation as error:  # what the peer has sent meanwhile ended the channel

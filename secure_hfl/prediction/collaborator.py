@@ -173,6 +173,7 @@ class PredictionServer:
         bench, task = self._bench, self._bench.assignment
         link = Link(channel, with_grace(self._scheduler.schedule_timeout))
         link.hold_to(LiveOrder(Sender.COLLABORATOR, task.scheme.prediction_order))
+        link.on_question = self._failed_test.answer_owed
         channel.on_failure(bench.user.interrupter.task_failed)
         bench.peers.links = {link.name: link}
         bench.peers.record(link, host_of(task.record).certificate_pem)

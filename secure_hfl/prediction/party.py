@@ -132,9 +132,9 @@ class PredictingParty:
                 log_traceback(handler, error)
             cause = interrupter.reason or error
             if failed_test is not None:
-                failed_test.keep(cause, bench.peers.place.phase)
                 if any(link.has_open_question for link in bench.peers.links.values()):
                     failed_test.keep_unanswered(cause)
+                failed_test.keep(cause, bench.peers.place.phase)
             failure = diagnose(cause, self.assignment.party, bench.peers.place)
             bench.peers.abort(failure)
             if not isinstance(error, Exception) and interrupter.reason is None:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -345,6 +346,32 @@ def test_only_what_the_host_or_the_network_does_leaves_a_test_unanswered(
         with pytest.raises((TaskFailed, type(error))), party.session(FailedTest(tmp_path)):
             raise error
         assert (tmp_path / FAILED).exists() is (is_kept and link.has_open_question)
+
+
+def test_a_question_is_written_down_before_it_is_asked(
+    plain: MemoryParties, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a host that has this process killed in place of answering is served no more either."""
+    failed, (_, end) = FailedTest(tmp_path), channel_pair()
+    link, was_kept = Link(end, 1.0), list[bool]()
+    link.on_question = failed.answer_owed
+    monkeypatch.setattr(end, "send", lambda *arguments: was_kept.append(failed.is_kept))
+    question, other = SimpleNamespace(is_question=True), SimpleNamespace(is_question=False)
+    for message in (other, question, question, other, question):
+        link.send(cast(Message, message))
+    assert was_kept == [False, True, True, False, True]
+    with pytest.raises(TaskStateError, match=r"or has left one unanswered.*a party's program broke down"):
+        FailedTest(tmp_path).check_serving()
+    assert failed.path.read_text().endswith("killed before the answer came\n")
+
+
+def test_what_cannot_be_written_down_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = Link(channel_pair()[1], 1.0)
+    link.on_question = FailedTest(tmp_path / "gone").answer_owed
+    monkeypatch.setattr(link.channel, "send", lambda *arguments: pytest.fail("asked"))
+    with pytest.raises(FileNotFoundError):
+        link.send(cast(Message, SimpleNamespace(is_question=True)))
+    assert not link.has_open_question
 
 
 def test_every_test_of_a_share_is_a_question() -> None:
