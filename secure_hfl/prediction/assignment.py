@@ -5,6 +5,7 @@
     checkpoints/        what the sessions have shown (spent.json); no checkpoint
     counts.sqlite       a collaborator's: predictions so far (secure_hfl/prediction/budget.py)
     failed-test.txt     a collaborator's: the host has failed a test (secure_hfl/failed_test.py)
+    serving.lock        a collaborator's: which process serves
     log.txt
 """
 

@@ -37,7 +37,7 @@ from secure_hfl.engine.run_view import RunView
 from secure_hfl.engine.shutdown import ShuttingDown
 from secure_hfl.engine.terms import limits_of
 from secure_hfl.engine.workbench import Workbench
-from secure_hfl.errors import ConfigurationError, PeerRefused, TaskFailed
+from secure_hfl.errors import ConfigurationError, PeerRefused, TaskFailed, TaskStateError
 from secure_hfl.failed_test import FailedTest
 from secure_hfl.log import logger
 from secure_hfl.prediction.assignment import PredictionAssignment, find_prediction
@@ -47,10 +47,14 @@ from secure_hfl.prediction.online_collaborator import OnlineCollaborator
 from secure_hfl.prediction.party import ROWS, PredictingParty, batches_of, rows_of, show
 from secure_hfl.prediction.shown_rows import SHOWN, ShownRows
 from secure_hfl.prediction.trained import Training
+from secure_hfl.tasks import run_lock
 from secure_hfl.transport.channel import Channel
 
 ATTEMPT = 10.0
 """Seconds of one attempt to reach the Host, between which a stop is noticed."""
+
+SERVING = "serving.lock"
+"""Who serves the task holds it (secure_hfl/tasks/run_lock.py)."""
 
 
 class PredictionServer:
@@ -98,12 +102,14 @@ class PredictionServer:
             sessions: how many; None: until SIGTERM, Ctrl-C or `stop`.
 
         Raises:
-            TaskStateError: the Host has failed a test, in this session or an earlier one.
+            TaskStateError: the Host has failed a test, in this session or an earlier one; or a live process serves the
+                task already.
         """
         record, done = self._bench.assignment.record, 0
-        logger.info(f"Serving predictions of task {record.task_id} to {record.address}; Ctrl-C or SIGTERM stops.")
+        task, host = record.task_id, record.address
         try:
-            with self._stoppable():
+            with self._alone(task), self._stoppable():
+                logger.info(f"Serving predictions of task {task} to {host}; Ctrl-C or SIGTERM stops.")
                 self._failed_test.check_serving()
                 while not self._is_stopping and (sessions is None or done < sessions):
                     channel = self._next_host()
@@ -116,6 +122,17 @@ class PredictionServer:
             if self._is_in_session:
                 raise
         logger.info(f"Stopped after {plural(self.served, 'session')}.")
+
+    @contextmanager
+    def _alone(self, task: str) -> Iterator[None]:
+        """One process serves a task: two would each count what they show, and one of the counts would be lost."""
+        lock = self._bench.assignment.directory / SERVING
+        if not run_lock.acquire(lock):
+            raise TaskStateError(f"process {run_lock.holder(lock)} serves task {task} already; stop that one first")
+        try:
+            yield
+        finally:
+            run_lock.release(lock)
 
     @contextmanager
     def _stoppable(self) -> Iterator[None]:

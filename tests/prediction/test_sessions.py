@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -252,6 +253,23 @@ def test_a_host_that_went_before_a_session_began_is_no_error(
         server.serve(1)
     assert "The Host went away before a session began." in caplog.messages
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_one_process_serves_a_task(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two would each count what they show of a share, in one file."""
+    first, second = (Sessions(plain).server for _ in range(2))
+    seen = []
+
+    def meanwhile() -> None:
+        with pytest.raises(TaskStateError, match=rf"process {os.getpid()} serves task .* already; stop that one first"):
+            second.serve(1)
+        seen.append(True)
+
+    monkeypatch.setattr(first, "_next_host", meanwhile)
+    monkeypatch.setattr(second, "_next_host", lambda: None)
+    first.serve(1)
+    assert seen
+    second.serve(1)
 
 
 def test_a_host_that_has_failed_a_test_is_served_no_more(plain: MemoryParties, monkeypatch: pytest.MonkeyPatch) -> None:
